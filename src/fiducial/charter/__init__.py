@@ -1,0 +1,1 @@
+"""What should happen: the charter an agent runs under, as people write it."""

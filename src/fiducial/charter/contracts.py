@@ -1,0 +1,202 @@
+"""Contracts: what one tool can do, stated without reference to any task.
+
+A contract says what effect the tool has, what kind of act that is, what each parameter means, which parts of its
+output third parties can write, and by what words users ask for it. It never says when the tool may be used: that is
+for policies. What a contract leaves out is taken at its worst: an output is third-party writable unless stated
+otherwise, an undeclared parameter is refused.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fiducial.core.path import PathPattern
+
+
+class _Written(BaseModel):
+    """What people write: unknown keys are refused, values are not coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Effect(StrEnum):
+    """What remains after the tool has run, mildest first."""
+
+    READ = "read"
+    """Nothing changes, for anyone."""
+    REVERSIBLE = "reversible"
+    """Something changes and can be put back exactly."""
+    COMPENSABLE = "compensable"
+    """Something changes and can be made good, such as cancelling a booking."""
+    IRREVERSIBLE = "irreversible"
+    """Something changes that cannot be undone, such as a message that was read."""
+
+
+class Kind(StrEnum):
+    """What kind of act a tool performs; the baseline has a rule for each that changes something."""
+
+    READ = "read"
+    """Look up records of one's own."""
+    FETCH = "fetch"
+    """Read from an address that the caller chooses, such as a web page: the request itself can carry data out."""
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    SEND = "send"
+    """A message to particular people."""
+    PUBLISH = "publish"
+    """To an audience nobody can list."""
+    PAY = "pay"
+    """Moves money, or commits to."""
+    BOOK = "book"
+    """Reserves or orders something that may cost."""
+    GRANT = "grant"
+    """Gives access: invitations, permissions, memberships, shares."""
+    REVOKE = "revoke"
+    """Takes access away."""
+    AUTHENTICATE = "authenticate"
+    """Signs in, or proves who the user is."""
+    CREDENTIAL = "credential"
+    """Changes a password, key or recovery address."""
+    DEPLOY = "deploy"
+    EXECUTE = "execute"
+    """Runs code or commands."""
+    RESPOND = "respond"
+    """Answers the user; the built-in tool."""
+
+
+class Role(StrEnum):
+    """What a parameter means for the effect."""
+
+    TARGET = "target"
+    """Where or on whom the tool acts."""
+    MAGNITUDE = "magnitude"
+    """How much, how many, or when."""
+    CONTENT = "content"
+    """What is written or sent."""
+    OPTION = "option"
+    """How; also what a read filters by."""
+
+
+class Audience(StrEnum):
+    """Who gets to see what the call carries, narrowest first."""
+
+    SELF = "self"
+    ORGANIZATION = "organization"
+    THIRD_PARTY = "third_party"
+    PUBLIC = "public"
+
+
+class Parameter(_Written):
+    """One parameter of a tool."""
+
+    role: Annotated[Role, Field(strict=False)]
+    """What it means for the effect."""
+    schema_: dict[str, Any] = Field(default_factory=lambda: {"type": "string"}, alias="schema")
+    """JSON Schema of the value; only the keywords listed in `fiducial.charter.schema` are understood."""
+    required: bool = True
+    """Whether a call without it is refused."""
+    unit: str | None = None
+    """For a magnitude: `USD`, `items`, `time` …; money has an ISO 4217 code."""
+    entity: str | None = None
+    """What the value names: `email`, `url`, `account`, `person`, `file`, `id` …; free text, for explanations."""
+    classes: tuple[str, ...] = ()
+    """Data classes that the value holds whatever it is."""
+    guessed: bool = False
+    """True when inferred and not confirmed by a person."""
+
+
+class Output(_Written):
+    """What comes back from a tool."""
+
+    third_party_writable: tuple[str, ...] = ("$",)
+    """Paths (`fiducial.core.path`) that a third party could have written; the default is everything."""
+    prose: tuple[str, ...] = ()
+    """Paths whose short values are records (ids, names, numbers) but whose longer text anyone could have written."""
+    classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Data class → the paths that hold it."""
+    records: str | None = None
+    """Path of the list whose length counts as records read; `None`: a top-level list, else 1."""
+
+    @field_validator("third_party_writable", "prose", mode="before")
+    @classmethod
+    def _tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _tuples(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {key: tuple(paths) if isinstance(paths, list) else paths for key, paths in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _paths(self) -> Self:
+        listed = [*self.third_party_writable, *self.prose, *(p for paths in self.classes.values() for p in paths)]
+        for path in listed + ([self.records] if self.records else []):
+            PathPattern(path)
+        return self
+
+
+class Probe(_Written):
+    """Another tool that is called around this one: a preview before the decision, or a post-condition after it.
+
+    Argument values are templates: `$arguments.name`, `$result.path` (post-conditions only), or a constant.
+    """
+
+    tool: str
+    """Name of a tool whose contract has the effect `read`."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments, as templates."""
+    expect: dict[str, Any] = Field(default_factory=dict)
+    """Post-condition: path in the probe's result → the value (a template) that must stand there."""
+    facts: dict[Literal["rows", "recipients", "cost"], str] = Field(default_factory=dict)
+    """Preview: fact → path in the probe's result that holds it, a number or a list to count."""
+    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(seconds=60), strict=False)] = timedelta(seconds=5)
+    """Longest it may take; past it the fact is unknown and the call is not allowed by it."""
+
+
+class Undo(_Written):
+    """How the effect is taken back; run by `fiducial undo`."""
+
+    tool: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Templates over `$arguments` and `$result`."""
+    within: Annotated[timedelta, Field(gt=timedelta(0), strict=False)] | None = None
+    """How long after the call it works; `None`: always."""
+
+
+class Contract(_Written):
+    """What one tool can do."""
+
+    effect: Annotated[Effect, Field(strict=False)]
+    kind: Annotated[Kind, Field(strict=False)]
+    description: str = ""
+    server: str = "local"
+    """The tool's server or system: Cedar's resource."""
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    output: Output = Output()
+    audience: Annotated[Audience, Field(strict=False)] = Audience.SELF
+    """Who gets to see the arguments."""
+    asked_by: tuple[str, ...] = ()
+    """Phrases by which users ask for the effect; see `fiducial.guard.intent`. Empty: cannot be told from words."""
+    cost: str | None = None
+    """Name of the magnitude parameter that is spent; its unit must be a currency."""
+    preview: Probe | None = None
+    postcondition: Probe | None = None
+    undo: Undo | None = None
+    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(hours=24), strict=False)] = timedelta(seconds=60)
+    """Longest a run may take; past it the outcome is unknown."""
+    idempotency_key: str | None = None
+    """Parameter that carries a key by which the tool ignores repeats; `None`: never retried."""
+    guessed: bool = False
+    """True when inferred and not confirmed by a person."""
+
+    @field_validator("asked_by", mode="before")
+    @classmethod
+    def _tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value

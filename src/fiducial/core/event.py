@@ -1,0 +1,246 @@
+"""Events: one frozen, tagged record per kind of thing that happens, and one union of them.
+
+An event is the envelope that the log keeps: ids, enums, digests, counts. Text that people or models wrote is not in
+it but in payloads beside it (`fiducial.core.payload`), each salted and erasable. Keys are ASCII, integers safe, there
+are no floats, and no envelope is larger than `MAX_ENVELOPE` bytes; so its canonical bytes equal RFC 8785.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from fiducial.core.canonical import canonical_bytes
+from fiducial.core.ids import ClauseId, DecisionId, Digest, EventId, PolicyId, SessionId, SourceId
+from fiducial.core.label import Integrity
+from fiducial.core.payload import Payload, PayloadRef
+from fiducial.core.verdict import VerdictKind
+
+MAX_ENVELOPE = 64 * 1024
+"""Bytes. The largest, a decision on which hundreds of rules fired, stays under a tenth of it."""
+
+Mode: TypeAlias = Literal["observe", "shadow", "enforce"]
+"""`observe`: record, never ask a policy to stop anything. `shadow`: decide and record. `enforce`: act on it."""
+Authority: TypeAlias = Literal["system", "operator", "user", "agent", "tool"]
+"""Who speaks, highest authority first; `agent` is another agent, `tool` a tool's output."""
+Outcome: TypeAlias = Literal["ok", "failed", "unknown"]
+"""`unknown`: it was cut off, and the effect may have happened."""
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+    id: EventId
+    """Sorts by time."""
+    session: SessionId | None
+    """`None` for events of the log itself."""
+    at_us: int
+    """Microseconds since 1970-01-01 UTC, by the guard's clock."""
+    v: int = 1
+    """Version of this kind's fields."""
+    payloads: tuple[PayloadRef, ...] = ()
+    """What is kept beside the log."""
+
+
+class SessionOpened(_Event, frozen=True, kw_only=True, tag="session.opened"):
+    """A run of an agent began."""
+
+    agent: str
+    """Id of the agent, from the charter."""
+    user: str
+    """On whose behalf."""
+    roles: tuple[str, ...]
+    """The user's roles, sorted."""
+    tier: str
+    """`chat`, `read`, `write` or `autonomous`."""
+    charter: Digest
+    """The charter that holds for the whole session."""
+    mode: Mode
+    """How verdicts are acted on."""
+    parent: SessionId | None = None
+    """The session that delegated to this one."""
+
+
+class MessageObserved(_Event, frozen=True, kw_only=True, tag="message.observed"):
+    """Text entered the session; the payload `text` holds it."""
+
+    source: SourceId
+    """Id by which values are traced to it."""
+    authority: Authority
+    """Who said it."""
+    integrity: Integrity
+    """Whether values found in it are trusted."""
+
+
+class PlanDeclared(_Event, frozen=True, kw_only=True, tag="plan.declared"):
+    """The agent, or its host, said which tools it will use; the payload `note` holds the plan."""
+
+    tools: tuple[str, ...]
+    """In order."""
+
+
+class Firing(msgspec.Struct, frozen=True):
+    """One policy that fired, as recorded."""
+
+    policy: PolicyId
+    clause: ClauseId | None = None
+
+
+class CallDecided(_Event, frozen=True, kw_only=True, tag="call.decided"):
+    """A verdict. Payload `call` holds tool and arguments, `facts` every fact and trace, `evidence` the reasons."""
+
+    decision: DecisionId
+    tool: str
+    """Name of the tool; at most 256 characters, longer ones are kept by digest."""
+    contract: Digest | None
+    """The contract it was judged by; `None` for an unknown tool."""
+    policies: Digest | None
+    """The slice of policies that was asked; `None` when none was reached."""
+    verdict: VerdictKind
+    mode: Mode
+    fired: tuple[Firing, ...] = ()
+    """Policies that fired, hard ones first; the first 64."""
+    fault: str | None = None
+    """A `Fault`, when it was not a policy."""
+    masks: tuple[str, ...] = ()
+    """Data classes masked."""
+    side_effect: bool = False
+    """True when running the tool would change something."""
+    runs: bool = False
+    """True when Fiducial itself goes on to run the tool: with no outcome after it, the outcome is unknown."""
+    risk: int = 0
+    """0 (none) to 4 (critical)."""
+
+
+class ShadowDecided(_Event, frozen=True, kw_only=True, tag="call.shadow"):
+    """What the shadow policies would have decided, when that differs."""
+
+    decision: DecisionId
+    verdict: VerdictKind
+    fired: tuple[Firing, ...] = ()
+
+
+class HoldAnswered(_Event, frozen=True, kw_only=True, tag="hold.answered"):
+    """A person, through the in-process hook, answered a held or unclear call; payload `note` holds what they said."""
+
+    decision: DecisionId
+    answer: Literal["approved", "rejected", "answered"]
+    by: str
+    """Who answered; `hook` when the hook did not say."""
+
+
+class CallFinished(_Event, frozen=True, kw_only=True, tag="call.finished"):
+    """What came of a decided call; payload `result` holds it."""
+
+    decision: DecisionId
+    outcome: Outcome
+    source: SourceId | None
+    """Id by which values of the result are traced; `None` when there is no result."""
+    integrity: Integrity
+    """The whole result's label: the contract's joined with the arguments'."""
+    classes: tuple[str, ...] = ()
+    """Data classes in the result, sorted."""
+    duration_us: int = 0
+    """By the monotonic clock."""
+    confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked"
+    """What the contract's post-condition found."""
+
+
+class ResultObserved(_Event, frozen=True, kw_only=True, tag="result.observed"):
+    """A tool result that was obtained elsewhere, with no decision; payload `call` and `result`."""
+
+    tool: str
+    source: SourceId
+    integrity: Integrity
+    classes: tuple[str, ...] = ()
+
+
+class SessionClosed(_Event, frozen=True, kw_only=True, tag="session.closed"):
+    """The run ended."""
+
+    calls: int
+    """Calls decided."""
+    reason: Literal["done", "error", "lost"] = "done"
+
+
+class LogOpened(_Event, frozen=True, kw_only=True, tag="log.opened"):
+    """First entry of every log."""
+
+    origin: str
+    """The log's name in its checkpoints."""
+    key: str
+    """Public key, C2SP `signed-note` verifier key."""
+
+
+class KeyRotated(_Event, frozen=True, kw_only=True, tag="log.key-rotated"):
+    """Checkpoints from here on are signed by another key."""
+
+    key: str
+    """The new public key, C2SP `signed-note` verifier key."""
+    by: str
+    """Who did it."""
+
+
+class PayloadErased(_Event, frozen=True, kw_only=True, tag="payload.erased"):
+    """A payload and its salt were deleted; the log still verifies."""
+
+    payload: Digest
+    by: str
+    why: str
+    """Short and without the erased data; at most 500 characters."""
+
+
+class RetentionApplied(_Event, frozen=True, kw_only=True, tag="log.retention"):
+    """Payloads older than the setting were erased."""
+
+    before_us: int
+    """Microseconds since 1970 UTC."""
+    erased: int
+    """How many payloads."""
+
+
+class CharterActivated(_Event, frozen=True, kw_only=True, tag="charter.activated"):
+    """New sessions use this charter from here on."""
+
+    charter: Digest
+    previous: Digest | None
+
+
+Event: TypeAlias = (
+    SessionOpened
+    | MessageObserved
+    | PlanDeclared
+    | CallDecided
+    | ShadowDecided
+    | HoldAnswered
+    | CallFinished
+    | ResultObserved
+    | SessionClosed
+    | LogOpened
+    | KeyRotated
+    | PayloadErased
+    | RetentionApplied
+    | CharterActivated
+)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An event with the payloads it refers to: the unit of recording."""
+
+    event: Event
+    payloads: tuple[Payload, ...] = ()
+
+
+def encode_event(event: Event) -> bytes:
+    """Canonical bytes of `event`, as the log stores and hashes them. Raises `ValueError` past `MAX_ENVELOPE`."""
+    data = canonical_bytes(event)
+    if len(data) > MAX_ENVELOPE:
+        raise ValueError(f"an event of {len(data)} bytes is larger than {MAX_ENVELOPE}")
+    return data
+
+
+_DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event, strict=True)
+
+
+def decode_event(data: bytes) -> Event:
+    """The event that `data` holds. Raises `msgspec.ValidationError` on anything but a known event."""
+    return _DECODER.decode(data)

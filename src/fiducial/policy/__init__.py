@@ -1,0 +1,1 @@
+"""How a call is judged: Cedar policies, woven, sliced and asked."""

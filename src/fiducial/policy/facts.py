@@ -1,0 +1,139 @@
+"""Facts: what a policy can know about a call besides who makes it and the typed arguments.
+
+This file is the one definition. The Cedar schema, the lint's list of paths, the pruned context and the documentation
+are generated from these structs; the guard fills them. Sets hold names (of parameters, data classes, kinds), never
+argument values: a value that a third party chose must not reach a policy as anything but `context.input`.
+Types: bool → Bool, int → Long, str → String, frozenset[str] → Set<String>.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+_NONE: frozenset[str] = frozenset()
+
+
+class FlowFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.flow`: where this call's arguments came from. Sets name parameters."""
+
+    untrusted_targets: frozenset[str] = _NONE
+    """Targets whose value was found in untrusted text and in no trusted source as one whole entity."""
+    unknown_targets: frozenset[str] = _NONE
+    """Targets whose value was found nowhere: the model made it up, or it was disguised."""
+    contested_targets: frozenset[str] = _NONE
+    """Targets whose value stands in a tool's trusted records, was not named by the user, and is also named by
+    untrusted text."""
+    pointed_targets: frozenset[str] = _NONE
+    """Untrusted targets that stand word for word in a source that the user pointed to by name."""
+    composed_targets: frozenset[str] = _NONE
+    """Targets put together from several sources, or altered: a secret could be hidden in them."""
+    untrusted_magnitudes: frozenset[str] = _NONE
+    unknown_magnitudes: frozenset[str] = _NONE
+    untrusted_content: frozenset[str] = _NONE
+    """Content parameters that carry text from an untrusted source."""
+    untrusted_options: frozenset[str] = _NONE
+    links: frozenset[str] = _NONE
+    """Content parameters that carry an address (URL, e-mail, account) which no trusted source names."""
+    classes: frozenset[str] = _NONE
+    """Data classes that provably flow out in the arguments."""
+    audience: str = "self"
+    """Who would see them: `self`, `organization`, `third_party`, `public`."""
+    novel_targets: frozenset[str] = _NONE
+    """Targets this session has not acted on before."""
+
+
+class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.session`: what this session has read, done and used up, before this call."""
+
+    tainted: bool = False
+    """Untrusted text has been observed: from here on the model may be following someone else's instructions."""
+    read: frozenset[str] = _NONE
+    """Data classes read so far: the bound on what could flow."""
+    done: frozenset[str] = _NONE
+    """Kinds of act performed so far."""
+    calls: int = 0
+    writes: int = 0
+    records: int = 0
+    spent: int = 0
+    """Minor units, in the call's currency."""
+    exceeds: frozenset[str] = _NONE
+    """Names of the budgets and rate windows that this call would exceed; `session-calls`, `session-writes`,
+    `session-records`, `session-spend`, or a window's name."""
+
+
+class IntentFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.intent`: what was asked for, in words. Words can add a hold; they never allow by themselves."""
+
+    known: bool = False
+    """The user's task is known from a channel that the agent does not control."""
+    asked: bool = False
+    """The words of the user (or of someone above) ask for this tool's effect."""
+    delegated: bool = False
+    """The user told the agent to do what some document or message says."""
+    bound_elsewhere: frozenset[str] = _NONE
+    """Parameters for which the user named another value of the same type than the call has."""
+    forbidden: bool = False
+    """A higher authority's words forbid this effect, and only a lower one's ask for it."""
+    requested_by: str = "none"
+    """Highest authority whose words ask for it: `system`, `operator`, `user`, `agent`, `tool`, `none`."""
+    forbidden_by: str = "none"
+    """Highest authority whose words forbid it."""
+    sensitive_asked: bool = False
+    """The user's words ask for the sensitive data classes that flow."""
+
+
+class PlanFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.plan`: the plan declared before acting, if any."""
+
+    declared: bool = False
+    includes: bool = False
+    """The plan names this tool and has a use of it left."""
+
+
+class RiskFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.risk`: how much could go wrong."""
+
+    level: int = 0
+    """0 none, 1 low, 2 medium, 3 high, 4 critical."""
+    factors: frozenset[str] = _NONE
+    """What raised it; see `fiducial.guard.risk`."""
+
+
+class AgentFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.agent`: the agent that calls."""
+
+    id: str = ""
+    tier: str = "write"
+    confidence: int = -1
+    """Percent, as the agent gave it; -1 when it gave none."""
+    unsure: bool = False
+    """It gave a confidence below the charter's minimum."""
+
+
+class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.preview`: what the contract's preview found; -1 where there is none or it failed."""
+
+    ran: bool = False
+    rows: int = -1
+    recipients: int = -1
+    cost: int = -1
+
+
+class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context.answer`: for the built-in tool `respond`."""
+
+    domain: str = "general"
+    """`general`, `legal`, `health`, `finance`, `security`, `hiring` or `official`."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """`context`, without `input` and `approvals`."""
+
+    flow: FlowFacts = FlowFacts()
+    session: SessionFacts = SessionFacts()
+    intent: IntentFacts = IntentFacts()
+    plan: PlanFacts = PlanFacts()
+    risk: RiskFacts = RiskFacts()
+    agent: AgentFacts = AgentFacts()
+    preview: PreviewFacts = PreviewFacts()
+    answer: AnswerFacts = AnswerFacts()
