@@ -1,0 +1,400 @@
+"""The JSON Schema that contracts are written in, and the strict check of a call's arguments against it.
+
+What is understood (JSON Schema 2020-12, with the spellings of OpenAPI 3.0 that mean the same):
+
+    type, enum, const, nullable    several types are a union, `null` among them makes it nullable
+    anyOf, oneOf, allOf            unions; `allOf` only around a single schema
+    properties, required, additionalProperties, minProperties, maxProperties
+    items, minItems, maxItems, uniqueItems
+    minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf
+    minLength, maxLength, pattern           patterns are RE2, searched for anywhere, in linear time
+    $ref, $defs, definitions       within the same schema; a cycle is refused
+
+Annotations (title, description, default, examples, format, ... and `x-` extensions) say nothing about which values
+are accepted and are passed over. Any other keyword raises `ValueError` naming it: a constraint that is not understood
+is never dropped in silence. A schema without `type` takes the type that its keywords imply (`properties`: an object),
+which is stricter than JSON Schema, where such keywords do not bind values of other types.
+
+The check of arguments is strict. Nothing is coerced: `"5"` is not 5, `true` is not an integer, neither is `5.0`; a key
+that no parameter declares is refused. Values must be JSON: no NaN or infinities, no integers past ±(2⁶³ − 1) (Cedar's
+Long), no lone surrogates (no UTF-8 form), nothing nested deeper than `MAX_DEPTH`, and `MAX_SIZE` in all. Messages name
+the parameter and what is expected of it, and never repeat the value, which may be secret or hostile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import re2
+
+from fiducial.charter.checks import MAX_DEPTH, MAX_INTEGER, MAX_SIZE, Check, compile_shape, searcher, show_key, weigh
+from fiducial.charter.shape import Shape, ShapeType
+
+if TYPE_CHECKING:
+    from fiducial.charter.contracts import Contract
+
+__all__ = ["KEYWORDS", "MAX_DEPTH", "MAX_INTEGER", "MAX_SIZE", "Shape", "arguments_checker", "shape"]
+
+_MAX_SCHEMA_DEPTH = 32
+_MAX_PROBLEMS = 20
+"""Problems reported a call; an attacker who sends a thousand unknown keys does not get a thousand lines logged."""
+
+_TYPES: tuple[ShapeType, ...] = ("string", "integer", "number", "boolean", "array", "object")
+
+_ANNOTATIONS = frozenset(
+    {"title", "description", "default", "examples", "example", "format", "deprecated", "readOnly", "writeOnly"}
+    | {"contentEncoding", "contentMediaType", "contentSchema"}
+    | {"$schema", "$id", "$comment", "$anchor", "externalDocs", "xml"}
+)
+_BY_TYPE: dict[str, frozenset[str]] = {
+    "string": frozenset({"minLength", "maxLength", "pattern"}),
+    "number": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}),
+    "array": frozenset({"items", "minItems", "maxItems", "uniqueItems"}),
+    "object": frozenset({"properties", "required", "additionalProperties", "minProperties", "maxProperties"}),
+}
+_GENERAL = frozenset({"type", "enum", "const", "nullable", "anyOf", "oneOf", "allOf", "$ref", "$defs", "definitions"})
+KEYWORDS = frozenset().union(_GENERAL, *_BY_TYPE.values())
+"""Every keyword that is understood, without the annotations."""
+_UNIONS = ("anyOf", "oneOf", "allOf")
+
+
+def shape(schema: Mapping[str, Any] | bool, defs: Mapping[str, Any] | None = None) -> Shape:
+    """The shape of `schema`; `defs` holds the definitions of the document around it.
+
+    Raises `ValueError`, naming the keyword, when something in it is not understood or contradicts itself.
+    """
+    return _shape(schema, dict(defs or {}), (), 0)
+
+
+def _shape(schema: object, defs: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> Shape:
+    if depth > _MAX_SCHEMA_DEPTH:
+        raise ValueError(f"the schema is nested deeper than {_MAX_SCHEMA_DEPTH} levels")
+    if schema is True:
+        return Shape(type="any")
+    if schema is False:
+        raise ValueError("the schema `false` accepts nothing: leave the parameter out")
+    if not isinstance(schema, Mapping):
+        raise ValueError("a schema must be a mapping")
+    for key in schema:
+        known = key in KEYWORDS or key in _ANNOTATIONS or (isinstance(key, str) and key.startswith("x-"))
+        if not known:
+            close = difflib.get_close_matches(str(key), KEYWORDS, n=1)
+            raise ValueError(
+                f"the keyword `{key}` is not understood" + (f": did you mean `{close[0]}`?" if close else "")
+            )
+    own = {**(schema.get("definitions") or {}), **(schema.get("$defs") or {})}
+    if own:
+        defs = {**defs, **own}
+    binding = {key for key in schema if key in KEYWORDS} - {"$defs", "definitions"}
+    nullable = _flag(schema, "nullable")
+    for keyword in ("$ref", *_UNIONS):
+        if keyword in schema:
+            if beside := binding - {keyword, "nullable"}:
+                raise ValueError(f"`{keyword}` cannot be combined with `{min(beside)}`")
+            if keyword == "$ref":
+                result = _referred(schema["$ref"], defs, seen, depth)
+            else:
+                result = _union(keyword, schema[keyword], defs, seen, depth)
+            return msgspec.structs.replace(result, nullable=True) if nullable else result
+    return _plain(schema, nullable, defs, seen, depth)
+
+
+def _referred(reference: object, defs: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> Shape:
+    match = re.fullmatch(r"#/(?:\$defs|definitions)/([^/]+)", reference) if isinstance(reference, str) else None
+    if match is None:
+        raise ValueError("`$ref` must point to `#/$defs/NAME` in the same schema")
+    name = match[1].replace("~1", "/").replace("~0", "~")
+    if name in seen:
+        raise ValueError(f"`$ref` to `{name}` is cyclic: such values have no bound")
+    if name not in defs:
+        raise ValueError(f"`$ref` points to `{name}`, which `$defs` does not hold")
+    return _shape(defs[name], defs, (*seen, name), depth + 1)
+
+
+def _union(keyword: str, members: object, defs: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> Shape:
+    if not isinstance(members, (list, tuple)) or not members:
+        raise ValueError(f"`{keyword}` must be a list of schemas that is not empty")
+    if keyword == "allOf":
+        if len(members) != 1:
+            raise ValueError("`allOf` of several schemas is not understood: write them as one")
+        return _shape(members[0], defs, seen, depth + 1)
+    given = [member for member in members if not _is_null(member)]
+    shapes = [_shape(member, defs, seen, depth + 1) for member in given]
+    nullable = len(given) < len(members) or any(one.nullable for one in shapes)
+    if not shapes:
+        raise ValueError(f"`{keyword}` accepts nothing but null: leave the parameter out")
+    if len(shapes) == 1:
+        return msgspec.structs.replace(shapes[0], nullable=nullable)
+    if keyword == "anyOf" and any(one == Shape(type="any", nullable=one.nullable) for one in shapes):
+        return Shape(type="any", nullable=True)
+    bare = tuple(msgspec.structs.replace(one, nullable=False) for one in shapes)
+    return Shape(type="any", nullable=nullable, one_of=bare, exactly_one=keyword == "oneOf")
+
+
+def _is_null(schema: object) -> bool:
+    if not isinstance(schema, Mapping):
+        return False
+    return schema.get("type") in ("null", ["null"]) or ("const" in schema and schema["const"] is None)
+
+
+def _plain(
+    schema: Mapping[str, Any], nullable: bool, defs: Mapping[str, Any], seen: tuple[str, ...], depth: int
+) -> Shape:
+    types = schema.get("type")
+    names = [types] if isinstance(types, str) else list(types) if isinstance(types, (list, tuple)) else None
+    if types is not None and (names is None or not names):
+        raise ValueError("`type` must be a type's name or a list of them")
+    if names is not None and "null" in names:
+        nullable, names = True, [name for name in names if name != "null"]
+        if not names:
+            raise ValueError("`type` accepts nothing but null: leave the parameter out")
+    for name in names or ():
+        if name not in _TYPES:
+            close = difflib.get_close_matches(str(name), _TYPES, n=1)
+            raise ValueError(f"the type `{name}` is not known" + (f": did you mean `{close[0]}`?" if close else ""))
+    enum = _enum(schema)
+    if enum is not None:
+        if nullable or names is None:
+            nullable = any(value is None for value in enum)
+        enum = tuple(value for value in enum if value is not None)
+        if not enum:
+            raise ValueError("`enum` accepts nothing but null: leave the parameter out")
+    if names is None:
+        names = _implied(schema, enum)
+    if len(set(names)) > 1:
+        if set(names) == {"integer", "number"}:
+            names = ["number"]
+        else:
+            rest = {key: value for key, value in schema.items() if key not in ("type", "nullable", "enum", "const")}
+            parts = tuple(_plain({**_relevant(rest, name), "type": name}, False, defs, seen, depth) for name in names)
+            return Shape(type="any", nullable=nullable, enum=enum, one_of=parts)
+    return _typed(_TYPES[_TYPES.index(names[0])] if names else "any", schema, nullable, enum, defs, seen, depth)
+
+
+def _enum(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    if "const" in schema:
+        if "enum" in schema:
+            raise ValueError("`const` cannot be combined with `enum`")
+        return (schema["const"],)
+    if "enum" not in schema:
+        return None
+    values = schema["enum"]
+    if not isinstance(values, (list, tuple)) or not values:
+        raise ValueError("`enum` must be a list of values that is not empty")
+    return tuple(values)
+
+
+def _implied(schema: Mapping[str, Any], enum: tuple[Any, ...] | None) -> list[Any]:
+    """The type that the keywords imply; empty: any."""
+    if enum is not None:
+        kinds = {_json_type(value) for value in enum}
+        if kinds == {"integer", "number"}:
+            return ["number"]
+        return list(kinds) if len(kinds) == 1 else []
+    implied = [name for name, keywords in _BY_TYPE.items() if keywords & schema.keys()]
+    if len(implied) > 1:
+        raise ValueError(f"`type` is missing, and the keywords belong to both {implied[0]} and {implied[1]}")
+    return implied
+
+
+def _relevant(schema: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The keywords that bind values of the type `name`."""
+    other = frozenset().union(*(keywords for kind, keywords in _BY_TYPE.items() if kind != _family(name)))
+    return {key: value for key, value in schema.items() if key not in other}
+
+
+def _family(name: str) -> str:
+    return "number" if name == "integer" else name
+
+
+def _typed(
+    kind: ShapeType,
+    schema: Mapping[str, Any],
+    nullable: bool,
+    enum: tuple[Any, ...] | None,
+    defs: Mapping[str, Any],
+    seen: tuple[str, ...],
+    depth: int,
+) -> Shape:
+    allowed = _BY_TYPE.get(_family(kind), frozenset())
+    for keyword in sorted(schema.keys() & KEYWORDS - _GENERAL):
+        if keyword not in allowed:
+            raise ValueError(f"`{keyword}` does not bind values of the type `{kind}`")
+    fields: dict[str, Any] = {}
+    if kind == "string":
+        fields = {"min_length": _count(schema, "minLength"), "max_length": _count(schema, "maxLength")}
+        fields["pattern"] = _pattern(schema)
+    elif kind in ("integer", "number"):
+        fields = _bounds(schema)
+    elif kind == "array":
+        fields = {"min_items": _count(schema, "minItems"), "max_items": _count(schema, "maxItems")}
+        fields["unique"] = _flag(schema, "uniqueItems")
+        if "items" in schema:
+            fields["items"] = _shape(schema["items"], defs, seen, depth + 1)
+    elif kind == "object":
+        fields = _members(schema, defs, seen, depth)
+    if enum is not None:
+        bare = Shape(type=kind, **fields)
+        fits = compile_shape(bare)
+        if not all(fits(value) is None for value in enum):
+            raise ValueError(f"`enum` holds a value that is not {bare.expectation()}")
+    return Shape(type=kind, nullable=nullable, enum=enum, **fields)
+
+
+def _members(schema: Mapping[str, Any], defs: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> dict[str, Any]:
+    properties = schema.get("properties")
+    if properties is not None and not isinstance(properties, Mapping):
+        raise ValueError("`properties` must be a mapping of names to schemas")
+    required = schema.get("required", ())
+    if not isinstance(required, (list, tuple)) or not all(isinstance(name, str) for name in required):
+        raise ValueError("`required` must be a list of names")
+    rest = schema.get("additionalProperties", True)
+    values = None if isinstance(rest, bool) else _shape(rest, defs, seen, depth + 1)
+    declared = (
+        None
+        if properties is None
+        else {str(name): _shape(member, defs, seen, depth + 1) for name, member in properties.items()}
+    )
+    if rest is False and (missing := set(required) - set(declared or ())):
+        raise ValueError(f"`required` names `{min(missing)}`, which `properties` does not declare")
+    return {
+        "properties": declared,
+        "required": frozenset(required),
+        "additional": rest is not False,
+        "values": values,
+        "min_properties": _count(schema, "minProperties"),
+        "max_properties": _count(schema, "maxProperties"),
+    }
+
+
+def _flag(schema: Mapping[str, Any], keyword: str) -> bool:
+    value = schema.get(keyword, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"`{keyword}` must be true or false")
+    return value
+
+
+def _count(schema: Mapping[str, Any], keyword: str) -> int | None:
+    value = schema.get(keyword)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 0:
+        raise ValueError(f"`{keyword}` must be a whole number, zero or more")
+    return int(value)
+
+
+def _bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for keyword in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
+        value = schema.get(keyword)
+        if isinstance(value, bool) and keyword.startswith("exclusive"):  # OpenAPI 3.0: a flag on `minimum`
+            continue
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value)
+        ):
+            raise ValueError(f"`{keyword}` must be a number")
+        found[keyword] = value
+    for bound in ("minimum", "maximum"):
+        exclusive = "exclusive" + bound.capitalize()
+        if schema.get(exclusive) is True:
+            found[exclusive], found[bound] = found[bound], None
+    if found["multipleOf"] is not None and found["multipleOf"] <= 0:
+        raise ValueError("`multipleOf` must be greater than zero")
+    return {
+        "minimum": found["minimum"],
+        "maximum": found["maximum"],
+        "exclusive_minimum": found.get("exclusiveMinimum"),
+        "exclusive_maximum": found.get("exclusiveMaximum"),
+        "multiple_of": found["multipleOf"],
+    }
+
+
+def _pattern(schema: Mapping[str, Any]) -> str | None:
+    pattern = schema.get("pattern")
+    if pattern is None:
+        return None
+    if not isinstance(pattern, str):
+        raise ValueError("`pattern` must be a string")
+    try:
+        searcher(pattern)
+    except (re2.error, UnicodeEncodeError):
+        raise ValueError(
+            "`pattern` is not an RE2 expression (no look-around, no back-references): rewrite or drop it"
+        ) from None
+    return pattern
+
+
+def _json_type(value: object) -> str:
+    """The type of a JSON value; `integer` for whole numbers without a point; `other` when it is not JSON."""
+    kind = type(value)
+    for python, name in ((str, "string"), (bool, "boolean"), (int, "integer"), (float, "number")):
+        if kind is python:
+            return name
+    if kind is list or kind is tuple:
+        return "array"
+    return "object" if kind is dict else "null" if value is None else "other"
+
+
+def arguments_checker(contract: Contract) -> Callable[[Mapping[str, Any]], list[str]]:
+    """A function from a call's arguments to what is wrong with them; an empty list when nothing is.
+
+    Compile once a contract: the check of three short arguments then takes about a microsecond. Raises `ValueError`,
+    naming the parameter, when a parameter's schema is not understood.
+    """
+    checks: dict[str, Check] = {}
+    wanted: dict[str, str] = {}
+    for name, parameter in contract.parameters.items():
+        try:
+            what = shape(parameter.schema_)
+            checks[name], wanted[name] = compile_shape(what), what.expectation()
+        except ValueError as error:
+            raise ValueError(f"parameter `{name}`: {error}") from None
+    required = tuple(name for name, parameter in contract.parameters.items() if parameter.required)
+    find = checks.get
+
+    def check(arguments: Mapping[str, Any]) -> list[str]:
+        given: object = arguments
+        if type(given) is not dict and not isinstance(given, Mapping):
+            return ["the arguments must be an object"]
+        problems: list[str] = []
+        size = 0
+        for name, value in arguments.items():
+            one = find(name)
+            if one is None:
+                problems.append(_undeclared(name, checks))
+                continue
+            kind = type(value)
+            if kind is str and value.isascii():
+                size += len(value)
+            elif (
+                kind is not bool and value is not None and (kind is not int or not -MAX_INTEGER <= value <= MAX_INTEGER)
+            ):
+                weight = weigh(value)
+                if isinstance(weight, str):
+                    problems.append(f"`{name}` must be {weight}")
+                    continue
+                size += weight
+            found = one(value)
+            if found is not None:
+                problems.append(f"`{name}{found[0]}` must be {found[1]}")
+        for name in required:
+            if name not in arguments:
+                problems.append(f"`{name}` is missing: it must be {wanted[name]}")
+        if size > MAX_SIZE:
+            problems.append(f"the arguments must be smaller: together they may have {MAX_SIZE} characters")
+        if len(problems) > _MAX_PROBLEMS:
+            problems[_MAX_PROBLEMS:] = [f"and {len(problems) - _MAX_PROBLEMS} more"]
+        return problems
+
+    return check
+
+
+def _undeclared(name: object, checks: Mapping[str, Check]) -> str:
+    message = f"there is no parameter {show_key(name)}"
+    close = difflib.get_close_matches(name[:64], checks, n=1) if isinstance(name, str) else []
+    return message + (f": did you mean `{close[0]}`?" if close else "")
