@@ -1,0 +1,90 @@
+# Development commands. They need Python 3.11 or newer and make; the first one that installs anything needs a package
+# index. `make` by itself lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The interpreter that the environment is made with; the first that is new enough otherwise.
+PYTHON ?=
+WORKERS ?= 2
+CODE := src tests bench
+
+# A checkout that lies in another file system than the cache cannot be linked to it: copying says nothing and works.
+export UV_LINK_MODE ?= copy
+# Nothing that runs here may ask a question, page its output or phone home.
+export PIP_NO_INPUT := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# mkdocs-material prints an advertisement at every build.
+export NO_MKDOCS_2_WARNING := 1
+# Git does not tell the tests which clone they belong to.
+unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv check test verify demo docs format bench clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+venv: $(VENV)/.dev ## make .venv with what the tests need
+
+test: check ## lint, types, import order, documentation, fast tests (under 5 minutes, installation included)
+	$(BIN)/python -m pytest -q -n $(WORKERS)
+
+check: $(VENV)/.dev ## the same without the tests
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet --strict --site-dir $(VENV)/site
+
+verify: check $(VENV)/.bench ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "" --hypothesis-profile=thorough
+	$(BIN)/python bench/bounds.py
+
+bench: $(VENV)/.bench ## the benchmarks against their bounds, alone
+	$(BIN)/python bench/bounds.py
+
+demo: $(VENV)/.demo ## four agents under attack, guarded, with a log that verifies (under 5 minutes)
+	@$(BIN)/python bench/demo.py
+
+docs: $(VENV)/.dev ## the documentation site, into site/
+	$(BIN)/mkdocs build --strict --site-dir site
+
+format: $(VENV)/.dev ## format the code and apply the safe fixes
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+clean: ## remove everything that was built, the environment too
+	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fiducial
+
+# The environment. A stamp a set of extras, so that `make demo` installs no more than it needs; each is made again when
+# pyproject.toml changes. uv installs in a tenth of pip's time; where only pip is set up to reach an index, pip does it.
+
+define install
+	@echo "installing .[$(1)]"
+	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install -q uv || true
+	@$(BIN)/uv pip install -q --python $(BIN)/python -e '.[$(1)]' || $(BIN)/python -m pip install -q -e '.[$(1)]'
+	@touch $@
+endef
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(call install,demo)
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(call install,dev$(comma)demo$(comma)docs)
+	@touch $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(call install,dev$(comma)demo$(comma)docs$(comma)bench)
+	@touch $(VENV)/.dev $(VENV)/.demo
+
+comma := ,
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    "$$python" -m venv $(VENV) && exit 0; \
+	    echo "\`$$python\` cannot make a virtual environment: install its venv module" >&2; rm -rf $(VENV); exit 1; \
+	  fi; \
+	done; \
+	echo "no Python 3.11 or newer: install one, or name it with \`make PYTHON=/path/to/python\`" >&2; exit 1
