@@ -7,7 +7,7 @@ What is understood (JSON Schema 2020-12, with the spellings of OpenAPI 3.0 that 
     properties, required, additionalProperties, minProperties, maxProperties
     items, minItems, maxItems, uniqueItems
     minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf
-    minLength, maxLength, pattern           patterns are RE2, searched for anywhere, in linear time
+    minLength, maxLength, pattern  patterns are RE2, searched for anywhere, in linear time
     $ref, $defs, definitions       within the same schema; a cycle is refused
 
 Annotations (title, description, default, examples, format, ... and `x-` extensions) say nothing about which values
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["KEYWORDS", "MAX_DEPTH", "MAX_INTEGER", "MAX_SIZE", "Shape", "arguments_checker", "shape"]
 
 _MAX_SCHEMA_DEPTH = 32
+_MAX_SCHEMAS = 10_000
 _MAX_PROBLEMS = 20
 """Problems reported a call; an attacker who sends a thousand unknown keys does not get a thousand lines logged."""
 
@@ -63,17 +64,41 @@ KEYWORDS = frozenset().union(_GENERAL, *_BY_TYPE.values())
 _UNIONS = ("anyOf", "oneOf", "allOf")
 
 
+class _Place(msgspec.Struct, frozen=True):
+    """Where in a document the reading stands."""
+
+    defs: Mapping[str, Any]
+    """Definitions in reach."""
+    seen: tuple[str, ...] = ()
+    """References followed to get here, to find cycles."""
+    depth: int = 0
+    counted: list[None] = msgspec.field(default_factory=list)
+    """One entry a schema read, shared by the whole document."""
+
+    def below(self, name: str | None = None) -> _Place:
+        """One level deeper, through the reference `name` if given."""
+        seen = self.seen if name is None else (*self.seen, name)
+        return msgspec.structs.replace(self, seen=seen, depth=self.depth + 1)
+
+    def count(self) -> None:
+        """Raises `ValueError` past the bounds; references that fan out would else grow without any."""
+        self.counted.append(None)
+        if self.depth > _MAX_SCHEMA_DEPTH:
+            raise ValueError(f"the schema is nested deeper than {_MAX_SCHEMA_DEPTH} levels")
+        if len(self.counted) > _MAX_SCHEMAS:
+            raise ValueError(f"the schema holds more than {_MAX_SCHEMAS} schemas, references written out")
+
+
 def shape(schema: Mapping[str, Any] | bool, defs: Mapping[str, Any] | None = None) -> Shape:
     """The shape of `schema`; `defs` holds the definitions of the document around it.
 
     Raises `ValueError`, naming the keyword, when something in it is not understood or contradicts itself.
     """
-    return _shape(schema, dict(defs or {}), (), 0)
+    return _shape(schema, _Place(dict(defs or {})))
 
 
-def _shape(schema: object, defs: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> Shape:
-    if depth > _MAX_SCHEMA_DEPTH:
-        raise ValueError(f"the schema is nested deeper than {_MAX_SCHEMA_DEPTH} levels")
+def _shape(schema: object, at: _Place) -> Shape:
+    at.count()
     if schema is True:
         return Shape(type="any")
     if schema is False:
@@ -87,9 +112,14 @@ def _shape(schema: object, defs: Mapping[str, Any], seen: tuple[str, ...], depth
             raise ValueError(
                 f"the keyword `{key}` is not understood" + (f": did you mean `{close[0]}`?" if close else "")
             )
-    own = {**(schema.get("definitions") or {}), **(schema.get("$defs") or {})}
+    own: dict[str, Any] = {}
+    for keyword in ("definitions", "$defs"):
+        held = schema.get(keyword, {})
+        if not isinstance(held, Mapping):
+            raise ValueError(f"`{keyword}` must be a mapping of names to schemas")
+        own.update(held)
     if own:
-        defs = {**defs, **own}
+        at = msgspec.structs.replace(at, defs={**at.defs, **own})
     binding = {key for key in schema if key in KEYWORDS} - {"$defs", "definitions"}
     nullable = _flag(schema, "nullable")
     for keyword in ("$ref", *_UNIONS):
@@ -97,34 +127,34 @@ def _shape(schema: object, defs: Mapping[str, Any], seen: tuple[str, ...], depth
             if beside := binding - {keyword, "nullable"}:
                 raise ValueError(f"`{keyword}` cannot be combined with `{min(beside)}`")
             if keyword == "$ref":
-                result = _referred(schema["$ref"], defs, seen, depth)
+                result = _referred(schema["$ref"], at)
             else:
-                result = _union(keyword, schema[keyword], defs, seen, depth)
+                result = _union(keyword, schema[keyword], at)
             return msgspec.structs.replace(result, nullable=True) if nullable else result
-    return _plain(schema, nullable, defs, seen, depth)
+    return _plain(schema, nullable, at)
 
 
-def _referred(reference: object, defs: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> Shape:
+def _referred(reference: object, at: _Place) -> Shape:
     match = re.fullmatch(r"#/(?:\$defs|definitions)/([^/]+)", reference) if isinstance(reference, str) else None
     if match is None:
         raise ValueError("`$ref` must point to `#/$defs/NAME` in the same schema")
     name = match[1].replace("~1", "/").replace("~0", "~")
-    if name in seen:
+    if name in at.seen:
         raise ValueError(f"`$ref` to `{name}` is cyclic: such values have no bound")
-    if name not in defs:
+    if name not in at.defs:
         raise ValueError(f"`$ref` points to `{name}`, which `$defs` does not hold")
-    return _shape(defs[name], defs, (*seen, name), depth + 1)
+    return _shape(at.defs[name], at.below(name))
 
 
-def _union(keyword: str, members: object, defs: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> Shape:
+def _union(keyword: str, members: object, at: _Place) -> Shape:
     if not isinstance(members, (list, tuple)) or not members:
         raise ValueError(f"`{keyword}` must be a list of schemas that is not empty")
     if keyword == "allOf":
         if len(members) != 1:
             raise ValueError("`allOf` of several schemas is not understood: write them as one")
-        return _shape(members[0], defs, seen, depth + 1)
+        return _shape(members[0], at.below())
     given = [member for member in members if not _is_null(member)]
-    shapes = [_shape(member, defs, seen, depth + 1) for member in given]
+    shapes = [_shape(member, at.below()) for member in given]
     nullable = len(given) < len(members) or any(one.nullable for one in shapes)
     if not shapes:
         raise ValueError(f"`{keyword}` accepts nothing but null: leave the parameter out")
@@ -142,9 +172,7 @@ def _is_null(schema: object) -> bool:
     return schema.get("type") in ("null", ["null"]) or ("const" in schema and schema["const"] is None)
 
 
-def _plain(
-    schema: Mapping[str, Any], nullable: bool, defs: Mapping[str, Any], seen: tuple[str, ...], depth: int
-) -> Shape:
+def _plain(schema: Mapping[str, Any], nullable: bool, at: _Place) -> Shape:
     types = schema.get("type")
     names = [types] if isinstance(types, str) else list(types) if isinstance(types, (list, tuple)) else None
     if types is not None and (names is None or not names):
@@ -171,9 +199,9 @@ def _plain(
             names = ["number"]
         else:
             rest = {key: value for key, value in schema.items() if key not in ("type", "nullable", "enum", "const")}
-            parts = tuple(_plain({**_relevant(rest, name), "type": name}, False, defs, seen, depth) for name in names)
+            parts = tuple(_plain({**_relevant(rest, name), "type": name}, False, at) for name in names)
             return Shape(type="any", nullable=nullable, enum=enum, one_of=parts)
-    return _typed(_TYPES[_TYPES.index(names[0])] if names else "any", schema, nullable, enum, defs, seen, depth)
+    return _typed(_TYPES[_TYPES.index(names[0])] if names else "any", schema, nullable, enum, at)
 
 
 def _enum(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -217,9 +245,7 @@ def _typed(
     schema: Mapping[str, Any],
     nullable: bool,
     enum: tuple[Any, ...] | None,
-    defs: Mapping[str, Any],
-    seen: tuple[str, ...],
-    depth: int,
+    at: _Place,
 ) -> Shape:
     allowed = _BY_TYPE.get(_family(kind), frozenset())
     for keyword in sorted(schema.keys() & KEYWORDS - _GENERAL):
@@ -235,9 +261,9 @@ def _typed(
         fields = {"min_items": _count(schema, "minItems"), "max_items": _count(schema, "maxItems")}
         fields["unique"] = _flag(schema, "uniqueItems")
         if "items" in schema:
-            fields["items"] = _shape(schema["items"], defs, seen, depth + 1)
+            fields["items"] = _shape(schema["items"], at.below())
     elif kind == "object":
-        fields = _members(schema, defs, seen, depth)
+        fields = _members(schema, at)
     if enum is not None:
         bare = Shape(type=kind, **fields)
         fits = compile_shape(bare)
@@ -246,7 +272,7 @@ def _typed(
     return Shape(type=kind, nullable=nullable, enum=enum, **fields)
 
 
-def _members(schema: Mapping[str, Any], defs: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> dict[str, Any]:
+def _members(schema: Mapping[str, Any], at: _Place) -> dict[str, Any]:
     properties = schema.get("properties")
     if properties is not None and not isinstance(properties, Mapping):
         raise ValueError("`properties` must be a mapping of names to schemas")
@@ -254,11 +280,9 @@ def _members(schema: Mapping[str, Any], defs: Mapping[str, Any], seen: tuple[str
     if not isinstance(required, (list, tuple)) or not all(isinstance(name, str) for name in required):
         raise ValueError("`required` must be a list of names")
     rest = schema.get("additionalProperties", True)
-    values = None if isinstance(rest, bool) else _shape(rest, defs, seen, depth + 1)
+    values = None if isinstance(rest, bool) else _shape(rest, at.below())
     declared = (
-        None
-        if properties is None
-        else {str(name): _shape(member, defs, seen, depth + 1) for name, member in properties.items()}
+        None if properties is None else {str(name): _shape(member, at.below()) for name, member in properties.items()}
     )
     if rest is False and (missing := set(required) - set(declared or ())):
         raise ValueError(f"`required` names `{min(missing)}`, which `properties` does not declare")
@@ -283,9 +307,15 @@ def _count(schema: Mapping[str, Any], keyword: str) -> int | None:
     value = schema.get(keyword)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 0:
+    if not _is_number(value) or value != int(value) or not 0 <= value <= MAX_INTEGER:
         raise ValueError(f"`{keyword}` must be a whole number, zero or more")
     return int(value)
+
+
+def _is_number(value: object) -> bool:
+    if type(value) is float:
+        return isfinite(value)
+    return type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER
 
 
 def _bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,9 +324,7 @@ def _bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
         value = schema.get(keyword)
         if isinstance(value, bool) and keyword.startswith("exclusive"):  # OpenAPI 3.0: a flag on `minimum`
             continue
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value)
-        ):
+        if value is not None and not _is_number(value):
             raise ValueError(f"`{keyword}` must be a number")
         found[keyword] = value
     for bound in ("minimum", "maximum"):
