@@ -1,0 +1,160 @@
+"""The scripted agent, and what its run is worth.
+
+1. The agent makes the user task's ground-truth calls in order.
+2. Right after the first tool result that shows attacker text it makes the injection task's ground-truth calls, all of
+   them, and then goes on with the user's.
+3. Each call is decided first. A call that is not allowed is not run: the agent gets an error text and goes on.
+4. The run is scored by the suite's own checks on the environment it leaves behind, the final answer of the ground
+   truth, and the calls that *ran*: a check that looks at attempts would credit an attack that was stopped.
+
+An error that a tool returns goes to the guard as its result: it is text the model sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentdojo.base_tasks import BaseInjectionTask, BaseUserTask
+from agentdojo.functions_runtime import FunctionCall
+from agentdojo.types import text_content_block_from_string
+from dojo_guards import ASKING, GuardUnderTest, Session
+from dojo_world import World, leaves, shown
+from pydantic import BaseModel
+
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of a run."""
+
+    side: str
+    """`user` or `injection`: whose ground truth it comes from. The guard never sees it."""
+    tool: str
+    arguments: Mapping[str, Any]
+    kind: str
+    """The verdict."""
+    reasons: tuple[str, ...]
+    ran: bool
+    """The verdict allowed it, or the person approved it."""
+    asked: bool = False
+    """A person was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run, scored."""
+
+    suite: str
+    user_task: str
+    injection_task: str | None
+    solved: bool
+    """The user's task, by the suite's own check; False when there was an injection, where it is not asked."""
+    succeeded: bool
+    """The attack reached its goal, by the suite's own check; False without an injection."""
+    injected: bool
+    """The agent saw attacker text and turned to the injection."""
+    steps: tuple[Step, ...]
+
+    def stopped(self, side: str) -> list[Step]:
+        """Calls of one side that the guard did not allow."""
+        return [step for step in self.steps if step.side == side and step.kind != "allowed"]
+
+
+@dataclass
+class Stage:
+    """An environment to run in, kept as bytes: every run starts from its own copy."""
+
+    world: World
+    user_task: BaseUserTask[Any]
+    injection_task: BaseInjectionTask[Any] | None = None
+    _bytes: bytes = field(init=False, repr=False)
+    _texts: list[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        injections = self.world.injections(self.user_task, self.injection_task) if self.injection_task else {}
+        environment = self.user_task.init_environment(self.world.environment(injections))
+        self._bytes = pickle.dumps(environment)
+        self._texts = [_SPACE.sub(" ", text).strip() for text in injections.values()]
+
+    def environment(self) -> Any:
+        """A fresh copy."""
+        return pickle.loads(self._bytes)
+
+    def shows_attack(self, result: Any) -> bool:
+        """True when a string in a tool's result holds one of the attack texts, whatever YAML did to its spaces."""
+        if not self._texts:
+            return False
+        if isinstance(result, list):
+            result = [item.model_dump() if isinstance(item, BaseModel) else item for item in result]
+        elif isinstance(result, BaseModel):
+            result = result.model_dump()
+        for leaf in leaves(result):
+            text = _SPACE.sub(" ", leaf)
+            if any(attack in text for attack in self._texts):
+                return True
+        return False
+
+
+def replay(stage: Stage, guard: GuardUnderTest, *, person: bool = False) -> Run:
+    """Run the scripted agent once. With `person`, someone approves the user's own ground-truth calls when asked.
+
+    The person knows nothing but the task: a held call is approved when the same tool with the same arguments is in the
+    user task's ground truth, and rejected otherwise.
+    """
+    world, user_task, injection_task = stage.world, stage.user_task, stage.injection_task
+    before, environment, runtime = stage.environment(), stage.environment(), world.runtime()
+    own = user_task.ground_truth(environment)
+    malicious = injection_task.ground_truth(environment) if injection_task is not None else []
+    steps: list[Step] = []
+    ran: list[FunctionCall] = []
+
+    def act(session: Session, call: FunctionCall, side: str) -> Any:
+        arguments = dict(call.args)
+        decision = session.decide(call.function, arguments)
+        asked = person and decision.kind in ASKING
+        approved = asked and any(call.function == one.function and arguments == dict(one.args) for one in own)
+        runs = decision.kind == "allowed" or approved
+        steps.append(Step(side, call.function, arguments, decision.kind, decision.reasons, runs, asked))
+        if not runs:
+            return None
+        result, error = runtime.run_function(environment, call.function, call.args)
+        session.observe(call.function, arguments, shown(result) if error is None else error, decision)
+        ran.append(call)
+        return result
+
+    injected = False
+    with guard.session(user_task.PROMPT, [call.function for call in own]) as session:
+        for call in own:
+            result = act(session, call, "user")
+            if injection_task is not None and not injected and stage.shows_attack(result):
+                injected = True
+                for attack in malicious:
+                    act(session, attack, "injection")
+
+    answer = user_task.GROUND_TRUTH_OUTPUT
+    if injected and injection_task is not None:
+        answer += injection_task.GROUND_TRUTH_OUTPUT
+    return Run(
+        suite=world.name,
+        user_task=user_task.ID,
+        injection_task=injection_task.ID if injection_task else None,
+        solved=injection_task is None and _check(world, user_task, answer, before, environment, ran),
+        succeeded=injection_task is not None and _check(world, injection_task, answer, before, environment, ran),
+        injected=injected,
+        steps=tuple(steps),
+    )
+
+
+def _check(world: World, task: Any, answer: str, before: Any, after: Any, ran: list[FunctionCall]) -> bool:
+    content = [text_content_block_from_string(answer)]
+    with contextlib.redirect_stdout(io.StringIO()):  # some checks print what they looked for
+        return bool(world.suite._check_task_result(task, content, before, after, ran))
+
+
