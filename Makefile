@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The interpreter that the environment is made with; the first that is new enough otherwise.
 PYTHON ?=
 WORKERS ?= 2
-CODE := src tests bench
+CODE := src tests bench docs
 
 # A checkout that lies in another file system than the cache cannot be linked to it: copying says nothing and works.
 export UV_LINK_MODE ?= copy

@@ -164,6 +164,7 @@ class Undo(_Written):
     """How the effect is taken back; run by `fiducial undo`."""
 
     tool: str
+    """Name of the tool that takes it back."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Templates over `$arguments` and `$result`."""
     within: Annotated[timedelta, Field(gt=timedelta(0), strict=False)] | None = None
@@ -174,12 +175,17 @@ class Contract(_Written):
     """What one tool can do."""
 
     effect: Annotated[Effect, Field(strict=False)]
+    """What remains after it has run."""
     kind: Annotated[Kind, Field(strict=False)]
+    """What kind of act it is."""
     description: str = ""
+    """What the tool does, in a sentence."""
     server: str = "local"
     """The tool's server or system: Cedar's resource."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
+    """Parameter name → what it means; others are refused."""
     output: Output = Output()
+    """What comes back."""
     audience: Annotated[Audience, Field(strict=False)] = Audience.SELF
     """Who gets to see the arguments."""
     asked_by: tuple[str, ...] = ()
@@ -187,8 +193,11 @@ class Contract(_Written):
     cost: str | None = None
     """Name of the magnitude parameter that is spent; its unit must be a currency."""
     preview: Probe | None = None
+    """A read that is run before the decision, to tell how much is at stake."""
     postcondition: Probe | None = None
+    """An independent read that confirms the outcome."""
     undo: Undo | None = None
+    """How the effect is taken back."""
     timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(hours=24), strict=False)] = timedelta(seconds=60)
     """Longest a run may take; past it the outcome is unknown."""
     idempotency_key: str | None = None

@@ -22,6 +22,8 @@ class Tier(StrEnum):
 
 
 class Severity(StrEnum):
+    """How bad it is when a clause is broken."""
+
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
@@ -36,6 +38,7 @@ class Clause(_Written):
     """One sentence of intent with one formal condition."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")
+    """By which policies, verdicts and reports name it."""
     statement: str = Field(min_length=1)
     """The sentence, as people agreed to it."""
     source: str = ""
@@ -43,6 +46,7 @@ class Clause(_Written):
     harmed: tuple[str, ...] = ()
     """Who is harmed when it is broken."""
     severity: Annotated[Severity, Field(strict=False)] = Severity.HIGH
+    """How bad it is when it is broken."""
     owner: str = Field(min_length=1)
     """Who answers for it."""
     contest: str = ""
@@ -60,7 +64,9 @@ class Clause(_Written):
     policies: tuple[str, ...] = ()
     """Ids of the authored policies that encode it."""
     scenarios: tuple[str, ...] = ()
+    """Evals that try to make an agent break it."""
     monitors: tuple[str, ...] = ()
+    """What watches for it in production."""
 
     _tuples = field_validator("harmed", "tools", "measures", "policies", "scenarios", "monitors", mode="before")(
         _as_tuple
@@ -81,9 +87,13 @@ class Owners(_Written):
     """RACI."""
 
     responsible: str = Field(min_length=1)
+    """Who does the work."""
     accountable: str = Field(min_length=1)
+    """Who answers for it."""
     consulted: tuple[str, ...] = ()
+    """Who is asked before a change."""
     informed: tuple[str, ...] = ()
+    """Who is told after one."""
 
     _tuples = field_validator("consulted", "informed", mode="before")(_as_tuple)
 
@@ -92,8 +102,11 @@ class SessionBudget(_Written):
     """What one session may use up; `None`: no limit."""
 
     calls: int | None = Field(default=None, gt=0)
+    """Calls decided as allowed."""
     writes: int | None = Field(default=None, gt=0)
+    """Calls with a side effect."""
     records: int | None = Field(default=None, gt=0)
+    """Records read."""
     spend: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     """ISO 4217 code → minor units."""
 
@@ -102,13 +115,17 @@ class RateWindow(_Written):
     """What may be used up in a sliding stretch of time, across sessions."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    """By which `context.session.exceeds` names it."""
     per: Literal["user", "agent", "all"] = "user"
+    """Whose use is counted together."""
     of: Literal["calls", "writes", "records", "spend"] = "calls"
+    """What is counted."""
     currency: str | None = None
     """ISO 4217 code, with `of: spend`."""
     tools: tuple[str, ...] = ()
     """Tools, effects or kinds that count; empty: all."""
     window: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=366), strict=False)]
+    """How far back it counts."""
     limit: int = Field(gt=0)
     """Calls, records or minor units."""
 
@@ -116,8 +133,12 @@ class RateWindow(_Written):
 
 
 class Budgets(_Written):
+    """What may be used up, in a session and across sessions."""
+
     session: SessionBudget = SessionBudget()
+    """Limits of one session."""
     windows: tuple[RateWindow, ...] = ()
+    """Limits across sessions."""
 
     _tuples = field_validator("windows", mode="before")(_as_tuple)
 
@@ -126,10 +147,13 @@ class About(_Written):
     """`charter.yaml`."""
 
     agent: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")
+    """The agent's id."""
     purpose: str = ""
     """One sentence: what the agent is for."""
     owners: Owners
+    """Who answers for the agent."""
     tier: Annotated[Tier, Field(strict=False)] = Tier.WRITE
+    """What the agent may do at most."""
     baseline: Literal["balanced", "strict", "none"] = "balanced"
     """The profile of rules that ship with Fiducial."""
     roles: tuple[str, ...] = ()
@@ -141,13 +165,17 @@ class About(_Written):
     minimum_confidence: float = Field(default=0.5, ge=0, le=1, strict=False)
     """An agent that says it is less sure than this, and is about to change something, is stopped to ask."""
     budgets: Budgets = Budgets()
+    """What may be used up."""
     session_memory: int = Field(default=64 * 2**20, ge=2**20)
     """Bytes of provenance index a session may use; past it values become unknown, never trusted."""
     retention: Annotated[timedelta, Field(gt=timedelta(0), strict=False)] | None = None
     """How long payloads are kept; `None`: until erased."""
     models: tuple[dict[str, Any], ...] = ()
+    """Models the agent runs on, as the operator describes them."""
     skills: tuple[dict[str, Any], ...] = ()
+    """Skills the agent has, as the operator describes them."""
     mcp_servers: tuple[dict[str, Any], ...] = ()
+    """MCP servers the agent reaches, as the operator describes them."""
 
     _tuples = field_validator(
         "roles", "data_classes", "organization", "models", "skills", "mcp_servers", mode="before"
@@ -158,11 +186,17 @@ class Given(_Written):
     """What a case's session has seen before the call."""
 
     user: str = "someone"
+    """On whose behalf."""
     roles: tuple[str, ...] = ()
+    """The user's roles."""
     task: str | None = None
+    """What the user said first."""
     system: str | None = None
+    """The system prompt."""
     plan: tuple[str, ...] | None = None
+    """Tools declared beforehand, in order."""
     observed: tuple[Observed, ...] = ()
+    """Tool results seen before the call, in order."""
     approvals: tuple[str, ...] = ()
     """Ids of policies that count as approved."""
 
@@ -173,23 +207,33 @@ class Observed(_Written):
     """A tool result that the session has seen."""
 
     tool: str
+    """Where it came from."""
     arguments: dict[str, Any] = Field(default_factory=dict)
+    """What was asked."""
     result: Any = None
+    """What came back."""
 
 
 class Asked(_Written):
+    """The call that a case is about."""
+
     tool: str
+    """What is called."""
     arguments: dict[str, Any] = Field(default_factory=dict)
+    """With what."""
     confidence: float | None = None
+    """The agent's own, 0 to 1; `None` when it gave none."""
 
 
 class Expected(_Written):
     """What the case must come to; what is not given is not checked."""
 
     verdict: Literal["allowed", "held", "unclear", "denied"]
+    """Its kind."""
     policies: tuple[str, ...] | None = None
     """Exactly the policies that fired, in any order."""
     fault: str | None = None
+    """The fault that denied it; see the errors page."""
 
     _tuples = field_validator("policies", mode="before")(_as_tuple)
 
@@ -198,16 +242,22 @@ class Case(_Written):
     """One request and the verdict it must get: the charter's own unit test."""
 
     name: str = Field(min_length=1)
+    """What the case is about."""
     given: Given = Given()
+    """What came before."""
     call: Asked
+    """The call to decide."""
     expect: Expected
+    """What it must come to."""
 
 
 class PolicySource(_Written):
     """One `policies/*.cedar` file."""
 
     file: str
+    """Path in the charter's directory."""
     text: str
+    """What stands in it."""
 
 
 class Charter(_Written):
