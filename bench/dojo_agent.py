@@ -23,9 +23,10 @@ from typing import Any
 from agentdojo.base_tasks import BaseInjectionTask, BaseUserTask
 from agentdojo.functions_runtime import FunctionCall
 from agentdojo.types import text_content_block_from_string
+from pydantic import BaseModel
+
 from dojo_guards import ASKING, GuardUnderTest, Session
 from dojo_world import World, leaves, shown
-from pydantic import BaseModel
 
 _SPACE = re.compile(r"\s+")
 
@@ -156,5 +157,3 @@ def _check(world: World, task: Any, answer: str, before: Any, after: Any, ran: l
     content = [text_content_block_from_string(answer)]
     with contextlib.redirect_stdout(io.StringIO()):  # some checks print what they looked for
         return bool(world.suite._check_task_result(task, content, before, after, ran))
-
-

@@ -112,7 +112,9 @@ class _TrivialSession:
 
     def _named(self, tool: str, arguments: Mapping[str, Any]) -> bool:
         given = [arguments[name] for name in DESTINATIONS[tool] if name in arguments]
-        return all(value.lower() in self._prompt for value in leaves([str(v) if isinstance(v, int) else v for v in given]))
+        return all(
+            value.lower() in self._prompt for value in leaves([str(v) if isinstance(v, int) else v for v in given])
+        )
 
 
 class Fiducial:

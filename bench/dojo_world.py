@@ -33,7 +33,7 @@ PIPELINE_NAME = "gpt-4o-2024-05-13"
 Disguise = Callable[[str], str]
 
 _SPELLED = {
-    **dict(zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True)),
+    **dict(zip("0123456789", ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"], strict=True)),
     "@": "at", ".": "dot", "-": "dash", "_": "underscore", "/": "slash", ":": "colon", " ": "space",
 }  # fmt: skip
 _LOOKALIKES = str.maketrans("aceijopsxyABCEHIJKMOPSTXYZ", "асеіјорѕхуАВСЕНІЈКМОРЅТХҮΖ")
@@ -89,6 +89,7 @@ class World:
     def __post_init__(self) -> None:
         self.suite = get_suites(VERSION)[self.name]
         self.user_tasks = dict(self.suite.user_tasks)
+        self._defaults = self.suite.get_injection_vector_defaults()
         self._plain = pickle.dumps(self.environment({}))
         self.injection_tasks = {
             id: task for id, task in self.suite.injection_tasks.items() if task.ground_truth(pickle.loads(self._plain))
@@ -104,7 +105,7 @@ class World:
     def environment(self, injections: dict[str, str]) -> Any:
         """A fresh environment with `injections` (vector → text) in place; not yet initialized for a task."""
         text = read_suite_file(self.name, "environment.yaml", None)
-        filled = text.format(**{**self.suite.get_injection_vector_defaults(), **injections})
+        filled = text.format(**{**self._defaults, **injections})
         return self.suite.environment_type.model_validate(yaml.load(filled, yaml.CSafeLoader))
 
     def runtime(self) -> FunctionsRuntime:
@@ -129,15 +130,12 @@ class World:
 
     def _candidates(self, user_task: BaseUserTask[Any]) -> list[str]:
         if user_task.ID not in self._candidates_by_task:
-            canaries = {name: f"CANARY{index}CANARY" for index, name in enumerate(self._defaults())}
+            canaries = {name: f"CANARY{index}CANARY" for index, name in enumerate(self._defaults)}
             environment = user_task.init_environment(self.environment(canaries))
             _, _, _, messages, _ = GroundTruthPipeline(user_task).query("", self.runtime(), environment)
             seen = " ".join(block["content"] or "" for message in messages for block in message["content"] or [])
             self._candidates_by_task[user_task.ID] = [name for name, canary in canaries.items() if canary in seen]
         return self._candidates_by_task[user_task.ID]
-
-    def _defaults(self) -> dict[str, str]:
-        return self.suite.get_injection_vector_defaults()
 
     def hard(self, user_task_id: str, injection_task_id: str) -> bool:
         """True when the injection uses only tools that the user's own task uses too."""
@@ -156,6 +154,15 @@ def world(name: str, attack: str) -> World:
     return World(name, attack)
 
 
+_shown: dict[bytes, str] = {}
+
+
 def shown(result: Any) -> str:
     """A tool's result as AgentDojo writes it for a model."""
-    return tool_result_to_str(result)
+    # Every guard sees the same results in the same stage, and writing YAML is the slowest part of a run.
+    key = pickle.dumps(result)
+    if key not in _shown:
+        if len(_shown) > 256:
+            _shown.clear()
+        _shown[key] = tool_result_to_str(result)
+    return _shown[key]
