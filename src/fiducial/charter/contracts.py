@@ -8,13 +8,31 @@ otherwise, an undeclared parameter is refused.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from fiducial.charter.schema import ANNOTATIONS, KEYWORDS, shape
 from fiducial.core.path import PathPattern
+
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(value: object) -> object:
+    """`30s`, `5m`, `2h`, `7d` as a duration. ISO 8601 (`PT30S`) passes; a bare number has no unit and is refused."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", value)):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if isinstance(value, timedelta) or (isinstance(value, str) and value.startswith("P")):
+        return value
+    raise ValueError("must be a duration with its unit, such as `30s`, `5m`, `2h`, `7d` or `PT30S`")
+
+
+DURATION = BeforeValidator(_duration)
+"""Reads durations as people write them; goes last in the annotation of a `timedelta`."""
 
 
 class _Written(BaseModel):
@@ -109,6 +127,34 @@ class Parameter(_Written):
     guessed: bool = False
     """True when inferred and not confirmed by a person."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: object) -> object:
+        """`type: string` and other keywords of the schema may stand on the parameter itself."""
+        if not isinstance(value, Mapping):
+            return value
+        short = {key: value[key] for key in value if key in _SHORTHAND}
+        if not short:
+            return value
+        if "schema" in value or "schema_" in value:
+            raise ValueError(f"has `{min(short)}` beside `schema`: move it into the schema")
+        return {**{key: value[key] for key in value if key not in short}, "schema": short}
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("schema_")
+    @classmethod
+    def _understood(cls, value: dict[str, Any]) -> dict[str, Any]:
+        shape(value)
+        return value
+
+
+_SHORTHAND = (KEYWORDS | ANNOTATIONS) - Parameter.model_fields.keys()
+"""Keywords that may stand on a parameter; `required` there says whether the parameter is."""
+
 
 class Output(_Written):
     """What comes back from a tool."""
@@ -156,7 +202,9 @@ class Probe(_Written):
     """Post-condition: path in the probe's result → the value (a template) that must stand there."""
     facts: dict[Literal["rows", "recipients", "cost"], str] = Field(default_factory=dict)
     """Preview: fact → path in the probe's result that holds it, a number or a list to count."""
-    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(seconds=60), strict=False)] = timedelta(seconds=5)
+    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(seconds=60), strict=False), DURATION] = timedelta(
+        seconds=5
+    )
     """Longest it may take; past it the fact is unknown and the call is not allowed by it."""
 
 
@@ -167,7 +215,7 @@ class Undo(_Written):
     """Name of the tool that takes it back."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Templates over `$arguments` and `$result`."""
-    within: Annotated[timedelta, Field(gt=timedelta(0), strict=False)] | None = None
+    within: Annotated[timedelta, Field(gt=timedelta(0), strict=False), DURATION] | None = None
     """How long after the call it works; `None`: always."""
 
 
@@ -198,7 +246,9 @@ class Contract(_Written):
     """An independent read that confirms the outcome."""
     undo: Undo | None = None
     """How the effect is taken back."""
-    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(hours=24), strict=False)] = timedelta(seconds=60)
+    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(hours=24), strict=False), DURATION] = timedelta(
+        seconds=60
+    )
     """Longest a run may take; past it the outcome is unknown."""
     idempotency_key: str | None = None
     """Parameter that carries a key by which the tool ignores repeats; `None`: never retried."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from fiducial.charter.contracts import Contract, _Written
+from fiducial.charter.contracts import DURATION, Contract, _Written
 from fiducial.core.ids import Digest
 
 
@@ -124,7 +124,7 @@ class RateWindow(_Written):
     """ISO 4217 code, with `of: spend`."""
     tools: tuple[str, ...] = ()
     """Tools, effects or kinds that count; empty: all."""
-    window: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=366), strict=False)]
+    window: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=366), strict=False), DURATION]
     """How far back it counts."""
     limit: int = Field(gt=0)
     """Calls, records or minor units."""
@@ -168,7 +168,7 @@ class About(_Written):
     """What may be used up."""
     session_memory: int = Field(default=64 * 2**20, ge=2**20)
     """Bytes of provenance index a session may use; past it values become unknown, never trusted."""
-    retention: Annotated[timedelta, Field(gt=timedelta(0), strict=False)] | None = None
+    retention: Annotated[timedelta, Field(gt=timedelta(0), strict=False), DURATION] | None = None
     """How long payloads are kept; `None`: until erased."""
     models: tuple[dict[str, Any], ...] = ()
     """Models the agent runs on, as the operator describes them."""

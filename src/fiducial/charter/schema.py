@@ -38,7 +38,7 @@ from fiducial.charter.shape import Shape, ShapeType
 if TYPE_CHECKING:
     from fiducial.charter.contracts import Contract
 
-__all__ = ["KEYWORDS", "MAX_DEPTH", "MAX_INTEGER", "MAX_SIZE", "Shape", "arguments_checker", "shape"]
+__all__ = ["ANNOTATIONS", "KEYWORDS", "MAX_DEPTH", "MAX_INTEGER", "MAX_SIZE", "Shape", "arguments_checker", "shape"]
 
 _MAX_SCHEMA_DEPTH = 32
 _MAX_SCHEMAS = 10_000
@@ -47,7 +47,7 @@ _MAX_PROBLEMS = 20
 
 _TYPES: tuple[ShapeType, ...] = ("string", "integer", "number", "boolean", "array", "object")
 
-_ANNOTATIONS = frozenset(
+ANNOTATIONS = frozenset(
     {"title", "description", "default", "examples", "example", "format", "deprecated", "readOnly", "writeOnly"}
     | {"contentEncoding", "contentMediaType", "contentSchema"}
     | {"$schema", "$id", "$comment", "$anchor", "externalDocs", "xml"}
@@ -106,7 +106,7 @@ def _shape(schema: object, at: _Place) -> Shape:
     if not isinstance(schema, Mapping):
         raise ValueError("a schema must be a mapping")
     for key in schema:
-        known = key in KEYWORDS or key in _ANNOTATIONS or (isinstance(key, str) and key.startswith("x-"))
+        known = key in KEYWORDS or key in ANNOTATIONS or (isinstance(key, str) and key.startswith("x-"))
         if not known:
             close = difflib.get_close_matches(str(key), KEYWORDS, n=1)
             raise ValueError(
