@@ -1,0 +1,152 @@
+"""The documentation is true: its examples run, its reference pages match the code, and its site needs nobody else's.
+
+In every page, blocks are taken in order, in one directory and one namespace a page, with the `examples` beside them:
+
+- a ```python block runs. What it must print is the ```text block after `<!-- prints -->`.
+- in a ```console block each line that begins with `$ ` runs, and the lines after it are what it must print; a line of
+  `…` stands for any lines, and `…` inside a line for any characters. `make` targets are only looked up.
+- `<!-- not run: why -->` above a block leaves it out; `<!-- exits 1 -->` says which status the block's commands have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [
+    path
+    for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+    if re.search(r"^```(python|console)", path.read_text(), re.MULTILINE)
+]
+_BLOCK = re.compile(
+    r"(?:^<!-- (?P<note>[^\n]*?) -->\n+)?^```(?P<language>python|console|text)\n(?P<body>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def matches(expected: str, printed: str) -> bool:
+    """True when `printed` is `expected`, where `…` stands for anything and ends of lines do not count."""
+    lines = [line.rstrip() for line in expected.strip("\n").split("\n")]
+    parts = ["(?:.*\n)*?" if line.strip() == "…" else _line(line) + "\n" for line in lines]
+    text = "\n".join(line.rstrip() for line in printed.strip("\n").split("\n")) + "\n"
+    return re.fullmatch("".join(parts), text) is not None
+
+
+def _line(line: str) -> str:
+    return ".*?".join(map(re.escape, line.split("…")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    text = page.read_text()
+    namespace: dict[str, Any] = {"__name__": "example"}
+    printed = ""
+    for block in _BLOCK.finditer(text):
+        note, language, body = block["note"] or "", block["language"], block["body"]
+        line = text[: block.start("body")].count("\n")
+        if note.startswith("not run:"):
+            continue
+        if language == "python":
+            # Padded with empty lines, so that a traceback gives the line in the page.
+            code = compile("\n" * line + body, str(page), "exec")
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                exec(code, namespace)
+            printed = output.getvalue()
+        elif language == "console":
+            status = int(note.removeprefix("exits ")) if note.startswith("exits ") else 0
+            _run_console(body, status, f"{page.name}:{line}")
+        elif note == "prints":
+            assert matches(body, printed), f"{page.name}:{line}: prints instead:\n{printed}"
+
+
+def _run_console(body: str, status: int, where: str) -> None:
+    for command, expected in re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", body, re.MULTILINE):
+        words = shlex.split(command, comments=True)
+        if words[0] == "make":
+            targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            assert set(words[1:]) <= set(targets), f"{where}: no such target: {command}"
+            continue
+        environment = {
+            **os.environ,
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        done = subprocess.run(
+            command, shell=True, env=environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == status, f"{where}: `{command}` exits {done.returncode}:\n{said}"
+        if expected.strip():
+            assert matches(expected, said), f"{where}: `{command}` prints instead:\n{said}"
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("a\nb", "a\nb\n", True),
+        ("a\nb", "a\nc\n", False),
+        ("a", "a\nb", False),
+        ("a\n…\nd", "a\nb\nc\nd", True),
+        ("a\n…\nd", "a\nd", True),
+        ("a\n…\nd", "a\nb", False),
+        ("… of 9 (", "3 of 9 (", True),
+        ("took …", "took 3 ms\nmore", False),
+    ],
+)
+def test_the_comparison_itself(expected: str, printed: str, same: bool) -> None:
+    assert matches(expected, printed) is same
+
+
+def test_some_pages_are_tested() -> None:
+    assert {"README.md", "getting-started.md", "guard.md", "cli.md"} <= {page.name for page in PAGES}
+
+
+def test_the_reference_pages_match_the_code() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "reference.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["settings.md", "facts.md", "errors.md", "cli.md"])
+def test_every_name_in_the_reference_is_described(name: str) -> None:
+    rows = [line for line in (ROOT / "docs" / name).read_text().splitlines() if line.startswith("| `")]
+    assert len(rows) > 10
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
+def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", tmp_path / "site"],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    loading = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
+    for page in (tmp_path / "site").rglob("*.html"):
+        assert loading.findall(page.read_text()) == [], page
+    for sheet in [*(tmp_path / "site").rglob("*.css"), *(tmp_path / "site").rglob("*.svg")]:
+        assert re.findall(r"url\(\s*['\"]?(?:https?:)?//[^)]*\)|@import[^;]*//", sheet.read_text()) == [], sheet
+
+
+def test_the_links_of_the_front_pages_lead_somewhere() -> None:
+    for page in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+            assert target.startswith("https://") or (ROOT / target).exists(), f"{page.name}: {target}"
