@@ -25,13 +25,18 @@ class FlowFacts(msgspec.Struct, frozen=True, kw_only=True):
     untrusted text."""
     pointed_targets: frozenset[str] = _NONE
     """Untrusted targets that stand word for word in a source that the user pointed to by name."""
+    instructed_targets: frozenset[str] = _NONE
+    """Untrusted or contested targets that stand in a sentence of untrusted text which asks for this very act."""
     composed_targets: frozenset[str] = _NONE
     """Targets put together from several sources, or altered: a secret could be hidden in them."""
     untrusted_magnitudes: frozenset[str] = _NONE
+    """Magnitudes found in untrusted text only."""
     unknown_magnitudes: frozenset[str] = _NONE
+    """Magnitudes found nowhere."""
     untrusted_content: frozenset[str] = _NONE
     """Content parameters that carry text from an untrusted source."""
     untrusted_options: frozenset[str] = _NONE
+    """Options found in untrusted text only."""
     links: frozenset[str] = _NONE
     """Content parameters that carry an address (URL, e-mail, account) which no trusted source names."""
     classes: frozenset[str] = _NONE
@@ -52,8 +57,11 @@ class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
     done: frozenset[str] = _NONE
     """Kinds of act performed so far."""
     calls: int = 0
+    """Calls allowed so far."""
     writes: int = 0
+    """Calls with a side effect so far."""
     records: int = 0
+    """Records read so far."""
     spent: int = 0
     """Minor units, in the call's currency."""
     exceeds: frozenset[str] = _NONE
@@ -86,6 +94,7 @@ class PlanFacts(msgspec.Struct, frozen=True, kw_only=True):
     """`context.plan`: the plan declared before acting, if any."""
 
     declared: bool = False
+    """A plan was declared."""
     includes: bool = False
     """The plan names this tool and has a use of it left."""
 
@@ -103,7 +112,9 @@ class AgentFacts(msgspec.Struct, frozen=True, kw_only=True):
     """`context.agent`: the agent that calls."""
 
     id: str = ""
+    """The agent's id, from the charter."""
     tier: str = "write"
+    """`chat`, `read`, `write` or `autonomous`, from the charter."""
     confidence: int = -1
     """Percent, as the agent gave it; -1 when it gave none."""
     unsure: bool = False
@@ -114,9 +125,13 @@ class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True):
     """`context.preview`: what the contract's preview found; -1 where there is none or it failed."""
 
     ran: bool = False
+    """The preview ran and came back in time."""
     rows: int = -1
+    """Rows that would be touched."""
     recipients: int = -1
+    """People who would be reached."""
     cost: int = -1
+    """Minor units it would cost."""
 
 
 class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True):
