@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from fiducial.charter.contracts import DURATION, Contract, _Written
+from fiducial.charter.digest import charter_digest
 from fiducial.core.ids import Digest
 
 
@@ -271,8 +273,37 @@ class Charter(_Written):
     clauses: tuple[Clause, ...] = ()
     policies: tuple[PolicySource, ...] = ()
     cases: tuple[Case, ...] = ()
+    companions: dict[str, Digest] = Field(default_factory=dict)
+    """Files that other layers read (prompts, constitution, metrics, scenarios) → digest of their content."""
     digest: Digest
     """Of everything in it, so that equal charters have equal digests wherever they were read from."""
+
+    @classmethod
+    def build(
+        cls,
+        about: About,
+        contracts: Mapping[str, Contract],
+        clauses: Sequence[Clause] = (),
+        policies: Sequence[PolicySource] = (),
+        cases: Sequence[Case] = (),
+        companions: Mapping[str, Digest] | None = None,
+    ) -> Self:
+        """A charter of parts that were checked elsewhere, with its digest."""
+        held = dict(companions or {})
+        return cls(
+            about=about,
+            contracts=dict(contracts),
+            clauses=tuple(clauses),
+            policies=tuple(policies),
+            cases=tuple(cases),
+            companions=held,
+            digest=charter_digest(about, contracts, clauses, policies, cases, held),
+        )
+
+    def with_baseline(self, baseline: Literal["balanced", "strict", "none"]) -> Charter:
+        """The same charter under another profile of the baseline; its digest differs."""
+        about = About.model_validate({**dict(self.about), "baseline": baseline})
+        return Charter.build(about, self.contracts, self.clauses, self.policies, self.cases, self.companions)
 
 
 Given.model_rebuild()
