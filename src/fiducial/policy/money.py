@@ -1,7 +1,7 @@
 """Money: amounts in minor units, exactly.
 
-An amount of `currency` becomes an integer of minor units (cents, yen, fils), or nothing at all: what is finer than
-a minor unit has no integer and is refused, never rounded, because a limit that rounds can be slipped under.
+An amount of a currency becomes an integer of minor units (cents, yen, fils), or nothing at all: what is finer than a
+minor unit has no integer and is refused, never rounded, because a limit that rounds can be slipped under.
 """
 
 from __future__ import annotations
@@ -9,23 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from math import isfinite
 
-_DEFAULT = (
-    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC "
-    "CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD "
-    "KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO "
-    "NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL "
-    "THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
-)
-_WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-_THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
-EXPONENTS: dict[str, int] = {
-    **dict.fromkeys(_DEFAULT.split(), 2),
-    **dict.fromkeys(_WHOLE.split(), 0),
-    **dict.fromkeys(_THOUSANDTHS.split(), 3),
-    "CLF": 4,
-    "UYW": 4,
-}
-"""ISO 4217 code → digits after the point (list one; https://www.iso.org/iso-4217-currency-codes.html)."""
+from fiducial.charter.currency import EXPONENTS
 
 LONG = 2**63
 """Longs of Cedar lie within −2⁶³ and 2⁶³ − 1 (https://docs.cedarpolicy.com/policies/syntax-datatypes.html#long)."""
@@ -60,7 +44,7 @@ def scaled(value: object, exponent: int) -> int:
         raise ValueError("is not a number")
     if not -LONG <= result < LONG:
         raise ValueError("does not fit 64 bits")
-    return int(result)
+    return result
 
 
 def _exactly(value: float, exponent: int) -> int:

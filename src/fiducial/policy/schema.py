@@ -36,11 +36,11 @@ import cedarpy
 import msgspec
 
 from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Parameter, Role
+from fiducial.charter.currency import EXPONENTS
 from fiducial.charter.model import Charter
 from fiducial.charter.schema import shape
 from fiducial.charter.shape import Shape
 from fiducial.policy.facts import Facts
-from fiducial.policy.money import EXPONENTS
 
 MAX_RECORDS = 4
 """Records inside records that are mapped; deeper ones are left out. Recorded tool calls nest at most three."""

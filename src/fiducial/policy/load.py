@@ -1,0 +1,62 @@
+"""Loading: a charter directory, read and compiled, with every problem of both reported at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from fiducial.charter.load import read_charter
+from fiducial.charter.model import Charter
+from fiducial.charter.yaml import read_yaml
+from fiducial.errors import CharterError, Problem
+from fiducial.policy.rulebook import lint
+from fiducial.policy.weave import INTENT_FILE
+
+Profile = Literal["balanced", "strict", "none"]
+
+
+def load_charter(directory: str | os.PathLike[str], *, baseline: Profile | None = None) -> Charter:
+    """The charter in `directory`. `baseline`: a profile to use instead of the one that it names.
+
+    Raises `CharterError` with every problem of its files, policies and conditions.
+    """
+    charter, problems = check_charter(directory, baseline=baseline)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if charter is None or errors:
+        raise CharterError(errors)
+    return charter
+
+
+def check_charter(
+    directory: str | os.PathLike[str], *, baseline: Profile | None = None
+) -> tuple[Charter | None, list[Problem]]:
+    """The charter in `directory` and every problem found, warnings included, in file and line order.
+
+    The charter is `None` when its files cannot be understood; policies are looked at once they can.
+    """
+    charter, problems = read_charter(directory)
+    if charter is None:
+        return None, problems
+    if baseline is not None:
+        about = charter.about.model_copy(update={"baseline": baseline})
+        charter = Charter.build(
+            about, charter.contracts, charter.clauses, charter.policies, charter.cases, charter.companions
+        )
+    return charter, sorted([*problems, *lint(charter, lines=_clause_lines(Path(directory)))])
+
+
+def _clause_lines(directory: Path) -> dict[str, int]:
+    """Clause id → line of its condition in `intent.yaml`; empty when the file is gone meanwhile."""
+    try:
+        document = read_yaml((directory / INTENT_FILE).read_text(encoding="utf-8-sig"), INTENT_FILE)
+    except (OSError, UnicodeDecodeError):
+        return {}
+    lines = {}
+    clauses = document.data.get("clauses") if isinstance(document.data, dict) else None
+    for index, clause in enumerate(clauses if isinstance(clauses, list) else ()):
+        if isinstance(clause, dict):
+            for key in ("id", "never", "never_without_approval"):
+                if key in clause:
+                    lines[str(clause.get("id"))] = document.line(("clauses", index, key))
+    return lines
