@@ -32,13 +32,14 @@ def scaled(value: object, exponent: int) -> int:
 
     A float stands for the shortest decimal that reads back as it: 98.7 is 98.7, not 98.7000000000000028.
     """
+    factor: int = 10**exponent
     if type(value) is int:
-        result = value * 10**exponent
+        result = value * factor
     elif type(value) is float:
         if not -LONG < value < LONG:
             raise ValueError("does not fit 64 bits" if isfinite(value) else "is not a finite number")
-        result = round(value * 10**exponent)
-        if abs(result) >= 2**52 or result / 10**exponent != value:  # past 2⁵² the product itself may be rounded
+        result = round(value * factor)
+        if abs(result) >= 2**52 or result / factor != value:  # past 2⁵² the product itself may be rounded
             result = _exactly(value, exponent)
     else:
         raise ValueError("is not a number")

@@ -1,8 +1,8 @@
 """Splitting Cedar text into statements, with their lines: the engine gives no positions.
 
 A statement ends at a `;` outside strings and comments. Strings are in double quotes, with `\\` escapes, and may run
-over lines; comments run from `//` to the end of the line. Nothing else of the grammar is needed, so text that Cedar refuses
-still splits, and each refusal has its line.
+over lines; comments run from `//` to the end of the line. Nothing else of the grammar is needed, so text that Cedar
+refuses still splits, and each refusal has its line.
 """
 
 from __future__ import annotations
