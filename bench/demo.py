@@ -10,18 +10,6 @@ the log is the one that its sessions wrote.
 
 from __future__ import annotations
 
-import argparse
-import sqlite3
-import sys
-import time
-from collections.abc import Sequence
-from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
-
 WIDTH = 112
 """Columns: what fits a picture in a README."""
 RECORDED = "banking"
