@@ -85,6 +85,10 @@ class Store(Protocol):
         """The cells of those `keys` that exist, as of one instant. Counters hold decimal digits."""
         ...
 
+    def scan(self, prefix: str) -> Mapping[str, Cell]:
+        """Every cell whose key starts with `prefix`, as of one instant, in key order."""
+        ...
+
     def close(self) -> None:
         """Flush what is queued and let go of files; later commits raise `StoreClosed`."""
         ...

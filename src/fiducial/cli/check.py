@@ -1,0 +1,80 @@
+"""`fiducial check`: every problem of a charter at once, and its cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fiducial.errors import CharterError, Problem
+from fiducial.guard.cases import CaseResult, run_cases
+from fiducial.policy.load import check_charter
+
+
+def check(
+    directory: Annotated[Path, typer.Argument(help="The charter's directory.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """Report every problem of a charter with file, line and the fix, and run its cases.
+
+    Exit status: 0 clean, 1 findings, 2 could not run.
+    """
+    if not directory.is_dir():
+        typer.echo(f"fiducial: `{directory}` is not a directory; name the one that holds charter.yaml", err=True)
+        raise typer.Exit(2)
+    charter, problems = check_charter(directory)
+    results: list[CaseResult] = []
+    if charter is not None and not any(problem.severity == "error" for problem in problems):
+        try:
+            results = run_cases(charter)
+        except CharterError as error:
+            problems = problems + error.problems
+    failed = [result for result in results if not result.passed]
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(_report(charter, problems, results)), indent=2).decode())
+    else:
+        _show(directory, problems, results, charter.digest if charter is not None else None)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    raise typer.Exit(1 if errors or failed or charter is None else 0)
+
+
+def _report(charter: Any, problems: list[Problem], results: list[CaseResult]) -> dict[str, Any]:
+    return {
+        "charter": charter.digest if charter is not None else None,
+        "problems": problems,
+        "cases": [
+            {"name": each.case.name, "passed": each.passed, "verdict": each.verdict.kind, "wrong": each.wrong}
+            for each in results
+        ],
+    }
+
+
+def _show(directory: Path, problems: list[Problem], results: list[CaseResult], digest: str | None) -> None:
+    console = Console()
+    if problems:
+        table = Table("", "where", "problem", "fix", box=None, pad_edge=False)
+        for problem in sorted(problems):
+            colour = "red" if problem.severity == "error" else "yellow"
+            where = f"{problem.file}:{problem.line}" if problem.line else problem.file
+            table.add_row(
+                f"[{colour}]{problem.severity}[/]", escape(where), escape(problem.message), escape(problem.fix)
+            )
+        console.print(table)
+    for result in results:
+        if not result.passed:
+            console.print(f"[red]case[/]  {escape(result.case.name)}: {escape('; '.join(result.wrong))}")
+    errors = sum(problem.severity == "error" for problem in problems)
+    warnings = len(problems) - errors
+    passed = sum(result.passed for result in results)
+    cases = f"{passed} of {len(results)} cases pass" if results else "no cases were run"
+    console.print(
+        f"{escape(str(directory))}: {errors} error{'s' * (errors != 1)}, "
+        f"{warnings} warning{'s' * (warnings != 1)}, {cases}"
+    )
+    if digest is not None:
+        console.print(f"charter {digest}", highlight=False)

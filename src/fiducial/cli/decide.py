@@ -1,0 +1,105 @@
+"""`fiducial decide`: what would become of one call, and why."""
+
+from __future__ import annotations
+
+import json as stdlib_json
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from fiducial.cli.show import show_decision
+from fiducial.core.verdict import Verdict
+from fiducial.guard.counterfactual import what_would_change
+from fiducial.guard.drivers import drive
+from fiducial.guard.guard import Guard
+from fiducial.guard.steps import Judgement, Request, judge
+from fiducial.policy.load import load_charter
+
+
+def decide(
+    directory: Annotated[Path, typer.Argument(metavar="CHARTER", help="The charter's directory.")],
+    tool: Annotated[str, typer.Argument(help="Name of the tool.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGS…", help="`name=value`, the value JSON or plain text; or one JSON object."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="What the user asked for.")] = None,
+    user: Annotated[str, typer.Option(help="On whose behalf.")] = "someone",
+    role: Annotated[list[str] | None, typer.Option(help="A role of the user; may be repeated.")] = None,
+    seen: Annotated[
+        list[str] | None,
+        typer.Option(help="A result the session has seen, `tool=text` or `tool=@file`; may be repeated."),
+    ] = None,
+    plan: Annotated[str | None, typer.Option(help="Declared plan: tool names with commas between.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="The agent's own confidence, 0 to 1.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Another baseline: balanced, strict or none.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Decide one call without running anything: which policy, which clause, which value came from where.
+
+    Exit status: 0 allowed, 1 held, unclear or denied, 2 could not run.
+    """
+    charter = load_charter(directory)
+    if profile is not None:
+        if profile not in ("balanced", "strict", "none"):
+            typer.echo(f"fiducial: no profile `{profile}`; it is one of balanced, strict, none", err=True)
+            raise typer.Exit(2)
+        charter = charter.with_baseline(profile)
+    guard = Guard(charter)
+    with guard.session(
+        user=user, roles=role or (), task=task, plan=plan.split(",") if plan is not None else None
+    ) as session:
+        for item in seen or ():
+            name, _, text = item.partition("=")
+            session.observe(name, {}, Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+        request = Request(tool=tool, arguments=_parsed(arguments or []), confidence=confidence)
+        judgement = drive(judge(session, request))
+        changes = []
+        if judgement.tool is not None and judgement.facts is not None:
+            changes = what_would_change(
+                judgement.tool.slice, session.principal, judgement.verdict, judgement.facts, request.arguments
+            )
+        places = {name: session.place(trace) for name, trace in judgement.traces.items()}
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(_report(judgement, places, changes)), indent=2).decode())
+    else:
+        show_decision(Console(), tool, judgement.verdict, judgement.facts, judgement.traces, places, changes)
+    raise typer.Exit(0 if judgement.verdict.kind == "allowed" else 1)
+
+
+def _parsed(arguments: list[str]) -> dict[str, Any]:
+    if len(arguments) == 1 and arguments[0].lstrip().startswith("{"):
+        try:
+            value = stdlib_json.loads(arguments[0])
+        except ValueError as error:
+            raise typer.BadParameter(f"the arguments are not JSON: {error}") from None
+        if isinstance(value, dict):
+            return value
+    found: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"`{argument}` is not of the form name=value")
+        if name in found:
+            raise typer.BadParameter(f"`{name}` is given twice")
+        try:
+            found[name] = stdlib_json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def _report(judgement: Judgement, places: dict[str, str], changes: list[str]) -> dict[str, Any]:
+    verdict: Verdict = judgement.verdict
+    return {
+        "verdict": verdict.kind,
+        "reasons": verdict.reasons,
+        "remedies": verdict.remedies,
+        "facts": judgement.facts,
+        "traces": judgement.traces,
+        "places": places,
+        "would_change_it": changes,
+    }

@@ -1,0 +1,67 @@
+"""What the words around a value say about it: an object that the user named, or an order in somebody else's text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fiducial.charter.contracts import Role
+from fiducial.flow.index import Provenance
+from fiducial.flow.lexer import kinds_of_value
+from fiducial.flow.trace import Origin, Trace
+from fiducial.guard.intent import Asked
+from fiducial.guard.tool import Tool
+from fiducial.guard.words import plain, sentences, stems
+
+_NONE: frozenset[str] = frozenset()
+_BEFORE = frozenset({"pleas", "you", "must", "should", "to", "and", "then", "now", "first", "can", "could", "also",
+                     "just", "simpl", "immediat", "next", "kind", "will", "or", "go", "them", "i", "we"})  # fmt: skip
+"""Stems after which a verb orders or asks: `please send`, `you must send`, `and then send`."""
+_SUSPECT = (Origin.UNTRUSTED, Origin.UNKNOWN)
+
+
+def bound_elsewhere(
+    provenance: Provenance, tool: Tool, arguments: Mapping[str, Any], traces: Mapping[str, Trace], asked: Asked
+) -> frozenset[str]:
+    """Parameters with a doubtful value of a kind of which the user named others, without leaving it open."""
+    found = set()
+    for name, trace in traces.items():
+        if trace.origin not in _SUSPECT and not trace.contested:
+            continue
+        parameter = tool.parameters[name]
+        if parameter.role not in (Role.TARGET, Role.MAGNITUDE):
+            continue
+        for kind in kinds_of_value(arguments[name], unit=parameter.unit, entity=parameter.entity):
+            if provenance.named_by_user(kind) and not asked.leaves_open(kind):
+                found.add(name)
+                break
+    return frozenset(found) if found else _NONE
+
+
+def instructed(provenance: Provenance, tool: Tool, traces: Mapping[str, Trace]) -> frozenset[str]:
+    """Targets whose value stands in untrusted text beside a sentence that orders this very act."""
+    found = set()
+    for name, trace in traces.items():
+        if tool.parameters[name].role is not Role.TARGET:
+            continue
+        if trace.origin is not Origin.UNTRUSTED and not trace.contested:
+            continue
+        if any(orders(tool, around) for around in provenance.surroundings(trace)):
+            found.add(name)
+    return frozenset(found) if found else _NONE
+
+
+def orders(tool: Tool, text: str) -> bool:
+    """Some sentence of `text` asks for the effect of `tool` in the imperative."""
+    return any(_imperative(stems(plain(sentence)), tool.phrases) for sentence in sentences(text))
+
+
+def _imperative(words: tuple[str, ...], phrases: Iterable[frozenset[str]]) -> bool:
+    """One phrase stands in `words`, and one of its words opens the sentence or follows a word that asks."""
+    present = frozenset(words)
+    for asked in phrases:
+        if asked <= present:
+            for index, word in enumerate(words):
+                if word in asked and (index == 0 or words[index - 1] in _BEFORE):
+                    return True
+    return False

@@ -1,0 +1,149 @@
+"""Budgets: what a session, or everyone in a stretch of time, may use up.
+
+A call reserves what it may use when it is recorded (step 8) and settles when its outcome is known (step 10): a failed
+call gives back what it reserved, an unknown one does not. Two calls therefore cannot spend one budget twice, however
+they interleave. Sessions that delegate share one account with their children.
+
+Rate windows hold across sessions and processes. Each is kept in the store as counters over a fixed number of slots;
+what counts is the sum of the slots that the window touches, so a window may count up to one slot too many and never
+too few. The sum is checked again inside the transaction that records the call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import timedelta
+
+import msgspec
+
+from fiducial.charter.contracts import Contract, Effect
+from fiducial.charter.model import Budgets, RateWindow, SessionBudget
+from fiducial.core.store import Add, AtMost, Store
+
+SLOTS = 20
+"""Slots a window is cut into: at most 5 % of its length is counted too long."""
+
+
+class Use(msgspec.Struct, frozen=True):
+    """What one call uses up."""
+
+    writes: int = 0
+    """1 when it has a side effect."""
+    records: int = 0
+    """Known only from its result, so 0 when it is reserved."""
+    spend: int = 0
+    """Minor units of `currency`."""
+    currency: str = ""
+    """ISO 4217 code; empty when nothing is spent."""
+
+
+class Account:
+    """What one session and its children have used so far; safe to share between threads."""
+
+    def __init__(self, budget: SessionBudget) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self.calls = 0
+        self.writes = 0
+        self.records = 0
+        self.spent: dict[str, int] = {}
+        """ISO 4217 code → minor units."""
+        self.limited = bool(budget.calls or budget.writes or budget.records or budget.spend)
+        """Whether any limit is set at all."""
+
+    def exceeds(self, use: Use) -> frozenset[str]:
+        """Names of the session's budgets that `use` would go beyond."""
+        if not self.limited:
+            return frozenset()
+        with self._lock:
+            return self._exceeds(use)
+
+    def reserve(self, use: Use) -> frozenset[str]:
+        """Take `use` off the budgets, unless that would exceed one; returns the names of those it would exceed."""
+        with self._lock:
+            over = self._exceeds(use)
+            if not over:
+                self.calls += 1
+                self.writes += use.writes
+                if use.spend:
+                    self.spent[use.currency] = self.spent.get(use.currency, 0) + use.spend
+            return over
+
+    def _exceeds(self, use: Use) -> frozenset[str]:
+        budget, over = self._budget, set()
+        if budget.calls is not None and self.calls + 1 > budget.calls:
+            over.add("session-calls")
+        if budget.writes is not None and use.writes and self.writes + use.writes > budget.writes:
+            over.add("session-writes")
+        if budget.records is not None and self.records >= budget.records:
+            over.add("session-records")
+        if use.spend and budget.spend:
+            ceiling = budget.spend.get(use.currency)
+            if ceiling is None or self.spent.get(use.currency, 0) + use.spend > ceiling:
+                over.add("session-spend")
+        return frozenset(over)
+
+    def settle(self, use: Use, *, kept: bool, records: int = 0) -> None:
+        """The outcome of a reserved call is known: give back what it did not use (`kept` false), count its records."""
+        with self._lock:
+            self.records += records
+            if not kept:
+                self.writes -= use.writes
+                if use.spend:
+                    self.spent[use.currency] -= use.spend
+
+
+class Windows:
+    """The rate windows of a charter, kept in the store."""
+
+    def __init__(self, budgets: Budgets, agent: str, store: Store) -> None:
+        self._windows = budgets.windows
+        self._agent = agent
+        self._store = store
+
+    def __bool__(self) -> bool:
+        return bool(self._windows)
+
+    def touched(
+        self, name: str, contract: Contract, use: Use, user: str, unix_us: int
+    ) -> list[tuple[RateWindow, tuple[str, ...], Add]]:
+        """The windows that a call of tool `name` counts in: each with its slots' keys and what it would add."""
+        found = []
+        for window in self._windows:
+            if window.tools and not ({name, contract.effect.value, contract.kind.value} & set(window.tools)):
+                continue
+            amount = {
+                "calls": 1,
+                "writes": use.writes,
+                "records": use.records,
+                "spend": use.spend if use.currency == window.currency else 0,
+            }[window.of]
+            if not amount:
+                continue
+            subject = {"user": f"user/{user}", "agent": f"agent/{self._agent}", "all": "all"}[window.per]
+            slot_us = max(1, window.window // timedelta(microseconds=SLOTS))
+            slot = unix_us // slot_us
+            prefix = f"rate/{self._agent}/{window.name}/{subject}/"
+            keys = tuple(f"{prefix}{index}" for index in range(slot - SLOTS, slot + 1))
+            found.append((window, keys, Add(f"{prefix}{slot}", amount)))
+        return found
+
+    def exceeded(self, touched: Iterable[tuple[RateWindow, tuple[str, ...], Add]]) -> frozenset[str]:
+        """Names of those windows that have no room left."""
+        over = set()
+        for window, keys, add in touched:
+            used = sum(int(cell.value) for cell in self._store.read(keys).values())
+            if used + add.amount > window.limit:
+                over.add(window.name)
+        return frozenset(over)
+
+    @staticmethod
+    def preconditions(touched: Iterable[tuple[RateWindow, tuple[str, ...], Add]]) -> tuple[AtMost, ...]:
+        """To be checked in the transaction that records the call."""
+        return tuple(AtMost(keys, window.limit) for window, keys, _ in touched)
+
+
+def use_of(contract: Contract, spend: int, currency: str) -> Use:
+    """What a call by `contract` reserves."""
+    return Use(writes=int(contract.effect is not Effect.READ), spend=spend, currency=currency)

@@ -1,0 +1,66 @@
+"""Cases: a charter's own unit tests, run through the guard as a call would be."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fiducial.charter.model import Case, Charter
+from fiducial.core.verdict import Verdict
+from fiducial.guard.drivers import drive
+from fiducial.guard.guard import Guard
+from fiducial.guard.steps import Request, judge
+
+
+class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one case came to."""
+
+    case: Case
+    verdict: Verdict
+    wrong: tuple[str, ...] = ()
+    """What differs from what was expected, in words; empty when the case passes."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.wrong
+
+
+def run_cases(charter: Charter) -> list[CaseResult]:
+    """Run every case of `charter`, each in a session of its own. Raises `CharterError` as `Guard` does."""
+    guard = Guard(charter)
+    return [run_case(guard, case) for case in charter.cases]
+
+
+def run_case(guard: Guard, case: Case) -> CaseResult:
+    """Run one case."""
+    given = case.given
+    with guard.session(
+        user=given.user, roles=given.roles, task=given.task, system=given.system, plan=given.plan
+    ) as session:
+        for seen in given.observed:
+            session.observe(seen.tool, seen.arguments, seen.result)
+        request = Request(
+            tool=case.call.tool,
+            arguments=case.call.arguments,
+            confidence=case.call.confidence,
+            approvals=frozenset(given.approvals),
+        )
+        verdict = drive(judge(session, request)).verdict
+    return CaseResult(case=case, verdict=verdict, wrong=tuple(_differences(case, verdict)))
+
+
+def _differences(case: Case, verdict: Verdict) -> list[str]:
+    expect, wrong = case.expect, []
+    if verdict.kind != expect.verdict:
+        because = "; ".join(reason.policy or reason.message for reason in verdict.reasons)
+        wrong.append(f"came to {verdict.kind}, not {expect.verdict}" + (f" ({because})" if because else ""))
+    if expect.policies is not None:
+        fired = {reason.policy for reason in verdict.reasons if reason.policy is not None}
+        if missing := set(expect.policies) - fired:
+            wrong.append(f"did not fire: {', '.join(sorted(missing))}")
+        if extra := fired - set(expect.policies):
+            wrong.append(f"fired unexpectedly: {', '.join(sorted(extra))}")
+    if expect.fault is not None:
+        faults = {reason.fault.value for reason in verdict.reasons if reason.fault is not None}
+        if expect.fault not in faults:
+            wrong.append(f"has no fault {expect.fault}")
+    return wrong

@@ -1,0 +1,172 @@
+"""Step 5: the facts of one call, from its traces and its session.
+
+Sessions and tools keep what rarely changes ready-made, so that the common call (every argument traced to the user or
+to a tool's own records) builds almost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fiducial.charter.contracts import Audience, Kind, Role
+from fiducial.core.label import Integrity, Label
+from fiducial.flow.trace import Origin, Trace
+from fiducial.guard.intent import RANK, Asked
+from fiducial.guard.risk import SENSITIVE
+from fiducial.guard.tool import RESPOND, Tool
+from fiducial.policy.facts import FlowFacts, IntentFacts
+
+if TYPE_CHECKING:
+    from fiducial.guard.intent import Intent
+
+_SUSPECT = (Origin.UNTRUSTED, Origin.UNKNOWN)
+_WIDTH = {audience.value: width for width, audience in enumerate(Audience)}
+_CLEAN = {audience.value: FlowFacts(audience=audience.value) for audience in Audience}
+_EMPTY: frozenset[str] = frozenset()
+
+
+def flow_facts(
+    tool: Tool,
+    traces: Mapping[str, Trace],
+    arguments: Mapping[str, Any],
+    *,
+    novel: frozenset[str],
+    inside: frozenset[str],
+) -> FlowFacts:
+    """What the traces say.
+
+    `novel`: target parameters whose values this session has not acted on. `inside`: mail domains of the organization.
+    """
+    audience = audience_of(tool, arguments, inside)
+    suspicious = False
+    for trace in traces.values():
+        if trace.origin in _SUSPECT or trace.contested or trace.composed or trace.links or trace.classes:
+            suspicious = True
+            break
+        if trace.untrusted_text:
+            suspicious = True
+            break
+    parameters = tool.parameters
+    declared = any(parameters[name].classes for name in traces)
+    if not suspicious and not declared:
+        return FlowFacts(audience=audience, novel_targets=novel) if novel else _CLEAN[audience]
+    sets: dict[str, set[str]] = {}
+    classes: set[str] = set()
+
+    def mark(fact: str, name: str) -> None:
+        sets.setdefault(fact, set()).add(name)
+
+    for name, trace in traces.items():
+        parameter = parameters[name]
+        classes |= trace.classes
+        classes |= parameter.classes
+        role, origin = parameter.role, trace.origin
+        if role is Role.TARGET:
+            if origin is Origin.UNTRUSTED:
+                mark("untrusted_targets", name)
+            elif origin is Origin.UNKNOWN:
+                mark("unknown_targets", name)
+            if trace.contested:
+                mark("contested_targets", name)
+            if trace.pointed:
+                mark("pointed_targets", name)
+            if trace.composed:
+                mark("composed_targets", name)
+        elif role is Role.MAGNITUDE:
+            if origin is Origin.UNTRUSTED:
+                mark("untrusted_magnitudes", name)
+            elif origin is Origin.UNKNOWN:
+                mark("unknown_magnitudes", name)
+        elif role is Role.CONTENT:
+            if origin is Origin.UNTRUSTED or trace.untrusted_text:
+                mark("untrusted_content", name)
+            if trace.links:
+                mark("links", name)
+        elif origin is Origin.UNTRUSTED:
+            mark("untrusted_options", name)
+    return FlowFacts(
+        audience=audience,
+        novel_targets=novel,
+        classes=frozenset(classes),
+        **{fact: frozenset(names) for fact, names in sets.items()},
+    )
+
+
+def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]) -> str:
+    """Who gets to see the arguments: the contract's audience, narrowed by who they are addressed to.
+
+    An optional recipient that is left out leaves the effect with the user, unless the act itself reaches others; mail
+    to nobody but the organization's own domains stays inside it.
+    """
+    if tool.name == RESPOND:
+        return str(arguments.get("audience", "self"))
+    contract = tool.contract
+    widest = contract.audience.value
+    if _WIDTH[widest] <= 1:
+        return widest
+    named = False
+    domains: set[str] = set()
+    optional = False
+    for parameter in tool.parameters.values():
+        if parameter.role is not Role.TARGET:
+            continue
+        value = arguments.get(parameter.name)
+        if value is None or value == [] or value == "":
+            optional = True
+            continue
+        named = True
+        for item in value if isinstance(value, list) else [value]:
+            domains.add(item.rpartition("@")[2].lower() if isinstance(item, str) and "@" in item else "")
+    if not named and optional and contract.kind not in (Kind.SEND, Kind.PUBLISH, Kind.PAY):
+        return Audience.SELF.value
+    if widest == Audience.THIRD_PARTY and domains and inside and domains <= inside:
+        return Audience.ORGANIZATION.value
+    return widest
+
+
+def intent_facts(
+    tool: Tool,
+    asked: Asked,
+    intent: Intent,
+    *,
+    known: bool,
+    tainted: bool,
+    bound_elsewhere: frozenset[str],
+    flow: FlowFacts,
+) -> IntentFacts:
+    """What was asked for, in words."""
+    requested, forbidden = asked.requested_by, asked.forbidden_by
+    if requested == "none" and tainted:
+        requested = "tool"
+    sensitive = flow.classes & SENSITIVE if flow.classes else _EMPTY
+    return IntentFacts(
+        known=known,
+        asked=asked.asked,
+        delegated=intent.delegated,
+        bound_elsewhere=bound_elsewhere,
+        forbidden=forbidden != "none" and RANK[requested] > RANK[forbidden],
+        requested_by=requested,
+        forbidden_by=forbidden,
+        sensitive_asked=bool(sensitive) and intent.asks_for_classes(sensitive),
+    )
+
+
+def arguments_label(tool: Tool, traces: Mapping[str, Trace]) -> Label:
+    """The label that a call's arguments give to its result.
+
+    Untrusted when any argument is; also when a target is unknown after untrusted text was read, because whoever
+    wrote that text may have chosen it. A filter in the model's own words chooses among records without writing them.
+    """
+    classes: frozenset[str] = frozenset()
+    sources: tuple[Any, ...] = ()
+    integrity = Integrity.TRUSTED
+    for name, trace in traces.items():
+        if trace.origin is Origin.UNTRUSTED or (
+            trace.origin is Origin.UNKNOWN and tool.parameters[name].role is Role.TARGET and not trace.label.trusted
+        ):
+            integrity = Integrity.UNTRUSTED
+            sources = sources + trace.label.sources
+        if trace.classes:
+            classes |= trace.classes
+    return Label(integrity, classes, tuple(dict.fromkeys(sources))[:16])

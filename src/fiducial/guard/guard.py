@@ -1,0 +1,155 @@
+"""The guard: one charter in force, one store, and the sessions that run under them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from fiducial.charter.model import Charter
+from fiducial.core.clock import Clock, SystemClock
+from fiducial.core.event import CharterActivated, Entry, Mode
+from fiducial.core.ids import EventId, mint
+from fiducial.core.store import Commit, Store
+from fiducial.errors import SessionError
+from fiducial.guard.laundry import Laundry
+from fiducial.guard.session import Session
+from fiducial.guard.steps import Answer, Question
+from fiducial.guard.switches import Halt, Switches
+from fiducial.guard.tool import Tool, all_ready
+from fiducial.policy.rulebook import Rulebook, compile_rulebook
+from fiducial.store.memory import MemoryStore
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """A charter made ready."""
+
+    charter: Charter
+    rulebook: Rulebook
+    tools: Mapping[str, Tool]
+
+
+class Guard:
+    """Decides calls under a charter and keeps what happened.
+
+    charter      from `fiducial.load_charter` or `Charter.from_tools`
+    store        where events are kept; the default keeps them in memory, unsigned
+    mode         `enforce`: act on verdicts. `shadow`: record what the policies would have decided and let calls run,
+                 though unknown tools, malformed arguments and halts still stop. `observe`: stop nothing
+    tools        functions that previews and post-conditions may run, by tool name
+    on_held      asked, in process, about calls that are held; returns an `Answer`, or `None` to leave it held
+    on_unclear   asked about calls that are unclear; returns the user's words, an `Answer`, or `None`
+
+    Raises `CharterError` when the charter's policies cannot be compiled, `StoreError` when the store cannot be used.
+    """
+
+    def __init__(
+        self,
+        charter: Charter,
+        *,
+        store: Store | None = None,
+        mode: Mode = "enforce",
+        clock: Clock | None = None,
+        tools: Mapping[str, Callable[..., Any]] | None = None,
+        on_held: Callable[[Question], Any] | None = None,
+        on_unclear: Callable[[Question], Any] | None = None,
+    ) -> None:
+        if mode not in ("observe", "shadow", "enforce"):
+            raise SessionError(f"the mode `{mode}` is none of observe, shadow, enforce")
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.store: Store = store if store is not None else MemoryStore()
+        self.mode: Mode = mode
+        self.tools: Mapping[str, Callable[..., Any]] = MappingProxyType(dict(tools or {}))
+        self.on_held = on_held
+        self.on_unclear = on_unclear
+        self.switches = Switches()
+        self.laundry = Laundry(self.store)
+        self._lock = threading.Lock()
+        self.current = _in_force(charter)
+        """The charter that new sessions get, made ready."""
+        self._activated(None)
+
+    @property
+    def laundered(self) -> Any:
+        """Untrusted values that earlier calls wrote somewhere."""
+        return self.laundry.known
+
+    @property
+    def charter(self) -> Charter:
+        """The charter that new sessions get."""
+        return self.current.charter
+
+    def use(self, charter: Charter) -> None:
+        """Put another charter in force for new sessions; live ones keep theirs.
+
+        Raises `CharterError` when its policies cannot be compiled; the old one then stays in force.
+        """
+        ready = _in_force(charter)
+        with self._lock:
+            previous, self.current = self.current, ready
+            self._activated(previous)
+
+    def session(
+        self,
+        *,
+        user: str,
+        roles: Iterable[str] = (),
+        task: str | None = None,
+        system: str | None = None,
+        operator: str | None = None,
+        plan: Sequence[str] | None = None,
+        agent: str | None = None,
+    ) -> Session:
+        """Open a session.
+
+        user       on whose behalf; from the host's own authentication, never from the agent
+        roles      the user's roles, as the charter declares them
+        task       what the user asked for, from a channel the agent does not control; `None`: not known
+        system     the system prompt, operator  the operator's standing instructions
+        plan       names of the tools the agent will use, declared before it reads anything
+        agent      id of the agent, when it is not the charter's
+
+        Raises `SessionError` for a role that the charter does not declare or a plan with an unknown tool.
+        """
+        roles = tuple(roles)
+        declared = self.current.charter.about.roles
+        if declared:
+            for role in roles:
+                if role not in declared:
+                    raise SessionError(f"the charter declares no role `{role}`; declare it in charter.yaml")
+        return Session(
+            self, user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, parent=None,
+            agent=agent,
+        )  # fmt: skip
+
+    def halt(self, why: str, *, agent: str | None = None, tool: str | None = None, user: str | None = None) -> Halt:
+        """Stop every call that matches all parts given, at once; with none given, every call."""
+        halt = Halt(why=why, agent=agent, tool=tool, user=user)
+        self.switches.halt(halt)
+        return halt
+
+    def resume(self, halt: Halt) -> None:
+        """Lift `halt`. Raises `ValueError` when it is not in force."""
+        self.switches.resume(halt)
+
+    def _activated(self, previous: InForce | None) -> None:
+        now = self.clock.unix_us()
+        event = CharterActivated(
+            id=EventId(mint("evt", now // 1000)),
+            session=None,
+            at_us=now,
+            charter=self.current.charter.digest,
+            previous=previous.charter.digest if previous is not None else None,
+        )
+        self.store.commit(Commit(entries=(Entry(event),), durable=False))
+
+
+def _in_force(charter: Charter) -> InForce:
+    rulebook = compile_rulebook(charter)
+    return InForce(charter, rulebook, MappingProxyType(all_ready(charter, rulebook)))
+
+
+__all__ = ["Answer", "Guard", "Halt", "InForce", "Question"]

@@ -1,0 +1,183 @@
+"""Intent: whether the words that were said ask for an effect, and who said them.
+
+For each tool the contract lists phrases by which users ask for it. A sentence asks for the tool when all stems of one
+of its phrases stand in it and no negation governs them. Authority runs system > operator > user > agent > tool: the
+highest one that asks and the highest one that forbids are facts. When nobody above a tool's output asked, and
+untrusted text has been read, the highest authority that can have asked is that text.
+
+A request may hand the choice of what to do to a document ("do the tasks on my list"): that is delegation, told apart
+from the list of steps that the request itself contains. And a request may name the object of an act ("send it to
+a@example.com"): then another object of the same sort, one that the user did not name, is bound elsewhere. A request
+with a sentence that asks for the act and names no object leaves it open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from fiducial.charter.contracts import Contract
+from fiducial.core.event import Authority
+from fiducial.guard.words import Phrase, phrase, plain, sentences, stem, stems
+
+RANK: dict[str, int] = {"system": 0, "operator": 1, "user": 2, "agent": 3, "tool": 4, "none": 5}
+"""Authority, highest first."""
+
+_NEGATIONS = frozenset(map(stem, ("not", "never", "without", "dont", "don't", "doesn't", "mustn't", "can't", "cannot",
+                                  "shouldn't", "won't", "avoid", "refrain", "prohibited", "forbidden")))  # fmt: skip
+_SOFTENERS = frozenset({"forget", "hesitat", "only", "just", "worri", "worry", "mind"})
+"""`do not forget to send` asks; `not only`, `not just` do not forbid."""
+_CONDITIONS = frozenset({"unless", "without", "until", "except"})
+"""`do not send unless asked`: a condition that words alone cannot settle forbids nothing by itself."""
+_REACH = 6
+"""Words a negation reaches forward: `do not under any circumstances send`."""
+
+_DO = frozenset(map(stem, ("do", "follow", "complete", "execute", "perform", "fulfil", "fulfill", "handle", "carry",
+                           "implement", "act", "obey", "finish", "accomplish")))  # fmt: skip
+_WORK = frozenset(map(stem, ("action", "task", "instruction", "step", "todo", "todos", "request", "chore",
+                             "wish", "demand", "direction", "assignment")))  # fmt: skip
+_OWN = frozenset(map(stem, ("following", "below", "these")))
+_DELEGATION_REACH = 6
+
+_SENSITIVE: dict[str, frozenset[str]] = {
+    name: frozenset(map(stem, words.split()))
+    for name, words in {
+        "identity": "identity passport id ssn social license licence birth birthday national name identification",
+        "payment": "payment card credit debit iban bank account cvv balance billing salary price cost",
+        "contact": "contact phone telephone number address email mobile",
+        "health": "health medical diagnosis prescription allergy treatment insurance",
+        "credentials": "password passcode credential login token pin otp code key secret username",
+        "secrets": "secret key token password code",
+        "location": "location address where place",
+        "children": "child children kid son daughter",
+    }.items()
+}
+
+
+class Sentence(msgspec.Struct, frozen=True):
+    """One sentence of what was said."""
+
+    authority: Authority
+    stems: tuple[str, ...]
+    """Stems of the speaker's own wording: addresses and quoted text left out."""
+    present: frozenset[str]
+    kinds: frozenset[str]
+    """Kinds of entity it names: `email`, `url`, `date` …"""
+    delegates: bool
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What was said about one tool."""
+
+    asked: bool
+    """The user, or someone above, asks for its effect."""
+    requested_by: str
+    """Highest authority whose words ask for it, `none` if nobody's."""
+    forbidden_by: str
+    """Highest authority whose words forbid it, `none` if nobody's."""
+    open_kinds: frozenset[str]
+    """Kinds of which some asking sentence names no object, with `*` when there is such a sentence at all."""
+
+    def leaves_open(self, kind: str) -> bool:
+        """Some sentence asks for the act without naming an object of this `kind`."""
+        return "*" in self.open_kinds and kind not in self.open_kinds
+
+
+class Intent:
+    """All that was said in a session by those above the tools, and what it asks for."""
+
+    def __init__(self, kinds_in: Callable[[str], frozenset[str]]) -> None:
+        self._kinds_in = kinds_in
+        self._sentences: list[Sentence] = []
+        self._asked: dict[str, Asked] = {}
+        self.delegated = False
+        """The user told the agent to do what some document says."""
+        self._spoken: frozenset[str] = frozenset()
+
+    def hear(self, text: str, authority: Authority) -> None:
+        """Take in what `authority` said."""
+        for sentence in sentences(text):
+            words = stems(plain(sentence))
+            heard = Sentence(
+                authority=authority,
+                stems=words,
+                present=frozenset(words),
+                kinds=self._kinds_in(sentence),
+                delegates=_delegates(words),
+            )
+            self._sentences.append(heard)
+            if authority == "user":
+                self.delegated = self.delegated or heard.delegates
+                self._spoken |= heard.present
+        self._asked.clear()
+
+    def about(self, tool: str, phrases: Sequence[Phrase]) -> Asked:
+        """What was said about `tool`, which is asked for by any of `phrases`. Cached until more is said."""
+        known = self._asked.get(tool)
+        if known is None:
+            known = self._asked[tool] = self._look(phrases)
+        return known
+
+    def _look(self, phrases: Sequence[Phrase]) -> Asked:
+        requested = forbidden = "none"
+        asking: list[Sentence] = []
+        for sentence in self._sentences:
+            found = [candidate for candidate in phrases if candidate <= sentence.present]
+            if not found:
+                continue
+            if all(_negated(sentence.stems, candidate) for candidate in found):
+                if not _CONDITIONS & sentence.present and RANK[sentence.authority] < RANK[forbidden]:
+                    forbidden = sentence.authority
+                continue
+            if RANK[sentence.authority] < RANK[requested]:
+                requested = sentence.authority
+            if sentence.authority in ("user", "operator", "system"):
+                asking.append(sentence)
+        user_asks = any(sentence.authority == "user" for sentence in asking)
+        return Asked(
+            asked=user_asks,
+            requested_by=requested,
+            forbidden_by=forbidden,
+            open_kinds=_open(sentence for sentence in asking if sentence.authority == "user"),
+        )
+
+    def asks_for_classes(self, classes: Iterable[str]) -> bool:
+        """The user's words name every one of the data `classes`; a class with no words known is never asked for."""
+        return all(not self._spoken.isdisjoint(_SENSITIVE.get(name, frozenset({stem(name)}))) for name in classes)
+
+
+def phrases_of(contract: Contract) -> tuple[Phrase, ...]:
+    """The phrases by which users ask for what `contract` describes."""
+    return tuple(dict.fromkeys(found for found in map(phrase, contract.asked_by) if found))
+
+
+def _open(asking: Iterable[Sentence]) -> frozenset[str]:
+    """`*` when somebody asks, with the kinds that every asking sentence names."""
+    named: frozenset[str] | None = None
+    for sentence in asking:
+        named = sentence.kinds if named is None else named & sentence.kinds
+    return frozenset() if named is None else named | {"*"}
+
+
+def _negated(words: tuple[str, ...], asked: Phrase) -> bool:
+    """Every word of `asked` that carries the act stands within reach of a negation before it."""
+    first = next((index for index, word in enumerate(words) if word in asked), None)
+    if first is None:
+        return False
+    for index in range(max(0, first - _REACH), first):
+        if words[index] in _NEGATIONS and not _SOFTENERS & set(words[index + 1 : index + 2]):
+            return True
+    return False
+
+
+def _delegates(words: tuple[str, ...]) -> bool:
+    """A word for doing, followed closely by a word for work that is written down elsewhere."""
+    for index, word in enumerate(words):
+        if word not in _DO:
+            continue
+        reach = words[index + 1 : index + 1 + _DELEGATION_REACH]
+        for offset, other in enumerate(reach):
+            if other in _WORK and not _OWN & set(reach[: offset + 2]):
+                return True
+    return False

@@ -1,0 +1,100 @@
+"""Probes: other tools that are read around a call, before it as a preview and after it as a post-condition.
+
+An agent's own word confirms nothing: a post-condition reads the outcome independently. Probes are bounded in time; one
+that fails, is cut off or finds something else than a number leaves its fact unknown, which policies see as -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from fiducial.charter.contracts import Probe
+from fiducial.core.path import Path, PathPattern
+from fiducial.guard.effects import Ran, Run, Steps
+from fiducial.guard.tool import Tool
+from fiducial.policy.facts import PreviewFacts
+
+if TYPE_CHECKING:
+    from fiducial.guard.session import Session
+
+MAX_WALK = 100_000
+"""Leaves and branches of a probe's result that are looked at; past it the fact is unknown."""
+
+
+def preview(session: Session, tool: Tool, arguments: Mapping[str, Any]) -> Steps[PreviewFacts]:
+    """What the contract's preview finds; `ran` is false when it could not be run or failed."""
+    probe = tool.contract.preview
+    if probe is None or probe.tool not in session.runners:
+        return PreviewFacts()
+    ran = yield Run(session.runners[probe.tool], fill(probe.arguments, arguments, None), probe.timeout)
+    if not isinstance(ran, Ran) or ran.outcome != "ok":
+        return PreviewFacts()
+    return PreviewFacts(ran=True, **{fact: _count(find(ran.value, path)) for fact, path in probe.facts.items()})
+
+
+def confirm(
+    session: Session, tool: Tool, arguments: Mapping[str, Any], result: Any
+) -> Steps[Literal["yes", "no", "unknown", "not-checked"]]:
+    """Whether the contract's post-condition holds."""
+    probe: Probe | None = tool.contract.postcondition
+    if probe is None:
+        return "not-checked"
+    if probe.tool not in session.runners or not probe.expect:
+        return "unknown"
+    ran = yield Run(session.runners[probe.tool], fill(probe.arguments, arguments, result), probe.timeout)
+    if not isinstance(ran, Ran) or ran.outcome != "ok":
+        return "unknown"
+    expected = fill(probe.expect, arguments, result)
+    return "yes" if all(value in find(ran.value, path) for path, value in expected.items()) else "no"
+
+
+def fill(template: Mapping[str, Any], arguments: Mapping[str, Any], result: Any) -> dict[str, Any]:
+    """`template` with `$arguments.x` and `$result.y` replaced by what they name; `None` where that is nothing."""
+    return {name: _fill(value, arguments, result) for name, value in template.items()}
+
+
+def _fill(value: Any, arguments: Mapping[str, Any], result: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    for prefix, root in (("$arguments", arguments), ("$result", result)):
+        if value == prefix:
+            return root
+        if value.startswith((prefix + ".", prefix + "[")):
+            found = find(root, "$" + value[len(prefix) :])
+            return found[0] if found else None
+    return value
+
+
+def find(value: Any, path: str) -> list[Any]:
+    """Every part of `value` that the pattern `path` names, outermost first; not what lies beneath them."""
+    pattern = PathPattern(path)
+    found: list[Any] = []
+    todo: list[tuple[Path, Any]] = [((), value)]
+    steps = 0
+    while todo:
+        at, part = todo.pop()
+        steps += 1
+        if steps > MAX_WALK:
+            return []
+        if pattern.covers(at):
+            found.append(part)
+        elif isinstance(part, Mapping):
+            todo.extend(((*at, str(key)), inner) for key, inner in reversed(list(part.items())))
+        elif isinstance(part, (list, tuple)):
+            todo.extend(((*at, index), inner) for index, inner in reversed(list(enumerate(part))))
+    return found
+
+
+def _count(found: list[Any]) -> int:
+    """One number, or the length of one list; -1 for anything else."""
+    if len(found) != 1:
+        return len(found) if found else -1
+    value = found[0]
+    if isinstance(value, bool):
+        return -1
+    if isinstance(value, (list, tuple)):
+        return len(value)
+    if isinstance(value, (int, float)) and 0 <= value < 2**53:
+        return int(value) if value == int(value) else int(value) + 1
+    return -1

@@ -1,0 +1,203 @@
+"""Step 10: a result gets its label, and what came of the call is recorded.
+
+Results may be any JSON value, text, bytes, or a stream (an iterator or an asynchronous one). A stream is passed on
+piece by piece and takes its label when it ends; one that is abandoned or breaks is recorded as unknown.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from fiducial.core.event import CallFinished, Entry, Outcome
+from fiducial.core.ids import EventId, SourceId, mint
+from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
+from fiducial.core.store import Commit
+from fiducial.core.verdict import Allowed, Verdict
+from fiducial.errors import NotAllowed, ToolFailed
+from fiducial.guard import probes
+from fiducial.guard.effects import Ran, Steps
+from fiducial.guard.record import ResultRecord, sealed_result
+
+if TYPE_CHECKING:
+    from fiducial.guard.session import Session
+    from fiducial.guard.steps import Judgement
+    from fiducial.guard.tool import Tool
+
+log = logging.getLogger("fiducial.guard")
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of `session.call`."""
+
+    verdict: Verdict
+    status: Literal["ok", "failed", "unknown", "not-run"]
+    """`not-run`: the verdict stopped it. `failed`: the tool said so. `unknown`: it was cut off."""
+    value: Any = None
+    """What the tool returned."""
+    error: str | None = None
+    """What the tool raised, in words."""
+    label: Label = TRUSTED
+    """Of the whole result."""
+    confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked"
+    """What the contract's post-condition found."""
+    recorded: bool = True
+    """False when the outcome could not be kept; the store has then stopped, and later calls are denied."""
+
+    def unwrap(self) -> Any:
+        """The value. Raises `NotAllowed` when the call did not run, `ToolFailed` when it failed or was cut off."""
+        if self.status == "not-run":
+            raise NotAllowed(self.verdict)
+        if self.status != "ok":
+            raise ToolFailed(self.error or "the tool failed", outcome=self.status)
+        return self.value
+
+
+def settle(session: Session, judgement: Judgement, ran: Ran) -> Steps[Result]:
+    """Step 10, for a call that Fiducial ran."""
+    if ran.outcome == "ok" and _streams(ran.value):
+        return Result(verdict=judgement.verdict, status="ok", value=_relay(session, judgement, ran), label=UNTRUSTED)
+    confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked"
+    if judgement.tool is not None and ran.outcome != "failed":
+        try:
+            confirmed = yield from probes.confirm(session, judgement.tool, judgement.request.arguments, ran.value)
+        except Exception as error:
+            log.exception("the post-condition of `%s` broke", judgement.tool.name, exc_info=error)
+            confirmed = "unknown"
+    label, recorded = record(session, judgement, ran, confirmed)
+    return Result(
+        verdict=judgement.verdict,
+        status=ran.outcome,  # type: ignore[arg-type]
+        value=ran.value,
+        error=ran.error,
+        label=label,
+        confirmed=confirmed,
+        recorded=recorded,
+    )
+
+
+def record(
+    session: Session,
+    judgement: Judgement,
+    ran: Ran,
+    confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked",
+) -> tuple[Label, bool]:
+    """Label the result, settle the budgets, and record the outcome. Returns the label and whether it was kept."""
+    tool, request = judgement.tool, judgement.request
+    now = session.clock.unix_us()
+    with session.lock:
+        seen = ran.value if ran.value is not None else ran.error
+        source = SourceId(mint("src", now // 1000)) if ran.outcome == "ok" or seen is not None else None
+        label = UNTRUSTED
+        if source is not None:
+            label = session.take_in(source, judgement, seen, failed=ran.outcome != "ok")
+        kept = ran.outcome != "failed"
+        records = count_records(tool, ran.value) if tool is not None and ran.outcome == "ok" else 0
+        session.finished(judgement, kept=kept, records=records)
+        payload = sealed_result(ResultRecord(tool=request.tool, result=ran.value, error=ran.error))
+        event = CallFinished(
+            id=EventId(mint("evt", now // 1000)),
+            session=session.id,
+            at_us=now,
+            payloads=(payload.ref,),
+            decision=judgement.verdict.decision,
+            outcome=_outcome(ran.outcome),
+            source=source,
+            integrity=Integrity(label.integrity),
+            classes=tuple(sorted(label.classes)),
+            duration_us=ran.duration_us,
+            confirmed=confirmed,
+        )
+        changes = session.launder(judgement) if not judgement.may_run and kept else ()
+        try:
+            session.store.commit(Commit(entries=(Entry(event, (payload,)),), changes=changes, durable=False))
+        except Exception as error:  # noqa: BLE001 - the effect has happened: say loudly that its outcome was not kept
+            log.error("the outcome of `%s` could not be recorded: %s", request.tool, error)
+            return label, False
+    return label, True
+
+
+def count_records(tool: Tool, value: Any) -> int:
+    """How many records a result holds: the length of the list at the contract's path or at the top, else 1."""
+    if tool.records is not None:
+        found = probes.find(value, tool.records)
+        value = found[0] if len(found) == 1 else found
+    return len(value) if isinstance(value, (list, tuple)) else int(value is not None)
+
+
+def masked(session: Session, verdict: Allowed, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`arguments` with every value of the verdict's masked classes replaced."""
+    classes = frozenset(verdict.masks)
+    return {name: session.provenance.mask(value, classes) for name, value in arguments.items()}
+
+
+def _outcome(text: str) -> Outcome:
+    return "ok" if text == "ok" else "failed" if text == "failed" else "unknown"
+
+
+def _streams(value: Any) -> bool:
+    return (
+        inspect.isgenerator(value)
+        or inspect.isasyncgen(value)
+        or (isinstance(value, (Iterator, AsyncIterator)) and not isinstance(value, (str, bytes)))
+    )
+
+
+def _relay(session: Session, judgement: Judgement, ran: Ran) -> Any:
+    if isinstance(ran.value, AsyncIterator):
+        return _relay_async(session, judgement, ran.value, ran.duration_us)
+    return _relay_sync(session, judgement, ran.value, ran.duration_us)
+
+
+def _relay_sync(session: Session, judgement: Judgement, stream: Iterator[Any], took: int) -> Iterator[Any]:
+    pieces: list[Any] = []
+    ended = Ran("unknown", error="the stream was not read to its end", duration_us=took)
+    try:
+        for piece in stream:
+            pieces.append(piece)
+            yield piece
+        ended = Ran("ok", _joined(pieces), duration_us=took)
+    except Exception as error:
+        ended = Ran("failed", error=f"{type(error).__name__} in the stream", duration_us=took)
+        raise
+    finally:
+        record(session, judgement, _with_partial(ended, pieces))
+
+
+async def _relay_async(
+    session: Session, judgement: Judgement, stream: AsyncIterator[Any], took: int
+) -> AsyncIterator[Any]:
+    pieces: list[Any] = []
+    ended = Ran("unknown", error="the stream was not read to its end", duration_us=took)
+    try:
+        async for piece in stream:
+            pieces.append(piece)
+            yield piece
+        ended = Ran("ok", _joined(pieces), duration_us=took)
+    except Exception as error:
+        ended = Ran("failed", error=f"{type(error).__name__} in the stream", duration_us=took)
+        raise
+    finally:
+        record(session, judgement, _with_partial(ended, pieces))
+
+
+def _joined(pieces: list[Any]) -> Any:
+    if pieces and all(isinstance(piece, str) for piece in pieces):
+        return "".join(pieces)
+    if pieces and all(isinstance(piece, bytes) for piece in pieces):
+        return b"".join(pieces)
+    return pieces
+
+
+def _with_partial(ended: Ran, pieces: list[Any]) -> Ran:
+    """What was read of a broken stream was seen by the agent, so it is taken in like a result."""
+    if ended.outcome == "ok" or not pieces:
+        return ended
+    return msgspec.structs.replace(ended, value=_joined(pieces))
+
+
+__all__ = ["Result", "count_records", "masked", "record", "settle"]

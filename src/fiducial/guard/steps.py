@@ -1,0 +1,464 @@
+"""The way of a call: ten steps, in this order. Every fault on the way denies, and says why.
+
+ 1 find the tool's contract          unknown tool: deny
+ 2 check the arguments strictly      unknown or mistyped: deny
+ 3 check the switches                halted: deny
+ 4 trace each argument to its sources
+ 5 gather the facts
+ 6 ask the policies
+ 7 compose the verdict               allowed (with masks) · held · unclear · denied
+ 8 record it                         durable before any side effect; budgets are reserved
+ 9 run the tool, or hold
+10 label the result, record the outcome        ok · failed · unknown; budgets are settled
+
+Steps 3 to 8 are serialized within a session. The steps are generators that yield what is to be waited for or run
+(`fiducial.guard.effects`); `fiducial.guard.drivers` carries that out on threads or on asyncio.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fiducial.core.event import CallDecided, Entry, Firing, HoldAnswered, Mode, ShadowDecided
+from fiducial.core.ids import DecisionId, EventId, mint
+from fiducial.core.label import TRUSTED, Label
+from fiducial.core.payload import Payload, seal
+from fiducial.core.store import Commit, Receipt
+from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
+from fiducial.errors import Conflict, StoreError
+from fiducial.flow.trace import Trace
+from fiducial.guard import probes
+from fiducial.guard.budgets import Use, use_of
+from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
+from fiducial.guard.facts import arguments_label
+from fiducial.guard.record import DecisionRecord, sealed_decision
+from fiducial.guard.remedies import for_fault, for_ruling, in_words
+from fiducial.guard.results import Result, masked, settle
+from fiducial.guard.tool import Tool
+from fiducial.policy.facts import Facts, PreviewFacts
+from fiducial.policy.rulebook import Ruling
+
+if TYPE_CHECKING:
+    from fiducial.guard.session import Session
+
+log = logging.getLogger("fiducial.guard")
+MAX_ANSWERS = 8
+"""Answers one call may need, where several roles must approve; past it the call stays as it is."""
+MAX_FIRINGS = 64
+"""Policies listed in an event; all of them are in its payload."""
+MAX_TOOL_NAME = 256
+"""Characters of a tool's name in an event."""
+_NO_PREVIEW = PreviewFacts()
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent asks for."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    confidence: float | None = None
+    runs: bool = False
+    """Whether Fiducial runs the tool itself if it may."""
+    approvals: frozenset[str] = frozenset()
+    """Policies that a person has satisfied for exactly this call."""
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def own(arguments: Any) -> Any:
+    """A copy that nobody else can change between the decision and the run.
+
+    What cannot be copied (nested too deeply) is returned as it is: step 2 refuses it.
+    """
+    if type(arguments) is not dict:
+        return arguments
+    try:
+        return {name: value if type(value) in _SCALARS else copy.deepcopy(value) for name, value in arguments.items()}
+    except Exception:  # noqa: BLE001 - deepcopy runs the values' own code, which may raise anything
+        return arguments
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict with what the later steps need."""
+
+    verdict: Verdict
+    request: Request
+    tool: Tool | None = None
+    """`None` for an unknown tool."""
+    traces: Mapping[str, Trace] = {}
+    facts: Facts | None = None
+    label: Label = TRUSTED
+    """What the arguments give to the result."""
+    use: Use = Use()
+    """What was reserved."""
+    evidence: Mapping[str, str] = {}
+    """Parameter → where its value came from, in words; for verdicts other than allowed."""
+
+    @property
+    def may_run(self) -> bool:
+        """The tool may run: it is allowed, or the verdict is not enforced."""
+        return isinstance(self.verdict, Allowed) or not self.verdict.enforced
+
+
+class _Refused(Exception):
+    """A step refuses the call; its message is the reason."""
+
+
+def judge(session: Session, request: Request) -> Steps[Judgement]:
+    """Steps 1 to 8: what may become of the call. Runs nothing but the contract's preview."""
+    now = session.clock.unix_us()
+    decision = DecisionId(mint("dec", now // 1000))
+    tool: Tool | None = None
+    fault = Fault.UNKNOWN_TOOL
+    try:
+        # 1 find the tool's contract
+        tool = session.tools.get(request.tool)
+        if tool is None:
+            raise _Refused("no contract describes the tool")  # noqa: TRY301
+        # 2 check the arguments strictly
+        fault = Fault.BAD_ARGUMENTS
+        if problems := tool.check(request.arguments):
+            raise _Refused("; ".join(problems))  # noqa: TRY301
+        fault = Fault.FACTS
+        preview = _NO_PREVIEW
+        if tool.contract.preview is not None:
+            preview = yield from probes.preview(session, tool, request.arguments)
+    except Exception as error:  # noqa: BLE001 - any fault denies
+        judgement, future = _refuse(session, request, decision, now, tool, fault, error)
+    else:
+        with session.lock:
+            judgement, future = _serialized(session, request, decision, now, tool, preview)
+    return (yield from _kept(session, judgement, future, now))
+
+
+def _serialized(
+    session: Session, request: Request, decision: DecisionId, now: int, tool: Tool, preview: PreviewFacts
+) -> tuple[Judgement, Future[Receipt] | None]:
+    """Steps 3 to 8, up to handing the record to the store."""
+    arguments = request.arguments
+    fault = Fault.SESSION
+    try:
+        if session.closed:
+            raise _Refused("the session is closed")  # noqa: TRY301
+        # 3 check the switches
+        fault = Fault.HALTED
+        if session.switches.halts and (halt := session.switches.stops(session.agent, tool.name, session.user)):
+            raise _Refused(f"halted: {halt.why}")  # noqa: TRY301
+        # 4 trace each argument to its sources
+        fault = Fault.FLOW
+        trace, parameters = session.provenance.trace, tool.parameters
+        traces = {}
+        for name, value in arguments.items():
+            parameter = parameters[name]
+            traces[name] = trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
+        # 5 gather the facts
+        fault = Fault.FACTS
+        use = use_of(tool.contract, tool.spend(arguments), tool.currency)
+        windows = session.windows.touched(tool.name, tool.contract, use, session.user, now) if session.windows else ()
+        facts = session.facts(tool, arguments, traces, use, windows, preview, request.confidence)
+        # 6 ask the policies
+        fault = Fault.POLICY
+        ruling = tool.slice.ask(session.principal, arguments, facts, request.approvals)
+        # 7 compose the verdict
+        verdict, evidence = _compose(session, decision, ruling, traces)
+        judgement = Judgement(
+            verdict=verdict,
+            request=request,
+            tool=tool,
+            traces=traces,
+            facts=facts,
+            label=arguments_label(tool, traces),
+            use=use,
+            evidence=evidence,
+        )
+        # 8 record it
+        fault = Fault.STORE
+        if judgement.may_run and (over := session.account.reserve(use)) and verdict.enforced:
+            raise _Refused(f"the call would exceed {', '.join(sorted(over))}")  # noqa: TRY301
+        event, payload = _event(session, judgement, now)
+        entries: tuple[Entry, ...] = (Entry(event, (payload,)),)
+        if tool.slice.has_shadow:
+            entries += _shadow(session, judgement, now)
+        may_act = tool.side_effect and judgement.may_run
+        changes = session.launder(judgement) if may_act else ()
+        if may_act:
+            session.note_targets(tool, arguments)
+        try:
+            future = session.store.commit(
+                Commit(
+                    entries=entries,
+                    preconditions=session.windows.preconditions(windows) if windows and judgement.may_run else (),
+                    changes=changes + tuple(add for _, _, add in windows) if judgement.may_run else changes,
+                    durable=may_act or bool(windows) or isinstance(verdict, (Held, Unclear)),
+                )
+            )
+        except Exception:
+            if judgement.may_run:
+                session.account.settle(use, kept=False)
+            raise
+        session.remember(judgement)
+        return judgement, future
+    except Exception as error:  # noqa: BLE001 - any fault denies
+        return _refuse(session, request, decision, now, tool, fault, error)
+
+
+def _kept(session: Session, judgement: Judgement, future: Future[Receipt] | None, now: int) -> Steps[Judgement]:
+    """The rest of step 8: a call runs only once its record is kept."""
+    if future is None:
+        return judgement
+    try:
+        if future.done():
+            future.result()
+        else:
+            yield Kept(future)
+    except Exception as error:  # noqa: BLE001 - any fault denies
+        session.forget(judgement)
+        if judgement.may_run:
+            session.account.settle(judgement.use, kept=False)
+        decision = DecisionId(mint("dec", now // 1000))
+        refused, again = _refuse(session, judgement.request, decision, now, judgement.tool, Fault.STORE, error)
+        if again is not None and isinstance(error, Conflict):
+            try:
+                yield Kept(again)
+            except StoreError as lost:
+                log.error("a refusal could not be recorded: %s", lost)
+        return refused
+    return judgement
+
+
+def _compose(
+    session: Session, decision: DecisionId, ruling: Ruling, traces: Mapping[str, Trace]
+) -> tuple[Verdict, Mapping[str, str]]:
+    """Step 7: what the policies said, as a verdict with remedies, and the evidence in words."""
+    enforced = session.mode == "enforce"
+    if ruling.kind == "allowed":
+        return Allowed(decision=decision, reasons=ruling.reasons, masks=ruling.masks, enforced=enforced), {}
+    remedies = for_ruling(ruling)
+    evidence = in_words(traces, {name: session.place(trace) for name, trace in traces.items()})
+    if ruling.kind == "denied":
+        return Denied(decision=decision, reasons=ruling.reasons, remedies=remedies, enforced=enforced), evidence
+    if ruling.kind == "held":
+        return Held(
+            decision=decision, reasons=ruling.reasons, remedies=remedies, enforced=enforced, evidence=evidence,
+            role=ruling.role or "operator", quorum=ruling.quorum, approvals=ruling.approvals,
+        ), evidence  # fmt: skip
+    return Unclear(
+        decision=decision, reasons=ruling.reasons, remedies=remedies, enforced=enforced, evidence=evidence,
+        question=ruling.question or "Please confirm what you want.", approvals=ruling.approvals,
+    ), evidence  # fmt: skip
+
+
+def _refuse(
+    session: Session,
+    request: Request,
+    decision: DecisionId,
+    now: int,
+    tool: Tool | None,
+    fault: Fault,
+    error: Exception,
+) -> tuple[Judgement, Future[Receipt] | None]:
+    """A denial for `fault`, recorded if that is possible at all."""
+    said = isinstance(error, (_Refused, StoreError))
+    message = str(error) if said else f"the step failed ({type(error).__name__})"
+    if not said:
+        log.exception("step failed: %s", fault.value, exc_info=error)
+    budget = fault is Fault.STORE and isinstance(error, (Conflict, _Refused))
+    remedies = for_fault(fault) if not budget else Remedies(
+        agent="The budget for this is used up. Do not retry; tell the user.",
+        user="The assistant has reached a limit that was set for it.",
+        operator="raise the budget or the rate window in charter.yaml, or wait for the window to pass",
+    )  # fmt: skip
+    verdict = Denied(
+        decision=decision,
+        reasons=(Reason(message=message, fault=fault),),
+        remedies=remedies,
+        enforced=session.mode != "observe",
+    )
+    judgement = Judgement(verdict=verdict, request=request, tool=tool)
+    try:
+        event, payload = _event(session, judgement, now)
+        future = session.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))
+    except Exception as lost:  # noqa: BLE001 - the call is denied all the same, and the log says that it could not be kept
+        log.error("a denial could not be recorded: %s", lost)
+        return judgement, None
+    session.remember(judgement)
+    return judgement, future
+
+
+def _event(session: Session, judgement: Judgement, now: int) -> tuple[CallDecided, Payload]:
+    verdict, request, tool = judgement.verdict, judgement.request, judgement.tool
+    payload = sealed_decision(
+        DecisionRecord(
+            tool=request.tool,
+            arguments=request.arguments,
+            facts=judgement.facts,
+            traces=judgement.traces,
+            reasons=verdict.reasons,
+            remedies=verdict.remedies,
+            evidence=judgement.evidence,
+            confidence=request.confidence,
+        )
+    )
+    fault = next((reason.fault for reason in verdict.reasons if reason.fault is not None), None)
+    return CallDecided(
+        id=EventId("evt" + verdict.decision[3:]),
+        session=session.id,
+        at_us=now,
+        payloads=(payload.ref,),
+        decision=verdict.decision,
+        tool=request.tool[:MAX_TOOL_NAME].encode("utf-8", "replace").decode(),
+        contract=tool.digest if tool is not None else None,
+        policies=tool.slice.digest if tool is not None and judgement.facts is not None else None,
+        verdict=verdict.kind,
+        mode=session.mode,
+        fired=tuple(
+            Firing(reason.policy, reason.clause)
+            for reason in verdict.reasons[:MAX_FIRINGS]
+            if reason.policy is not None
+        ),
+        fault=fault.value if fault is not None else None,
+        masks=verdict.masks if isinstance(verdict, Allowed) else (),
+        side_effect=tool is None or tool.side_effect,
+        runs=request.runs and judgement.may_run,
+        risk=judgement.facts.risk.level if judgement.facts is not None else 0,
+    ), payload
+
+
+def _shadow(session: Session, judgement: Judgement, now: int) -> tuple[Entry, ...]:
+    """What the shadow policies would have decided, when that differs. A fault in them is logged, never enforced."""
+    tool, facts = judgement.tool, judgement.facts
+    if tool is None or facts is None:
+        return ()
+    ruling = tool.slice.ask_shadow(session.principal, judgement.request.arguments, facts, judgement.request.approvals)
+    if ruling.kind == judgement.verdict.kind:
+        return ()
+    fired = tuple(Firing(reason.policy, reason.clause) for reason in ruling.reasons if reason.policy is not None)
+    event = ShadowDecided(
+        id=EventId(mint("evt", now // 1000)),
+        session=session.id,
+        at_us=now,
+        decision=judgement.verdict.decision,
+        verdict=ruling.kind,
+        fired=fired[:MAX_FIRINGS],
+    )
+    return (Entry(event),)
+
+
+def call(session: Session, request: Request, run: Any) -> Steps[Result]:
+    """All ten steps."""
+    judgement = yield from judge(session, request)
+    for _ in range(MAX_ANSWERS):
+        waiting = judgement.verdict
+        if not isinstance(waiting, (Held, Unclear)) or not waiting.enforced:
+            break
+        judgement = yield from _answered(session, judgement)
+        if judgement.verdict is waiting:
+            break
+    # 9 run the tool, or hold
+    if not judgement.may_run:
+        return Result(verdict=judgement.verdict, status="not-run")
+    tool, arguments = judgement.tool, dict(request.arguments)
+    if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks:
+        arguments = masked(session, judgement.verdict, arguments)
+    timeout = tool.contract.timeout if tool is not None else session.default_timeout
+    try:
+        ran: Ran = yield Run(run, arguments, timeout)
+    except BaseException as cut_off:
+        # The run was cancelled from outside: record that before passing the cancellation on.
+        yield from settle(session, judgement, Ran("unknown", error=f"cancelled ({type(cut_off).__name__})"))
+        raise
+    # 10 label the result, record the outcome
+    return (yield from settle(session, judgement, ran))
+
+
+def _answered(session: Session, judgement: Judgement) -> Steps[Judgement]:
+    """Ask through the in-process hook, and judge afresh with the answer."""
+    verdict = judgement.verdict
+    hook = session.on_held if isinstance(verdict, Held) else session.on_unclear
+    if hook is None or not isinstance(verdict, (Held, Unclear)):
+        return judgement
+    question = Question(
+        verdict=verdict, tool=judgement.request.tool, arguments=judgement.request.arguments, session=session.id
+    )
+    try:
+        answer = yield Ask(hook, question)
+    except Exception as error:  # noqa: BLE001 - a hook that crashes approves nothing
+        log.exception("the hook failed; the call stays %s", verdict.kind, exc_info=error)
+        return judgement
+    if isinstance(answer, str) and isinstance(verdict, Unclear):
+        answer = Answer(approved=True, by="user", note=answer)
+    if not isinstance(answer, Answer):
+        return judgement
+    if answer.approved and isinstance(verdict, Held) and len({answer.by, *answer.others}) < verdict.quorum:
+        log.warning("%d of %d approvals: the call stays held", len({answer.by, *answer.others}), verdict.quorum)
+        return judgement
+    yield from session.record_answer(verdict, answer)
+    if not answer.approved:
+        refused = Denied(
+            decision=verdict.decision,
+            reasons=(Reason(message=f"refused by {answer.by}"), *verdict.reasons),
+            remedies=Remedies(
+                agent=f"A person refused this. {answer.note}".strip() + " Do not ask again; go on without it.",
+                user="A person refused this.",
+                operator="decided by a person",
+            ),
+        )
+        return msgspec.structs.replace(judgement, verdict=refused)
+    session.forget(judgement)
+    request = msgspec.structs.replace(
+        judgement.request, approvals=judgement.request.approvals | frozenset(verdict.approvals)
+    )
+    return (yield from judge(session, request))
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hook is given: everything a person needs to decide."""
+
+    verdict: Held | Unclear
+    """With reasons, evidence, role and quorum, or the question."""
+    tool: str
+    arguments: Mapping[str, Any]
+    session: str
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hook returns; anything else leaves the call as it is."""
+
+    approved: bool
+    by: str = "hook"
+    """Who answered."""
+    others: tuple[str, ...] = ()
+    """Who else agreed, where the quorum is more than one; the same name twice counts once."""
+    note: str = ""
+    """What they said; told to the agent on refusal."""
+
+
+def answer_entry(session_id: Any, now: int, verdict: Held | Unclear, answer: Answer) -> Entry:
+    """The record of an answer."""
+    if not answer.approved:
+        kind = "rejected"
+    else:
+        kind = "approved" if isinstance(verdict, Held) else "answered"
+    payloads = (seal("note", answer.note.encode("utf-8", "replace")),) if answer.note else ()
+    return Entry(
+        HoldAnswered(
+            id=EventId(mint("evt", now // 1000)),
+            session=session_id,
+            at_us=now,
+            payloads=tuple(payload.ref for payload in payloads),
+            decision=verdict.decision,
+            answer=kind,  # type: ignore[arg-type]
+            by=answer.by[:128],
+        ),
+        payloads,
+    )
+
+
+__all__ = ["Answer", "Judgement", "Mode", "Question", "Request", "answer_entry", "call", "judge"]

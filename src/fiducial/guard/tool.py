@@ -1,0 +1,112 @@
+"""A tool as the guard knows it: the contract with everything that can be worked out once, at load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Output, Parameter, Role
+from fiducial.charter.model import Charter
+from fiducial.charter.schema import arguments_checker
+from fiducial.core.canonical import digest
+from fiducial.core.ids import Digest
+from fiducial.core.path import PathPattern
+from fiducial.guard.intent import phrases_of
+from fiducial.guard.words import Phrase
+from fiducial.policy.money import minor_units
+from fiducial.policy.rulebook import Rulebook, Slice
+
+RESPOND = "respond"
+"""The built-in tool by which an agent answers."""
+DOMAINS = ("general", "official", "legal", "health", "finance", "security", "hiring")
+AUDIENCES = tuple(audience.value for audience in Audience)
+
+RESPOND_CONTRACT = Contract(
+    effect=Effect.IRREVERSIBLE,
+    kind=Kind.RESPOND,
+    description="Answer the user, or say something to others in the operator's name.",
+    server="fiducial",
+    parameters={
+        "text": Parameter(role=Role.CONTENT),
+        "audience": Parameter(role=Role.OPTION, schema={"type": "string", "enum": list(AUDIENCES)}),
+        "domain": Parameter(role=Role.OPTION, schema={"type": "string", "enum": list(DOMAINS)}),
+    },
+    output=Output(third_party_writable=()),
+)
+"""What an answer is; its audience is what the call says it is."""
+
+
+class ToolParameter(msgspec.Struct, frozen=True):
+    """One parameter, as step 4 needs it."""
+
+    name: str
+    role: Role
+    unit: str | None
+    entity: str | None
+    classes: frozenset[str]
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    """One tool of one charter, ready to be called."""
+
+    name: str
+    contract: Contract
+    digest: Digest
+    """Of the contract."""
+    slice: Slice
+    """The policies that can apply to it."""
+    check: Callable[[Mapping[str, Any]], list[str]]
+    """Step 2: what is wrong with the arguments."""
+    parameters: Mapping[str, ToolParameter]
+    phrases: tuple[Phrase, ...]
+    side_effect: bool
+    untrusted: tuple[PathPattern, ...]
+    """Output paths that third parties can write."""
+    prose: tuple[PathPattern, ...]
+    classes: Mapping[str, tuple[PathPattern, ...]]
+    records: str | None
+    cost: str | None
+    """Parameter that is spent."""
+    currency: str
+    """Its ISO 4217 code; empty when nothing is spent."""
+
+    def spend(self, arguments: Mapping[str, Any]) -> int:
+        """Minor units that a call with `arguments` would spend. Raises `ValueError` when it is no such amount."""
+        if self.cost is None:
+            return 0
+        value = arguments.get(self.cost)
+        return 0 if value is None else minor_units(value, self.currency)
+
+
+def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
+    """`contract` made ready under `rulebook`."""
+    output = contract.output
+    cost = contract.parameters[contract.cost] if contract.cost else None
+    return Tool(
+        name=name,
+        contract=contract,
+        digest=digest(contract.model_dump(mode="json", by_alias=True)),
+        slice=rulebook.slice(name),
+        check=arguments_checker(contract),
+        parameters={
+            key: ToolParameter(key, value.role, value.unit, value.entity, frozenset(value.classes))
+            for key, value in contract.parameters.items()
+        },
+        phrases=phrases_of(contract),
+        side_effect=contract.effect is not Effect.READ and contract.kind is not Kind.RESPOND,
+        untrusted=tuple(map(PathPattern, output.third_party_writable)),
+        prose=tuple(map(PathPattern, output.prose)),
+        classes={name: tuple(map(PathPattern, paths)) for name, paths in output.classes.items()},
+        records=output.records,
+        cost=contract.cost,
+        currency=(cost.unit or "") if cost else "",
+    )
+
+
+def all_ready(charter: Charter, rulebook: Rulebook) -> dict[str, Tool]:
+    """Every tool of `charter`, and the built-in one."""
+    tools = {name: ready(name, contract, rulebook) for name, contract in charter.contracts.items()}
+    tools[RESPOND] = ready(RESPOND, RESPOND_CONTRACT, rulebook)
+    return tools
