@@ -198,6 +198,15 @@ class RetentionApplied(_Event, frozen=True, kw_only=True, tag="log.retention"):
     """How many payloads."""
 
 
+class RollbackAccepted(_Event, frozen=True, kw_only=True, tag="log.rollback-accepted"):
+    """The log went on from an older copy of itself than was last seen; whoever opened it said that this is meant."""
+
+    seen: int
+    """Entries of the checkpoint that the log no longer contains."""
+    root: str
+    """Its root hash, hexadecimal."""
+
+
 class CharterActivated(_Event, frozen=True, kw_only=True, tag="charter.activated"):
     """New sessions use this charter from here on."""
 
@@ -219,6 +228,7 @@ Event: TypeAlias = (
     | KeyRotated
     | PayloadErased
     | RetentionApplied
+    | RollbackAccepted
     | CharterActivated
 )
 
