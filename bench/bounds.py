@@ -3,7 +3,7 @@
     python bench/bounds.py                    all of them
     python bench/bounds.py flow ledger        those whose name begins so
 
-Each benchmark is a program of its own that prints one JSON object with `--json -`; a bound names a number in it. A bound
+Each benchmark is a program of its own that prints one JSON object with `--json -`; a bound names a number in it. It
 is what the project promises, and not what was last measured: see docs/benchmarks.md for that.
 """
 
@@ -102,8 +102,7 @@ def run(benchmark: Benchmark) -> tuple[Any, str]:
     """The benchmark's report, and what went wrong."""
     done = subprocess.run(
         [sys.executable, HERE / benchmark.arguments[0], *benchmark.arguments[1:]],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

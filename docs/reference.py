@@ -20,10 +20,12 @@ from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import click
 import msgspec
+import typer
 from pydantic import BaseModel
 
-from fiducial import errors
+from fiducial import cli, errors
 from fiducial.charter import contracts, model
 from fiducial.core.verdict import Fault
 from fiducial.policy import facts
@@ -221,7 +223,42 @@ def settings_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"errors.md": errors_page, "facts.md": facts_page, "settings.md": settings_page}
+_MARK = "<!-- Everything below is written by docs/reference.py. -->"
+
+
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from _commands(command.commands[name], f"{path} {name}")
+    else:
+        yield path, command
+
+
+def cli_page() -> str:
+    """What the page says by hand, then every command with its arguments and options."""
+    by_hand, mark, _ = (HERE / "cli.md").read_text().partition(_MARK)
+    if not mark:
+        raise SystemExit(f"docs/cli.md has lost the line `{_MARK}`")
+    lines = [by_hand + mark, ""]
+    for path, command in _commands(typer.main.get_command(cli.app), "fiducial"):
+        context = click.Context(command)
+        usage = " ".join([path, *command.collect_usage_pieces(context)])
+        lines += [f"## {path}", "", inspect.cleandoc(command.help or ""), "", "```text", usage, "```", ""]
+        rows = []
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                names = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
+                shown = parameter.default if parameter.default not in (None, False, "", ()) else None
+                default = "" if parameter.required or shown is None or callable(shown) else f"`{shown}`"
+                rows.append((names, default, parameter.help or ""))
+            else:
+                rows.append((f"`{parameter.make_metavar(context)}`", "", getattr(parameter, "help", None) or ""))
+        if rows:
+            lines += _table(("argument or option", "default", "what it says"), rows)
+    return "\n".join(lines)
+
+
+PAGES = {"cli.md": cli_page, "errors.md": errors_page, "facts.md": facts_page, "settings.md": settings_page}
 
 
 def main() -> None:
