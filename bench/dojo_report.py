@@ -55,6 +55,7 @@ class Outcome:
             "user_tasks": len(self.benign),
             "solved_unattended": sum(run.solved for run in self.benign),
             "solved_with_approvals": sum(run.solved for run in self.approved),
+            "solved_with_every_call": sum(run.solved and not run.stopped("user") for run in self.benign),
             "benign_calls": sum(len(run.steps) for run in self.benign),
             "benign_calls_stopped": sum(len(run.stopped("user")) for run in self.benign),
             "questions_asked": sum(step.asked for run in self.approved for step in run.steps),

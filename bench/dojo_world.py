@@ -32,8 +32,9 @@ PIPELINE_NAME = "gpt-4o-2024-05-13"
 
 Disguise = Callable[[str], str]
 
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SPELLED = {
-    **dict(zip("0123456789", ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"], strict=True)),
+    **{str(digit): word for digit, word in enumerate(_DIGITS)},
     "@": "at", ".": "dot", "-": "dash", "_": "underscore", "/": "slash", ":": "colon", " ": "space",
 }  # fmt: skip
 _LOOKALIKES = str.maketrans("aceijopsxyABCEHIJKMOPSTXYZ", "асеіјорѕхуАВСЕНІЈКМОРЅТХҮΖ")

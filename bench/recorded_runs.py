@@ -60,9 +60,8 @@ def read_runs(path: Path) -> list[RecordedRun]:
 
 
 def _in_file(file: Path) -> Iterator[RecordedRun]:
-    opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
-    with opened as lines:
-        text = lines.read()
+    raw = file.read_bytes()
+    text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode()
     whole = file.name.removesuffix(".gz").endswith(".json")
     for number, line in enumerate([text] if whole else text.splitlines(), 1):
         if line.strip():
