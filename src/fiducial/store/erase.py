@@ -1,0 +1,145 @@
+"""Erasing payloads: the data is gone, the log still verifies, and says that it was erased.
+
+A payload and its salt are overwritten with zeros where they lie, in the transaction that records the erasure. The
+bytes are then gone from the database, but older copies of the page may stand in the write-ahead log, so that is
+emptied before an erasure is reported as done (`empty_wal`); and files that were exported with payloads in them are
+rewritten without (`fiducial.store.export.purge`). Backups and other copies are beyond Fiducial's reach.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from datetime import datetime
+from typing import NamedTuple
+
+from fiducial.core.event import Entry, PayloadErased, RetentionApplied
+from fiducial.core.ids import Digest, EventId, mint
+from fiducial.core.payload import SALT_BYTES
+from fiducial.errors import StoreBusy, StoreError
+from fiducial.store import schema
+from fiducial.store.bundle import StoredPayload, records
+from fiducial.store.writer import LogWriter
+
+MAX_WHY = 500
+"""Characters: `PayloadErased.why`."""
+_STEP_BUNDLES = 256
+"""Bundles that one step of retention goes through, so that commits never wait long for it."""
+_WAL_SECONDS = 10.0
+"""How long to wait for readers to let go of the write-ahead log."""
+_POSITION = "retained"
+
+
+def erase(writer: LogWriter, payload: Digest, *, by: str, why: str, at_us: int) -> bool:
+    """Overwrite `payload` wherever it is kept, and record who did it and why; false when it was erased already.
+
+    `why` is 1 to 500 characters and must not repeat the data. Raises `StoreError` when no entry names the payload.
+    """
+    if not why.strip() or len(why) > MAX_WHY:
+        raise StoreError(f"say why the payload is erased, in 1 to {MAX_WHY} characters and without repeating it")
+    if not by.strip():
+        raise StoreError("say who erases the payload")
+    with writer.transaction():
+        found = writer.reader.find_payloads(payload)
+        if not found:
+            raise StoreError(f"no entry names the payload `{payload}`; `fiducial log show` lists them")
+        alive = [(first, stored) for first, stored in found if stored.data is not None]
+        for first, stored in alive:
+            _overwrite(writer.connection, first, stored)
+        if alive:
+            event = PayloadErased(id=_mint(at_us), session=None, at_us=at_us, payload=payload, by=by, why=why)
+            writer.append(Entry(event))
+    return bool(alive)
+
+
+class Step(NamedTuple):
+    """What one step of retention did."""
+
+    erased: int
+    """Payloads."""
+    more: bool
+    """Whether there may be more to erase."""
+
+
+def retain(writer: LogWriter, before: datetime, *, at_us: int) -> int:
+    """Erase every payload of events recorded before `before`; how many there were."""
+    total = 0
+    while True:
+        step = retain_step(writer, before, at_us=at_us)
+        total += step.erased
+        if not step.more:
+            return total
+
+
+def retain_step(writer: LogWriter, before: datetime, *, at_us: int) -> Step:
+    """One transaction's worth of `retain`. Raises `StoreError` when `before` has no time zone."""
+    if before.tzinfo is None:
+        raise StoreError("the instant before which payloads are erased needs a time zone")
+    before_us = int(before.timestamp() * 1_000_000)
+    erased = seen = 0
+    more = False
+    with writer.transaction():
+        row = writer.reader.one(schema.GET_META, _POSITION)
+        position = start = 0 if row is None else int(row[0])
+        clean = True
+        for bundle in writer.reader.bundles(start):
+            if seen == _STEP_BUNDLES:
+                more = True
+                break
+            seen += 1
+            kept = [(record, stored) for record in records(bundle) for stored in record.payloads if _alive(stored)]
+            expired = [stored for record, stored in kept if record.event.at_us < before_us]
+            if kept and not expired:
+                break
+            if len(expired) == len(kept):
+                writer.connection.execute(schema.DROP_PAYLOADS, (bundle.first,))
+            else:
+                clean = False
+                for stored in expired:
+                    _overwrite(writer.connection, bundle.first, stored)
+            erased += len(expired)
+            if clean:
+                position = bundle.first + bundle.count
+        if position != start:
+            writer.connection.execute(schema.SET_META, (_POSITION, str(position)))
+        if erased:
+            writer.append(
+                Entry(RetentionApplied(id=_mint(at_us), session=None, at_us=at_us, before_us=before_us, erased=erased))
+            )
+        more = more and position > start
+    return Step(erased, more)
+
+
+def empty_wal(connection: sqlite3.Connection, where: str) -> None:
+    """Move everything from the write-ahead log into the database and truncate it to nothing.
+
+    Raises `StoreBusy` when a reader does not let go of it in time: what was erased may still stand in it.
+    """
+    deadline = time.monotonic() + _WAL_SECONDS
+    while True:
+        try:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise schema.translate(error, where) from error
+        if not busy:
+            return
+        if time.monotonic() > deadline:
+            raise StoreBusy(
+                f"the payload is erased, but a reader of `{where}` keeps the -wal file, where its bytes may still "
+                "stand; end that reader and erase it again"
+            )
+        time.sleep(0.05)
+
+
+def _alive(stored: StoredPayload) -> bool:
+    return stored.data is not None
+
+
+def _overwrite(connection: sqlite3.Connection, first: int, stored: StoredPayload) -> None:
+    with connection.blobopen("bundle", "payloads", first) as blob:
+        blob.seek(stored.offset)
+        blob.write(bytes(SALT_BYTES + stored.ref.size))
+
+
+def _mint(at_us: int) -> EventId:
+    return EventId(mint("evt", at_us // 1000))

@@ -1,0 +1,44 @@
+"""Small files beside the database, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int) -> Iterator[BinaryIO]:
+    """A file to write; it takes the place of `path` when the block ends well, durably, and vanishes when it does not.
+
+    Readers see the old file or the new one, whole. `mode` is its permissions.
+    """
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_atomically(path: Path, text: str, *, mode: int) -> None:
+    """Replace `path` by a file with `text`, durably."""
+    with replacing(path, mode=mode) as file:
+        file.write(text.encode())
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames within `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,68 @@
+"""The signing key's file.
+
+The key is made at first start, in a file that only its owner may read (0600). Losing it means that the log can be
+verified but no longer be appended to; whoever has it can sign a forged log, which only a checkpoint kept elsewhere
+would give away. So it belongs into a backup, and not into the one that the database is in.
+
+A rotation writes the next key beside the current one, records it in the log, and then moves it into place; a process
+that dies in between finishes the move at the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from fiducial.errors import StoreError, WrongKey
+from fiducial.store.checkpoint import Signer
+from fiducial.store.files import sync_directory, write_atomically
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def read_key(path: Path) -> Signer:
+    """The key in `path`. Raises `WrongKey` when it is missing or damaged, `StoreError` when others may read it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise WrongKey(
+            f"the signing key `{path}` is missing; restore it from a backup, or start a new log beside the old one"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongKey(f"the signing key `{path}` cannot be read; check its permissions and its backup") from error
+    if mode & _OTHERS:
+        raise StoreError(f"the signing key `{path}` may be read by others; run `chmod 600` on it, or rotate it")
+    return Signer.parse(text)
+
+
+def write_key(path: Path, signer: Signer) -> None:
+    """Keep `signer` in `path`, readable by its owner alone."""
+    write_atomically(path, signer.secret() + "\n", mode=0o600)
+
+
+def next_path(path: Path) -> Path:
+    """Where a rotation keeps the key that is about to hold."""
+    return path.with_name(path.name + ".next")
+
+
+def fresh_origin() -> str:
+    """A name for a new log: unique, and a URL without its scheme, as C2SP tlog-checkpoint asks for."""
+    return f"fiducial.local/log/{os.urandom(8).hex()}"
+
+
+def signer_for(path: Path, public: str) -> Signer:
+    """The private key in `path` for the `public` one.
+
+    Finishes a rotation that was recorded in the log but not yet in the file. Returns whatever key is there when it is
+    another one; the caller says so. Raises `WrongKey` when there is none.
+    """
+    following = next_path(path)
+    if following.exists():
+        coming = read_key(following)
+        if coming.verifier.text == public:
+            following.replace(path)
+            sync_directory(path.parent)
+            return coming
+    return read_key(path)

@@ -1,0 +1,139 @@
+"""A log kept in memory: what the guard uses when it is given no store, and what tests use.
+
+A commit costs a few microseconds: it is checked and encoded, nothing more. The tree, the index and the signatures
+are made when somebody asks (`ledger()`), by the same code that writes files, in a database that has none. So a query,
+a proof or an erasure means the same here as there; only durability is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from fiducial.core.clock import Clock, SystemClock
+from fiducial.core.ids import Digest
+from fiducial.core.store import Cell, Commit, Receipt
+from fiducial.errors import StoreClosed, StoreError
+from fiducial.store.bundle import Prepared, prepare
+from fiducial.store.settled import Settled
+from fiducial.store.state import MISSING, Slot, cell, outcome
+
+if TYPE_CHECKING:
+    from fiducial.store.ledger import Ledger
+    from fiducial.store.writer import LogWriter
+
+_FLUSH = 1000
+"""Commits that become one bundle: what `SqliteStore` writes at most in one transaction."""
+
+
+class MemoryStore:
+    """A `Store` that forgets. Usable from any thread."""
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._lock = RLock()
+        self._pending: list[Prepared] = []
+        self._slots: dict[str, Slot] = {}
+        # The first entry says that the log was opened; it is written when the log is first asked for.
+        self._opened_us = self._clock.unix_us()
+        self._size = 1
+        self._closed = False
+        self._writer: LogWriter | None = None
+
+    def commit(self, commit: Commit) -> Future[Receipt]:
+        """Keep `commit`; see `fiducial.core.store.Store`. Never blocks."""
+        prepared = prepare(commit)
+        with self._lock:
+            if self._closed:
+                raise StoreClosed("the store is closed; open another one")
+            if prepared.preconditions or prepared.changes:
+                try:
+                    self._slots.update(outcome(prepared.preconditions, prepared.changes, self._slot))
+                except StoreError as error:
+                    return Settled(None, error)
+            first = self._size if commit.durable else -1
+            if prepared.events:
+                self._pending.append(prepared)
+                self._size += len(prepared.events)
+        return Settled(Receipt(first, len(prepared.events)))
+
+    def read(self, keys: Sequence[str]) -> Mapping[str, Cell]:
+        """The cells of those `keys` that exist."""
+        with self._lock:
+            found = {key: cell(self._slot(key)) for key in keys}
+        return {key: each for key, each in found.items() if each is not None}
+
+    def scan(self, prefix: str) -> Mapping[str, Cell]:
+        """Every cell whose key starts with `prefix`, in key order."""
+        with self._lock:
+            return self.read(sorted(key for key in self._slots if key.startswith(prefix)))
+
+    def flush(self) -> None:
+        """Put everything committed so far into the log."""
+        with self._lock:
+            writer = self._open()
+            while self._pending and not writer.connection.in_transaction:
+                writer.write(self._pending[:_FLUSH])
+                del self._pending[:_FLUSH]
+
+    def ledger(self) -> Ledger:
+        """The log, to query and to verify; it also sees what is committed later."""
+        from fiducial.store.ledger import Ledger
+        from fiducial.store.reader import LogReader
+
+        store = self
+
+        class _Fresh(LogReader):
+            def rows(self, sql: str, *parameters: object, budget: int | None = None) -> list[tuple[object, ...]]:
+                store.flush()
+                return super().rows(sql, *parameters, budget=budget)
+
+        return Ledger(_Fresh(self._open().connection, ":memory:", self._lock))
+
+    def erase(self, payload: Digest, *, by: str, why: str) -> bool:
+        """Erase a payload: see `fiducial.store.erase.erase`."""
+        from fiducial.store.erase import erase
+
+        with self._lock:
+            self.flush()
+            return erase(self._open(), payload, by=by, why=why, at_us=self._clock.unix_us())
+
+    def retain(self, before: datetime) -> int:
+        """Erase the payloads of events before `before`: see `fiducial.store.erase.retain`."""
+        from fiducial.store.erase import retain
+
+        with self._lock:
+            self.flush()
+            return retain(self._open(), before, at_us=self._clock.unix_us())
+
+    def checkpoint(self) -> str:
+        """The newest tree head, as a signed note, by a key that this store made for itself."""
+        with self._lock:
+            self.flush()
+            return self._open().note()
+
+    def close(self) -> None:
+        """Later commits raise `StoreClosed`; what was kept can still be read."""
+        with self._lock:
+            self._closed = True
+
+    def _slot(self, key: str) -> Slot:
+        return self._slots.get(key, MISSING)
+
+    def _open(self) -> LogWriter:
+        # SQLite and the signatures are loaded here, and not with the module: a guard that keeps nothing needs neither.
+        from fiducial.store.checkpoint import Signer
+        from fiducial.store.keyfile import fresh_origin
+        from fiducial.store.schema import connect_writer
+        from fiducial.store.writer import LogWriter, begin_log
+
+        with self._lock:
+            if self._writer is None:
+                connection, _ = connect_writer(None)
+                signer = Signer.generate(fresh_origin())
+                begin_log(connection, ":memory:", signer, self._opened_us)
+                self._writer = LogWriter(connection, ":memory:", lambda _: signer)
+            return self._writer

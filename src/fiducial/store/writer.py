@@ -1,0 +1,218 @@
+"""Writing a log: one call a transaction, no threads. `SqliteStore` and `MemoryStore` say when.
+
+A transaction is written in these steps:
+
+    1  begin; if another process wrote since the last one, take up its tree and its key
+    2  check each commit's preconditions, in order; one that fails keeps nothing and does not stop the others
+    3  append the events of the rest to the tree, sign its new head
+    4  insert the bundle, its index rows, the completed hashes of the tree, the changed state
+    5  commit: on disk from here on; if it fails, the tree is what it was before
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from fiducial.core.event import Entry, KeyRotated, LogOpened
+from fiducial.core.ids import EventId, mint
+from fiducial.core.store import Receipt
+from fiducial.errors import Corrupt, StoreError, WrongKey
+from fiducial.store import schema
+from fiducial.store.bundle import Prepared, records
+from fiducial.store.checkpoint import Checkpoint, Signer, note
+from fiducial.store.merkle import Tree
+from fiducial.store.reader import LogReader
+from fiducial.store.state import MISSING, Slot, outcome
+
+Answer: TypeAlias = Receipt | StoreError
+"""What became of one commit."""
+
+
+class LogWriter:
+    """Appends to the log behind `connection`, from one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, where: str, signer: Callable[[str], Signer]) -> None:
+        """`signer` gives the private key for a public one, or raises `WrongKey`.
+
+        Raises `Corrupt` when the end of the log does not verify, `WrongKey` when its key is not at hand.
+        """
+        self.connection = connection
+        self.reader = LogReader(connection, where)
+        self._where = where
+        self._find_signer = signer
+        self._seen = -1
+        self._tree = Tree()
+        self._signer: Signer
+        with self.transaction():
+            pass
+
+    @property
+    def size(self) -> int:
+        """Entries in the log."""
+        return self._tree.size
+
+    @property
+    def signer(self) -> Signer:
+        """The key that holds now."""
+        return self._signer
+
+    def checkpoint(self) -> Checkpoint:
+        """The newest tree head."""
+        return Checkpoint(self._signer.verifier.name, self._tree.size, self._tree.root())
+
+    def note(self) -> str:
+        """The newest checkpoint, signed by the key that holds now."""
+        checkpoint = self.checkpoint()
+        return note(checkpoint, self._signer.verifier, self._signer.sign(checkpoint.body()))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Steps 1 and 5 around what is done within. Raises `StoreError`, and keeps nothing, when any of it fails."""
+        try:
+            self._begin()
+            before = self._tree, self._signer
+            try:
+                yield
+                self.connection.execute(schema.COMMIT)
+            except BaseException:
+                self._tree, self._signer = before
+                raise
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise schema.translate(error, self._where) from error
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _begin(self) -> None:
+        self.connection.execute(schema.BEGIN_WRITE)
+        (version,) = self.connection.execute(schema.DATA_VERSION).fetchone()
+        if version != self._seen:
+            self._tree, self._signer = self._load()
+            self._seen = version
+
+    def _roll_back(self) -> None:
+        try:
+            if self.connection.in_transaction:
+                self.connection.execute(schema.ROLLBACK)
+        except sqlite3.Error as error:
+            raise schema.translate(error, self._where) from error
+
+    def write(self, batch: Sequence[Prepared]) -> list[Answer]:
+        """All five steps; an answer for each commit. Raises `StoreError` when the database fails."""
+        with self.transaction():
+            return self.put(batch)
+
+    def append(self, *entries: Entry) -> Receipt:
+        """Steps 3 and 4 for what the store itself has to say, within the caller's transaction."""
+        answer = self.put([Prepared(entries, own=True)])[0]
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+    def adopt_key(self, signer: Signer) -> None:
+        """Sign every later head by `signer`, within the caller's transaction, after the event that says so."""
+        self.connection.execute(schema.SET_META, ("key", signer.verifier.text))
+        self._signer = signer
+
+    def put(self, batch: Sequence[Prepared]) -> list[Answer]:
+        """Steps 2 to 4, within the caller's transaction."""
+        # 2 preconditions and changes
+        answers: list[Answer] = []
+        kept: list[Prepared] = []
+        changed: dict[str, Slot] = {}
+        size = self._tree.size
+        for prepared in batch:
+            if prepared.preconditions or prepared.changes:
+                slots: dict[str, Slot] = {}
+
+                def slot(key: str, slots: dict[str, Slot] = slots) -> Slot:
+                    return changed.get(key) or slots.get(key) or slots.setdefault(key, self._slot(key))
+
+                try:
+                    changed.update(outcome(prepared.preconditions, prepared.changes, slot))
+                except StoreError as error:
+                    answers.append(error)
+                    continue
+            answers.append(Receipt(size, len(prepared.events)))
+            size += len(prepared.events)
+            kept.append(prepared)
+        # 3 and 4
+        if size > self._tree.size:
+            events = [prepared for prepared in kept if prepared.events]
+            self._tree = _insert(self.connection, self._signer, self._tree, events)
+        if changed:
+            self.connection.executemany(
+                schema.SET_STATE, [(key, slot.value, slot.version) for key, slot in changed.items()]
+            )
+        return answers
+
+    def _slot(self, key: str) -> Slot:
+        row = self.connection.execute(schema.GET_STATE, (key,)).fetchone()
+        return MISSING if row is None else Slot(*row)
+
+    def _load(self) -> tuple[Tree, Signer]:
+        """The tree and the key as the database has them, once they are seen to belong together."""
+        text = self.reader.meta("key")
+        signer = self._find_signer(text)
+        if signer.verifier.text != text or signer.verifier.name != self.reader.meta("origin"):
+            raise WrongKey(
+                f"the log `{self._where}` is signed by `{text}`, the key at hand is `{signer.verifier.text}`; "
+                "restore the key file that belongs to this log"
+            )
+        head = self.reader.head()
+        tree = self.reader.subtrees(head.size).tree()
+        if tree.root() != head.root:
+            raise Corrupt(
+                f"the end of the log `{self._where}` does not lead to its tree head; run `fiducial log verify`",
+                index=head.size - 1,
+            )
+        # The head that records a rotation is signed by the key before it.
+        newest = [*records(self.reader.bundle(self.reader.first_before(head.size), payloads=False))][-1].event
+        signed_by = self.reader.keys()[-2] if isinstance(newest, KeyRotated) else signer.verifier
+        signed_by.verify(Checkpoint(signer.verifier.name, head.size, head.root).body(), head.signature)
+        return tree, signer
+
+
+def _insert(connection: sqlite3.Connection, signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> Tree:
+    """Add the events of `batch`, at least one, as a bundle with a signed head; returns the tree after it."""
+    first = tree.size
+    indexes = [prepared.indexed() for prepared in batch]
+    leaves = [leaf for index in indexes for leaf in index.leaves]
+    ids = [event for index in indexes for event in index.ids]
+    sessions: set[str] = set().union(*[index.sessions for index in indexes])
+    tree = tree.copy()
+    runs = tree.extend(leaves)
+    root = tree.root()
+    signature = signer.sign(Checkpoint(signer.verifier.name, tree.size, root).body())
+    events = b"\n".join([data for prepared in batch for data in prepared.events])
+    payloads = b"".join([part for index in indexes for part in index.payloads])
+    digests = b"".join([index.digests for index in indexes])
+    connection.execute(schema.ADD_BUNDLE, (first, len(ids), root, signature, b"".join(leaves), events, payloads))
+    connection.execute(schema.ADD_LOOKUP, (first, min(ids), max(ids), digests))
+    connection.executemany(schema.ADD_SESSION, [(session, first) for session in sorted(sessions)])
+    for run in runs:
+        rows = [(run.level, at, each) for at, each in enumerate(run.hashes, run.start)]
+        connection.executemany(schema.ADD_NODE, rows)
+    return tree
+
+
+def begin_log(connection: sqlite3.Connection, where: str, signer: Signer, at_us: int) -> None:
+    """Make the tables of a new log and its first entry, in one transaction; nothing when another process just did."""
+    verifier = signer.verifier
+    event = LogOpened(
+        id=EventId(mint("evt", at_us // 1000)), session=None, at_us=at_us, origin=verifier.name, key=verifier.text
+    )
+    try:
+        connection.execute(schema.BEGIN_WRITE)
+        if not connection.execute(schema.COUNT_TABLES).fetchone()[0]:
+            schema.create_tables(connection)
+            connection.execute(schema.SET_META, ("origin", verifier.name))
+            connection.execute(schema.SET_META, ("key", verifier.text))
+            _insert(connection, signer, Tree(), [Prepared([Entry(event)], own=True)])
+        connection.execute(schema.COMMIT)
+    except sqlite3.Error as error:
+        raise schema.translate(error, where) from error
