@@ -5,7 +5,7 @@ https://docs.cedarpolicy.com/policies/json-format.html: an expression is an obje
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -142,6 +142,20 @@ def scope_actions(policy: Policy) -> list[str] | None:
     return [one["id"] for one in [scope.get("entity"), *scope.get("entities", ())] if one is not None]
 
 
+def equal_actions(policy: Policy) -> list[str]:
+    """Ids of the actions that a policy compares the action with by `==` or `!=`."""
+    found = [policy["action"]["entity"]["id"]] if policy["action"]["op"] == "==" else []
+    for body in bodies(policy):
+        for node in walk(body):
+            sides = node.get("==") or node.get("!=")
+            if isinstance(sides, dict):
+                for side in (sides["left"], sides["right"]):
+                    value = side.get("Value")
+                    if isinstance(value, dict) and value.get("__entity", {}).get("type") == "Action":
+                        found.append(value["__entity"]["id"])
+    return found
+
+
 def contains_approval(policy: str) -> Expression:
     """`context.approvals.contains("POLICY")`."""
     approvals = {".": {"left": {"Var": "context"}, "attr": "approvals"}}
@@ -162,30 +176,3 @@ def asserted(policy: Policy) -> set[ContextPath]:
         inner = not positive if "!" in node or "isEmpty" in node else positive
         stack.extend((child, inner) for child in children(node))
     return found
-
-
-def map_expression(node: Expression, change: Callable[[Expression], Expression | None]) -> Expression:
-    """`node` with each outermost expression for which `change` gives one replaced by it."""
-    changed = change(node)
-    if changed is not None:
-        return changed
-    (operator, body), *_ = node.items()
-    if operator in ("Value", "Var", "Slot", "Unknown"):
-        return node
-    if operator == "Record":
-        return {operator: {key: map_expression(value, change) for key, value in body.items()}}
-    if isinstance(body, list):
-        return {operator: [map_expression(value, change) for value in body]}
-    inner = ("left", "right", "arg", "if", "then", "else", "in")
-    return {
-        operator: {
-            key: map_expression(value, change) if key in inner and isinstance(value, dict) else value
-            for key, value in body.items()
-        }
-    }
-
-
-def covered(paths: Iterable[ContextPath]) -> set[ContextPath]:
-    """`paths` without those that lie beneath another."""
-    unique = set(paths)
-    return {path for path in unique if not any(path[:length] in unique for length in range(len(path)))}

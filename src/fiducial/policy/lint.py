@@ -95,14 +95,16 @@ class _Linter:
         actions = est.scope_actions(rule.policy)
         if actions is not None and any(one not in self._entities["Action"][1] for one in actions):
             return False
+        if not self._groups(rule):
+            return False
         tools = [tool for tool in self._tools.values() if actions is None or tool.matches(actions)]
         if not tools:
             message = f"{quote(rule.id)} applies to no tool of this charter"
             self.problem(rule, "never-applies", message, "drop it, or name other tools", "action", warning=True)
             return False
-        for access in est.accesses(rule.policy):
-            self._path(rule, access.path, tools)
-        for path, text in est.compared(rule.policy):
+        for path in dict.fromkeys(access.path for access in est.accesses(rule.policy)):
+            self._path(rule, path, tools)
+        for path, text in dict.fromkeys(est.compared(rule.policy)):
             self._literal(rule, path, text, tools)
         return True
 
@@ -121,6 +123,18 @@ class _Linter:
                 what, known, fix = self._entities[kind]
                 if name not in known:
                     self._undeclared(rule, what, name, known, fix)
+
+    def _groups(self, rule: Rule) -> bool:
+        """No action *is* a group: `==` with one would never hold."""
+        equal = est.equal_actions(rule.policy)
+        wrong = [one for one in equal if one in GROUPS]
+        for name in wrong:
+            fix = f'write `action in Action::"{name}"` for every tool of that group'
+            if name in self._charter.contracts:
+                fix += f', or `action == Action::"tool:{name}"` for the tool of that name'
+            message = f"{quote(rule.id)} compares the action with {quote(name)}, which is a group and no tool"
+            self.problem(rule, "group-as-tool", message, fix, f'"{name}"')
+        return not wrong
 
     def _undeclared(self, rule: Rule, what: str, name: str, known: Iterable[str], fix: str) -> None:
         code = "unknown-" + what.replace(" ", "-") if what != "tool, effect or kind" else "unknown-tool"
@@ -169,18 +183,17 @@ class _Linter:
         if not rules:
             return
         text = "\n".join(rule.statement.text for rule in rules)
-        reported: set[tuple[str, str]] = set()
+        found: dict[int, list[str]] = {}
         for error in cedarpy.validate_policies(text, self._schema).errors:
-            said = _TYPE_ERROR.sub("", " ".join(error.error.split()))
             place = error.policy_id.removeprefix("policy")
-            rule = rules[int(place)] if place.isdigit() and int(place) < len(rules) else rules[0]
-            if (rule.id, said) in reported:
-                continue
-            reported.add((rule.id, said))
-            needle = re.search(r"attribute `(?:[\w ]+\.)*([\w ]+)`", said)
-            self.problem(
-                rule, "policy-type", f"{quote(rule.id)}: {said}", _type_fix(said), *needle.groups() if needle else ()
-            )
+            index = int(place) if place.isdigit() and int(place) < len(rules) else 0
+            found.setdefault(index, []).append(_TYPE_ERROR.sub("", " ".join(error.error.split())))
+        for index, errors in found.items():
+            said = min(errors)
+            more = len(set(errors)) - 1
+            needle = re.search(r"attribute `(?:[^`]*\.)?([^`.]+)`", said)
+            message = f"{quote(rules[index].id)}: {said}" + (f" (and {more} more like it)" if more else "")
+            self.problem(rules[index], "policy-type", message, _type_fix(said), *(needle.groups() if needle else ()))
 
     def links(self) -> None:
         """Clauses name the policies that encode them."""

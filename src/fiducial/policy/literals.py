@@ -110,12 +110,12 @@ def roles(charter: Charter) -> tuple[str, ...]:
 
 
 def input_strings(path: ContextPath, tools: Iterable[ToolType]) -> frozenset[str] | None:
-    """The strings that `context.input…` can be at `path` for `tools`; `None`: any, for at least one of them."""
+    """The strings that `context.input…` can be at `path` for `tools`; `None`: any, or no string, for one of them."""
     found: set[str] = set()
     for tool in tools:
         at = tool.context.at(path)
         at = at.element if at is not None and at.element is not None else at
-        if at is not None and at.name == "String":
+        if at is not None:
             if at.enum is None:
                 return None
             found |= at.enum

@@ -140,7 +140,7 @@ def read_statement(statement: Statement, namespace: str, problems: list[Problem]
 
 def _remedy(notes: dict[str, str | None], effect: str, problem: object) -> Remedy | None:
     assert callable(problem)
-    given = [name for name in ("hold", "unclear", "mask") if notes.get(name)]
+    given = [name for name in ("hold", "unclear", "mask") if (notes.get(name) or "").strip()]
     if not given:
         return None
     name = given[0]
