@@ -50,6 +50,6 @@ def build_charter(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build() -> Build:
     return build_charter

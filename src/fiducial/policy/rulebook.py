@@ -37,7 +37,7 @@ class Rulebook:
         """Every rule: the profile's, the authored ones, the clauses'."""
         self.schema = schema(tools.values())
         """The Cedar schema of every tool, with whole contexts."""
-        self.digest: Digest = digest([charter.digest, [[rule.id, rule.woven(), rule.shadow] for rule in rules]])
+        self.digest: Digest = digest([charter.digest, [rule.substance() for rule in rules]])
         """Of the charter and every woven policy."""
         self._base = engine.Handle.from_json_str("[]", self.schema)
         sets = PolicySets()

@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cedarpy
 import msgspec
@@ -75,6 +75,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     def permits(self) -> bool:
         """True for a permit."""
         return bool(self.policy["effect"] == "permit")
+
+    def substance(self) -> list[Any]:
+        """All that bears on decisions, for digests."""
+        return [self.id, self.woven(), self.remedy, self.shadow]
 
     def woven(self) -> Policy:
         """The policy as it is enforced: a soft one does not fire once it is satisfied."""

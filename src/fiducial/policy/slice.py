@@ -98,7 +98,7 @@ class Slice:
         self._encode = encoder(self._context)
         self._action = {"type": "Action", "id": tool.action}
         self._resource = {"type": "Server", "id": tool.server}
-        self.digest: Digest = digest([tool.action, tool.server, [[rule.id, rule.woven()] for rule in enforced]])
+        self.digest: Digest = digest([tool.action, tool.server, [rule.substance() for rule in enforced]])
         """Of the woven policies and what they apply to."""
         self._memo: dict[tuple[str, ...], Ruling] = {}
         self._shadow: Slice | None = None
