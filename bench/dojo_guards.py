@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import fiducial
 from dojo_world import leaves
+from fiducial.core.store import Store
 
 CHARTERS = Path(__file__).resolve().parent.parent / "examples" / "charters" / "agentdojo"
 PROFILES = ("balanced", "strict", "planned")
@@ -118,14 +119,14 @@ class _TrivialSession:
 
 
 class Fiducial:
-    """Fiducial with a suite's charter under one profile."""
+    """Fiducial with a suite's charter under one profile; `store` keeps what it decides, and by default nothing does."""
 
-    def __init__(self, profile: str, suite: str) -> None:
+    def __init__(self, profile: str, suite: str, *, store: Store | None = None) -> None:
         self.name = profile
         baseline = "balanced" if profile == "planned" else profile
         charter = fiducial.load_charter(CHARTERS / suite).with_baseline(baseline)
         self.digest = charter.digest
-        self._guard = fiducial.Guard(charter)
+        self._guard = fiducial.Guard(charter, store=store)
 
     def session(self, prompt: str, tools: Sequence[str]) -> AbstractContextManager[Session]:
         plan = list(tools) if self.name == "planned" else None
