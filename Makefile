@@ -27,15 +27,14 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check ## lint, types, import order, documentation, fast tests (under 5 minutes, installation included)
+test: check ## the same, the documentation and the fast tests (under 5 minutes, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS)
 
-check: $(VENV)/.dev ## the same without the tests
+check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/mkdocs build --quiet --strict --site-dir $(VENV)/site
 
 verify: check $(VENV)/.bench ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "" --hypothesis-profile=thorough
