@@ -53,7 +53,7 @@ def test_a_slices_digest_does_not_depend_on_other_tools(build: Build) -> None:
 
 
 def test_the_engine_never_sees_a_charter_with_an_error(build: Build) -> None:
-    with pytest.raises(CharterError, match="policies/rules.cedar:1"):
+    with pytest.raises(CharterError, match=r"policies/rules\.cedar:1"):
         compile_rulebook(build('@id("charter/x") permit (principal, action, resource) when { context.nope };'))
 
 

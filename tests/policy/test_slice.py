@@ -22,6 +22,7 @@ from fiducial.policy.schema import tool_types
 Build = Callable[..., Charter]
 
 PERMIT = '@id("charter/permit") permit (principal, action, resource);\n'
+NOTHING = Facts()
 ARGUMENTS = {"recipient": "bob", "amount": 98.7}
 
 
@@ -29,7 +30,7 @@ def permit_when(condition: str) -> str:
     return f'@id("charter/x") permit (principal, action == Action::"send_money", resource) when {{ {condition} }};'
 
 
-def ask(rulebook: Rulebook, arguments: Any = ARGUMENTS, facts: Facts = Facts(), **more: Any) -> Ruling:
+def ask(rulebook: Rulebook, arguments: Any = ARGUMENTS, facts: Facts = NOTHING, **more: Any) -> Ruling:
     tool = more.pop("tool", "send_money")
     return rulebook.slice(tool).ask(rulebook.principal("emma", []), arguments, facts, **more)
 
@@ -177,7 +178,8 @@ def test_unknown_tools(build: Build) -> None:
 SHADOW = PERMIT + (
     '@id("charter/limit") forbid (principal, action == Action::"send_money", resource) '
     "when { context.input.amount > 100000 };"
-    '@id("charter/trial") @mode("shadow") @hold("operator") forbid (principal, action == Action::"send_money", resource) '
+    '@id("charter/trial") @mode("shadow") @hold("operator") '
+    'forbid (principal, action == Action::"send_money", resource) '
     "when { context.input.amount > 5000 && context.session.tainted };"
 )
 
@@ -224,7 +226,9 @@ FACTS = st.builds(
         audience=st.sampled_from(["self", "third_party", "public"]),
     ),
     session=st.builds(SessionFacts, tainted=st.booleans(), exceeds=st.sampled_from([frozenset(), frozenset({"w"})])),
-    intent=st.builds(IntentFacts, known=st.booleans(), asked=st.booleans(), forbidden=st.booleans(), bound_elsewhere=NAMES),
+    intent=st.builds(
+        IntentFacts, known=st.booleans(), asked=st.booleans(), forbidden=st.booleans(), bound_elsewhere=NAMES
+    ),
     plan=st.builds(PlanFacts, declared=st.booleans(), includes=st.booleans()),
 )  # fmt: skip
 
