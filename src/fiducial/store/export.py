@@ -43,7 +43,7 @@ def lines(ledger: Ledger, *, session: SessionId | None = None, payloads: bool = 
     for record in ledger.entries() if session is None else ledger.session(session):
         if record.index >= checkpoint.size:
             break
-        yield _line(record, payloads)
+        yield entry_line(record, payloads=payloads)
     if session is None:
         yield msgspec.json.encode({"checkpoint": note, "key": key.text}) + b"\n"
 
@@ -96,7 +96,7 @@ def _purge(path: Path, reader: LogReader) -> None:
             if held[0] != first:
                 held = first, {record.index: record for record in records(reader.bundle(first))}
             record = held[1].get(parsed.index)
-            fresh = line if record is None or not _has_data(line) else _line(record, True)
+            fresh = line if record is None or not _has_data(line) else entry_line(record, payloads=True)
             stale = stale or fresh != line
             new.write(fresh)
     purged = path.with_name(path.name + ".purged")
@@ -110,7 +110,8 @@ def _has_data(line: bytes) -> bool:
     return b',"salt":' in line
 
 
-def _line(record: Record, payloads: bool) -> bytes:
+def entry_line(record: Record, *, payloads: bool) -> bytes:
+    """One entry as a line of JSON."""
     shown = b",".join([_payload(stored, payloads) for stored in record.payloads])
     return b'{"index":%d,"event":%b,"payloads":[%b]}\n' % (record.index, record.data, shown)
 

@@ -91,20 +91,23 @@ class Ledger:
         """The events of one session, in order; empty when the log knows no such session."""
         return Trajectory(session, (record.event for record in self.session(session)))
 
+    def find(self, event: EventId) -> Record | None:
+        """The entry of one event; `None` when there is none."""
+        return self._reader.find_event(event)
+
     def event(self, event: EventId) -> Record:
         """The entry of one event. Raises `StoreError` when there is none."""
-        found = self._reader.find_event(event)
+        found = self.find(event)
         if found is None:
             raise StoreError(f"no event `{event}` in this log; `fiducial log tail` lists them")
         return found
 
     def decision(self, decision: DecisionId) -> list[Record]:
-        """The entries that carry this decision's id, in order: the verdict first, then what came of it."""
+        """The entries that carry this decision's id, in order: the verdict first, then what came of it; empty when the
+        log knows no such decision."""
         with self._reader.snapshot():
             session = self._reader.session_of_decision(decision)
-            if session is None:
-                raise StoreError(f"no decision `{decision}` in this log; `fiducial log tail` lists them")
-            found = self.session(session)
+            found = () if session is None else self.session(session)
             return [record for record in found if getattr(record.event, "decision", None) == decision]
 
     def payload(self, payload: Digest) -> bytes | None:
@@ -113,6 +116,10 @@ class Ledger:
         if not found:
             raise StoreError(f"no entry names the payload `{payload}`; `fiducial log show` lists them")
         return found[0][1].data
+
+    def names_payload(self, payload: Digest) -> bool:
+        """Whether any entry names that payload, erased or not."""
+        return bool(self._reader.find_payloads(payload))
 
     def prove(self, event: EventId) -> InclusionProof:
         """A proof, for an outsider who has the log's public key, that the event stands in the log."""

@@ -1,0 +1,355 @@
+"""`fiducial log`: the ledger, read, verified, proved, exported, and erased from.
+
+Everywhere, exit status 0 is clean; 1 means that something is wrong with the log, or that it does not hold what was
+asked for; 2 that the command could not run. What is shown was written by agents, users and third parties: it is
+printed as text, with control characters made visible.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from fiducial.core.clock import SystemClock, instant
+from fiducial.core.event import Event
+from fiducial.core.ids import Digest, EventId, SessionId
+from fiducial.errors import Corrupt, LedgerError, RolledBack, StoreError, WrongKey
+from fiducial.store import export, retained
+from fiducial.store.bundle import Record
+from fiducial.store.checkpoint import Verifier
+from fiducial.store.keyfile import read_key
+from fiducial.store.ledger import Ledger, Verified
+from fiducial.store.proof import InclusionProof
+from fiducial.store.sqlite import SqliteStore
+
+app = typer.Typer(
+    name="log",
+    help="The ledger: what happened, kept so that an outsider can verify it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT_DATABASE = Path(".fiducial/fiducial.db")
+_POLL_SECONDS = 0.5
+_HIDDEN = frozenset({"id", "session", "at_us", "v", "payloads"})
+"""Fields that have a column of their own, or that nobody reads."""
+_EXCERPT = 2_000
+"""Characters of a payload shown by `show --payloads`; `export` has them whole."""
+
+Database = Annotated[Path, typer.Option("--db", envvar="FIDUCIAL_DB", help="The ledger's database.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def tail(
+    db: Database = DEFAULT_DATABASE,
+    number: Annotated[int, typer.Option("-n", min=1, help="How many entries.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is recorded from now on.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Print the latest entries."""
+    with _reporting(), Ledger.open(db) as ledger:
+        at = ledger.size
+        _print(ledger.entries(max(0, at - number), at), json)
+        try:
+            while follow:
+                time.sleep(_POLL_SECONDS)
+                size = ledger.size
+                _print(ledger.entries(at, size), json, headers=False)
+                at = max(at, size)
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
+
+
+@app.command()
+def show(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="Id of a session: ses_…")],
+    db: Database = DEFAULT_DATABASE,
+    payloads: Annotated[bool, typer.Option("--payloads", help="Also print what was said, asked and returned.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Print what happened in a session, in order."""
+    with _reporting(), Ledger.open(db) as ledger:
+        records = list(ledger.session(SessionId(session)))
+        if not records:
+            _fail(f"no session `{_plain(session)}` in `{db}`; `fiducial log tail` lists the latest", 1)
+        _print(records, json, payloads=payloads)
+        if payloads and not json:
+            _print_payloads(records)
+
+
+@app.command()
+def verify(
+    database: Annotated[Path | None, typer.Argument(metavar="[DB]", help="The ledger's database.")] = None,
+    db: Database = DEFAULT_DATABASE,
+    key: Annotated[str | None, typer.Option(metavar="VKEY", help="The public key that has to have signed it.")] = None,
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A checkpoint that you kept; the log has to contain it.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Check every stored byte of the log, and say where it goes wrong.
+
+    Without --key, the key file beside the database is what it is held to; without --checkpoint, the checkpoint there.
+    """
+    path = database or db
+    try:
+        with _cannot_run():
+            verifier = None if key is None else Verifier(key)
+            notes = _retained(path, checkpoint)
+            ledger = Ledger.open(path)
+        with ledger, _progress(json) as told:
+            if verifier is None:
+                verifier = _own_key(path)
+            verified = ledger.verify(key=verifier, checkpoints=notes, progress=told)
+    except (Corrupt, RolledBack, WrongKey) as error:
+        if json:
+            index = error.index if isinstance(error, Corrupt) else None
+            _print_json({"verified": False, "error": type(error).__name__, "index": index, "message": str(error)})
+        _fail(str(error), 1)
+    except StoreError as error:
+        _fail(str(error), 2)
+    if json:
+        _print_json({"verified": True, **msgspec.to_builtins(verified)})
+    else:
+        _print_verified(verified)
+
+
+@app.command()
+def prove(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="Id of an event: evt_…")],
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Print a proof that an event stands in the log: JSON, for somebody who has only the log's public key."""
+    with _reporting(), Ledger.open(db) as ledger:
+        if ledger.find(EventId(event)) is None:
+            _fail(f"no event `{_plain(event)}` in `{db}`; `fiducial log tail` lists the latest", 1)
+        typer.echo(ledger.prove(EventId(event)).to_json())
+
+
+@app.command()
+def check(
+    proof: Annotated[typer.FileText, typer.Argument(metavar="PROOF", help="What `prove` printed; `-` reads it.")],
+    key: Annotated[str, typer.Option(metavar="VKEY", help="The log's public key, as you were given it.")],
+) -> None:
+    """Check a proof that an event stands in a log, with nothing but the log's public key; print the event."""
+    with _reporting():
+        with _cannot_run():
+            verifier = Verifier(key)
+        document = InclusionProof.parse(proof.read())
+        document.verify(verifier)
+        typer.echo(document.entry)
+
+
+@app.command()
+def checkpoint(db: Database = DEFAULT_DATABASE) -> None:
+    """Print the newest tree head, signed. Keep it elsewhere: `verify --checkpoint` holds the log to it."""
+    with _reporting(), Ledger.open(db) as ledger:
+        typer.echo(ledger.checkpoint(), nl=False)
+
+
+@app.command()
+def erase(
+    payload: Annotated[str, typer.Argument(metavar="PAYLOAD", help="Digest of a payload: sha256:…")],
+    why: Annotated[str, typer.Option(help="The reason, recorded in the log; it must not repeat the data.")],
+    db: Database = DEFAULT_DATABASE,
+    by: Annotated[str | None, typer.Option(help="Who erases it; without it, the user who runs this.")] = None,
+) -> None:
+    """Erase a payload from every file that Fiducial wrote. The log still verifies, and says that it was erased."""
+    with _reporting():
+        with Ledger.open(db) as ledger:
+            if not ledger.names_payload(Digest(payload)):
+                _fail(f"no entry names the payload `{_plain(payload)}`; `fiducial log show` lists them", 1)
+        with SqliteStore(db) as store:
+            done = store.erase(Digest(payload), by=by or getpass.getuser(), why=why)
+    typer.echo("erased, and recorded" if done else "it was erased already")
+
+
+@app.command(name="export")
+def export_(
+    db: Database = DEFAULT_DATABASE,
+    session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write this file; without it, print.")] = None,
+    payloads: Annotated[
+        bool, typer.Option("--payloads", help="With what was said, asked and returned. Erasing reaches --out files.")
+    ] = False,
+) -> None:
+    """Print the log as lines of JSON, one an entry; the last one holds the checkpoint."""
+    chosen = None if session is None else SessionId(session)
+    with _reporting():
+        if out is not None:
+            count = export.write(db, out, at_us=SystemClock().unix_us(), session=chosen, payloads=payloads)
+            typer.echo(f"{count} lines in {out}", err=True)
+            return
+        with Ledger.open(db) as ledger:
+            for line in export.lines(ledger, session=chosen, payloads=payloads):
+                sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+
+
+# Errors, and what ends how
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """An error becomes one line on standard error: 1 when the log is at fault, 2 when it could not be looked at."""
+    try:
+        yield
+    except (Corrupt, RolledBack, WrongKey) as error:
+        _fail(str(error), 1)
+    except StoreError as error:
+        _fail(str(error), 2)
+
+
+@contextmanager
+def _cannot_run() -> Iterator[None]:
+    """Within it, a fault is one of what was given to the command."""
+    try:
+        yield
+    except WrongKey as error:
+        _fail(str(error), 2)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    typer.echo(f"fiducial: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def _retained(database: Path, given: list[Path] | None) -> list[tuple[str, str]]:
+    """The checkpoints that the log is held to: where each came from, and its text."""
+    notes = []
+    for path in given or [retained.checkpoint_path(database)]:
+        text = retained.load(path)
+        if text is not None:
+            notes.append((str(path), text))
+        elif given:
+            _fail(f"there is no checkpoint at `{path}`", 2)
+    return notes
+
+
+def _own_key(database: Path) -> Verifier | None:
+    """The public half of the key beside the database; `None` when it is not there for this user to read."""
+    path = database.with_name(database.name + ".key")
+    try:
+        if not path.is_file():
+            return None
+        return read_key(path).verifier
+    except LedgerError:
+        raise
+    except (StoreError, OSError):
+        return None
+
+
+# Printing
+
+
+def _print(records: Iterable[Record], json: bool, *, headers: bool = True, payloads: bool = False) -> None:
+    if json:
+        for record in records:
+            typer.echo(export.entry_line(record, payloads=payloads), nl=False)
+        return
+    table = Table(box=None, pad_edge=False, show_header=headers, header_style="dim")
+    for name in ("entry", "time (UTC)", "session", "what", ""):
+        table.add_column(name, overflow="fold")
+    empty = True
+    for record in records:
+        event = record.event
+        table.add_row(
+            str(record.index),
+            instant(event.at_us).strftime("%Y-%m-%d %H:%M:%S"),
+            Text(_plain(event.session or ""), style="dim"),
+            _kind(event),
+            Text(_summary(record)),
+        )
+        empty = False
+    if not empty or headers:
+        _console().print(table)
+
+
+def _print_payloads(records: list[Record]) -> None:
+    console = _console()
+    for record in records:
+        for stored in record.payloads:
+            console.print(Text(f"\n{record.index} {stored.ref.role} {stored.ref.digest}", style="dim"))
+            if stored.data is None:
+                console.print(Text("erased", style="italic"))
+                continue
+            text = stored.data[: 4 * _EXCERPT].decode(errors="replace")
+            shown = _plain(text[:_EXCERPT], keep="\n\t")
+            console.print(Text(shown + (" …" if len(text) > _EXCERPT else "")))
+
+
+def _print_verified(verified: Verified) -> None:
+    console = _console()
+    console.print(Text(f"{verified.origin} verifies", style="bold green"))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    held_to = f"{verified.checkpoints} kept checkpoint" + ("s" if verified.checkpoints != 1 else "")
+    for name, value in (
+        ("entries", f"{verified.size} in {verified.bundles} transactions"),
+        ("root", verified.root),
+        ("payloads", f"{verified.payloads} kept, {verified.erased} erased"),
+        ("key", verified.keys[-1] + (f" (the {len(verified.keys)}th)" if len(verified.keys) > 1 else "")),
+        ("held to", held_to + (" and a key" if verified.pinned else "; no key: give one with --key")),
+    ):
+        table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
+    console.print(table)
+
+
+def _kind(event: Event) -> Text:
+    kind = str(type(event).__struct_config__.tag)
+    verdict = getattr(event, "verdict", None)
+    style = {"allowed": "green", "held": "yellow", "unclear": "yellow", "denied": "red"}.get(str(verdict), "")
+    return Text(kind, style=style)
+
+
+def _summary(record: Record) -> str:
+    parts = []
+    for name in type(record.event).__struct_fields__:
+        value = getattr(record.event, name)
+        if name in _HIDDEN or value in (None, (), "", False):
+            continue
+        if isinstance(value, tuple):
+            value = ",".join(str(getattr(each, "policy", each)) for each in value)
+        parts.append(f"{name}={_plain(str(value))}")
+    parts += [
+        f"{stored.ref.role}:{stored.ref.digest if stored.data is not None else 'erased'}" for stored in record.payloads
+    ]
+    parts.append(record.event.id)
+    return " ".join(parts)
+
+
+def _plain(text: str, keep: str = "") -> str:
+    """`text` with everything that a terminal would act on made visible."""
+    return "".join(each if each.isprintable() or each in keep else f"\\x{ord(each):02x}" for each in text)
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+@contextmanager
+def _progress(json: bool) -> Iterator[Any]:
+    """Something to tell how far it is; `None` when nobody is looking."""
+    if json or not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("verifying"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("verifying", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
