@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from fiducial.charter.contracts import Effect, Kind
 from fiducial.charter.model import Charter
 from fiducial.errors import PolicyError
