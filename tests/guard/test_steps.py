@@ -36,7 +36,7 @@ class Tool:
 
 
 def events(guard: Guard, kind: type) -> list[Any]:
-    return [entry.event for entry in guard.store.entries() if isinstance(entry.event, kind)]  # type: ignore[attr-defined]
+    return [each.event for each in guard.store.ledger().entries() if isinstance(each.event, kind)]  # type: ignore[attr-defined]
 
 
 @pytest.fixture

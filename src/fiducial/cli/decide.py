@@ -59,9 +59,9 @@ def decide(
         judgement = drive(judge(session, request))
         changes = []
         if judgement.tool is not None and judgement.facts is not None:
-            changes = what_would_change(
-                judgement.tool.slice, session.principal, judgement.verdict, judgement.facts, request.arguments
-            )
+            slice, given = judgement.tool.slice, request.arguments
+            ruling = slice.ask(session.principal, given, judgement.facts)
+            changes = what_would_change(slice, session.principal, ruling, judgement.facts, given)
         places = {name: session.place(trace) for name, trace in judgement.traces.items()}
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(_report(judgement, places, changes)), indent=2).decode())

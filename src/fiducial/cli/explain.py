@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
 from fiducial.cli.show import show_recorded
-from fiducial.guard.explained import explained
+from fiducial.core.ids import DecisionId
+from fiducial.errors import StoreError
+from fiducial.guard.counterfactual import what_would_change
+from fiducial.guard.explained import Explained, explained
+from fiducial.policy.load import load_charter
+from fiducial.policy.rulebook import compile_rulebook
+from fiducial.store.ledger import Ledger
 
 
 def explain(
     decision: Annotated[str, typer.Argument(metavar="DECISION", help="Id of a decision: dec_…")],
-    db: Annotated[Path | None, typer.Option("--db", help="The ledger; default .fiducial/fiducial.db.")] = None,
+    db: Annotated[Path, typer.Option("--db", envvar="FIDUCIAL_DB", help="The ledger.")] = Path(".fiducial/fiducial.db"),
+    charter: Annotated[
+        Path | None, typer.Option(help="The charter's directory: then also says what would change the verdict.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Explain a recorded decision: which policy, which clause, which value came from where, what came of it.
 
     Exit status: 0 found, 1 not in the ledger, 2 could not run.
     """
-    path = db if db is not None else Path(os.environ.get("FIDUCIAL_DB", ".fiducial/fiducial.db"))
-    found = explained(path, decision)
+    with Ledger.open(db) as ledger:
+        found = explained(ledger, DecisionId(decision))
     if found is None:
-        typer.echo(f"fiducial: no decision `{decision}` in `{path}`; `fiducial log tail` lists the latest", err=True)
+        typer.echo(f"fiducial: no decision `{decision}` in `{db}`; `fiducial log tail` lists the latest", err=True)
         raise typer.Exit(1)
-    show_recorded(Console(), found, as_json=json)
+    changes = _changes(found, charter) if charter is not None else None
+    if json:
+        report = {**msgspec.to_builtins(found), "would_change_it": changes}
+        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        show_recorded(Console(), found, changes)
+
+
+def _changes(found: Explained, directory: Path) -> list[str]:
+    """What would make another verdict of it, under the charter in `directory`."""
+    record, opened = found.record, found.opened
+    if record is None or record.facts is None or opened is None:
+        return []
+    charter = load_charter(directory)
+    if charter.digest != opened.charter:
+        raise StoreError(
+            f"the decision was made under the charter {opened.charter}, not the one in `{directory}`; "
+            "give the directory as it was then, or leave --charter out"
+        )
+    rulebook = compile_rulebook(charter)
+    principal = rulebook.principal(opened.user, opened.roles)
+    slice = rulebook.slice(found.decided.tool)
+    ruling = slice.ask(principal, record.arguments, record.facts)
+    return what_would_change(slice, principal, ruling, record.facts, record.arguments)

@@ -300,7 +300,7 @@ def _print_verified(verified: Verified) -> None:
         ("entries", f"{verified.size} in {verified.bundles} transactions"),
         ("root", verified.root),
         ("payloads", f"{verified.payloads} kept, {verified.erased} erased"),
-        ("key", verified.keys[-1] + (f" (the {len(verified.keys)}th)" if len(verified.keys) > 1 else "")),
+        ("key", verified.keys[-1] + (f", after {len(verified.keys) - 1} rotated" if len(verified.keys) > 1 else "")),
         ("held to", held_to + (" and a key" if verified.pinned else "; no key: give one with --key")),
     ):
         table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))

@@ -8,12 +8,49 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fiducial.core.verdict import Held, Unclear, Verdict
+from fiducial.core.clock import instant
+from fiducial.core.verdict import Held, Reason, Unclear, Verdict
 from fiducial.flow.trace import Trace
+from fiducial.guard.explained import Explained
 from fiducial.guard.remedies import in_words
 from fiducial.policy.facts import Facts
 
 COLOURS = {"allowed": "green", "held": "yellow", "unclear": "yellow", "denied": "red"}
+
+
+def show_recorded(console: Console, found: Explained, changes: Sequence[str] | None) -> None:
+    """Print a decision as it was recorded, and what came of it."""
+    decided, record, opened = found.decided, found.record, found.opened
+    colour = COLOURS[decided.verdict]
+    console.print(
+        f"[bold {colour}]{decided.verdict}[/]  {escape(decided.tool)}  [dim]{decided.decision}[/]", highlight=False
+    )
+    when = instant(decided.at_us).isoformat(timespec="seconds")
+    if opened is not None:
+        roles = f" ({', '.join(opened.roles)})" if opened.roles else ""
+        console.print(
+            f"  {when}, agent {escape(opened.agent)} for {escape(opened.user)}{escape(roles)}", highlight=False
+        )
+        console.print(f"  [dim]session {opened.session}, charter {opened.charter}[/]", highlight=False)
+    if record is None:
+        fired = ", ".join(firing.policy for firing in decided.fired) or decided.fault or "nothing"
+        console.print(f"  the record was erased; the log still says what fired: {escape(fired)}", highlight=False)
+    else:
+        _show_reasons(console, record.reasons)
+        evidence = record.evidence or in_words(record.traces, {})
+        _show_places(console, evidence)
+        _show_risk(console, record.facts)
+    _show_changes(console, changes or ())
+    for answer in found.answered:
+        console.print(f"  {answer.answer} by {escape(answer.by)}", highlight=False)
+    if found.shadow is not None:
+        fired = ", ".join(firing.policy for firing in found.shadow.fired)
+        console.print(f"  the shadow policies would have {found.shadow.verdict} it: {escape(fired)}", highlight=False)
+    if found.finished is not None:
+        seconds = found.finished.duration_us / 1_000_000
+        console.print(f"  outcome: {found.finished.outcome} after {seconds:.3f} s", highlight=False)
+    elif decided.runs:
+        console.print("  outcome: unknown; it was about to run, and nothing was recorded after", highlight=False)
 
 
 def show_decision(
@@ -28,26 +65,42 @@ def show_decision(
     """Print the verdict, its reasons, where each value came from, and what would change it."""
     colour = COLOURS[verdict.kind]
     console.print(f"[bold {colour}]{verdict.kind}[/]  {escape(tool)}  [dim]{verdict.decision}[/]", highlight=False)
-    for reason in verdict.reasons:
-        name = reason.policy or (f"fault {reason.fault.value}" if reason.fault else "")
-        clause = f" (clause {reason.clause})" if reason.clause else ""
-        console.print(f"  [bold]{escape(name)}[/]{escape(clause)}: {escape(reason.message)}", highlight=False)
+    _show_reasons(console, verdict.reasons)
     if isinstance(verdict, Held):
         people = f"{verdict.quorum} of " if verdict.quorum > 1 else ""
         console.print(f"  decided by: {people}{escape(verdict.role)}", highlight=False)
     if isinstance(verdict, Unclear):
         console.print(f"  question: {escape(verdict.question)}", highlight=False)
-    if traces:
+    _show_places(console, in_words(traces, places))
+    _show_risk(console, facts)
+    _show_changes(console, changes)
+    if verdict.remedies.agent:
+        console.print(f"  the agent is told: {escape(verdict.remedies.agent)}", highlight=False)
+
+
+def _show_reasons(console: Console, reasons: Sequence[Reason]) -> None:
+    for reason in reasons:
+        name = reason.policy or (f"fault {reason.fault.value}" if reason.fault else "")
+        clause = f" (clause {reason.clause})" if reason.clause else ""
+        console.print(f"  [bold]{escape(name)}[/]{escape(clause)}: {escape(reason.message)}", highlight=False)
+
+
+def _show_places(console: Console, evidence: Mapping[str, str]) -> None:
+    if evidence:
         table = Table("argument", "where its value came from", box=None, pad_edge=False, padding=(0, 2))
-        for name, words in in_words(traces, places).items():
+        for name, words in evidence.items():
             table.add_row(escape(name), escape(words))
         console.print(table)
+
+
+def _show_risk(console: Console, facts: Facts | None) -> None:
     if facts is not None and facts.risk.level:
         factors = ", ".join(sorted(facts.risk.factors)) or "the effect itself"
         console.print(f"  risk {facts.risk.level} of 4: {escape(factors)}", highlight=False)
+
+
+def _show_changes(console: Console, changes: Sequence[str]) -> None:
     if changes:
         console.print("  what would change it:")
         for change in changes:
             console.print(f"   · {escape(change)}", highlight=False)
-    if verdict.remedies.agent:
-        console.print(f"  the agent is told: {escape(verdict.remedies.agent)}", highlight=False)

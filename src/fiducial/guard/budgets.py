@@ -59,11 +59,14 @@ class Account:
         with self._lock:
             return self._exceeds(use)
 
-    def reserve(self, use: Use) -> frozenset[str]:
-        """Take `use` off the budgets, unless that would exceed one; returns the names of those it would exceed."""
+    def reserve(self, use: Use, *, even_over: bool = False) -> frozenset[str]:
+        """Take `use` off the budgets; returns the names of those it would exceed, and then takes nothing.
+
+        `even_over`: take it all the same, for a call that is not stopped.
+        """
         with self._lock:
             over = self._exceeds(use)
-            if not over:
+            if not over or even_over:
                 self.calls += 1
                 self.writes += use.writes
                 if use.spend:

@@ -10,9 +10,8 @@ from typing import Any
 
 import msgspec
 
-from fiducial.core.verdict import Held, Unclear, Verdict
 from fiducial.policy.facts import Facts
-from fiducial.policy.rulebook import Principal, Slice
+from fiducial.policy.rulebook import Principal, Ruling, Slice
 
 _NONE: frozenset[str] = frozenset()
 _replace = msgspec.structs.replace
@@ -82,15 +81,15 @@ _CHANGES: tuple[tuple[str, Callable[[Facts], Facts]], ...] = (
 
 
 def what_would_change(
-    slice: Slice, principal: Principal, verdict: Verdict, facts: Facts, arguments: Mapping[str, Any]
+    slice: Slice, principal: Principal, ruling: Ruling, facts: Facts, arguments: Mapping[str, Any]
 ) -> list[str]:
     """What would make another verdict of this one, each put to the policies; empty when it is allowed already."""
-    if verdict.kind == "allowed":
+    if ruling.kind == "allowed":
         return []
     found = []
-    if isinstance(verdict, Held):
-        found.append(f"if {verdict.quorum} of role {verdict.role} approve: allowed")
-    elif isinstance(verdict, Unclear):
+    if ruling.kind == "held":
+        found.append(f"if {ruling.quorum} of role {ruling.role} approve: allowed")
+    elif ruling.kind == "unclear":
         found.append("if the user answers the question: allowed")
     enough = False
     for words, change in _CHANGES:
@@ -98,7 +97,7 @@ def what_would_change(
         if changed == facts or (enough and change is _named_and_asked):
             continue
         kind = slice.ask(principal, arguments, changed).kind
-        if kind != verdict.kind:
+        if kind != ruling.kind:
             found.append(f"{words}: {kind}")
             enough = enough or kind == "allowed"
     return found

@@ -11,7 +11,7 @@ import contextvars
 import inspect
 import threading
 import time
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from fiducial.errors import StoreError
 from fiducial.guard.effects import Ask, Effect, Kept, Ran, Run, Steps
@@ -23,40 +23,34 @@ T = TypeVar("T")
 
 def drive(steps: Steps[T]) -> T:
     """Carry out `steps` on this thread."""
-    try:
-        effect = next(steps)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
+    answer: Any = None
+    fault: BaseException | None = None
     while True:
         try:
-            answer = _perform(effect)
-        except BaseException as fault:  # noqa: BLE001 - handed to the steps, which fail closed and say why
-            resume, argument = steps.throw, fault
-        else:
-            resume, argument = steps.send, answer
-        try:
-            effect = resume(argument)
+            effect = steps.send(answer) if fault is None else steps.throw(fault)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return cast("T", done.value)
+        answer = fault = None
+        try:
+            answer = _perform(effect)
+        except BaseException as raised:  # noqa: BLE001 - handed to the steps, which fail closed and say why
+            fault = raised
 
 
 async def drive_async(steps: Steps[T]) -> T:
     """Carry out `steps` on the running event loop."""
-    try:
-        effect = next(steps)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
+    answer: Any = None
+    fault: BaseException | None = None
     while True:
         try:
-            answer = await _perform_async(effect)
-        except BaseException as fault:  # noqa: BLE001 - cancellation too: the steps record it before it goes on
-            resume, argument = steps.throw, fault
-        else:
-            resume, argument = steps.send, answer
-        try:
-            effect = resume(argument)
+            effect = steps.send(answer) if fault is None else steps.throw(fault)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return cast("T", done.value)
+        answer = fault = None
+        try:
+            answer = await _perform_async(effect)
+        except BaseException as raised:  # noqa: BLE001 - cancellation too: the steps record it before it goes on
+            fault = raised
 
 
 def _perform(effect: Effect) -> Any:

@@ -39,18 +39,9 @@ def flow_facts(
     `novel`: target parameters whose values this session has not acted on. `inside`: mail domains of the organization.
     """
     audience = audience_of(tool, arguments, inside)
-    suspicious = False
-    for trace in traces.values():
-        if trace.origin in _SUSPECT or trace.contested or trace.composed or trace.links or trace.classes:
-            suspicious = True
-            break
-        if trace.untrusted_text:
-            suspicious = True
-            break
-    parameters = tool.parameters
-    declared = any(parameters[name].classes for name in traces)
-    if not suspicious and not declared:
+    if not tool.carries_classes and not any(map(_remarkable, traces.values())):
         return FlowFacts(audience=audience, novel_targets=novel) if novel else _CLEAN[audience]
+    parameters = tool.parameters
     sets: dict[str, set[str]] = {}
     classes: set[str] = set()
 
@@ -93,6 +84,17 @@ def flow_facts(
     )
 
 
+def _remarkable(trace: Trace) -> bool:
+    """Some fact says something about a value traced like that."""
+    return (
+        trace.origin in _SUSPECT
+        or trace.contested
+        or trace.composed
+        or trace.untrusted_text
+        or bool(trace.links or trace.classes)
+    )
+
+
 def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]) -> str:
     """Who gets to see the arguments: the contract's audience, narrowed by who they are addressed to.
 
@@ -105,18 +107,15 @@ def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]
     widest = contract.audience.value
     if _WIDTH[widest] <= 1:
         return widest
-    named = False
+    named = optional = False
     domains: set[str] = set()
-    optional = False
-    for parameter in tool.parameters.values():
-        if parameter.role is not Role.TARGET:
-            continue
-        value = arguments.get(parameter.name)
+    for name in tool.targets:
+        value = arguments.get(name)
         if value is None or value == [] or value == "":
             optional = True
             continue
         named = True
-        for item in value if isinstance(value, list) else [value]:
+        for item in value if isinstance(value, list) else (value,):
             domains.add(item.rpartition("@")[2].lower() if isinstance(item, str) and "@" in item else "")
     if not named and optional and contract.kind not in (Kind.SEND, Kind.PUBLISH, Kind.PAY):
         return Audience.SELF.value
@@ -126,20 +125,19 @@ def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]
 
 
 def intent_facts(
-    tool: Tool,
     asked: Asked,
     intent: Intent,
     *,
     known: bool,
     tainted: bool,
     bound_elsewhere: frozenset[str],
-    flow: FlowFacts,
+    classes: frozenset[str],
 ) -> IntentFacts:
-    """What was asked for, in words."""
+    """What was asked for, in words. `classes`: the data classes that flow."""
     requested, forbidden = asked.requested_by, asked.forbidden_by
     if requested == "none" and tainted:
         requested = "tool"
-    sensitive = flow.classes & SENSITIVE if flow.classes else _EMPTY
+    sensitive = classes & SENSITIVE if classes else _EMPTY
     return IntentFacts(
         known=known,
         asked=asked.asked,

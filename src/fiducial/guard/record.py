@@ -13,7 +13,7 @@ from fiducial.flow.trace import Trace
 from fiducial.policy.facts import Facts
 
 
-class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision in full."""
 
     tool: str

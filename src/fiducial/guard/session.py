@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
-from fiducial.charter.contracts import Kind, Role
+from fiducial.charter.contracts import Kind
 from fiducial.charter.model import RateWindow
 from fiducial.core.event import (
     Authority,
@@ -50,7 +50,7 @@ from fiducial.guard.results import Result, record
 from fiducial.guard.risk import risk_of
 from fiducial.guard.steps import Answer, Judgement, Request, answer_entry, call, judge, own
 from fiducial.guard.tool import RESPOND, Tool
-from fiducial.policy.facts import AgentFacts, AnswerFacts, Facts, PlanFacts, PreviewFacts, SessionFacts
+from fiducial.policy.facts import AgentFacts, AnswerFacts, Facts, IntentFacts, PlanFacts, PreviewFacts, SessionFacts
 
 if TYPE_CHECKING:
     from fiducial.core.verdict import Held, Unclear
@@ -115,6 +115,7 @@ class Session:
         self._done: frozenset[str] = frozenset()
         self._about: dict[SourceId, str] = {}
         self._known = False
+        self._words: dict[tuple[str, bool], IntentFacts] = {}
         self._calls = 0
         self._note(
             SessionOpened(
@@ -166,6 +167,7 @@ class Session:
             if authority != "tool":
                 self._intent.hear(text, authority)
             self._known = self._known or authority == "user"
+            self._words.clear()
         return source
 
     def observe(
@@ -311,21 +313,21 @@ class Session:
         intent, provenance = self._intent, self.provenance
         tainted = provenance.tainted
         asked = intent.about(tool.name, tool.phrases)
-        novel = self._novel(tool, arguments) if tool.side_effect else _NONE
+        novel = self._novel(tool, arguments) if tool.side_effect and tool.targets else _NONE
         flow = flow_facts(tool, traces, arguments, novel=novel, inside=self._inside)
         if flow.untrusted_targets or flow.contested_targets:
             told = instructed(provenance, tool, traces)
             if told:
                 flow = msgspec.structs.replace(flow, instructed_targets=told)
-        words = intent_facts(
-            tool,
-            asked,
-            intent,
-            known=self._known,
-            tainted=tainted,
-            bound_elsewhere=bound_elsewhere(provenance, tool, arguments, traces, asked),
-            flow=flow,
-        )
+        bound = bound_elsewhere(provenance, tool, arguments, traces, asked)
+        plain = (tool.name, tainted)
+        words = self._words.get(plain) if not bound and not flow.classes else None
+        if words is None:
+            words = intent_facts(
+                asked, intent, known=self._known, tainted=tainted, bound_elsewhere=bound, classes=flow.classes
+            )
+            if not bound and not flow.classes:
+                self._words[plain] = words
         unsure = confidence is not None and not confidence >= self._minimum_confidence
         exceeds = self.account.exceeds(use)
         if windows:
@@ -383,7 +385,7 @@ class Session:
         if judgement.may_run:
             self.account.settle(judgement.use, kept=kept, records=records)
         elif kept:
-            self.account.reserve(judgement.use)
+            self.account.reserve(judgement.use, even_over=True)
             self.account.settle(judgement.use, kept=True, records=records)
         if kept and judgement.tool is not None and judgement.tool.side_effect:
             self._done |= {judgement.tool.contract.kind.value}
@@ -520,10 +522,10 @@ def _percent(confidence: float) -> int:
 
 def _targets(tool: Tool, arguments: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Target parameters with each of their values, as text."""
-    for parameter in tool.parameters.values():
-        if parameter.role is Role.TARGET and (value := arguments.get(parameter.name)) is not None:
+    for name in tool.targets:
+        if (value := arguments.get(name)) is not None:
             for item in value if isinstance(value, list) else (value,):
-                yield parameter.name, f"{tool.contract.kind}\0{item}"
+                yield name, f"{tool.contract.kind}\0{item}"
 
 
 def _shown(arguments: Mapping[str, Any]) -> str:

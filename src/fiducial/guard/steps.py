@@ -121,11 +121,11 @@ def judge(session: Session, request: Request) -> Steps[Judgement]:
         # 1 find the tool's contract
         tool = session.tools.get(request.tool)
         if tool is None:
-            raise _Refused("no contract describes the tool")  # noqa: TRY301
+            raise _Refused("no contract describes the tool")
         # 2 check the arguments strictly
         fault = Fault.BAD_ARGUMENTS
         if problems := tool.check(request.arguments):
-            raise _Refused("; ".join(problems))  # noqa: TRY301
+            raise _Refused("; ".join(problems))
         fault = Fault.FACTS
         preview = _NO_PREVIEW
         if tool.contract.preview is not None:
@@ -146,11 +146,11 @@ def _serialized(
     fault = Fault.SESSION
     try:
         if session.closed:
-            raise _Refused("the session is closed")  # noqa: TRY301
+            raise _Refused("the session is closed")
         # 3 check the switches
         fault = Fault.HALTED
         if session.switches.halts and (halt := session.switches.stops(session.agent, tool.name, session.user)):
-            raise _Refused(f"halted: {halt.why}")  # noqa: TRY301
+            raise _Refused(f"halted: {halt.why}")
         # 4 trace each argument to its sources
         fault = Fault.FLOW
         trace, parameters = session.provenance.trace, tool.parameters
@@ -180,8 +180,10 @@ def _serialized(
         )
         # 8 record it
         fault = Fault.STORE
-        if judgement.may_run and (over := session.account.reserve(use)) and verdict.enforced:
-            raise _Refused(f"the call would exceed {', '.join(sorted(over))}")  # noqa: TRY301
+        if judgement.may_run:
+            over = session.account.reserve(use, even_over=not verdict.enforced)
+            if over and verdict.enforced:
+                raise _Refused(f"the call would exceed {', '.join(sorted(over))}")
         event, payload = _event(session, judgement, now)
         entries: tuple[Entry, ...] = (Entry(event, (payload,)),)
         if tool.slice.has_shadow:
@@ -389,7 +391,7 @@ def _answered(session: Session, judgement: Judgement) -> Steps[Judgement]:
     )
     try:
         answer = yield Ask(hook, question)
-    except Exception as error:  # noqa: BLE001 - a hook that crashes approves nothing
+    except Exception as error:
         log.exception("the hook failed; the call stays %s", verdict.kind, exc_info=error)
         return judgement
     if isinstance(answer, str) and isinstance(verdict, Unclear):

@@ -60,6 +60,10 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     check: Callable[[Mapping[str, Any]], list[str]]
     """Step 2: what is wrong with the arguments."""
     parameters: Mapping[str, ToolParameter]
+    targets: tuple[str, ...]
+    """Names of the target parameters."""
+    carries_classes: bool
+    """Some parameter holds data of a class whatever its value is."""
     phrases: tuple[Phrase, ...]
     side_effect: bool
     untrusted: tuple[PathPattern, ...]
@@ -94,6 +98,8 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
             key: ToolParameter(key, value.role, value.unit, value.entity, frozenset(value.classes))
             for key, value in contract.parameters.items()
         },
+        targets=tuple(key for key, value in contract.parameters.items() if value.role is Role.TARGET),
+        carries_classes=any(value.classes for value in contract.parameters.values()),
         phrases=phrases_of(contract),
         side_effect=contract.effect is not Effect.READ and contract.kind is not Kind.RESPOND,
         untrusted=tuple(map(PathPattern, output.third_party_writable)),

@@ -3,7 +3,7 @@
 This file is the one definition. The Cedar schema, the lint's list of paths, the pruned context and the documentation
 are generated from these structs; the guard fills them. Sets hold names (of parameters, data classes, kinds), never
 argument values: a value that a third party chose must not reach a policy as anything but `context.input`.
-Types: bool → Bool, int → Long, str → String, frozenset[str] → Set<String>.
+Facts at their defaults are left out when they are recorded. Types: bool → Bool, int → Long, str → String, frozenset[str] → Set<String>.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 _NONE: frozenset[str] = frozenset()
 
 
-class FlowFacts(msgspec.Struct, frozen=True, kw_only=True):
+class FlowFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context.flow`: where this call's arguments came from. Sets name parameters."""
 
     untrusted_targets: frozenset[str] = _NONE
@@ -47,7 +47,7 @@ class FlowFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Targets this session has not acted on before."""
 
 
-class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
+class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context.session`: what this session has read, done and used up, before this call."""
 
     tainted: bool = False
@@ -69,7 +69,7 @@ class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
     `session-records`, `session-spend`, or a window's name."""
 
 
-class IntentFacts(msgspec.Struct, frozen=True, kw_only=True):
+class IntentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context.intent`: what was asked for, in words. Words can add a hold; they never allow by themselves."""
 
     known: bool = False
@@ -90,7 +90,7 @@ class IntentFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The user's words ask for the sensitive data classes that flow."""
 
 
-class PlanFacts(msgspec.Struct, frozen=True, kw_only=True):
+class PlanFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context.plan`: the plan declared before acting, if any."""
 
     declared: bool = False
@@ -99,7 +99,7 @@ class PlanFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The plan names this tool and has a use of it left."""
 
 
-class RiskFacts(msgspec.Struct, frozen=True, kw_only=True):
+class RiskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context.risk`: how much could go wrong."""
 
     level: int = 0
@@ -108,7 +108,7 @@ class RiskFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What raised it; see `fiducial.guard.risk`."""
 
 
-class AgentFacts(msgspec.Struct, frozen=True, kw_only=True):
+class AgentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context.agent`: the agent that calls."""
 
     id: str = ""
@@ -121,7 +121,7 @@ class AgentFacts(msgspec.Struct, frozen=True, kw_only=True):
     """It gave a confidence below the charter's minimum."""
 
 
-class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True):
+class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context.preview`: what the contract's preview found; -1 where there is none or it failed."""
 
     ran: bool = False
@@ -134,14 +134,14 @@ class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Minor units it would cost."""
 
 
-class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context.answer`: for the built-in tool `respond`."""
 
     domain: str = "general"
     """`general`, `legal`, `health`, `finance`, `security`, `hiring` or `official`."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context`, without `input` and `approvals`."""
 
     flow: FlowFacts = FlowFacts()
