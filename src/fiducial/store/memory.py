@@ -54,6 +54,8 @@ class MemoryStore:
                     self._slots.update(outcome(prepared.preconditions, prepared.changes, self._slot))
                 except StoreError as error:
                     return Settled(None, error)
+                # Settled here; the log is only to keep the events.
+                prepared.preconditions = prepared.changes = ()
             first = self._size if commit.durable else -1
             if prepared.events:
                 self._pending.append(prepared)

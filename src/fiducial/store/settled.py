@@ -13,6 +13,8 @@ from typing import Any
 
 from fiducial.core.store import Receipt
 
+_NOBODY: list[Any] = []
+
 
 class Settled(Future[Receipt]):
     """Done, with a receipt or an error."""
@@ -20,6 +22,7 @@ class Settled(Future[Receipt]):
     # What `concurrent.futures.wait` and `as_completed` look at.
     _condition = Condition()
     _state = "FINISHED"
+    _waiters = _NOBODY
 
     def __init__(self, receipt: Receipt | None, error: BaseException | None = None) -> None:
         # Future.__init__ is left out on purpose: it makes the lock.

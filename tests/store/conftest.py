@@ -1,0 +1,52 @@
+"""What the store's tests share: entries to record, and the two stores under one contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from fiducial.core.clock import ManualClock
+from fiducial.core.event import Entry, MessageObserved
+from fiducial.core.ids import EventId, SessionId, SourceId, mint
+from fiducial.core.label import Integrity
+from fiducial.core.payload import seal
+from fiducial.store.memory import MemoryStore
+from fiducial.store.sqlite import SqliteStore
+
+Make: TypeAlias = Callable[..., Entry]
+
+
+@pytest.fixture
+def make() -> Make:
+    """Makes an entry: `make("text", session="ses_1", at_us=0)`; `make()` has no payload."""
+
+    def one(*texts: str | bytes, session: str = "ses_1", at_us: int = 0) -> Entry:
+        payloads = tuple(seal("text", text.encode() if isinstance(text, str) else text) for text in texts)
+        event = MessageObserved(
+            id=EventId(mint("evt", at_us // 1000)),
+            session=SessionId(session),
+            at_us=at_us,
+            payloads=tuple(payload.ref for payload in payloads),
+            source=SourceId("src_1"),
+            authority="user",
+            integrity=Integrity.TRUSTED,
+        )
+        return Entry(event, payloads)
+
+    return one
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[MemoryStore | SqliteStore]:
+    """Each of the stores, so that one contract holds for both."""
+    made = MemoryStore(clock=clock) if request.param == "memory" else SqliteStore(tmp_path / "log.db", clock=clock)
+    yield made
+    made.close()
