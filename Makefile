@@ -20,7 +20,7 @@ unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv check test verify demo docs format bench clean
+.PHONY: help venv check test verify demo docs format bench clean lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,24 +56,31 @@ format: $(VENV)/.dev ## format the code and apply the safe fixes
 clean: ## remove everything that was built, the environment too
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fiducial
 
+lock: $(VENV)/.dev ## renew constraints.txt, the versions that all of this runs with
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --all-extras --no-header --no-annotate \
+	  --no-emit-index-url pyproject.toml -o constraints.txt
+
 # The environment. A stamp a set of extras, so that `make demo` installs no more than it needs; each is made again when
-# pyproject.toml changes. uv installs in a tenth of pip's time; where only pip is set up to reach an index, pip does it.
+# pyproject.toml or constraints.txt changes. The constraints are for this environment and not for those who install the
+# package: a release of a linter must not fail a change that has nothing to do with it. uv installs in a tenth of pip's
+# time; where only pip is set up to reach an index, pip does it.
 
 define install
 	@echo "installing .[$(1)]"
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install -q uv || true
-	@$(BIN)/uv pip install -q --python $(BIN)/python -e '.[$(1)]' || $(BIN)/python -m pip install -q -e '.[$(1)]'
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[$(1)]' || \
+	  $(BIN)/python -m pip install -q -c constraints.txt -e '.[$(1)]'
 	@touch $@
 endef
 
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,demo)
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,dev$(comma)demo$(comma)docs)
 	@touch $(VENV)/.demo
 
-$(VENV)/.bench: pyproject.toml | $(BIN)/python
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,dev$(comma)demo$(comma)docs$(comma)bench)
 	@touch $(VENV)/.dev $(VENV)/.demo
 
