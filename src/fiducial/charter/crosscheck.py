@@ -16,13 +16,10 @@ from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Parameter, Probe, Role, Undo
 from fiducial.charter.currency import EXPONENTS, is_currency
 from fiducial.charter.findings import did_you_mean, quote
-from fiducial.charter.model import About, Case, Clause, PolicySource, Tier
+from fiducial.charter.model import RESPOND, About, Case, Clause, PolicySource, Tier
 from fiducial.charter.schema import shape
 from fiducial.charter.yaml import Document
 from fiducial.core.path import Path, PathPattern
-
-RESPOND = "respond"
-"""The built-in tool: an answer to the user. Its name is taken."""
 
 ACTS = frozenset(Kind) - {Kind.READ, Kind.FETCH, Kind.EXECUTE, Kind.AUTHENTICATE, Kind.RESPOND}
 """Kinds that are nothing if not a change: one of them with the effect `read` contradicts itself."""

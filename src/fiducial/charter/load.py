@@ -286,12 +286,12 @@ class _Reader:
                 "write at least one clause",
                 "warning",
             )
-        if not parts.policies and not chat:
+        if not parts.policies and not chat and parts.about is not None and parts.about.baseline == "none":
             yield Problem(
                 "policies/",
                 0,
                 "no-policies",
-                "there are no policies: nothing is permitted, so every call is denied",
+                "there are no policies and no baseline: nothing is permitted, so every call is denied",
                 "write a `permit` into `policies/*.cedar`",
                 "warning",
             )

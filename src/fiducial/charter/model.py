@@ -7,11 +7,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fiducial.charter.contracts import DURATION, Contract, _Written
 from fiducial.charter.digest import charter_digest
+from fiducial.charter.findings import quote
+from fiducial.charter.infer import infer_contracts
 from fiducial.core.ids import Digest
+from fiducial.errors import CharterError, Problem
 
 
 class Tier(StrEnum):
@@ -262,6 +265,15 @@ class PolicySource(_Written):
     """What stands in it."""
 
 
+RESPOND = "respond"
+"""The built-in tool: an answer to the user. Its name is taken."""
+
+PERMIT = """@id("charter/permit-declared")
+permit (principal, action in Action::"declared", resource);
+"""
+"""Whoever uses the agent may use its tools, less what other policies take away."""
+
+
 class Charter(_Written):
     """One agent's charter, whole and checked.
 
@@ -299,6 +311,26 @@ class Charter(_Written):
             companions=held,
             digest=charter_digest(about, contracts, clauses, policies, cases, held),
         )
+
+    @classmethod
+    def from_tools(cls, tools: object, *, agent: str = "agent", server: str = "local") -> Charter:
+        """A whole charter, erring to the safe side, for tools that nobody has described yet.
+
+        `tools`: an MCP `tools/list` result, a list of tools or of objects with `name`, `description` and `inputSchema`,
+        or an OpenAPI 3 document. Contracts are inferred and marked as guessed; the baseline is `balanced`, the tier
+        `write`; declared tools are permitted to everyone, less what the baseline takes away. Raises `CharterError`.
+        """
+        try:
+            about = About(agent=agent, owners=Owners(responsible="unassigned", accountable="unassigned"))
+        except ValidationError:
+            message = f"{quote(agent)} is no agent's id"
+            fix = "use lower-case letters, digits and hyphens, at most 64"
+            raise CharterError([Problem("", 0, "invalid-value", message, fix)]) from None
+        contracts = infer_contracts(tools, server=server)
+        if RESPOND in contracts:
+            message = f"the name `{RESPOND}` is taken by the built-in tool that answers the user"
+            raise CharterError([Problem("", 0, "reserved-name", message, "rename the tool")])
+        return Charter.build(about, contracts, policies=(PolicySource(file="policies/permit.cedar", text=PERMIT),))
 
     def with_baseline(self, baseline: Literal["balanced", "strict", "none"]) -> Charter:
         """The same charter under another profile of the baseline; its digest differs."""

@@ -1,8 +1,8 @@
 """Paths into JSON values, and patterns over them.
 
 A path is a tuple of object keys and array indices. A pattern is written as in JSONPath: `$` is the whole value,
-`.key` or `['key']` a member, `[*]` any array element, `.*` any member, and `..key` a member at any depth. A pattern
-covers what it names and everything beneath it.
+`.key` or `['key']` a member, `[*]` any array element, `.*` any member, and `..key` or `..['key']` a member at any
+depth. A pattern covers what it names and everything beneath it.
 
     $[*].subject     the subject of every element, and all inside it
     $..body          every member called body, wherever it is
@@ -18,7 +18,7 @@ Path: TypeAlias = tuple[str | int, ...]
 """Keys and indices from the root."""
 
 _STEP = re.compile(
-    r"\.\.(?P<deep>[A-Za-z_][\w-]*)|\.(?P<star>\*)|\.(?P<key>[A-Za-z_][\w-]*)"
+    r"\.\.(?P<deep>[A-Za-z_][\w-]*)|\.\.\['(?P<deep_quoted>[^']*)'\]|\.(?P<star>\*)|\.(?P<key>[A-Za-z_][\w-]*)"
     r"|\[(?P<any>\*)\]|\[(?P<index>\d+)\]|\['(?P<quoted>[^']*)'\]"
 )
 
@@ -39,8 +39,9 @@ class PathPattern:
             if match is None:
                 raise ValueError(f"the path `{text}` cannot be read from character {position + 1} on")
             position = match.end()
-            if match["deep"] is not None:
-                parts.append(r"(?:\x00[^\x00]*)*\x00k" + re.escape(match["deep"]))
+            if match["deep"] is not None or match["deep_quoted"] is not None:
+                key = match["deep"] if match["deep"] is not None else match["deep_quoted"]
+                parts.append(r"(?:\x00[^\x00]*)*\x00k" + re.escape(key))
             elif match["star"] is not None:
                 parts.append(r"\x00k[^\x00]*")
             elif match["any"] is not None:

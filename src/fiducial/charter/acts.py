@@ -1,0 +1,420 @@
+"""What a tool does: its kind of act and its effect, read from its name, its description and its server's hints.
+
+1. The name. Verbs that are nothing else (`delete`, `send`) count wherever they stand; words that are nouns as well
+   (`order`, `post`) only where an act stands: first, or last with no other verb. A read verb that comes first governs
+   what follows (`get_update_status`), unless `and`, `or` or `then` adds an act (`fetch_and_delete`).
+2. The object refines the verb: to send money is to pay, to add a participant is to grant, to change a password is to
+   change who controls the account.
+3. The description's first verb decides when the name has none, and overrules it when it says that more happens.
+4. Hints are claims by the server. `readOnlyHint` is believed only where no word contradicts it; `readOnlyHint: false`
+   and `destructiveHint: true` are always believed, since they only raise caution.
+5. What remains unknown changes something, irreversibly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from fiducial.charter import lexicon
+from fiducial.charter.contracts import Effect, Kind
+from fiducial.charter.words import name_words, sentences, text_words
+
+_SEVERITY = [
+    Kind.READ, Kind.FETCH, Kind.UPDATE, Kind.CREATE, Kind.AUTHENTICATE, Kind.REVOKE, Kind.BOOK, Kind.DELETE, Kind.SEND,
+    Kind.PUBLISH, Kind.GRANT, Kind.DEPLOY, Kind.EXECUTE, Kind.CREDENTIAL, Kind.PAY,
+]  # fmt: skip
+"""Kinds, least severe first: what a description adds to a name counts only upwards."""
+_EFFECTS = list(Effect)
+_ADDING = frozenset({"and", "or", "then"})
+_FILLERS = frozenset(
+    [
+        "this",
+        "the",
+        "an",
+        "tool",
+        "function",
+        "method",
+        "endpoint",
+        "api",
+        "that",
+        "to",
+        "which",
+        "will",
+        "can",
+        "be",
+        "of",
+    ]
+    + [
+        "used",
+        "you",
+        "it",
+        "let",
+        "for",
+        "simply",
+        "please",
+        "utility",
+        "when",
+        "want",
+        "need",
+        "agent",
+        "its",
+        "their",
+    ]
+    + ["assistant", "ability", "able", "operation", "is", "are", "your", "our", "any", "all", "new", "mcp", "specific"]
+    + ["existing", "given", "single", "multiple", "provided", "current", "specified", "one", "some", "has", "was", "no"]
+)
+_SUBJECTS = _FILLERS | {"user", "client", "action", "command", "allow", "enable", "help", "use", "a"}
+"""Words that may stand before the first verb of a description."""
+_ADDRESSES = frozenset({"url", "uri", "link", "href", "website", "webpage", "weburl"})
+_FETCHING = frozenset(
+    ["get", "fetch", "read", "browse", "visit", "open", "navigate", "crawl", "scrape", "download", "extract", "view"]
+    + ["access", "retrieve", "load", "curl", "goto", "search", "summarize", "screenshot", "click", "follow", "import"]
+    + ["snapshot", "capture", "check", "preview", "render", "convert", "parse", "inspect", "analyze", "scan", "map"]
+)
+_DOING = frozenset({"trigger", "submit", "click", "confirm", "execute", "perform", "activate"})
+_LOCAL = frozenset({"local", "disk", "folder", "directory", "save"})
+_SAVED_TO = frozenset(
+    ["path", "dir", "directory", "folder", "destination", "output", "filename", "save", "dest", "target"]
+)
+
+
+class Act(msgspec.Struct, frozen=True):
+    """What a tool does."""
+
+    kind: Kind
+    effect: Effect
+    verb: str
+    """The verb it was read from; empty when none was found."""
+    nouns: tuple[str, ...]
+    """What it acts on, most telling last."""
+    notifies: bool = False
+    """The description says that people are told."""
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as its server describes it."""
+
+    name: str
+    description: str = ""
+    parameters: tuple[str, ...] = ()
+    """Names of its parameters."""
+    hints: Mapping[str, bool] = {}
+    """MCP annotations that are given: `readOnlyHint`, `destructiveHint`, `idempotentHint`, `openWorldHint`."""
+
+
+class _Verb(msgspec.Struct, frozen=True):
+    word: str
+    kind: Kind
+    effect: Effect
+
+
+def act_of(tool: Described) -> Act:
+    """What `tool` does, as far as its words tell, erring towards more."""
+    words = name_words(tool.name)
+    first = sentences(tool.description)[:1]
+    said = text_words(first[0]) if first else []
+    opened, rest = _opening(said)  # 3
+    named = _named(words, said, opened)  # 1
+    objects = _nouns(_first_object(rest), opened.word if opened else "")[:4]
+    nouns = _nouns(words, named.word if named else "") or objects
+    if named is not None:
+        named = _refined(named, words, nouns, tool)  # 2
+    if opened is not None:
+        opened = _refined(opened, said, objects or nouns, tool)
+    found = _weighed(named, opened, said)
+    found = _hinted(found, tool.hints)  # 4
+    if found is None:
+        found = _Verb("", Kind.UPDATE, Effect.IRREVERSIBLE)  # 5
+    notifies = _notifies(tool.description) and found.effect is not Effect.READ
+    effect = Effect.IRREVERSIBLE if notifies else found.effect
+    return Act(found.kind, effect, found.word, tuple(nouns), notifies)
+
+
+# ── 1. the name ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _named(words: Sequence[str], said: Sequence[str], opened: _Verb | None) -> _Verb | None:
+    """The act that the name's words tell; `None` when they tell none."""
+    verbs = [(i, word) for i, word in enumerate(words) if word in lexicon.VERBS and word not in lexicon.NOUN_VERBS]
+    if not verbs:
+        return _ambiguous(words, said, opened)
+    if words[0] in lexicon.NOUN_VERBS and verbs[0][0] > 0 and said[:1] == [words[0]]:
+        verbs.insert(0, (0, words[0]))
+    index, word = verbs[0]
+    found = _verb(word)
+    for later, other in verbs[1:]:
+        joined = bool(_ADDING & set(words[index + 1 : later]))
+        governs = joined or (found.effect is not Effect.READ and later == len(words) - 1)
+        if governs and _more(_verb(other), found):
+            found = _verb(other)
+    return _added(found, words, ())
+
+
+def _ambiguous(words: Sequence[str], said: Sequence[str], opened: _Verb | None) -> _Verb | None:
+    """The act of a name whose only verbs are nouns as well: `order_food` is one, `order_status` is none.
+
+    The description tells: its first verb, when the name has it too; any other clear one overrules the name, unless the
+    name's word follows as a further act (`finds and books flights`).
+    """
+    acts = [word for i, word in enumerate(words) if word in lexicon.VERBS and (i == 0 or word != "request")]
+    if opened is not None:
+        if opened.word in acts:
+            return _added(opened, said, acts)
+        if opened.word not in lexicon.NOUN_VERBS or opened.effect is not Effect.READ:
+            further = _added(opened, said, acts)
+            if further is not opened:
+                return further
+            graver = opened.effect is not Effect.READ and words[0] in acts and _more(_verb(words[0]), opened)
+            return _verb(words[0]) if graver else None
+    if words and words[-1] in lexicon.READ_NOUNS and (len(words) > 1 or words[0] not in lexicon.VERBS):
+        return _Verb("get", Kind.READ, Effect.READ)
+    places = [word for word in (words[0], words[-1]) if word in acts] if words else []
+    found: _Verb | None = None
+    for word in places or acts:
+        if found is None or _more(_verb(word), found):
+            found = _verb(word)
+    return found
+
+
+def _added(found: _Verb, words: Sequence[str], nouns_too: Sequence[str]) -> _Verb:
+    """The gravest of `found` and the acts that `and`, `or` or `then` adds; those of `nouns_too` may be nouns as well."""
+    for position, word in enumerate(words[:-1]):
+        after = words[position + 1]
+        if word in _ADDING and after in lexicon.VERBS and (after not in lexicon.NOUN_VERBS or after in nouns_too):
+            other = _verb(after)
+            if found.effect is Effect.READ and _more(other, found):
+                found = other
+    return found
+
+
+def _verb(word: str) -> _Verb:
+    kind, effect = lexicon.VERBS[word]
+    return _Verb(word, kind, effect)
+
+
+def _more(one: _Verb, other: _Verb) -> bool:
+    """Whether `one` is the graver act."""
+    return (_SEVERITY.index(one.kind), _EFFECTS.index(one.effect)) > (
+        _SEVERITY.index(other.kind),
+        _EFFECTS.index(other.effect),
+    )
+
+
+def _nouns(words: Sequence[str], verb: str) -> list[str]:
+    """What the words name besides the act; what stands behind a preposition qualifies and comes first."""
+    qualified: list[str] = []
+    for index, word in enumerate(words):
+        if word in lexicon.PREPOSITIONS and index > 0:
+            head = [one for one in words[:index] if _is_noun(one, verb)]
+            qualified = [one for one in words[index + 1 :] if _is_noun(one, verb)]
+            if head:
+                return [*qualified, *head]
+    return [one for one in words if _is_noun(one, verb)]
+
+
+def _first_object(words: Sequence[str]) -> Sequence[str]:
+    """The words up to the first that begins another act or condition."""
+    for index, word in enumerate(words):
+        if index and word in (*_ADDING, "if", "when", "so", "which", "that"):
+            return words[:index]
+    return words
+
+
+def _is_noun(word: str, verb: str) -> bool:
+    if word == verb or word in lexicon.PREPOSITIONS or word in _FILLERS or word in _ADDING or len(word) < 2:
+        return False
+    return word not in lexicon.VERBS or word in lexicon.NOUN_VERBS
+
+
+# ── 2. the object ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _refined(verb: _Verb, words: Sequence[str], nouns: Sequence[str], tool: Described) -> _Verb:
+    things = set(nouns)
+    parameters = {word for name in tool.parameters for word in name_words(name)}
+    word, kind = verb.word, verb.kind
+    if verb.effect is Effect.READ:
+        return _refined_read(verb, things, parameters, tool)
+    if word == "checkout" and things & {"git", "branch", "repo", "repository", "commit"}:
+        return _Verb(word, Kind.UPDATE, Effect.REVERSIBLE)
+    if word == "checkout":
+        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+    if word in ("complete", "finish", "finalize", "process", "confirm", "submit") and things & lexicon.MONEY:
+        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+    if parameters & _ADDRESSES and word in ("fill", "submit", "type", "input", "send", "enter"):
+        return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
+    if parameters & _ADDRESSES and parameters & {"method", "body", "data", "payload"} and kind is Kind.CREATE:
+        return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
+    if word == "request":
+        return _Verb(word, Kind.BOOK if things & lexicon.BOOKINGS else Kind.SEND, Effect.IRREVERSIBLE)
+    if things & {"public", "visible", "anyone"} and things & {"link", "sharing", "file", "document"}:
+        return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
+    if things & lexicon.CARTS and kind in (Kind.CREATE, Kind.UPDATE, Kind.DELETE, Kind.PAY):
+        emptied = word in ("clear", "empty", "delete", "reset")
+        return _Verb(word, Kind.UPDATE, Effect.COMPENSABLE if emptied else Effect.REVERSIBLE)
+    if things & lexicon.SECRETS and not (things & lexicon.MONEY and kind is Kind.PAY):
+        if kind in (Kind.CREATE, Kind.UPDATE) or word in ("reset", "rotate", "generate", "enable", "disable"):
+            return _Verb(word, Kind.CREDENTIAL, Effect.IRREVERSIBLE)
+        if kind is Kind.DELETE:
+            return _Verb(word, Kind.REVOKE, Effect.IRREVERSIBLE)
+    if kind in (Kind.CREATE, Kind.UPDATE, Kind.SEND, Kind.BOOK):
+        return _refined_change(verb, things, nouns)
+    if kind is Kind.DELETE and things & lexicon.ACCESS and word in ("remove", "delete") and _whom(things):
+        return _Verb(word, Kind.REVOKE, Effect.COMPENSABLE)
+    if kind is Kind.PAY and word == "transfer" and not things & lexicon.MONEY:
+        if things & {"ownership", "owner", "domain"}:
+            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
+        if things & {"file", "folder", "data", "call"}:
+            return _Verb(word, Kind.UPDATE, Effect.REVERSIBLE)
+    if kind is Kind.PUBLISH and things & lexicon.MESSAGES and word == "post":
+        return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
+    if kind is Kind.GRANT and word in ("share",) and things & {"location", "screen"}:
+        return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
+    return verb
+
+
+def _whom(things: set[str]) -> bool:
+    return bool(things & (lexicon.PEOPLE | {"permission", "access", "role", "collaborator", "privilege", "share"}))
+
+
+def _refined_change(verb: _Verb, things: set[str], nouns: Sequence[str]) -> _Verb:
+    """What making, changing, sending or booking comes to, by its object; the last noun is the thing itself."""
+    word, kind = verb.word, verb.kind
+    head = nouns[-1] if nouns else ""
+    drafting = word == "draft" or "draft" in things
+    if drafting:
+        return _Verb(word, Kind.CREATE, Effect.REVERSIBLE) if kind is not Kind.SEND or word == "draft" else verb
+    if head in lexicon.MONEY and kind is not Kind.UPDATE and word not in ("log", "record", "note"):
+        if kind is Kind.SEND or head not in ("token", "tip", "bill", "wire"):
+            return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+    if things & lexicon.MONEY and kind in (Kind.SEND, Kind.BOOK):
+        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+    if kind is Kind.CREATE:
+        if word == "write" and head in lexicon.CODE:
+            return _Verb(word, Kind.EXECUTE, Effect.IRREVERSIBLE)
+        if head in lexicon.PEOPLE and word in ("add", "create", "register") and (word == "add" or head != "user"):
+            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
+        if (
+            word == "add"
+            and things & lexicon.PEOPLE
+            and things & {"group", "channel", "team", "workspace", "organization"}
+        ):
+            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
+        if head in ("permission", "access", "role", "share", "invite", "invitation", "acl"):
+            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
+        if head in lexicon.MESSAGES and head not in ("reminder", "chat", "alert", "text", "notification"):
+            return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
+        if things & {"booking", "reservation", "order"} and head in ("booking", "reservation", "order"):
+            return _Verb(word, Kind.BOOK, Effect.COMPENSABLE)
+        if head in lexicon.PUBLIC - {"page", "thread", "status", "site", "forum", "feed", "web", "website"}:
+            return _Verb(word, Kind.PUBLISH, Effect.IRREVERSIBLE)
+        if head == "release":
+            return _Verb(word, Kind.DEPLOY, Effect.IRREVERSIBLE)
+        if things & lexicon.SEEN_BY_OTHERS:
+            return _Verb(word, kind, Effect.IRREVERSIBLE)
+        if "overwrite" in things or (word == "write" and "file" in things):
+            return _Verb(word, kind, Effect.IRREVERSIBLE)
+        if things & lexicon.OWN:
+            return _Verb(word, kind, Effect.REVERSIBLE)
+    if kind is Kind.UPDATE:
+        if head in ("transaction", "payment", "transfer", "payout", "payee", "beneficiary"):
+            return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+        if things & {"permission", "access", "role", "sharing", "visibility", "acl", "privilege"}:
+            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
+        if word in ("apply",) and things & {"manifest", "terraform", "kubectl", "deployment", "helm"}:
+            return _Verb(word, Kind.DEPLOY, Effect.IRREVERSIBLE)
+    if kind is Kind.SEND and word == "call" and things & {"function", "api", "tool", "method", "endpoint"}:
+        return _Verb(word, Kind.EXECUTE, Effect.IRREVERSIBLE)
+    if kind is Kind.SEND and word == "submit" and things & {"order", "payment"}:
+        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+    if kind is Kind.BOOK and word == "schedule":
+        if things & lexicon.MESSAGES:
+            return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
+        if things & (lexicon.EVENTS | {"task", "job", "reminder"}):
+            return _Verb(word, Kind.CREATE, Effect.COMPENSABLE)
+    if kind is Kind.BOOK and word == "order" and not things:
+        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+    return verb
+
+
+def _refined_read(verb: _Verb, things: set[str], parameters: set[str], tool: Described) -> _Verb:
+    said = set(text_words(tool.description))
+    if verb.word in ("verify", "confirm"):
+        proof = {"otp", "code", "passcode", "pin", "token", "password", "totp", "mfa"}
+        if parameters & proof or things & (proof | {"identity", "signin", "login"}):
+            return _Verb(verb.word, Kind.AUTHENTICATE, Effect.REVERSIBLE)
+        return _Verb(verb.word, Kind.UPDATE, Effect.IRREVERSIBLE) if verb.word == "confirm" else verb
+    if verb.word == "evaluate" and things & lexicon.CODE:
+        return _Verb(verb.word, Kind.EXECUTE, Effect.IRREVERSIBLE)
+    if verb.word == "query" and "sql" in parameters | things and not _claims_read_only(said, tool.hints):
+        return _Verb("execute", Kind.EXECUTE, Effect.IRREVERSIBLE)
+    if verb.word == "format" and things & {"disk", "drive", "volume", "partition"}:
+        return _Verb(verb.word, Kind.DELETE, Effect.IRREVERSIBLE)
+    addressed = bool(_ADDRESSES & parameters)
+    if addressed and (verb.word in _FETCHING or verb.kind is Kind.READ):
+        effect = Effect.IRREVERSIBLE if _DOING & said else Effect.READ
+        if effect is Effect.READ and verb.word == "download" and (_SAVED_TO & parameters or _LOCAL & said):
+            effect = Effect.REVERSIBLE
+        return _Verb(verb.word, Kind.FETCH, effect)
+    if verb.word in ("download", "export") and (_SAVED_TO & parameters or {"local", "disk"} & said):
+        return _Verb(verb.word, Kind.CREATE, Effect.REVERSIBLE)
+    return verb
+
+
+def _claims_read_only(said: set[str], hints: Mapping[str, bool]) -> bool:
+    return bool(hints.get("readOnlyHint")) or bool(said & {"readonly", "select"})
+
+
+# ── 3. the description ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _opening(said: Sequence[str]) -> tuple[_Verb | None, Sequence[str]]:
+    """The verb with which a description begins, and the words after it; light verbs give way to what they carry."""
+    for index, word in enumerate(said[:10]):
+        if word in _SUBJECTS or word.endswith("ly"):
+            continue
+        rest = said[index + 1 :]
+        if word in lexicon.LIGHT:
+            carried = next((one for one in rest[:5] if one in lexicon.VERBS and one not in lexicon.LIGHT), None)
+            if carried is not None:
+                return _verb(carried), rest
+        return (_verb(word), rest) if word in lexicon.VERBS else (None, said)
+    return None, said
+
+
+def _weighed(named: _Verb | None, opened: _Verb | None, said: Sequence[str]) -> _Verb | None:
+    """The name's act, unless the description says that more happens."""
+    if named is None or opened is None:
+        return named or opened
+    if named.effect is Effect.READ and opened.effect is not Effect.READ:
+        return named if opened.word in lexicon.LIGHT or opened.word in ("set", "sort") else opened
+    if opened.effect is Effect.READ:
+        return opened if opened.kind is Kind.FETCH and named.kind is Kind.READ else named
+    generic = named.kind in (Kind.CREATE, Kind.UPDATE, Kind.SEND) and opened.kind not in (Kind.CREATE, Kind.UPDATE)
+    return opened if generic and _more(opened, named) and opened.word not in lexicon.LIGHT else named
+
+
+def _notifies(description: str) -> bool:
+    """Whether the description says that people are told."""
+    words = text_words(description)
+    telling = {"email", "mail", "notify", "notifying", "notification", "invite", "alert", "message"}
+    return any(
+        word in ("also", "and", "participant", "attendee", "they", "which", "them") and set(words[i : i + 6]) & telling
+        for i, word in enumerate(words)
+    ) and not {"without", "draft"} & set(words)
+
+
+# ── 4. the hints ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _hinted(found: _Verb | None, hints: Mapping[str, bool]) -> _Verb | None:
+    read_only = hints.get("readOnlyHint")
+    if found is None:
+        return _Verb("", Kind.READ, Effect.READ) if read_only else None
+    if read_only is False and found.effect is Effect.READ:
+        return _Verb(found.word, Kind.UPDATE if found.kind is Kind.READ else found.kind, Effect.IRREVERSIBLE)
+    if hints.get("destructiveHint") and found.effect is not Effect.READ:
+        return _Verb(found.word, found.kind, Effect.IRREVERSIBLE)
+    return found

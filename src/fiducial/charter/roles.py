@@ -1,0 +1,256 @@
+"""What a tool's parameters mean: role, unit, entity and data classes, read from their names and descriptions.
+
+In a tool that only reads, every parameter is an option (what it filters by), except the address that a fetch reads.
+In a tool that changes something, the words of the name decide, then those of the description:
+
+    target     recipients, addresses, ids, paths, accounts, channels, users, hosts ...: where or on whom it acts
+    magnitude  amounts, quantities, dates and times
+    content    what is written, sent or run
+    option     flags, choices from a list, paging and formatting; one-time codes and passwords that sign in
+
+When the tool has no target by name, text that nothing else explains is taken for one: a value of which it is not known
+what it does is better asked about than let through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from fiducial.charter.acts import Act
+from fiducial.charter.contracts import Effect, Kind, Role
+from fiducial.charter.currency import EXPONENTS
+from fiducial.charter.lexicon import words_of
+from fiducial.charter.words import name_words, text_words
+
+_ENTITIES: tuple[tuple[str, frozenset[str]], ...] = (
+    ("email", words_of("email mail recipient to cc bcc attendee participant invitee guest forward mailto addressee")),
+    ("url", words_of("url uri link href website webpage webhook endpoint callback")),
+    ("host", words_of("host hostname domain server ip zone subdomain")),
+    ("path", words_of("path file filename filepath dir directory folder source destination dest src dst cwd archive")),
+    ("phone", words_of("phone telephone mobile msisdn whatsapp")),
+    ("account", words_of("account iban bic swift wallet payee beneficiary routing card creditcard username login handle")),
+    ("channel", words_of("channel chat room conversation group team workspace space thread server")),
+    ("person", words_of("user member person assignee owner contact customer client patient employee candidate friend "
+                        "follower collaborator principal reviewer author vendor supplier tenant approver doctor")),
+)  # fmt: skip
+_TARGETS = frozenset().union(*(found for _, found in _ENTITIES)) | words_of(
+    "id key slug uuid guid identifier name address repository repo org organization project branch bucket database "
+    "collection table device page doc document sheet spreadsheet event calendar order product item sku ticket issue pr "
+    "pullrequest board list playlist site site service instance deployment cluster namespace app application package "
+    "resource volume image container pod subscription invoice payment booking reservation flight hotel restaurant seat "
+    "city location place pickup dropoff symbol ticker charity company role permission task case story epic sprint epic "
+    "message comment attachment record row entity object folder report label tag workflow job queue topic stream lock "
+    "number selector element node parent target ref city shop store merchant property listing vehicle position token "
+    "scope policy rule filter database asset charge intent transaction campaign audience form survey course"
+)
+_TIMES = words_of(
+    "date time datetime start end when day deadline due until timestamp month year week hour minute begin from_date "
+    "checkin checkout arrival departure expiry expiration schedule after before timezone_offset"
+)
+_MONEYS = words_of("amount price cost total sum fee budget salary payment balance value tip bid usd eur dollar")
+_COUNTS = words_of(
+    "quantity qty count num night guest adult child share shares copy ticket unit item party_size size party room seat "
+    "replica step repeat retry threshold"
+)
+_QUANTITIES = words_of(
+    "percent percentage rate weight height width length distance duration temperature volume level score rating dose "
+    "radius speed interval limit timeout frequency brightness threshold position index point latitude longitude"
+)
+_CONTENTS = words_of(
+    "body text message subject title description content comment caption note summary html markdown data payload "
+    "attachment value tweet reply review feedback bio memo reason instruction answer question headline bodytext detail "
+    "document code script sql statement expression command query input function prompt fact observation resolution "
+    "field property column cell block edit change diff patch pipeline manifest header template signature label_text "
+    "response transcript story thought pattern replace string alt criteria argument args param parameter metadata env "
+    "children object records documents entities drug symptom diagnosis firstname lastname first last fullname "
+    "statement greeting nickname display avatar criterion insert update set option settings"
+)
+_OPTIONS = words_of(
+    "limit page cursor format encoding language lang mode type status sort color colour timezone currency priority "
+    "visibility locale order_by direction dry verbose recursive force overwrite include exclude max min offset per "
+    "version method strategy level theme font unit style state side frequency private public draft confirm notify "
+    "discount coupon promo merge scope kind category severity emoji reaction submit shipping size window class tier plan "
+    "method temperature model fields filter"
+)
+_SECRETS = words_of("password passcode otp pin code token secret totp mfa passphrase credential 2fa captcha")
+_PAGING = words_of("limit page cursor offset max min timeout per retry")
+_ACTING = (Kind.PAY, Kind.BOOK, Kind.SEND, Kind.GRANT, Kind.REVOKE, Kind.DELETE, Kind.CREDENTIAL, Kind.DEPLOY)
+
+_CLASSES: tuple[tuple[str, frozenset[str]], ...] = (
+    ("credentials", words_of("password passcode passphrase otp pin totp credential mfa")),
+    ("secrets", words_of("secret apikey privatekey connectionstring")),
+    ("payment", words_of("iban cvv cvc creditcard cardnumber card bic swift routing")),
+    ("identity", words_of("passport ssn birthdate birthday dob nationalid licence license")),
+    ("contact", words_of("phone telephone mobile")),
+    ("health", words_of("diagnosis prescription symptom medication drug allergy treatment")),
+)
+_SYMBOLS: dict[str, str] = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "dollar": "USD", "euro": "EUR"}
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """What one parameter means."""
+
+    role: Role
+    unit: str | None = None
+    entity: str | None = None
+    classes: tuple[str, ...] = ()
+
+
+def meanings(act: Act, parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Meaning]:
+    """What each of `parameters` (name → JSON Schema) means in a tool that does `act`."""
+    found = {name: _meaning(act, name, schema) for name, schema in parameters.items()}
+    if act.effect is not Effect.READ and not any(one.role is Role.TARGET for one in found.values()):
+        for name, one in found.items():  # nothing says where it acts: what nothing explains may
+            if one.role is Role.OPTION and _unexplained(name, parameters[name]) and act.kind is not Kind.AUTHENTICATE:
+                found[name] = msgspec.structs.replace(one, role=Role.TARGET)
+    return found
+
+
+def _meaning(act: Act, name: str, schema: Mapping[str, Any]) -> Meaning:
+    words = name_words(name)
+    described = text_words(str(schema.get("description", "")))[:12]
+    types = _types(schema)
+    entity = _entity(words, described)
+    classes = classes_of(words, described)
+    if act.kind is Kind.FETCH and entity in ("url", "host"):
+        return Meaning(Role.TARGET, entity="url", classes=classes)
+    if act.effect is Effect.READ or act.kind is Kind.READ:
+        return Meaning(Role.OPTION, entity=entity, classes=classes)
+    if types <= {"boolean"} or "enum" in schema or "const" in schema:
+        return Meaning(Role.OPTION)
+    secret = bool(set(words) & _SECRETS) and entity != "account"
+    if act.kind is Kind.AUTHENTICATE:
+        signs_in = secret or not entity
+        return Meaning(Role.OPTION if signs_in else Role.TARGET, entity=None if signs_in else entity, classes=classes)
+    if act.kind is Kind.CREDENTIAL and secret:
+        old = bool(set(words) & {"old", "current", "previous", "existing", "otp", "code"})
+        return Meaning(Role.OPTION if old else Role.TARGET, entity=None if old else "password", classes=classes)
+    role, unit = _role(act, words, described, types, schema)
+    if role is Role.TARGET and entity is None:
+        entity = "id" if words[-1:] and words[-1] in ("id", "key", "uuid", "number", "slug") else None
+    return Meaning(role, unit, entity if role in (Role.TARGET, Role.OPTION) else None, classes)
+
+
+def _role(
+    act: Act, words: list[str], described: list[str], types: frozenset[str], schema: Mapping[str, Any]
+) -> tuple[Role, str | None]:
+    """The role and unit by the name's last telling word, then by the description's first."""
+    numeric = bool(types) and types <= {"integer", "number"}
+    present = set(words)
+    if words and words[-1] in ("id", "uuid", "guid", "slug", "key", "url", "uri", "path", "iban", "address", "email"):
+        return (Role.TARGET, None) if "idempotency" not in present else (Role.OPTION, None)
+    if present & {"recipient", "to", "cc", "bcc"} and not numeric:
+        return Role.TARGET, None
+    if _dated(words, schema) and not numeric:
+        return Role.MAGNITUDE, "time"
+    if present & _PAGING and numeric:
+        return Role.OPTION, None
+    if numeric and present & _MONEYS:
+        return Role.MAGNITUDE, _currency(words, described, schema)
+    if numeric and present & _COUNTS and not present & {"id", "number"}:
+        return Role.MAGNITUDE, "items"
+    if numeric and words and words[-1] in ("number", "no", "num") and len(words) > 1:
+        return Role.TARGET, None
+    if numeric:
+        return Role.MAGNITUDE, "time" if present & _TIMES else None
+    for word in reversed(words):
+        if word in _CONTENTS and not (word in ("message", "comment", "document") and words[-1] in ("id", "ts")):
+            return Role.CONTENT, None
+        if word in ("name", "names"):
+            return _named(act, words), None
+        if word in _OPTIONS and not (word in _TARGETS and len(words) > 1 and words[-1] in _TARGETS):
+            return Role.OPTION, None
+        if word in _TARGETS:
+            return Role.TARGET, None
+        if word in _MONEYS | _COUNTS | _QUANTITIES:
+            return Role.MAGNITUDE, _currency(words, described, schema) if word in _MONEYS else None
+    if types <= {"object"} or "object" in types:
+        return Role.CONTENT, None
+    for word in described:
+        if word in _SECRETS:
+            break
+        if word in _CONTENTS:
+            return Role.CONTENT, None
+        if word in _TARGETS and word not in ("name", "number", "list", "key", "value"):
+            return Role.TARGET, None
+    return Role.OPTION, None
+
+
+def _named(act: Act, words: list[str]) -> Role:
+    """A name is what is written when something is made, and whom or what it is about otherwise."""
+    made = act.kind in (Kind.CREATE, Kind.UPDATE, Kind.CREDENTIAL)
+    if {"first", "last", "full", "new", "display", "nick", "middle", "company"} & set(words):
+        return Role.CONTENT
+    return Role.CONTENT if made and act.kind is not Kind.UPDATE and len(words) == 1 else Role.TARGET
+
+
+def _dated(words: list[str], schema: Mapping[str, Any]) -> bool:
+    return bool(set(words) & _TIMES) or schema.get("format") in ("date", "date-time", "time")
+
+
+def _unexplained(name: str, schema: Mapping[str, Any]) -> bool:
+    """Text that is no known option."""
+    if "enum" in schema or not _types(schema) & {"string", "array", "any"}:
+        return False
+    return not set(name_words(name)) & (_OPTIONS | _SECRETS | _PAGING)
+
+
+def _types(schema: Mapping[str, Any]) -> frozenset[str]:
+    """The types a schema names at its top, `null` left out; `any` when it names none."""
+    named = schema.get("type")
+    if isinstance(named, str):
+        return frozenset({named}) - {"null"}
+    if isinstance(named, (list, tuple)):
+        return frozenset(one for one in named if isinstance(one, str)) - {"null"}
+    found: set[str] = set()
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        members = schema.get(keyword)
+        for member in members if isinstance(members, (list, tuple)) else ():
+            found |= _types(member) if isinstance(member, Mapping) else set()
+    return frozenset(found) or frozenset({"any"})
+
+
+def _entity(words: list[str], described: list[str]) -> str | None:
+    """What the value names, by the name's last telling word, else by an unmistakable one of the description."""
+    for word in reversed(words):
+        for entity, known in _ENTITIES:
+            if word in known and word not in ("to", "from", "source", "destination", "forward", "card", "contact"):
+                if words[-1] in ("id", "uuid", "key") and entity not in ("account",):
+                    return "id"
+                return entity
+    for word in described:
+        for entity in ("email", "url", "iban", "path", "phone"):
+            if word == entity:
+                return "account" if entity == "iban" else entity
+    return "id" if words and words[-1] in ("id", "uuid", "guid") else None
+
+
+def _currency(words: list[str], described: list[str], schema: Mapping[str, Any]) -> str:
+    """The currency that the name or description tells, else `money`."""
+    text = str(schema.get("description", ""))
+    for code in re.findall(r"\b[A-Z]{3}\b", text):
+        if code in EXPONENTS:
+            return code
+    for word in [*words, *described, *(symbol for symbol in "$€£¥₹" if symbol in text)]:
+        if word in ("usd", "eur", "gbp", "jpy", "chf", "inr", "cad", "aud"):
+            return word.upper()
+        if word in _SYMBOLS:
+            return _SYMBOLS[word]
+    return "money"
+
+
+def classes_of(words: list[str], described: list[str]) -> tuple[str, ...]:
+    """Data classes of a value with that name: `new_password` holds credentials."""
+    joined = {"".join(words), *("".join(words[i : i + 2]) for i in range(len(words) - 1))}
+    found = [name for name, known in _CLASSES if known & ({*words} | joined)]
+    if "account" in words and {"number", "no"} & set(words):
+        found.append("payment")
+    if ("id" in words and {"number", "national", "tax"} & set(words)) or {"birth", "date"} <= set(words):
+        found.append("identity")
+    if not found and "iban" in described:
+        found.append("payment")
+    return tuple(dict.fromkeys(found))
