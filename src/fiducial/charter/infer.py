@@ -18,14 +18,14 @@ import msgspec
 
 from fiducial.charter import lexicon
 from fiducial.charter.acts import Act, Described, act_of
-from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Parameter
+from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Parameter, Role
 from fiducial.charter.findings import quote
 from fiducial.charter.openapi import is_openapi, operations
 from fiducial.charter.outputs import output_of
 from fiducial.charter.phrases import phrases_for
 from fiducial.charter.roles import Meaning, meanings
 from fiducial.charter.simplify import simplified
-from fiducial.charter.words import name_words, text_words
+from fiducial.charter.words import name_words
 from fiducial.errors import CharterError, Problem
 
 MAX_TOOLS = 5_000
@@ -70,7 +70,8 @@ def infer_contract(tool: Tool, *, server: str = "local") -> Contract:
         name: _parameter(meant[name], simplified(schema, tool.input), required=name in needed)
         for name, schema in properties.items()
     }
-    open_world = bool(tool.hints.get("openWorldHint")) and act.effect is Effect.READ
+    reached = any(one.role is Role.TARGET and one.entity == "url" for one in meant.values())
+    open_world = reached or (bool(tool.hints.get("openWorldHint")) and act.effect is Effect.READ)
     return Contract(
         effect=act.effect,
         kind=act.kind,
@@ -106,7 +107,7 @@ def _cost(act: Act, meant: Mapping[str, Meaning]) -> str | None:
 def _audience(act: Act, tool: Tool, meant: Mapping[str, Meaning]) -> Audience:
     """The widest audience that the words allow for."""
     words = {*name_words(tool.name), *act.nouns}
-    entities = {one.entity for one in meant.values() if one.role.value == "target"}
+    entities = {one.entity for one in meant.values() if one.role is Role.TARGET}
     if act.kind is Kind.PUBLISH:
         return Audience.PUBLIC
     if act.kind in (Kind.FETCH, Kind.PAY, Kind.BOOK):
@@ -223,4 +224,4 @@ def _clean(text: str) -> str:
     return text[:20_000].encode("utf-8", "replace").decode()
 
 
-__all__ = ["MAX_TOOLS", "Tool", "infer_contract", "infer_contracts", "read_tools", "text_words"]
+__all__ = ["MAX_TOOLS", "Tool", "infer_contract", "infer_contracts", "read_tools"]

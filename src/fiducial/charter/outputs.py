@@ -23,7 +23,6 @@ PROSE_KEYS = (
 )  # fmt: skip
 """Members of records that hold what people wrote."""
 
-_EVERYTHING = Output(third_party_writable=("$",))
 _LISTED = frozenset({"metadata", "directory", "dir", "tree", "folder", "count", "name", "label", "branch", "tag"})
 _WORLD = frozenset({"web", "internet", "online", "google", "bing", "duckduckgo", "wikipedia", "url", "site", "news"})
 _ATTRIBUTES = frozenset(

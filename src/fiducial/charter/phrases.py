@@ -15,20 +15,6 @@ from fiducial.charter.contracts import Effect, Kind
 MAX_PHRASES = 60
 """Most phrases a contract is given; past that people no longer read them."""
 
-_KIND_VERBS: dict[Kind, str] = {
-    Kind.CREATE: "create",
-    Kind.UPDATE: "update",
-    Kind.DELETE: "delete",
-    Kind.SEND: "send",
-    Kind.PUBLISH: "publish",
-    Kind.PAY: "pay",
-    Kind.BOOK: "book",
-    Kind.GRANT: "grant",
-    Kind.REVOKE: "revoke",
-    Kind.CREDENTIAL: "change",
-    Kind.DEPLOY: "deploy",
-    Kind.EXECUTE: "run",
-}
 _QUALIFIERS = frozenset(
     {"all", "new", "my", "unread", "received", "sent", "current", "available", "recent", "active", "linked", "selected"}
     | {"most", "day", "direct", "multiple", "bulk", "api", "user", "id", "name", "web", "online", "local", "public"}
@@ -37,52 +23,56 @@ _QUALIFIERS = frozenset(
 
 def phrases_for(act: Act) -> tuple[str, ...]:
     """Phrases that ask for `act`, most telling first."""
-    found: dict[str, None] = {}
     nouns = _nouns(act)
     if act.kind is Kind.AUTHENTICATE:
-        words = lexicon.PROVING if act.verb in ("verify", "confirm") else lexicon.SIGNING_IN
-        found.update(dict.fromkeys((*words, *lexicon.ACCOUNT_ACTS.split())))
+        first = lexicon.PROVING if act.verb in ("verify", "confirm") else lexicon.SIGNING_IN
+        found = [*first, *lexicon.ACCOUNT_ACTS.split()]
     elif act.kind is Kind.FETCH:
-        found.update(
-            dict.fromkeys((*lexicon.FETCH_WORDS.split(), *(["download", "save"] if act.verb == "download" else [])))
-        )
+        found = [*(["download", "save"] if act.verb == "download" else []), *lexicon.FETCH_WORDS.split()]
     elif act.effect is Effect.READ:
-        found.update(dict.fromkeys(thing for noun in nouns for thing in _things(noun)))
+        found = [*_things(nouns), *(["inbox"] if lexicon.MESSAGES & set(nouns) else [])]
     else:
-        _act_phrases(act, nouns, found)
-    return tuple(found)[:MAX_PHRASES]
+        found = _act_phrases(act, nouns)
+    return tuple(dict.fromkeys(found))[:MAX_PHRASES]
 
 
-def _act_phrases(act: Act, nouns: list[str], found: dict[str, None]) -> None:
-    verbs = list(dict.fromkeys([*_says(act.verb), *_says(_KIND_VERBS.get(act.kind, ""))]))
-    things = list(dict.fromkeys(thing for noun in nouns for thing in _things(noun)))
-    found.update(dict.fromkeys(verb for verb in verbs if verb in lexicon.ALONE))
-    if set(nouns) & lexicon.CARTS:
-        found.update(dict.fromkeys(lexicon.SHOPPING.split()))
-    if act.kind is Kind.PAY and (
-        act.verb in ("buy", "purchase", "checkout", "order") or set(nouns) & {"order", "cart"}
-    ):
-        found.update(
-            dict.fromkeys(lexicon.SHOPPING.split() if act.verb != "refund" else ("refund", "return", "money back"))
-        )
-    if act.kind is Kind.SEND and set(nouns) & lexicon.MESSAGES:
-        found.update(dict.fromkeys(("let know", "reach out", "get in touch", "inform", "notify", "email", "remind")))
-    if act.kind is Kind.GRANT and set(nouns) & {"participant", "attendee", "guest"}:
-        found.update(dict.fromkeys(("invite", "include")))
-    found.update(dict.fromkeys(f"{verb} {thing}" for thing in things for verb in verbs if verb != thing))
-    if not things:
-        found.update(dict.fromkeys(verbs))
+def _act_phrases(act: Act, nouns: list[str]) -> list[str]:
+    verbs, things = _verbs(act), _things(nouns)
+    found = [verb for verb in (act.verb, *verbs) if verb in lexicon.ALONE]
+    bought = act.verb in ("buy", "purchase", "checkout", "order") or bool({"order", "cart"} & set(nouns))
+    if lexicon.CARTS & set(nouns) or (act.kind is Kind.PAY and bought and act.verb != "refund"):
+        found += lexicon.SHOPPING.split()
+    if act.verb == "refund":
+        found += ["refund", "return", "money back"]
+    if act.kind is Kind.SEND and lexicon.MESSAGES & set(nouns):
+        found += ["let know", "reach out", "get in touch", "inform", "notify", "email", "remind"]
+        things += lexicon.SENT.split()
+    elif act.kind is Kind.CREATE and {"file", "document", "doc", "note", "page"} & set(nouns):
+        things += lexicon.WRITTEN_DOWN.split()
+    elif lexicon.EVENTS & set(nouns):
+        things += lexicon.PLANNED.split()
+    if act.kind is Kind.GRANT and lexicon.PEOPLE & set(nouns):
+        found += ["invite", "include"]
+    found += [f"{verb} {thing}" for thing in things for verb in verbs if verb != thing]
+    return found if things else [*found, *verbs]
+
+
+def _verbs(act: Act) -> list[str]:
+    """The verbs by which people ask for the act: the tool's own, unless all its meaning is in its object."""
+    base = lexicon.VERBS.get(act.verb)
+    own = lexicon.SAY.get(act.verb, act.verb).split()
+    refined = act.verb in lexicon.GENERIC and not lexicon.CARTS & set(act.nouns)
+    if not act.verb or (refined and base is not None and base[0] is not act.kind):
+        own = [*([act.verb] if act.verb else []), *lexicon.SAY_KIND.get(act.kind, "").split()]
+    return list(dict.fromkeys(own))
 
 
 def _nouns(act: Act) -> list[str]:
-    """The nouns of the act, the thing itself first, mere qualifiers left out unless nothing else remains."""
+    """The nouns of the act, the thing itself first; mere qualifiers are left out unless nothing else remains."""
     nouns = [noun for noun in reversed(act.nouns) if noun not in _QUALIFIERS and not noun.isdigit()]
-    return nouns[:3] or list(reversed(act.nouns))[:2]
+    known = [noun for noun in nouns if noun in lexicon.THINGS or noun in lexicon.RECORDS or noun in lexicon.WRITTEN]
+    return (known or nouns or list(reversed(act.nouns)))[:3]
 
 
-def _says(verb: str) -> list[str]:
-    return lexicon.SAY.get(verb, verb).split()
-
-
-def _things(noun: str) -> list[str]:
-    return lexicon.THINGS.get(noun, noun).split()
+def _things(nouns: list[str]) -> list[str]:
+    return list(dict.fromkeys(thing for noun in nouns for thing in lexicon.THINGS.get(noun, noun).split()))

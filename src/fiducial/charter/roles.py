@@ -77,8 +77,12 @@ _OPTIONS = words_of(
     "method temperature model fields filter"
 )
 _SECRETS = words_of("password passcode otp pin code token secret totp mfa passphrase credential 2fa captcha")
+_CODES = words_of(
+    "discount coupon promo promotion voucher referral zip postal country area language currency status error"
+)
+"""Words before `code` that make it a choice; alone it is what is run."""
+_PLACES = words_of("address location city country street postcode place venue")
 _PAGING = words_of("limit page cursor offset max min timeout per retry")
-_ACTING = (Kind.PAY, Kind.BOOK, Kind.SEND, Kind.GRANT, Kind.REVOKE, Kind.DELETE, Kind.CREDENTIAL, Kind.DEPLOY)
 
 _CLASSES: tuple[tuple[str, frozenset[str]], ...] = (
     ("credentials", words_of("password passcode passphrase otp pin totp credential mfa")),
@@ -141,6 +145,16 @@ def _role(
     """The role and unit by the name's last telling word, then by the description's first."""
     numeric = bool(types) and types <= {"integer", "number"}
     present = set(words)
+    writing = act.kind in (Kind.CREATE, Kind.UPDATE)
+    if writing and act.verb in ("download", "export") and not present & {"url", "email", "recipient"}:
+        return Role.OPTION, None  # a read that is kept: which one, and in which folder of one's own
+    if "code" in present and (present & _CODES or (len(words) > 1 and act.kind is not Kind.EXECUTE)):
+        return Role.OPTION, None
+    if writing and (
+        classes_of(words, []) == ("identity",) or (words and words[-1] in _PLACES and "email" not in present)
+    ):
+        if not present & {"ip", "wallet", "mail"} and not (act.verb == "set" and len(words) == 1):
+            return Role.CONTENT, None
     if words and words[-1] in ("id", "uuid", "guid", "slug", "key", "url", "uri", "path", "iban", "address", "email"):
         return (Role.TARGET, None) if "idempotency" not in present else (Role.OPTION, None)
     if present & {"recipient", "to", "cc", "bcc"} and not numeric:
@@ -234,7 +248,7 @@ def _currency(words: list[str], described: list[str], schema: Mapping[str, Any])
     text = str(schema.get("description", ""))
     for code in re.findall(r"\b[A-Z]{3}\b", text):
         if code in EXPONENTS:
-            return code
+            return str(code)
     for word in [*words, *described, *(symbol for symbol in "$€£¥₹" if symbol in text)]:
         if word in ("usd", "eur", "gbp", "jpy", "chf", "inr", "cad", "aud"):
             return word.upper()
