@@ -1,0 +1,323 @@
+"""What a session observed, so that an argument's lookup costs by the argument and not by the session.
+
+A *lane* holds the texts of one kind of source (the user's words, tools' records, untrusted text), leaf after leaf, in
+chunks of about `CHUNK` characters. One table maps the hash of every word to the chunks it stands in, listed up to
+`CAP`. A lookup takes the chunks of the value's rarest word and searches those for the value itself: the table only says
+where to look, and a collision costs a search and never an answer. Python's string hash is keyed anew in every process,
+so collisions cannot be prepared.
+
+- An *exact* lane (trusted text) also has the hashes of its short whole leaves. Its words keep their case: only the same
+  code points count.
+- A *folded* lane (untrusted text) keeps beside the text its `stream`, the folded words with single spaces between, and
+  in the table every third run of three words. Any five copied words contain one of those, whatever stands between them.
+
+Lanes do not share room: flooding one evicts nothing from another. A lane that reaches its budget takes no more
+(`full`), and whoever asks then treats what it does not find as unknown.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from fiducial.flow.lexer import LEAF, fold, words, words_and_leaves
+from fiducial.flow.structure import Place, Root
+
+CHUNK = 16 * 1024
+"""Characters a chunk: one search takes about 2 µs, one indexing about 1 ms, so other threads never wait long."""
+OVERLAP = 512
+"""Characters that the pieces of a longer leaf share, so that no entity shorter than that is cut."""
+CAP = 64
+"""Chunks listed for one token: the first 48 and the latest 16. Bounds the work of a lookup."""
+SHORT_LEAF = 200
+"""Characters up to which a whole leaf is in the table as one token."""
+RUN = 3
+"""Words a run, and the step between runs: any `2 * RUN - 1` copied words contain a whole one."""
+
+_TOKEN_BYTES = 104
+"""A dict entry at its emptiest (CPython grows a full table twofold: 8/3 × 24 bytes and its index) and an int."""
+_LISTED_BYTES = 120
+"""A list for a token that stands in several chunks."""
+_CHUNK_BYTES = 600
+_LEAF_BYTES = 160
+"""A path node, its place and its start."""
+
+Chunks: TypeAlias = Sequence[int]
+Accept: TypeAlias = Callable[[str, int, int], bool]
+
+
+class Chunk:
+    """A stretch of one lane's text: leaves, each with `LEAF` before it, and one at the end unless the text goes on."""
+
+    __slots__ = ("base", "places", "starts", "stream", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.stream = " "
+        """Folded words, each with a space before and after; `LEAF` stands as a word."""
+        self.starts: list[int] = []
+        """Where each leaf's text starts."""
+        self.places: list[Place] = []
+        """Which leaf that is."""
+        self.base = 0
+        """Characters of the first leaf that lie in earlier chunks."""
+
+    def leaf_at(self, offset: int) -> int:
+        """Number of the leaf that holds `offset`."""
+        return max(0, bisect_right(self.starts, offset) - 1)
+
+
+class Hit:
+    """One occurrence, in a lane."""
+
+    __slots__ = ("chunk", "end", "start")
+
+    def __init__(self, chunk: Chunk, start: int, end: int) -> None:
+        self.chunk = chunk
+        self.start = start
+        self.end = end
+
+    @property
+    def place(self) -> Place:
+        """The leaf."""
+        return self.chunk.places[self.chunk.leaf_at(self.start)]
+
+    @property
+    def root(self) -> Root:
+        """The source."""
+        place = self.place
+        while not isinstance(place, Root):
+            place = place.parent
+        return place
+
+    @property
+    def offset(self) -> int:
+        """Offset in the leaf."""
+        number = self.chunk.leaf_at(self.start)
+        return self.start - self.chunk.starts[number] + (self.chunk.base if number == 0 else 0)
+
+
+class Lane:
+    """The texts of one kind of source."""
+
+    __slots__ = ("_batch", "_pending", "_table", "_text_bytes", "_tokens", "budget", "chunks", "folded", "full")
+
+    def __init__(self, budget: int, *, folded: bool) -> None:
+        """`budget` in bytes."""
+        self.budget = budget
+        self.folded = folded
+        self.chunks: list[Chunk] = []
+        self.full = False
+        """Took no more from some point on."""
+        self._table: dict[int, int | list[int]] = {}
+        self._tokens = 0
+        self._text_bytes = 0
+        self._batch: list[tuple[Place, str]] = []
+        self._pending = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes used, at most; the tests compare it with what the interpreter allocates."""
+        return self._text_bytes + self._tokens
+
+    def push(self, place: Place, text: str) -> None:
+        """Take one leaf; it can be found after `flush`, or sooner."""
+        size = len(text)
+        if self._pending + size > CHUNK:
+            self.flush()
+            if size > CHUNK:
+                self._add_long(place, text)
+                return
+        self._batch.append((place, text))
+        self._pending += size + 1
+
+    def flush(self) -> None:
+        """Index the leaves pushed so far."""
+        batch = self._batch
+        if not batch:
+            return
+        self._batch = []
+        self._pending = 0
+        if self._over(sum(len(text) for _, text in batch)):
+            return
+        texts = [text if LEAF not in text else text.replace(LEAF, "\ufffd") for _, text in batch]
+        added = LEAF.join(texts) + LEAF
+        chunk = self.chunks[-1] if self.chunks else None
+        if chunk is None or len(chunk.text) + len(added) > CHUNK or not chunk.text.endswith(LEAF):
+            chunk = Chunk(LEAF)
+            self.chunks.append(chunk)
+        at = len(chunk.text)
+        for (place, _), text in zip(batch, texts, strict=True):
+            chunk.starts.append(at)
+            chunk.places.append(place)
+            at += len(text) + 1
+        self._put(chunk, added, texts)
+
+    def _over(self, more: int) -> bool:
+        """Whether the budget is used up; estimates what `more` characters would take at worst."""
+        if not self.full and self.size + 24 * min(more, CHUNK) > self.budget:
+            self.full = True
+        return self.full
+
+    def _add_long(self, place: Place, text: str) -> None:
+        """A leaf longer than a chunk goes into overlapping pieces, cut at white space where there is some."""
+        start, size = 0, len(text)
+        while not self._over(CHUNK):
+            end = min(size, start + CHUNK)
+            if end < size:
+                cut = max(text.rfind(" ", end - OVERLAP, end), text.rfind("\n", end - OVERLAP, end))
+                end = cut if cut > start else end
+            piece = text[start:end].replace(LEAF, "\ufffd")
+            chunk = Chunk(LEAF if start == 0 else "")
+            chunk.base = start
+            chunk.starts.append(len(chunk.text))
+            chunk.places.append(place)
+            self.chunks.append(chunk)
+            self._put(chunk, piece + (LEAF if end >= size else ""), [])
+            if end >= size:
+                return
+            # The next piece starts at a word, `OVERLAP` back.
+            back = text.find(" ", end - OVERLAP, end)
+            start = back if back > start else end - OVERLAP
+
+    def _put(self, chunk: Chunk, added: str, texts: list[str]) -> None:
+        chunk.text += added
+        wide = 1 if added.isascii() else 4
+        if self.folded:
+            tokens = words_and_leaves(fold(added))
+            chunk.stream += " ".join(tokens) + " " if tokens else ""
+            hashes = set(map(hash, tokens))
+            hashes.update(map(hash, zip(tokens[::RUN], tokens[1::RUN], tokens[2::RUN], strict=False)))
+            wide *= 2
+        else:
+            hashes = set(map(hash, words(added)))
+            hashes.update(hash(text) for text in texts if len(text) <= SHORT_LEAF)
+        self._text_bytes += len(added) * wide + _CHUNK_BYTES // 8 + _LEAF_BYTES * len(texts)
+        self._note(hashes, len(self.chunks))
+
+    def _note(self, hashes: set[int], number: int) -> None:
+        table = self._table
+        known = table.keys() & hashes
+        for token in known:
+            listed = table[token]
+            if type(listed) is int:
+                if listed != number:
+                    table[token] = [listed, number]
+                    self._tokens += _LISTED_BYTES
+            elif listed[-1] != number:  # type: ignore[index]
+                if len(listed) >= CAP:  # type: ignore[arg-type]
+                    del listed[CAP - 16]  # type: ignore[union-attr]
+                listed.append(number)  # type: ignore[union-attr]
+                self._tokens += 8
+        hashes -= known
+        table.update(dict.fromkeys(hashes, number))
+        self._tokens += _TOKEN_BYTES * len(hashes)
+
+    # Lookups
+
+    def has(self, token: str) -> bool:
+        """Whether the word stands anywhere; a collision of 64-bit hashes apart."""
+        return hash(token) in self._table
+
+    def _chunks(self, token: int) -> Chunks:
+        found = self._table.get(token, ())
+        return (found,) if type(found) is int else found  # type: ignore[return-value]
+
+    def candidates(self, tokens: Sequence[str]) -> Chunks:
+        """Numbers of chunks that may hold all of `tokens`: those of the rarest."""
+        best: Chunks | None = None
+        get = self._table.get
+        for token in tokens:
+            found = get(hash(token))
+            if found is None:
+                return ()
+            if type(found) is int:
+                best = (found,)
+            elif best is None or len(found) < len(best):  # type: ignore[arg-type]
+                best = found  # type: ignore[assignment]
+        return best or ()
+
+    def find(self, value: str, tokens: Sequence[str], accept: Accept | None, *, limit: int = 1) -> list[Hit]:
+        """Exact occurrences of `value` that `accept` takes, one a chunk, at most `limit`.
+
+        `tokens` are its words, folded if the lane is.
+        """
+        hits: list[Hit] = []
+        size = len(value)
+        for number in self.candidates(tokens):
+            chunk = self.chunks[number - 1]
+            at = _occurrence(chunk.text, value, accept)
+            if at >= 0:
+                hits.append(Hit(chunk, at, at + size))
+                if len(hits) >= limit:
+                    break
+        return hits
+
+    def leaf(self, value: str) -> Hit | None:
+        """A whole leaf that equals `value`."""
+        for number in self._chunks(hash(value)):
+            chunk = self.chunks[number - 1]
+            at = chunk.text.find(f"{LEAF}{value}{LEAF}")
+            if at >= 0:
+                return Hit(chunk, at + 1, at + 1 + len(value))
+        return None
+
+    def stream(self, tokens: Sequence[str], *, limit: int = 1) -> list[Hit]:
+        """Where the folded words `tokens` stand one after the other, one a chunk; for folded lanes."""
+        hits: list[Hit] = []
+        wanted = f" {' '.join(tokens)} "
+        for number in self.candidates(tokens):
+            chunk = self.chunks[number - 1]
+            at = chunk.stream.find(wanted)
+            if at >= 0:
+                hits.append(_located(chunk, at, tokens))
+                if len(hits) >= limit:
+                    break
+        return hits
+
+    def runs(self, tokens: Sequence[str]) -> list[tuple[int, Chunks]]:
+        """Positions at which a run of three of `tokens` may be copied from here, and the chunks it may be from."""
+        table = self._table
+        hashes = list(map(hash, zip(tokens, tokens[1:], tokens[2:], strict=False)))
+        return [(index, self._chunks(token)) for index, token in enumerate(hashes) if token in table]
+
+
+def _occurrence(text: str, value: str, accept: Accept | None) -> int:
+    """Where `value` stands in `text` so that `accept` takes it; -1 when nowhere among the first 64 places."""
+    size = len(value)
+    at = text.find(value)
+    if accept is None:
+        return at
+    tries = 0
+    while at >= 0:
+        if accept(text, at, at + size):
+            return at
+        tries += 1
+        if tries >= 64:
+            return -1
+        at = text.find(value, at + 1)
+    return -1
+
+
+def _located(chunk: Chunk, at: int, tokens: Sequence[str]) -> Hit:
+    """The place in a chunk's text of a place in its stream: the right leaf, and there the first of the words."""
+    number = min(chunk.stream.count(LEAF, 0, at), len(chunk.starts) - 1)
+    start = chunk.starts[number]
+    end = chunk.text.find(LEAF, start)
+    end = end if end >= 0 else len(chunk.text)
+    leaf = chunk.text[start:end]
+    lowered = leaf.lower()
+    found = lowered.find(" ".join(tokens)) if len(lowered) == len(leaf) else -1
+    if found < 0 and tokens:
+        found = lowered.find(tokens[0])
+    if found < 0:
+        return Hit(chunk, start, end)
+    stop = lowered.find(tokens[-1], found) + len(tokens[-1]) if tokens else found
+    return Hit(chunk, start + found, start + max(stop, found + 1))
+
+
+def located_run(chunk: Chunk, tokens: Sequence[str]) -> Hit | None:
+    """Where the words stand in the chunk; `None` when they do not."""
+    at = chunk.stream.find(f" {' '.join(tokens)} ")
+    return _located(chunk, at, tokens) if at >= 0 else None

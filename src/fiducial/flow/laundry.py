@@ -1,0 +1,133 @@
+"""Untrusted values that were written out through a tool, remembered so that reading them back does not clean them.
+
+Kept are keyed 64-bit hashes: of the folded entities of the written value that a third party could aim with (addresses,
+paths, tokens with digits, names of two words and more) and of its runs of five words, so that whoever reads the store
+learns nothing without the key. Ordinary short words and small numbers are not kept: they would stain every record.
+
+A run of five words is looked for only where its first word is one that starts such a run: that hash is kept too, in its
+own domain, and spares a keyed hash for every word of every record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import Any
+
+from fiducial.flow.lexer import IDENTIFIER, NAME, PATH, addresses, fold, grouped, words
+
+RUN = 5
+"""Words: shorter runs recur by chance."""
+_MAX_TEXT = 1 << 20
+"""Characters of one value that are looked at; a longer value is stained by its beginning."""
+_MAX_NEW = 20_000
+"""Hashes one value may add."""
+
+
+_DATE = re.compile(r"(?:19|20)\d\d-?\d\d-?\d\d(?:t\d{2,6}z?)?|\d{1,2}(?:st|nd|rd|th)")
+
+
+class Laundered:
+    """Hashes of untrusted values that were written out; one per store, shared by its sessions."""
+
+    __slots__ = ("_first", "_hashes", "_key")
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: 16 to 64 secret bytes, the same for as long as the hashes are kept. Raises `ValueError`."""
+        if not 16 <= len(key) <= 64:
+            raise ValueError("the key of the laundering hashes must have 16 to 64 bytes")
+        self._key = key
+        self._hashes: set[int] = set()
+        self._first: dict[str, bool] = {}
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def load(self, hashes: Iterable[int]) -> None:
+        """Take hashes that `add_value` returned, in this process or an earlier one."""
+        self._hashes.update(hashes)
+        self._first.clear()
+
+    def add_value(self, value: Any) -> list[int]:
+        """Remember the entities and runs of `value` (text, or a list or object of it); returns hashes that are new."""
+        fresh: list[int] = []
+        stack = [value]
+        while stack and len(fresh) < _MAX_NEW:
+            item = stack.pop()
+            if isinstance(item, dict):
+                stack += [*item.keys(), *item.values()]
+            elif isinstance(item, list | tuple | set | frozenset):
+                stack += item
+            elif isinstance(item, str):
+                self._add_text(item[:_MAX_TEXT], fresh)
+            elif isinstance(item, int | float) and not isinstance(item, bool):
+                self._add_text(str(item), fresh)
+        return fresh
+
+    def _add_text(self, text: str, fresh: list[int]) -> None:
+        for entity in _entities(text):
+            self._keep(self._hash(b"e", entity), fresh)
+        tokens = words(fold(text))
+        for index in range(len(tokens) - RUN + 1):
+            if len(fresh) >= _MAX_NEW:
+                return
+            self._keep(self._hash(b"r", " ".join(tokens[index : index + RUN])), fresh)
+            self._keep(self._hash(b"w", tokens[index]), fresh)
+        self._first.clear()
+
+    def _keep(self, hashed: int, fresh: list[int]) -> None:
+        if hashed not in self._hashes:
+            self._hashes.add(hashed)
+            fresh.append(hashed)
+
+    def holds(self, text: str) -> bool:
+        """Whether `text` carries anything that was written out."""
+        if not self._hashes or not text:
+            return False
+        hashes = self._hashes
+        text = text[:_MAX_TEXT] if len(text) > _MAX_TEXT else text
+        if any(self._hash(b"e", entity) in hashes for entity in _entities(text)):
+            return True
+        tokens = words(fold(text))
+        first = self._first
+        for index in range(len(tokens) - RUN + 1):
+            token = tokens[index]
+            starts = first.get(token)
+            if starts is None:
+                if len(first) > 50_000:
+                    first.clear()
+                starts = first[token] = self._hash(b"w", token) in hashes
+            if starts and self._hash(b"r", " ".join(tokens[index : index + RUN])) in hashes:
+                return True
+        return False
+
+    def _hash(self, domain: bytes, text: str) -> int:
+        data = text.encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(data, digest_size=8, key=self._key, person=domain).digest(), "big")
+
+
+def _entities(text: str) -> Iterator[str]:
+    """Folded entities that could aim an effect."""
+    stripped = text.strip()
+    if len(stripped) <= 200 and "\n" not in stripped:
+        tokens = words(fold(stripped))
+        # A whole short value counts as a name; dates and amounts do not.
+        if sum(not token.isdecimal() for token in tokens) >= 2 and sum(map(len, tokens)) >= 6:
+            yield " ".join(tokens)
+    for address in addresses(text):
+        yield fold(address)
+        yield fold(address).split("://", 1)[-1].rstrip("/")
+    for group in grouped(text):
+        yield fold(group).replace(" ", "").replace("\u00a0", "")
+    for match in PATH.finditer(text):
+        yield fold(match[0])
+    for match in IDENTIFIER.finditer(text):
+        folded = fold(match[0])
+        letters = any(character.isalpha() for character in folded)
+        if len(folded) >= 6 and (letters or folded.isdecimal()) and not _DATE.fullmatch(folded):
+            yield folded
+    for match in NAME.finditer(text):
+        tokens = words(fold(match[0]))
+        if sum(map(len, tokens)) >= 6:
+            yield " ".join(tokens)

@@ -1,0 +1,478 @@
+"""What one session has observed, labelled leaf by leaf.
+
+How a result's leaves are labelled:
+
+1. When the label of the call's own arguments is untrusted, every leaf is: what goes in comes out.
+2. A leaf under an `untrusted` pattern is untrusted.
+3. A leaf under a `prose` pattern is a trusted record only if it looks like one: one line, at most `PROSE_WORDS` words
+   and `PROSE_CHARACTERS` characters, no address unless it is the whole value. Otherwise anyone may have written it.
+4. A text that is not structured although the contract names parts of it is untrusted unless it looks like a record:
+   which part is whose cannot be told.
+5. A trusted leaf that carries something that was written out from an untrusted source (`laundry`) is untrusted.
+6. Any other leaf is the tool's own record.
+
+Keys are labelled like their members.
+
+Disguised values in untrusted text (letters spelled out with spaces, `name at host dot org`, percent, base64 and hex
+encodings, numbers printed in groups) are undone once, when the text is observed, and indexed beside it as untrusted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+from urllib.parse import unquote
+
+from fiducial.core.ids import SourceId
+from fiducial.core.label import TRUSTED, Integrity, Label
+from fiducial.core.path import PathPattern
+from fiducial.flow import dates, lexer, numbers
+from fiducial.flow.index import Chunk, Hit, Lane
+from fiducial.flow.laundry import Laundered
+from fiducial.flow.lexer import LEAF, fold, words
+from fiducial.flow.structure import Node, Place, Root, leaves, parse, path_of, scalar_text
+
+PROSE_WORDS = 6
+"""Words a short record may have: names, titles and cities have fewer; six words are the shortest useful instruction."""
+PROSE_CHARACTERS = 64
+_TAINTING_WORDS = 3
+"""Words in one untrusted leaf that can carry an instruction."""
+_TAINTING_TOTAL = 6
+"""Words over all untrusted leaves of a result that can, put together."""
+_NAMED_TEXT = 64 * 1024
+"""Characters of the user's texts whose entities are laid ready for the fast path; the rest is found by search."""
+_NAMED_MAX = 20_000
+_SHORT_NUMBER = 24
+_USER_NUMBERS = 32
+_RECORD_NUMBERS = 32
+_TOTALS = 32
+_DATES = 4096
+
+_NUMERIC = re.compile(r"[-+$€£¥]?\d[\d,]{0,17}(?:\.\d{1,9})?\s?%?")
+_DATE_LEAF = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
+
+TRUST, DISTRUST, PROSE = 0, 1, 2
+
+
+class Memory:
+    """The lanes and tables of one session."""
+
+    def __init__(self, budget: int, laundered: Laundered | None) -> None:
+        # Fixed shares, so that no kind of source can use up another's room. A twentieth is for the small tables.
+        self.user = Lane(budget * 25 // 100, folded=False)
+        self.record = Lane(budget * 30 // 100, folded=False)
+        self.untrusted = Lane(budget * 30 // 100, folded=True)
+        self.classed = Classed(budget * 10 // 100)
+        self.laundered = laundered
+        self.roots: dict[str, Root] = {}
+        self.seen: Label = TRUSTED
+        self.tainted = False
+        self.pointed_any = False
+        self.named: dict[str, Hit] = {}
+        self._named_left = _NAMED_TEXT
+        self.user_texts: list[str] = []
+        self.user_numbers: list[numbers.Seen] = []
+        self.record_numbers: deque[numbers.Seen] = deque(maxlen=_RECORD_NUMBERS)
+        self.untrusted_numbers: deque[numbers.Seen] = deque(maxlen=_RECORD_NUMBERS)
+        self.totals: deque[Decimal] = deque(maxlen=_TOTALS)
+        self.user_dates: list[tuple[dates.Found | dates.Relative, Hit]] = []
+        self.times: set[int] = set()
+        self.durations: set[int] = {30, 60}
+        self.record_dates: dict[date, Hit] = {}
+        self.todays: dict[date, None] = {}
+
+    # Texts
+
+    def text(self, source: SourceId, text: str, lane: Lane, classes: frozenset[str]) -> Root:
+        """Keep a message."""
+        root = self._root(source, classes, pointed=False)
+        if lane is self.untrusted:
+            self._distrust(root, text)
+            if text.strip():
+                self.tainted = True
+        else:
+            lane.push(root, text)
+        lane.flush()
+        if lane is self.user:
+            self._ready(text)
+        if classes:
+            self.classed.add(text, classes)
+        return root
+
+    def _root(self, source: SourceId, classes: frozenset[str], *, pointed: bool) -> Root:
+        root = Root(source, pointed=pointed, classes=classes)
+        self.roots[source] = root
+        self.pointed_any |= pointed
+        return root
+
+    def _ready(self, text: str) -> None:
+        """Lay out the entities, numbers and dates of a user's text, so that looking them up costs one step."""
+        if self.user.full or len(text) > self._named_left:
+            return
+        self._named_left -= len(text)
+        # A text over a chunk lies in several; its entities are found by search.
+        chunk = self.user.chunks[-1] if self.user.chunks else None
+        start = chunk.text.rfind(LEAF + text.replace(LEAF, "\ufffd") + LEAF) if chunk is not None else -1
+        if chunk is None or start < 0:
+            return
+        start += 1
+        for low, high in _spans(text):
+            value = text[low:high]
+            if value not in self.named and len(self.named) < _NAMED_MAX:
+                at = start + low
+                if lexer.whole(chunk.text, at, start + high):
+                    hit = self.named[value] = Hit(chunk, at, start + high)
+                    canonical = lexer.canonical_address(value)
+                    if canonical is not None:
+                        self.named.setdefault(canonical, hit)
+        room = _USER_NUMBERS - len(self.user_numbers)
+        if room > 0:
+            self.user_numbers += numbers.numbers_in(text, limit=room)
+        for found in dates.dates_in(text):
+            if len(self.user_dates) < _DATES:
+                self.user_dates.append((found, Hit(chunk, start + found.start, start + found.end)))
+        self.times.update(dates.times_in(text))
+        self.durations.update(dates.durations_in(text))
+
+    # Results
+
+    def result(
+        self,
+        source: SourceId,
+        value: Any,
+        label: Label,
+        untrusted: Sequence[PathPattern],
+        prose: Sequence[PathPattern],
+        classes: Mapping[str, Sequence[PathPattern]],
+        *,
+        pointed: bool,
+    ) -> Label:
+        """Keep a tool's result; returns its label."""
+        root = self._root(source, label.classes, pointed=pointed)
+        if isinstance(value, bytes | bytearray | memoryview):
+            value = scalar_text(value)
+        parsed = parse(value) if isinstance(value, str) else value
+        root.structured = not isinstance(parsed, str)
+        everything = not label.trusted
+        # Rule 4.
+        vague = isinstance(value, str) and not root.structured and bool(untrusted or prose)
+        patterns = [*untrusted, *prose, *(pattern for many in classes.values() for pattern in many)]
+        exact = any(_INDEX.search(pattern.text) for pattern in patterns)
+        rules: dict[tuple[Any, ...], tuple[int, frozenset[str]]] = {}
+        columns: dict[tuple[Any, ...], list[Decimal]] = {}
+        amounts: set[tuple[Any, ...]] = set()
+        laundered = self.laundered if self.laundered is not None and len(self.laundered) else None
+        distrusted = 0
+        tainting = False
+        found_classes: set[str] = set(label.classes)
+        trusted_push, numerals = self.record.push, 0
+        for place, shape, raw, key in leaves(parsed, root, exact_indices=exact):
+            rule = rules.get(shape)
+            if rule is None:
+                if len(rules) > 10_000:
+                    rules.clear()
+                rule = rules[shape] = self._rule(place, everything, vague, untrusted, prose, classes)
+            kind, leaf_classes = rule
+            text = raw if type(raw) is str else scalar_text(raw)
+            if not text:
+                continue
+            if leaf_classes:
+                found_classes |= leaf_classes
+                self.classed.add(text, leaf_classes)
+            if kind == PROSE:
+                kind = TRUST if looks_like_record(text) else DISTRUST
+            if kind == TRUST and laundered is not None and laundered.holds(text):
+                kind = DISTRUST
+            if kind == DISTRUST:
+                self._distrust(place, text)
+                if not key:
+                    count = _TAINTING_TOTAL if len(text) > 200 else len(words(text))
+                    distrusted += count or 1
+                    tainting |= count >= _TAINTING_WORDS or not root.structured
+                else:
+                    distrusted += 0 if distrusted else 1
+                continue
+            trusted_push(place, text)
+            if key:
+                continue
+            if len(text) <= _SHORT_NUMBER and (text[0].isdigit() or text[0] in "-+$€£¥"):
+                numeral = self._numeral(text, place)
+                # Amounts are totalled, ids and counts are not: amounts are written with a decimal sign somewhere.
+                if numeral is not None and numerals < 100_000:
+                    numerals += 1
+                    amounts.add(shape) if "." in text else None
+                    columns.setdefault(shape, []).append(numeral)
+        self.record.flush()
+        self.untrusted.flush()
+        for shape, column in columns.items():
+            if len(column) > 1 and shape in amounts:
+                self.totals.append(sum(column, Decimal()))
+        if isinstance(parsed, list):
+            self.totals.append(Decimal(len(parsed)))
+        self.tainted |= tainting or distrusted >= _TAINTING_TOTAL
+        integrity = Integrity.UNTRUSTED if distrusted or everything else Integrity.TRUSTED
+        return Label(integrity, frozenset(found_classes), (source, *label.sources)[:64])
+
+    def _rule(
+        self,
+        place: Place,
+        everything: bool,
+        vague: bool,
+        untrusted: Sequence[PathPattern],
+        prose: Sequence[PathPattern],
+        classes: Mapping[str, Sequence[PathPattern]],
+    ) -> tuple[int, frozenset[str]]:
+        _, path = path_of(place)
+        found = frozenset(name for name, many in classes.items() if any(pattern.covers(path) for pattern in many))
+        if everything or any(pattern.covers(path) for pattern in untrusted):
+            return DISTRUST, found
+        if vague or any(pattern.covers(path) for pattern in prose):
+            return PROSE, found
+        return TRUST, found
+
+    def _distrust(self, place: Place, text: str) -> None:
+        self.untrusted.push(place, text)
+        if len(text) < 6:
+            if text.isdecimal():
+                self._untrusted_number(text)
+            return
+        if len(text) <= _SHORT_NUMBER and text[0].isdigit():
+            self._untrusted_number(text)
+        for start in range(0, len(text), _DISGUISE_WINDOW):
+            for plain in undisguised(text[start : start + _DISGUISE_WINDOW + 256]):
+                self.untrusted.push(place, plain)
+            if start == 0 and len(self.untrusted_numbers) < _RECORD_NUMBERS * 4:
+                for seen in numbers.numbers_in(text[:4096], limit=16):
+                    self.untrusted_numbers.append(seen)
+
+    def _untrusted_number(self, text: str) -> None:
+        value = numbers.number(text)
+        if value is not None:
+            self.untrusted_numbers.append(numbers.Seen(value, False))
+
+    def _numeral(self, text: str, place: Place) -> Decimal | None:
+        """Note a trusted number or date leaf."""
+        if _NUMERIC.fullmatch(text):
+            value = numbers.number(text.rstrip("% "))
+            if value is not None:
+                seen = numbers.Seen(value, text.endswith("%"))
+                if seen not in self.record_numbers:
+                    self.record_numbers.append(seen)
+            return value
+        if _DATE_LEAF.fullmatch(text):
+            found = dates.moment(text)
+            if found is not None and found.day is not None:
+                if isinstance(place, Root):
+                    self.todays.pop(found.day, None)
+                    self.todays[found.day] = None
+                if len(self.record_dates) < _DATES and found.day not in self.record_dates:
+                    self.record.flush()
+                    hit = self.record.leaf(text)
+                    if hit is not None:
+                        self.record_dates[found.day] = hit
+                if found.minute is not None and len(self.times) < 1440:
+                    self.times.add(found.minute)
+        return None
+
+
+_INDEX = re.compile(r"\[\d")
+_DISGUISE_WINDOW = 16 * 1024
+
+
+def looks_like_record(text: str) -> bool:
+    """Short enough to be an id, a name, a number, a date, a path or an address, and nothing more."""
+    if len(text) > PROSE_CHARACTERS or "\n" in text or "\r" in text or len(text.split()) > PROSE_WORDS:
+        return False
+    return " " not in text.strip() or next(lexer.addresses(text), None) is None
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where entities of a user's text may stand; `whole` decides on each."""
+    for match in _RUN.finditer(text):
+        low, high = match.span()
+        yield low, high
+        start, end = low, high
+        while start < end and text[start] in _EDGES:
+            start += 1
+        while end > start and text[end - 1] in _EDGES:
+            end -= 1
+        yield start, end
+        if end - start > 2 and text[end - 2 : end] in ("'s", "’s"):
+            yield start, end - 2
+        if start < end and not text[start:end].isalnum():
+            for word in lexer.WORD.finditer(text, start, end):
+                yield word.span()
+            for part in _LISTED.finditer(text, start, end):
+                yield part.span()
+    for match in lexer.QUOTED.finditer(text):
+        for group in range(1, 5):
+            if match[group]:
+                yield match.span(group)
+    for match in lexer.NAME.finditer(text):
+        yield match.span()
+
+
+_RUN = re.compile(r"\S{1,2048}")
+_LISTED = re.compile(r"[^,;\s]+")
+_EDGES = frozenset("\"'“”‘’«»‹›([{<>)]}*`~.,;:!?…#@$€£¥|—")
+
+# Undoing disguises
+
+_SPELLED = re.compile(r"(?<!\w)\w(?:[ _.\-*|,/]{1,3}\w(?!\w)){5,400}")
+"""Six characters and more, one by one."""
+_AT_DOT = re.compile(
+    r"[\w.+-]{1,64}(?: ?[\[({]? ?(?:\bat\b|@) ?[\])}]? ?[\w-]{1,63})?(?: ?[\[({]? ?\bdot\b ?[\])}]? ?[\w-]{1,63}){1,6}",
+    re.IGNORECASE,
+)
+_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,8192}={0,2}")
+_PERCENT = re.compile(r"(?:[\w.@:/?=&+-]{0,256}%[0-9A-Fa-f]{2}){2,400}[\w.@:/?=&+-]{0,256}")
+_ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{2,6};){3,400}")
+
+
+def undisguised(text: str) -> Iterator[str]:
+    """What disguised values in `text` say plainly."""
+    for match in _SPELLED.finditer(text):
+        letters = re.sub(r"[\s_*|,]+", "", match[0])
+        yield letters
+        yield re.sub(r"\W|_", "", letters)
+    lowered = "dot" in text or "DOT" in text or "Dot" in text
+    if lowered:
+        for match in _AT_DOT.finditer(text):
+            plain = re.sub(r" ?[\[({]? ?\bat\b ?[\])}]? ?", "@", match[0], flags=re.IGNORECASE)
+            yield re.sub(r" ?[\[({]? ?\bdot\b ?[\])}]? ?", ".", plain, flags=re.IGNORECASE).replace(" ", "")
+    for group in lexer.grouped(text):
+        yield group.replace(" ", "").replace("\u00a0", "")
+    if "%" in text:
+        for match in _PERCENT.finditer(text):
+            yield unquote(match[0], errors="replace")
+    for match in _ENCODED.finditer(text):
+        opened = decoded(match[0])
+        if opened is not None:
+            yield opened
+
+
+def decoded(token: str) -> str | None:
+    """The text that `token` encodes in base64 or hex; `None` when it encodes no readable text."""
+    if len(token) >= 16 and len(token) % 2 == 0 and _HEX.fullmatch(token):
+        plain = _readable(bytes.fromhex(token))
+        if plain is not None:
+            return plain
+    body = token.rstrip("=")
+    if len(body) % 4 == 1 or (body.isalpha() and (body.islower() or body.isupper() or body.istitle())):
+        return None
+    try:
+        raw = base64.b64decode(body.replace("-", "+").replace("_", "/") + "=" * (-len(body) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return _readable(raw)
+
+
+_HEX = re.compile(r"[0-9a-fA-F]+")
+
+
+def _readable(raw: bytes) -> str | None:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) >= 4 and text.isprintable() else None
+
+
+class Classed:
+    """Values that stand where a contract declares a data class, by their words.
+
+    A short value (one or two words) is known whole; a longer one by every run of three words, of which a text must
+    carry all when the value has three or four words, and three in a row when it has more. Ordinary short words and
+    small numbers are too common to say anything, and are not kept. Past the budget the class is assumed to flow.
+    """
+
+    __slots__ = ("_budget", "_size", "assumed", "runs", "values")
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._size = 0
+        self.values: dict[tuple[str, ...], frozenset[str]] = {}
+        self.runs: dict[int, tuple[frozenset[str], int]] = {}
+        """Hash of three words → classes, and how many runs in a row it takes."""
+        self.assumed: frozenset[str] = frozenset()
+        """Classes of values that found no room."""
+
+    @property
+    def size(self) -> int:
+        """Bytes used, about."""
+        return self._size
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.runs or self.assumed)
+
+    def add(self, text: str, classes: frozenset[str]) -> None:
+        """`text` holds `classes`."""
+        for start in range(0, len(text), 16 * 1024):
+            self._add(words(fold(text[start : start + 16 * 1024 + 256])), classes)
+
+    def _add(self, tokens: Sequence[str], classes: frozenset[str]) -> None:
+        if len(tokens) < 3:
+            if sum(map(len, tokens)) < 4 or (len(tokens) == 1 and tokens[0] in lexer.FUNCTION_WORDS):
+                return
+            if self._room(250, classes):
+                key = tuple(tokens)
+                self.values[key] = self.values.get(key, frozenset()) | classes
+            return
+        need = 3 if len(tokens) >= 5 else len(tokens) - 2
+        if not self._room(160 * len(tokens), classes):
+            return
+        runs = self.runs
+        for run in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            hashed = hash(run)
+            known = runs.get(hashed)
+            if known is None:
+                runs[hashed] = (classes, need)
+            elif known[0] != classes or known[1] > need:
+                runs[hashed] = (known[0] | classes, min(need, known[1]))
+
+    def _room(self, bytes_needed: int, classes: frozenset[str]) -> bool:
+        if self._size + bytes_needed > self._budget:
+            self.assumed |= classes
+            return False
+        self._size += bytes_needed
+        return True
+
+    def of(self, tokens: Sequence[str]) -> frozenset[str]:
+        """Classes that a text of these folded words carries."""
+        found = self.assumed
+        values, runs = self.values, self.runs
+        if values:
+            for token in tokens:
+                classes = values.get((token,))
+                if classes is not None:
+                    found |= classes
+            for pair in pairwise(tokens):
+                classes = values.get(pair)
+                if classes is not None:
+                    found |= classes
+        if runs:
+            row = 0
+            for run in zip(tokens, tokens[1:], tokens[2:], strict=False):
+                known = runs.get(hash(run))
+                row = row + 1 if known is not None else 0
+                if known is not None and row >= known[1]:
+                    found |= known[0]
+        return found
+
+
+def texts_of(lane: Lane, root: Root) -> Iterable[tuple[Place, Chunk, int]]:
+    """Every leaf of `root` in `lane`, in order."""
+    for chunk in lane.chunks:
+        for number, place in enumerate(chunk.places):
+            top: Place = place
+            while isinstance(top, Node):
+                top = top.parent
+            if top is root:
+                yield place, chunk, number

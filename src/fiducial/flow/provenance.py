@@ -1,0 +1,272 @@
+"""The provenance of one session: everything that went in, and where any value that comes out came from.
+
+The guard cannot see inside a model, but it sees all of both ends. `Provenance` is told every text and result the
+session observes, and traces arguments back to them. It holds no lock: one session's calls are serialized.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fiducial.charter.contracts import Role
+from fiducial.core.event import Authority
+from fiducial.core.ids import SourceId
+from fiducial.core.label import Integrity, Label
+from fiducial.core.path import PathPattern
+from fiducial.flow import dates, lexer, numbers, rules
+from fiducial.flow.laundry import Laundered
+from fiducial.flow.lexer import LEAF, fold
+from fiducial.flow.memory import Memory, texts_of
+from fiducial.flow.structure import KeyNode, Root, leaves, scalar_text, show_place
+from fiducial.flow.trace import CONSTANT, Origin, Trace, Where, joined
+
+MAX_LEAVES = 256
+"""Leaves of one argument that are traced; the rest count as unknown."""
+MAX_CHARACTERS = 64 * 1024
+"""Characters of one argument that are traced; the rest counts as unknown."""
+_EXCERPT = 80
+"""Characters shown around a value in an explanation."""
+_TRUSTING = frozenset({"system", "operator", "user"})
+_NONE: frozenset[str] = frozenset()
+
+
+class Provenance:
+    """Traces values back to what the session observed."""
+
+    __slots__ = ("_memory", "_named_kinds", "_ready", "_user_texts")
+
+    def __init__(self, *, budget: int, laundered: Laundered | None = None) -> None:
+        """`budget`: bytes that the index may use; past it values become unknown, never trusted.
+
+        `laundered`: untrusted values that were written out through tools, shared with other sessions of the store.
+        """
+        self._memory = Memory(budget, laundered)
+        self._ready: dict[str, Trace] = {}
+        self._user_texts: list[str] = []
+        self._named_kinds: dict[str, frozenset[str]] = {}
+
+    @property
+    def tainted(self) -> bool:
+        """Untrusted text was observed that could carry an instruction."""
+        return self._memory.tainted
+
+    @property
+    def seen(self) -> Label:
+        """The join of all labels observed: what an unknown value may carry."""
+        return self._memory.seen
+
+    @property
+    def size(self) -> int:
+        """Bytes in use, at most about."""
+        memory = self._memory
+        return memory.user.size + memory.record.size + memory.untrusted.size + memory.classed.size
+
+    @property
+    def full(self) -> bool:
+        """Some kind of source has used up its share of the budget."""
+        memory = self._memory
+        return memory.user.full or memory.record.full or memory.untrusted.full
+
+    def observe_text(
+        self,
+        source: SourceId,
+        text: str,
+        *,
+        authority: Authority,
+        integrity: Integrity,
+        classes: frozenset[str] = _NONE,
+    ) -> Label:
+        """A message entered the session. Returns its label."""
+        memory = self._memory
+        label = Label(integrity, classes, (source,))
+        if integrity is not Integrity.TRUSTED:
+            lane = memory.untrusted
+        elif authority in _TRUSTING:
+            lane = memory.user
+        else:
+            lane = memory.record
+        memory.text(source, text, lane, classes)
+        if authority == "user" and lane is memory.user:
+            self._user_texts.append(text)
+            self._named_kinds.clear()
+        memory.seen = memory.seen | label
+        self._ready.clear()
+        return label
+
+    def observe_result(
+        self,
+        source: SourceId,
+        value: Any,
+        *,
+        label: Label,
+        untrusted: Sequence[PathPattern],
+        prose: Sequence[PathPattern],
+        classes: Mapping[str, Sequence[PathPattern]],
+        pointed: bool = False,
+    ) -> Label:
+        """A tool's result entered the session. Returns the whole result's label.
+
+        `label` is the join of the labels of the call's own arguments; `untrusted`, `prose` and `classes` are the
+        contract's output paths; `pointed`: the user named this source.
+        """
+        memory = self._memory
+        observed = memory.result(source, value, label, untrusted, prose, classes, pointed=pointed)
+        memory.seen = memory.seen | observed
+        if memory.classed:
+            self._ready.clear()
+        return observed
+
+    def trace(
+        self, parameter: str, value: Any, role: Role, *, unit: str | None = None, entity: str | None = None
+    ) -> Trace:
+        """Where the value of a parameter came from.
+
+        `unit` and `entity` are the contract's; a magnitude counted in `time` or `date` is read as a date.
+        """
+        if type(value) is str:
+            if role is Role.TARGET:
+                ready = self._ready.get(value)
+                if ready is not None:
+                    return ready
+                if value in self._memory.named:
+                    traced = self._ready[value] = rules.target(self._memory, value)
+                    return traced
+            if len(value) <= MAX_CHARACTERS:
+                return self._scalar(value, role)
+        elif value is None or isinstance(value, bool):
+            return CONSTANT
+        elif isinstance(value, int | float):
+            return self._scalar(value, role)
+        return self._compound(value, role)
+
+    def _compound(self, value: Any, role: Role) -> Trace:
+        traces: list[Trace] = []
+        characters = count = 0
+        for _, _, raw, _ in leaves(value, Root("argument"), exact_indices=False):
+            if raw is None or isinstance(raw, bool):
+                continue
+            text = raw if type(raw) is str else scalar_text(raw)
+            characters += len(text)
+            count += 1
+            if count > MAX_LEAVES or characters > MAX_CHARACTERS:
+                traces.append(Trace(Origin.UNKNOWN, self._memory.seen, composed=True, links=True, untrusted_text=True))
+                break
+            traces.append(self._scalar(raw, role))
+        return joined(traces)
+
+    def _scalar(self, value: Any, role: Role) -> Trace:
+        text = value if isinstance(value, str) else scalar_text(value)
+        if not text.strip():
+            return CONSTANT
+        memory = self._memory
+        if role is Role.TARGET:
+            return rules.target(memory, text)
+        if role is Role.MAGNITUDE:
+            return rules.magnitude(memory, value, text)
+        if role is Role.OPTION:
+            return rules.option(memory, value, text)
+        return rules.content(memory, text)
+
+    def named_by_user(self, kind: str) -> frozenset[str]:
+        """Folded entities that the user's own words name.
+
+        `kind`: `email`, `url`, `account`, `date` (ISO, where the year is given), `path`, `amount` (plain decimals) or
+        `quoted`. Raises `ValueError` for another.
+        """
+        known = self._named_kinds.get(kind)
+        if known is None:
+            lex = _KINDS.get(kind)
+            if lex is None:
+                raise ValueError(f"`{kind}` is not a kind of entity; use one of {', '.join(sorted(_KINDS))}")
+            known = frozenset(entity for text in self._user_texts for entity in lex(text))
+            self._named_kinds[kind] = known
+        return known
+
+    def text_of(self, source: SourceId) -> str:
+        """What was observed as `source`, leaves of a result one a line; empty for an unknown source."""
+        root = self._memory.roots.get(source)
+        if root is None:
+            return ""
+        lines: list[str] = []
+        for lane in (self._memory.user, self._memory.record, self._memory.untrusted):
+            for place, chunk, number in texts_of(lane, root):
+                start = chunk.starts[number]
+                end = chunk.text.find(LEAF, start)
+                text = chunk.text[start : end if end >= 0 else len(chunk.text)]
+                if not isinstance(place, KeyNode):
+                    lines.append(text if isinstance(place, Root) else f"{show_place(place)}: {text}")
+        return "\n".join(lines)
+
+    def excerpt(self, where: Where, *, around: int = _EXCERPT) -> str:
+        """The line that `where` is on and what it says around it, such as `line 4: … to IBAN: GB29 …`.
+
+        Empty when the source is not in the index. `around`: characters shown, half before and half after.
+        """
+        root = self._memory.roots.get(where.source)
+        if root is None:
+            return ""
+        for lane in (self._memory.user, self._memory.record, self._memory.untrusted):
+            lines = 1
+            for place, chunk, number in texts_of(lane, root):
+                if show_place(place) != where.path:
+                    continue
+                start = chunk.starts[number]
+                end = chunk.text.find(LEAF, start)
+                text = chunk.text[start : end if end >= 0 else len(chunk.text)]
+                base = chunk.base if number == 0 else 0
+                at = where.start - base
+                if 0 <= at <= len(text):
+                    lines += text.count("\n", 0, at)
+                    low = max(text.rfind("\n", 0, at) + 1, at - around // 2)
+                    high = text.find("\n", at)
+                    high = min(high if high >= 0 else len(text), max(where.end - base, at) + around // 2)
+                    before = "…" if low > 0 and text[low - 1] != "\n" else ""
+                    after = "…" if high < len(text) and text[high] != "\n" else ""
+                    return f"line {lines}: {before}{text[low:high].strip()}{after}"
+                lines += text.count("\n")
+        return ""
+
+
+def _emails(text: str) -> list[str]:
+    return [fold(lexer.trim(match[0])) for match in lexer.EMAIL.finditer(text)]
+
+
+def _urls(text: str) -> list[str]:
+    return [fold(lexer.trim(match[0])) for pattern in (lexer.URL, lexer.DOMAIN) for match in pattern.finditer(text)]
+
+
+def _accounts(text: str) -> list[str]:
+    return [re.sub(r"\s", "", fold(match[0])) for match in lexer.ACCOUNT.finditer(text)]
+
+
+def _paths(text: str) -> list[str]:
+    return [fold(lexer.trim(match[0])) for match in lexer.PATH.finditer(text)]
+
+
+def _dates(text: str) -> list[str]:
+    return [
+        f"{found.year}-{found.month:02}-{found.day:02}"
+        for found in dates.dates_in(text)
+        if isinstance(found, dates.Found) and found.year
+    ]
+
+
+def _amounts(text: str) -> list[str]:
+    return [f"{seen.value.normalize():f}" for seen in numbers.numbers_in(text, limit=256)]
+
+
+def _quoted(text: str) -> list[str]:
+    return [fold(next(group for group in match.groups() if group)) for match in lexer.QUOTED.finditer(text)]
+
+
+_KINDS: dict[str, Callable[[str], list[str]]] = {
+    "email": _emails,
+    "url": _urls,
+    "account": _accounts,
+    "date": _dates,
+    "path": _paths,
+    "amount": _amounts,
+    "quoted": _quoted,
+}

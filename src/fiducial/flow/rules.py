@@ -1,0 +1,604 @@
+"""How an argument is traced, by what its parameter means. Matching may lower trust easily and raise it hardly.
+
+Target: where or on whom the tool acts.
+  1. One whole entity (`lexer`), code point for code point, in the user's text: *user*; in a tool's record: *record*,
+     contested when untrusted text names the same entity, whole, in whatever case or look-alike letters.
+  2. Otherwise *untrusted* when untrusted text has it: word for word, or folded, or with other punctuation, or spelled
+     out, reversed or encoded on either side, or when it has a telling part of it that no trusted source has.
+  3. Otherwise *unknown*.
+Magnitude: how much or when. Numbers compare by value, dates by the day they mean, times where the sources have times.
+  Found among the user's words or the records: so it is. Following from those in a simple way: *derived*. Otherwise
+  untrusted when untrusted text has it, or it follows with an untrusted number; otherwise unknown.
+Option: how. Trusted when all its words are words of trusted texts, in any case: an option acts on nobody.
+Content: what is written. Composing is normal, so the question is what it carries: five words in a row, a name, an
+  address or a longer number of an untrusted source that no trusted source has.
+
+When the untrusted lane is full, what is not found there may still have been said: records count as contested and
+content as carrying untrusted text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from fiducial.core.ids import SourceId
+from fiducial.core.label import TRUSTED, Integrity, Label
+from fiducial.flow import dates, lexer, numbers
+from fiducial.flow.index import Hit, Lane, located_run
+from fiducial.flow.lexer import fold, whole, words
+from fiducial.flow.memory import Memory, decoded
+from fiducial.flow.structure import show_place
+from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace, Where
+
+_MAX_CONTESTED_CHUNKS = 8
+"""Chunks searched for a whole entity; one named in more is contested without looking further."""
+_MAX_WINDOWS = 64
+"""Copied stretches checked against trusted text; a content that copies more is untrusted without looking further."""
+_SMALL = 1000
+"""Whole numbers below it are options anyone would give: page sizes, counts, flags."""
+_LONG = 2000
+"""Characters past which a content is not looked for as one whole."""
+_NO_CLASSES: frozenset[str] = frozenset()
+
+
+def target(memory: Memory, text: str) -> Trace:
+    """A value that says where or on whom."""
+    tokens = words(text)
+    hit, lane = _trusted(memory, text, tokens)
+    if hit is not None:
+        folded = words(fold(text))
+        classes = _classes(memory, folded)
+        if lane is memory.user:
+            return Trace(
+                Origin.USER,
+                _label([hit], classes, Integrity.TRUSTED),
+                verbatim=True,
+                classes=classes,
+                where=_where([hit]),
+            )
+        return Trace(
+            Origin.RECORD,
+            _label([hit], classes, Integrity.TRUSTED),
+            contested=_contested(memory, text, folded),
+            verbatim=True,
+            classes=classes,
+            where=_where([hit]),
+        )
+    return _untrusted_or_unknown(memory, text, tokens)
+
+
+def _trusted(memory: Memory, text: str, tokens: Sequence[str]) -> tuple[Hit | None, Lane | None]:
+    """Where the value stands as one whole entity in the user's words, or else in a record."""
+    canonical = lexer.canonical_address(text)
+    for lane in (memory.user, memory.record):
+        if lane is memory.user:
+            hit = memory.named.get(text)
+            if hit is None and canonical is not None:
+                hit = memory.named.get(canonical)
+            if hit is not None:
+                return hit, lane
+        hit = lane.leaf(text)
+        if hit is None and tokens:
+            hit = next(iter(lane.find(text, tokens, whole)), None)
+        if hit is None and canonical is not None and canonical != text:
+            hit = lane.leaf(canonical) or next(iter(lane.find(canonical, words(canonical), whole)), None)
+        if hit is not None:
+            return hit, lane
+    return None, None
+
+
+def _contested(memory: Memory, text: str, folded: Sequence[str]) -> bool:
+    lane = memory.untrusted
+    if lane.full:
+        return True
+    hits = lane.stream(folded, limit=_MAX_CONTESTED_CHUNKS + 1) if folded else []
+    if len(hits) > _MAX_CONTESTED_CHUNKS:
+        return True
+    plain = fold(text)
+    for hit in hits:
+        haystack = fold(hit.chunk.text)
+        at = haystack.find(plain)
+        while at >= 0:
+            if _apart(haystack, at, at + len(plain)):
+                return True
+            at = haystack.find(plain, at + 1)
+    return False
+
+
+_JOINS = frozenset("-_/@")
+
+
+def _apart(text: str, start: int, end: int) -> bool:
+    """Looser than `whole`: nothing that is surely part of a longer entity touches it."""
+    left, right = text[start - 1 : start], text[end : end + 1]
+    if left.isalnum() or left in _JOINS or right.isalnum() or right in _JOINS:
+        return False
+    beyond = text[end + 1 : end + 2]
+    before = text[start - 2 : start - 1] if start > 1 else ""
+    return not (right in (".", ":") and beyond.isalnum()) and not (left in (".", ":") and before.isalnum())
+
+
+def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> Trace:
+    lane = memory.untrusted
+    plain = fold(text)
+    folded = words(plain)
+    classes = _classes(memory, folded)
+    if folded:
+        hits = lane.find(text, folded, whole, limit=MAX_WHERE)
+        if hits:
+            if memory.pointed_any and not any(hit.root.pointed for hit in hits):
+                hits = [*hits[:-1], *_pointed(lane, text, folded), hits[-1]]
+            return Trace(
+                Origin.UNTRUSTED,
+                _label(hits, classes, Integrity.UNTRUSTED),
+                pointed=any(hit.root.pointed for hit in hits),
+                verbatim=True,
+                classes=classes,
+                where=_where(hits),
+                untrusted_text=True,
+            )
+        hits = lane.stream(folded, limit=MAX_WHERE) or _disguised(lane, text, plain, folded) or _part(memory, folded)
+        if hits:
+            return Trace(
+                Origin.UNTRUSTED,
+                _label(hits, classes, Integrity.UNTRUSTED),
+                composed=True,
+                classes=classes,
+                where=_where(hits),
+                untrusted_text=True,
+            )
+    elif lane.leaf(text) is not None:
+        return Trace(Origin.UNTRUSTED, _label([], classes, Integrity.UNTRUSTED), verbatim=True, classes=classes)
+    return Trace(
+        Origin.UNKNOWN,
+        _unknown(memory, classes),
+        composed=True,
+        classes=classes,
+    )
+
+
+def _pointed(lane: Lane, text: str, folded: Sequence[str]) -> list[Hit]:
+    """An occurrence in a source that the user pointed to, among all that the index lists."""
+    return [hit for hit in lane.find(text, folded, whole, limit=1 << 30) if hit.root.pointed][:1]
+
+
+def _disguised(lane: Lane, text: str, plain: str, folded: Sequence[str]) -> list[Hit]:
+    """Spelled without its punctuation, backwards, or decoded."""
+    squashed = "".join(folded)
+    if len(squashed) >= 5 and len(folded) > 1:
+        hits = lane.stream([squashed])
+        if hits:
+            return hits
+    if len(squashed) >= 5:
+        hits = lane.stream([squashed[::-1]]) or lane.stream(words(plain[::-1]))
+        if hits:
+            return hits
+    if "%" in text:
+        hits = lane.stream(words(fold(re.sub(r"%([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), text))))
+        if hits:
+            return hits
+    if len(text) >= 16:
+        opened = decoded(text)
+        if opened is not None:
+            return lane.stream(words(fold(opened)))
+    return []
+
+
+def _part(memory: Memory, folded: Sequence[str]) -> list[Hit]:
+    """A telling word of the value stands in untrusted text and in no trusted text."""
+    lane = memory.untrusted
+    for token in folded:
+        telling = len(token) >= 4 or (len(token) >= 3 and token.isdecimal())
+        if telling and token not in _COMMON and lane.has(token) and not _anywhere(memory, token):
+            hits = lane.stream([token])
+            if hits:
+                return hits
+    return []
+
+
+_COMMON_PARTS = (
+    "http https html index home page file files data user users docs mail test info www com org net name main"
+)
+_COMMON = lexer.FUNCTION_WORDS | frozenset(_COMMON_PARTS.split())
+
+
+def _anywhere(memory: Memory, token: str) -> bool:
+    """The folded word stands in trusted text, in one of its usual cases."""
+    return any(
+        lane.has(form) for form in (token, token.capitalize(), token.upper()) for lane in (memory.user, memory.record)
+    )
+
+
+# Magnitudes
+
+
+def magnitude(memory: Memory, value: Any, text: str) -> Trace:
+    """A value that says how much or when."""
+    amount = numbers.number(value)
+    if amount is not None:
+        return _number(memory, amount)
+    when = dates.moment(text)
+    if when is not None:
+        return _moment(memory, text, when)
+    return target(memory, text)
+
+
+def _number(memory: Memory, amount: Decimal) -> Trace:
+    spelled = [(form, words(form)) for form in numbers.spellings(amount)]
+    for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
+        for form, tokens in spelled:
+            hits = lane.find(form, tokens, _counted)
+            if hits:
+                classes = _classes(memory, tokens)
+                return Trace(
+                    origin, _label(hits, classes, Integrity.TRUSTED), verbatim=True, classes=classes, where=_where(hits)
+                )
+    if amount in (0, 1):
+        return CONSTANT
+    how = numbers.derivation(amount, memory.user_numbers, memory.record_numbers, memory.totals)
+    if how is not None:
+        return Trace(Origin.DERIVED, TRUSTED, derivation=how)
+    for form, tokens in spelled:
+        hits = memory.untrusted.find(form, tokens, _counted, limit=MAX_WHERE)
+        if hits:
+            return Trace(
+                Origin.UNTRUSTED,
+                _label(hits, _NO_CLASSES, Integrity.UNTRUSTED),
+                verbatim=True,
+                pointed=any(hit.root.pointed for hit in hits),
+                where=_where(hits),
+                untrusted_text=True,
+            )
+    if memory.untrusted_numbers:
+        how = numbers.derivation(
+            amount, [*memory.user_numbers, *memory.untrusted_numbers][:64], memory.record_numbers, ()
+        )
+        if how is not None:
+            return Trace(
+                Origin.UNTRUSTED,
+                _label([], _NO_CLASSES, Integrity.UNTRUSTED) | memory.seen,
+                composed=True,
+                derivation=how,
+                untrusted_text=True,
+            )
+    return Trace(Origin.UNKNOWN, _unknown(memory, _NO_CLASSES), composed=True)
+
+
+def _counted(text: str, start: int, end: int) -> bool:
+    """The digits are one whole number: `whole`, with a currency code or sign allowed beside them, and no percent."""
+    if text[end : end + 1] == "%" or text[end : end + 2] == " %":
+        return False
+    code = _CODE.match(text, end)
+    return whole(text, start, end) or (code is not None and whole(text, start, code.end()))
+
+
+_CODE = re.compile(r"(?:[A-Z]{3}|k(?:g|m)|cm|mm|ml)(?!\w)")
+
+
+def _moment(memory: Memory, text: str, when: dates.Moment) -> Trace:
+    if when.day is None:
+        return _time(memory, text, when)
+    hit, origin, how = _day(memory, when.day)
+    if hit is None and origin is None:
+        hits = _untrusted_day(memory, when.day)
+        if hits:
+            return Trace(
+                Origin.UNTRUSTED,
+                _label(hits, _NO_CLASSES, Integrity.UNTRUSTED),
+                pointed=any(one.root.pointed for one in hits),
+                where=_where(hits),
+                untrusted_text=True,
+            )
+        return Trace(Origin.UNKNOWN, _unknown(memory, _NO_CLASSES), composed=True)
+    found = [hit] if hit is not None else []
+    if when.minute is not None and not _known_minute(memory, when.minute) and _untrusted_minute(memory, when.minute):
+        return Trace(Origin.UNTRUSTED, memory.seen | Label(Integrity.UNTRUSTED), composed=True, untrusted_text=True)
+    return Trace(
+        origin or Origin.DERIVED,
+        _label(found, _NO_CLASSES, Integrity.TRUSTED),
+        verbatim=how is None,
+        where=_where(found),
+        derivation=how,
+    )
+
+
+def _day(memory: Memory, day: date) -> tuple[Hit | None, Origin | None, str | None]:
+    """Where a trusted source names the day, with the origin and, for a phrase, how."""
+    relative = None
+    for found, hit in memory.user_dates:
+        if isinstance(found, dates.Found):
+            if found.matches(day):
+                if hit.chunk.text[hit.start : hit.end].startswith(day.isoformat()):
+                    return hit, Origin.USER, None
+                relative = relative or (hit, Origin.DERIVED, "date from a phrase")
+        elif any(found.matches(day, today) for today in memory.todays or memory.record_dates):
+            relative = relative or (hit, Origin.DERIVED, "date from a phrase")
+    if relative is not None:
+        return relative
+    if day in memory.record_dates:
+        return memory.record_dates[day], Origin.RECORD, None
+    if day in memory.todays:
+        return None, Origin.RECORD, None
+    for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
+        iso = day.isoformat()
+        for hit in lane.find(iso, words(iso), _dated):
+            return hit, origin, None
+    for form in dates.spellings(day)[1:]:
+        shown = form.title().replace("Of", "of").replace("Th", "th").replace("St", "st").replace("Nd", "nd")
+        for lane in (memory.user, memory.record):
+            for hit in lane.find(shown, words(shown), _apart):
+                return hit, Origin.DERIVED, "date from a phrase"
+    return None, None, None
+
+
+def _dated(text: str, start: int, end: int) -> bool:
+    """An ISO date, alone or before its time."""
+    before = text[start - 1 : start]
+    return (
+        not (before.isalnum() or before in "-./:_")
+        and re.match(r"(?:[T ]\d|[^\w-]|$)", text[end : end + 2]) is not None
+    )
+
+
+def _untrusted_day(memory: Memory, day: date) -> list[Hit]:
+    for form in dates.spellings(day):
+        hits = memory.untrusted.stream(words(form), limit=MAX_WHERE)
+        if hits:
+            return hits
+    return []
+
+
+def _known_minute(memory: Memory, minute: int) -> bool:
+    """The time is a trusted one, or lies a named duration (or half an hour, or an hour) from one, or bounds a day."""
+    times = memory.times
+    if minute in times or minute in (0, 1439):
+        return True
+    return any((minute - length) in times or (minute + length) in times for length in memory.durations)
+
+
+def _untrusted_minute(memory: Memory, minute: int) -> bool:
+    hour, rest = divmod(minute, 60)
+    half = "am" if hour < 12 else "pm"
+    twelve = hour % 12 or 12
+    forms = [[f"{hour:02}", f"{rest:02}"], [f"{twelve}", f"{rest:02}", half], [f"{twelve}", f"{rest:02}{half}"]]
+    if not rest:
+        forms += [[f"{twelve}{half}"], [f"{twelve}", half]]
+    return any(memory.untrusted.stream(form) for form in forms)
+
+
+def _time(memory: Memory, text: str, when: dates.Moment) -> Trace:
+    minute = when.minute or 0
+    if minute in memory.times:
+        hit, _ = _trusted(memory, text, words(text))
+        found = [hit] if hit is not None else []
+        return Trace(
+            Origin.USER if found else Origin.DERIVED,
+            _label(found, _NO_CLASSES, Integrity.TRUSTED),
+            verbatim=bool(found),
+            where=_where(found),
+            derivation=None if found else "time from a phrase",
+        )
+    if _known_minute(memory, minute):
+        return Trace(Origin.DERIVED, TRUSTED, derivation="time from a phrase")
+    if _untrusted_minute(memory, minute):
+        return Trace(Origin.UNTRUSTED, memory.seen | Label(Integrity.UNTRUSTED), untrusted_text=True)
+    return Trace(Origin.UNKNOWN, _unknown(memory, _NO_CLASSES), composed=True)
+
+
+# Options
+
+
+def option(memory: Memory, value: Any, text: str) -> Trace:
+    """A value that says how, or what a read filters by."""
+    amount = numbers.number(value)
+    if amount is not None:
+        if abs(amount) < _SMALL and amount == amount.to_integral_value():
+            return CONSTANT
+        return _number(memory, amount)
+    when = dates.moment(text)
+    if when is not None:
+        return _moment(memory, text, when)
+    folded = words(fold(text))
+    classes = _classes(memory, folded)
+    for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
+        if folded and all(_stands(lane, token) for token in folded):
+            return Trace(origin, Label(classes=classes), verbatim=_exactly(lane, text), classes=classes)
+    if folded and all(_stands(memory.user, token) or _stands(memory.record, token) for token in folded):
+        return Trace(Origin.DERIVED, Label(classes=classes), composed=True, classes=classes)
+    hits = memory.untrusted.stream(folded, limit=MAX_WHERE) if folded else []
+    hits = hits or _disguised(memory.untrusted, text, fold(text), folded) or _part(memory, folded)
+    if hits:
+        verbatim = bool(memory.untrusted.find(text, folded, whole))
+        return Trace(
+            Origin.UNTRUSTED,
+            _label(hits, classes, Integrity.UNTRUSTED),
+            pointed=verbatim and any(hit.root.pointed for hit in hits),
+            verbatim=verbatim,
+            composed=not verbatim,
+            classes=classes,
+            where=_where(hits),
+            untrusted_text=True,
+        )
+    return Trace(Origin.UNKNOWN, _unknown(memory, classes), composed=True, classes=classes)
+
+
+def _stands(lane: Lane, token: str) -> bool:
+    return lane.has(token) or lane.has(token.capitalize()) or lane.has(token.upper())
+
+
+def _exactly(lane: Lane, text: str) -> bool:
+    return lane.leaf(text) is not None or bool(lane.find(text, words(text), whole))
+
+
+# Content
+
+
+def content(memory: Memory, text: str) -> Trace:
+    """A value that is written or sent."""
+    plain = fold(text)
+    folded = words(plain)
+    classes = _classes(memory, folded)
+    links, linked = _links(memory, text)
+    hits = linked or _carried(memory, text, folded)
+    if hits or (memory.untrusted.full and not _covered(memory, text, folded)):
+        exact = memory.untrusted.find(text, folded, whole, limit=MAX_WHERE) if len(text) <= _LONG else []
+        return Trace(
+            Origin.UNTRUSTED if hits else Origin.UNKNOWN,
+            _label(hits, classes, Integrity.UNTRUSTED) if hits else _unknown(memory, classes),
+            pointed=any(hit.root.pointed for hit in exact),
+            verbatim=bool(exact),
+            composed=not exact,
+            links=links,
+            untrusted_text=True,
+            classes=classes,
+            where=_where(hits),
+        )
+    for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
+        tokens = words(text[:400])[:8]
+        found = lane.find(text, tokens, _apart) if tokens else []
+        if found:
+            return Trace(
+                origin,
+                _label(found, classes, Integrity.TRUSTED),
+                verbatim=True,
+                links=links,
+                classes=classes,
+                where=_where(found),
+            )
+    derived = any(len(token) >= 4 and _anywhere(memory, token) for token in folded[:200])
+    return Trace(
+        Origin.DERIVED if derived else Origin.UNKNOWN,
+        Label(classes=classes) if derived else _unknown(memory, classes),
+        composed=True,
+        links=links,
+        classes=classes,
+    )
+
+
+def _covered(memory: Memory, text: str, folded: Sequence[str]) -> bool:
+    """Every word stands in trusted text."""
+    return all(_stands(memory.user, token) or _stands(memory.record, token) for token in folded)
+
+
+_DOTTED = re.compile(r"\.\w")
+
+
+def _links(memory: Memory, text: str) -> tuple[bool, list[Hit]]:
+    """Whether the text holds an address that no trusted source names, and where untrusted sources name one."""
+    links = False
+    for address in lexer.addresses(text):
+        hit, _ = _trusted(memory, address, words(address))
+        if hit is not None:
+            continue
+        links = True
+        folded = words(fold(address))
+        hits = memory.untrusted.stream(folded, limit=MAX_WHERE) or _disguised(
+            memory.untrusted, address, fold(address), folded
+        )
+        if hits:
+            return True, hits
+    return links, []
+
+
+def _carried(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
+    """Where the content has words, a name or a number of an untrusted source that no trusted source has."""
+    lane = memory.untrusted
+    if not lane.chunks or not folded:
+        return []
+    if len(folded) < 5:
+        # Too short for a run: the whole value, if it is more than one word.
+        if len(folded) > 1:
+            hits = lane.stream(folded, limit=MAX_WHERE)
+            if hits and not _said(memory, text, folded):
+                return hits
+    else:
+        hits = _runs(memory, text, folded)
+        if hits:
+            return hits
+    spelled = [match[0] for match in lexer.IDENTIFIER.finditer(text)] if _DIGIT.search(text) else []
+    for entity in spelled:
+        if sum(character.isdigit() for character in entity) < 4:
+            continue
+        tokens = words(fold(entity))
+        hits = lane.stream(tokens, limit=MAX_WHERE)
+        if hits and not _said(memory, entity, tokens):
+            return hits
+    for match in lexer.NAME.finditer(text):
+        tokens = words(fold(match[0]))
+        while len(tokens) > 1:
+            hits = lane.stream(tokens, limit=MAX_WHERE)
+            if hits and not _said(memory, match[0], tokens):
+                return hits
+            # `Meet Jane Miller`: the sentence's first word is no part of the name.
+            tokens = tokens[1:] if tokens[0] in lexer.FUNCTION_WORDS else []
+    return []
+
+
+_DIGIT = re.compile(r"\d")
+
+
+def _runs(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
+    lane = memory.untrusted
+    checked = 0
+    done = -1
+    for index, chunks in lane.runs(folded):
+        for start in range(max(done + 1, index - 2, 0), min(index, len(folded) - 5) + 1):
+            window = folded[start : start + 5]
+            for number in chunks:
+                hit = located_run(lane.chunks[number - 1], window)
+                if hit is None:
+                    continue
+                checked += 1
+                if checked > _MAX_WINDOWS or not _said(memory, None, window):
+                    return [hit]
+                done = start
+                break
+    return []
+
+
+def _said(memory: Memory, text: str | None, folded: Sequence[str]) -> bool:
+    """Trusted text has these words one after the other, in any case and spacing."""
+    for lane in (memory.user, memory.record):
+        if text is not None and lane.find(text, words(text), None):
+            return True
+        variants = [
+            next((form for form in (token, token.capitalize(), token.upper()) if lane.has(form)), None)
+            for token in folded
+        ]
+        known = [form for form in variants if form is not None]
+        if len(known) < len(variants):
+            continue
+        wanted = f" {' '.join(folded)} "
+        for number in list(lane.candidates(known))[:16]:
+            if wanted in f" {' '.join(words(fold(lane.chunks[number - 1].text)))} ":
+                return True
+    return False
+
+
+# Labels and places
+
+
+def _classes(memory: Memory, folded: Sequence[str]) -> frozenset[str]:
+    return memory.classed.of(folded) if memory.classed else _NO_CLASSES
+
+
+def _label(hits: Sequence[Hit], classes: frozenset[str], integrity: Integrity) -> Label:
+    return Label(integrity, classes, tuple(dict.fromkeys(SourceId(hit.root.id) for hit in hits)))
+
+
+def _unknown(memory: Memory, classes: frozenset[str]) -> Label:
+    return memory.seen | Label(classes=classes)
+
+
+def _where(hits: Iterable[Hit]) -> tuple[Where, ...]:
+    found = []
+    for hit in hits:
+        offset = hit.offset
+        found.append(Where(SourceId(hit.root.id), show_place(hit.place), offset, offset + hit.end - hit.start))
+        if len(found) >= MAX_WHERE:
+            break
+    return tuple(found)

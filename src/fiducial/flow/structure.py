@@ -1,0 +1,467 @@
+"""Results as leaves: every scalar of a tool's result, with the path that leads to it.
+
+What comes in is any Python or JSON value. Agents' frameworks also hand over results as text, in three ways: JSON, YAML
+(block style), and the `repr` of a dict or list. A text that is one of them, and holds a mapping or a list, is read as
+such; anything else is one leaf at `$`. Leaves keep the code points that were written: numbers are not parsed. Keys are
+leaves too, at the path of their member: a mapping keyed by product names or file paths names entities. Repeated keys
+are all kept, because a model that reads the text sees all of them.
+
+Nothing here recurses or runs long in one C call, so hostile nesting costs linear time and other threads get their
+turn: large JSON is decoded element by element, and YAML or `repr` text past `MAX_SLOW` stays text, which is the safe
+side (a text at `$` cannot be told to be a record).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+import yaml
+
+from fiducial.core.path import Path, show
+
+MAX_SLOW = 256 * 1024
+"""Characters of YAML or `repr` text read as structure; their parsers run at about a megabyte a second."""
+_WINDOW = 256 * 1024
+"""Characters of JSON decoded in one C call: about 2 ms on one core."""
+_MAX_DESCENT = 32
+"""Levels of JSON opened by hand because an element is larger than the window; deeper than that it stays text."""
+_MAX_DEPTH = 200
+"""Nesting past which a structured text is taken as text; real results stay under 20."""
+
+
+class Root:
+    """Where the paths of one source start."""
+
+    __slots__ = ("classes", "id", "pointed", "structured")
+
+    def __init__(self, id: str, *, pointed: bool = False, classes: frozenset[str] = frozenset()) -> None:
+        self.id = id
+        self.pointed = pointed
+        self.classes = classes
+        self.structured = False
+
+
+class Node(NamedTuple):
+    """One step of a path; walking up the parents gives all of it. Shared by all leaves beneath."""
+
+    parent: Node | Root
+    key: str | int
+
+
+class KeyNode(Node):
+    """The key of a member itself, as a leaf: shown as the member's path and `~`."""
+
+    __slots__ = ()
+
+
+Place: TypeAlias = Root | Node
+
+
+def show_place(place: Place) -> str:
+    """JSONPath text of `place`."""
+    return show(path_of(place)[1]) + ("~" if isinstance(place, KeyNode) else "")
+
+
+def path_of(place: Place) -> tuple[Root, Path]:
+    """The root and the whole path of `place`."""
+    steps: list[str | int] = []
+    while isinstance(place, Node):
+        steps.append(place.key)
+        place = place.parent
+    return place, tuple(reversed(steps))
+
+
+class _Members(tuple):  # type: ignore[type-arg]
+    """A JSON object as its pairs, in order, repeated keys and all."""
+
+    __slots__ = ()
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Members, parse_float=str, parse_int=str, parse_constant=str, strict=False
+)
+
+
+def parse(text: str) -> Any:
+    """The mapping or list that `text` is in JSON, YAML or `repr` form; `text` itself when it is none of them."""
+    start = re.match(r"\s{0,1000}", text)
+    head = text[start.end() : start.end() + 400] if start else ""
+    if head[:1] in ("{", "["):
+        if len(text) > _WINDOW:
+            large = _large_json(text)
+            if large is not None:
+                return large
+        else:
+            try:
+                value = _DECODER.decode(text)
+            except (ValueError, RecursionError):
+                pass
+            else:
+                return value
+        if len(text) <= MAX_SLOW:
+            literal = _literal(text)
+            if literal is not None:
+                return literal
+        return text
+    if len(text) <= MAX_SLOW and _YAML_HEAD.match(head):
+        value = _yaml(text)
+        return text if value is None else value
+    return text
+
+
+# Large JSON, one window at a time.
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class _Cut(Exception):
+    """The text is not JSON after all."""
+
+
+def _large_json(text: str) -> Any:
+    """`text` decoded without holding the interpreter for long; `None` when it is not JSON."""
+    try:
+        index = _skip(text, 0)
+        value, index = _element(text, index, 0)
+        if _skip(text, index) != len(text):
+            return None
+    except (_Cut, ValueError, RecursionError, IndexError):
+        return None
+    return value
+
+
+def _skip(text: str, index: int) -> int:
+    match = _SPACE.match(text, index)
+    return match.end() if match else index
+
+
+def _element(text: str, index: int, depth: int) -> tuple[Any, int]:
+    window = text[index : index + _WINDOW]
+    if window[:1] not in ("{", "[") and index + _WINDOW < len(text):
+        # A long string: find its end by hand, or the window would cut it.
+        return _scalar(text, index)
+    try:
+        value, used = _DECODER.raw_decode(window)
+        if used < len(window) or index + _WINDOW >= len(text):
+            return value, index + used
+    except (ValueError, RecursionError):
+        if index + _WINDOW >= len(text):
+            raise
+    if depth >= _MAX_DESCENT:
+        raise _Cut
+    if window[:1] == "[":
+        return _large_list(text, index + 1, depth + 1)
+    return _large_object(text, index + 1, depth + 1)
+
+
+_STRING_PIECE = re.compile(r'(?:[^"\\]|\\.){0,65536}', re.DOTALL)
+
+
+def _scalar(text: str, index: int) -> tuple[Any, int]:
+    if text[index] != '"':
+        value, used = _DECODER.raw_decode(text[index : index + 5000])
+        return value, index + used
+    pieces = []
+    at = index + 1
+    while True:
+        match = _STRING_PIECE.match(text, at)
+        if match is None or (not match[0] and text[at] != '"'):
+            raise _Cut
+        pieces.append(json.loads(f'"{match[0]}"', strict=False))
+        at = match.end()
+        if text[at] == '"':
+            return "".join(pieces), at + 1
+
+
+def _large_list(text: str, index: int, depth: int) -> tuple[Any, int]:
+    items: list[Any] = []
+    index = _skip(text, index)
+    if text[index] == "]":
+        return items, index + 1
+    while True:
+        value, index = _element(text, _skip(text, index), depth)
+        items.append(value)
+        index = _skip(text, index)
+        if text[index] == "]":
+            return items, index + 1
+        if text[index] != ",":
+            raise _Cut
+        index += 1
+
+
+def _large_object(text: str, index: int, depth: int) -> tuple[Any, int]:
+    pairs: list[tuple[str, Any]] = []
+    index = _skip(text, index)
+    if text[index] == "}":
+        return _Members(pairs), index + 1
+    while True:
+        index = _skip(text, index)
+        if text[index] != '"':
+            raise _Cut
+        key, index = _scalar(text, index)
+        index = _skip(text, index)
+        if text[index] != ":":
+            raise _Cut
+        value, index = _element(text, _skip(text, index + 1), depth)
+        pairs.append((key, value))
+        index = _skip(text, index)
+        if text[index] == "}":
+            return _Members(pairs), index + 1
+        if text[index] != ",":
+            raise _Cut
+        index += 1
+
+
+# YAML, by events: no tags are resolved, no objects built, no aliases followed.
+
+_YAML_HEAD = re.compile(r"(?:---\s*\n)?(?:- |-\n|[\w.@/ +&()'\"-]{1,120}:(?: |\n|$)|\? )")
+
+
+def _yaml(text: str) -> Any:
+    """The block mapping or list that `text` is; `None` when it is not, or uses anchors or several documents."""
+    stack: list[tuple[str, list[Any]]] = []
+    root: Any = None
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.ScalarEvent):
+                if not stack or event.anchor:
+                    return None
+                stack[-1][1].append(event.value)
+            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+                if event.anchor or len(stack) >= _MAX_DEPTH or (not stack and root is not None):
+                    return None
+                stack.append(("map" if isinstance(event, yaml.MappingStartEvent) else "list", []))
+            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+                kind, items = stack.pop()
+                value: Any = items if kind == "list" else _pairs(items)
+                if stack:
+                    stack[-1][1].append(value)
+                else:
+                    root = value
+            elif isinstance(event, yaml.AliasEvent):
+                return None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return root
+
+
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+def _pairs(items: list[Any]) -> _Members:
+    return _Members(
+        (key if isinstance(key, str) else "?", value) for key, value in zip(items[::2], items[1::2], strict=True)
+    )
+
+
+# `repr` of dicts and lists.
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<open>[\[{(])|(?P<close>[\]})])|(?P<comma>,)|(?P<colon>:)"
+    r"|(?P<string>[bBuUrR]{0,2}(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"))"
+    r"|(?P<call>[A-Za-z_][\w.]{0,80}\()|(?P<atom>[^\s\[\](){},:'\"]+))",
+    re.DOTALL,
+)
+
+
+def _literal(text: str) -> Any:
+    """The dict or list whose `repr` is `text`, calls such as `datetime.date(2024, 5, 1)` kept as text."""
+    stack: list[tuple[str, list[Any]]] = []
+    index, size = 0, len(text.rstrip())
+    while index < size:
+        match = _TOKEN.match(text, index)
+        if match is None:
+            return None
+        index = match.end()
+        kind = match.lastgroup
+        if kind == "open":
+            if len(stack) >= _MAX_DEPTH:
+                return None
+            stack.append((match["open"], []))
+            continue
+        if not stack:
+            return None
+        items = stack[-1][1]
+        if kind == "close":
+            opener, items = stack.pop()
+            if "[{(".index(opener) != "]})".index(match["close"]):
+                return None
+            value = _closed(opener, items)
+            if value is None:
+                return None
+            if not stack:
+                return value if index >= size and opener != "(" else None
+            stack[-1][1].append(value)
+        elif kind in ("comma", "colon"):
+            items.append(_MARKS[match[kind]])
+        elif kind == "string":
+            try:
+                piece = ast.literal_eval(match["string"])
+            except (ValueError, SyntaxError):
+                return None
+            items.append(piece.decode("utf-8", "replace") if isinstance(piece, bytes) else piece)
+        elif kind == "call":
+            end = _call_end(text, match.end())
+            if end is None:
+                return None
+            items.append(_shown_call(text[match.start("call") : end]))
+            index = end
+        else:
+            atom = match["atom"]
+            items.append({"True": True, "False": False, "None": None}.get(atom, atom))
+    return None
+
+
+class _Mark:
+    __slots__ = ()
+
+
+_COMMA, _COLON = _Mark(), _Mark()
+_MARKS = {",": _COMMA, ":": _COLON}
+
+
+def _closed(opener: str, items: list[Any]) -> Any:
+    """The container that a run of values and marks makes; `None` when they do not fit together."""
+    if items and items[-1] is _COMMA:
+        items.pop()
+    if opener == "{" and (len(items) < 2 or items[1] is _COLON):
+        pairs = []
+        for index in range(0, len(items), 4):
+            group = items[index : index + 4]
+            if len(group) < 3 or group[1] is not _COLON or (len(group) == 4 and group[3] is not _COMMA):
+                return None
+            if isinstance(group[0], _Mark) or isinstance(group[2], _Mark):
+                return None
+            key = group[0]
+            pairs.append((key if isinstance(key, str) else str(key), group[2]))
+        return _Members(pairs)
+    values = items[::2]
+    if any(isinstance(value, _Mark) for value in values) or any(mark is not _COMMA for mark in items[1::2]):
+        return None
+    return values
+
+
+def _call_end(text: str, index: int) -> int | None:
+    """Index just behind the bracket that closes a call; calls that hold strings or are long are not followed."""
+    depth = 1
+    for position in range(index, min(len(text), index + 400)):
+        character = text[position]
+        if character in "'\"":
+            return None
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if not depth:
+            return position + 1
+    return None
+
+
+_DATETIME = re.compile(r"datetime\.(?:datetime|date)\((\d+), (\d+), (\d+)(?:, (\d+), (\d+)(?:, (\d+))?)?[^)]*\)?\)?$")
+
+
+def _shown_call(text: str) -> str:
+    match = _DATETIME.match(text)
+    if match is None:
+        return text
+    year, month, day, hour, minute, second = (int(part) if part else 0 for part in match.groups())
+    shown = f"{year:04}-{month:02}-{day:02}"
+    return shown if match[4] is None else f"{shown} {hour:02}:{minute:02}:{second:02}"
+
+
+# Leaves
+
+
+def scalar_text(value: Any) -> str:
+    """A scalar as the text a reader of the result sees."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "replace")
+    if isinstance(value, Enum):
+        return scalar_text(value.value)
+    if isinstance(value, datetime):
+        return value.isoformat(" ")
+    if isinstance(value, date):
+        return value.isoformat()
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - whatever an odd object raises, its text is unknown and nothing is trusted by it
+        return ""
+
+
+def plain(value: Any) -> Any:
+    """`value` with models, structs and dataclasses opened up one level; mappings, lists and scalars as they are."""
+    if isinstance(
+        value, str | bytes | bytearray | int | float | Mapping | list | tuple | set | frozenset | Enum | date
+    ):
+        return value
+    if value is None:
+        return value
+    dump: Callable[[], Any] | None = getattr(type(value), "model_dump", None) and value.model_dump
+    try:
+        if dump is not None:
+            return dump()
+        if isinstance(value, msgspec.Struct):
+            return {name: getattr(value, name) for name in value.__struct_fields__}
+        fields = getattr(type(value), "__dataclass_fields__", None)
+        if fields is not None:
+            return {name: getattr(value, name) for name in fields}
+    except Exception:  # noqa: BLE001 - a model that cannot be opened is read as its text
+        return scalar_text(value)
+    return value
+
+
+def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[tuple[Place, tuple[Any, ...], Any, bool]]:
+    """Every scalar and key of `value`, depth first, as (place, shape, scalar, is a key); never recurses."""
+    stack: list[Iterator[tuple[Place, tuple[Any, ...], Any, bool]]] = [iter([(root, (), value, False)])]
+    seen: set[int] = set()
+    open_ids: list[int] = []
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+            if open_ids:
+                seen.discard(open_ids.pop())
+            continue
+        place, shape, raw, key = item
+        if type(raw) is str:
+            yield item
+            continue
+        opened = plain(raw)
+        members = _members(opened, place, shape, exact_indices)
+        if members is None:
+            yield (place, shape, opened, key)
+        elif id(raw) not in seen:
+            # A value that contains itself is entered once.
+            seen.add(id(raw))
+            open_ids.append(id(raw))
+            stack.append(members)
+
+
+def _members(
+    value: Any, place: Place, shape: tuple[Any, ...], exact: bool
+) -> Iterator[tuple[Place, tuple[Any, ...], Any, bool]] | None:
+    if isinstance(value, _Members):
+        return _of_pairs(value, place, shape)
+    if isinstance(value, Mapping):
+        return _of_pairs(value.items(), place, shape)
+    if isinstance(value, list | tuple | set | frozenset):
+        return (
+            (Node(place, index), (*shape, index if exact else 0), member, False) for index, member in enumerate(value)
+        )
+    return None
+
+
+def _of_pairs(pairs: Any, place: Place, shape: tuple[Any, ...]) -> Iterator[tuple[Place, tuple[Any, ...], Any, bool]]:
+    for key, member in pairs:
+        name = key if type(key) is str else scalar_text(key)
+        node, below = Node(place, name), (*shape, name)
+        yield KeyNode(place, name), below, name, True
+        yield node, below, member, False
