@@ -51,6 +51,8 @@ def output_of(act: Act, name: str, description: str, schema: Mapping[str, Any] |
     classes = _classes(act, name, description, schema)
     if open_world or act.kind in (Kind.FETCH, Kind.EXECUTE) or not _own(act, description):
         return Output(third_party_writable=("$",), classes=classes)
+    if act.effect is not Effect.READ:  # a confirmation: what it repeats at length came in with the arguments
+        return Output(third_party_writable=(), prose=("$",), classes=classes)
     written = tuple(f"$..{key}" for key in PROSE_KEYS)
     return Output(third_party_writable=written, prose=("$",), classes=classes)
 

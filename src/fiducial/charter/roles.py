@@ -230,6 +230,9 @@ def _types(schema: Mapping[str, Any]) -> frozenset[str]:
 
 def _entity(words: list[str], described: list[str]) -> str | None:
     """What the value names, by the name's last telling word, else by an unmistakable one of the description."""
+    if words[-1:] and words[-1] in ("recipient", "to", "address", "payee", "beneficiary", "handle"):
+        if {"iban", "account", "wallet"} & set(described) or {"wallet", "iban", "payee", "beneficiary"} & set(words):
+            return "account"
     for word in reversed(words):
         for entity, known in _ENTITIES:
             if word in known and word not in ("to", "from", "source", "destination", "forward", "card", "contact"):

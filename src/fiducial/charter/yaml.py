@@ -36,6 +36,8 @@ MAX_DEPTH = 64
 MAX_VALUES = 200_000
 """Most values a file may hold."""
 
+_PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_./$-]*(?: [A-Za-z0-9_./$-]+)*")
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
@@ -106,6 +108,11 @@ def read_yaml(text: str, file: str) -> Document:
     except (ValueError, RecursionError):
         _unreadable(document, 0, "cannot be read")
     return document
+
+
+def is_plain(text: str) -> bool:
+    """Whether `text` can be written without quotes and is read back as the same text."""
+    return bool(_PLAIN.fullmatch(text)) and text not in _NULL | _TRUE | _FALSE and text.lower() not in _WORDS
 
 
 def _unreadable(document: Document, line: int, said: str) -> None:
