@@ -208,6 +208,8 @@ OWN = words_of(
     "notebook block presentation tab window template variable path key contact workspace project"
 )
 """Things of one's own: making one is undone by removing it."""
+STORED = words_of("file dir directory folder document doc note record attachment")
+"""Things in which people save other things."""
 CARTS = words_of("cart basket bag wishlist favorite favourite playlist watchlist queue")
 SEEN_BY_OTHERS = words_of("issue comment pullrequest pr ticket discussion gist release review announcement")
 """Things whose making tells other people."""

@@ -51,6 +51,8 @@ def _act_phrases(act: Act, nouns: list[str]) -> list[str]:
         things += lexicon.WRITTEN_DOWN.split()
     elif lexicon.EVENTS & set(nouns):
         things += lexicon.PLANNED.split()
+    if act.kind is Kind.CREATE and (act.verb == "download" or lexicon.STORED & set(nouns)):
+        found += ["save", "store", "attachment"] if act.verb == "download" else ["save", "store"]
     if act.kind is Kind.GRANT and lexicon.PEOPLE & set(nouns):
         found += ["invite", "include"]
     found += [f"{verb} {thing}" for thing in things for verb in verbs if verb != thing]

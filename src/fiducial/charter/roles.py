@@ -92,6 +92,8 @@ _CLASSES: tuple[tuple[str, frozenset[str]], ...] = (
     ("contact", words_of("phone telephone mobile")),
     ("health", words_of("diagnosis prescription symptom medication drug allergy treatment")),
 )
+_KEEPING = ("download", "export")
+"""Verbs of a read whose result is kept in a place of one's own."""
 _SYMBOLS: dict[str, str] = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "dollar": "USD", "euro": "EUR"}
 
 
@@ -107,7 +109,8 @@ class Meaning(msgspec.Struct, frozen=True):
 def meanings(act: Act, parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Meaning]:
     """What each of `parameters` (name → JSON Schema) means in a tool that does `act`."""
     found = {name: _meaning(act, name, schema) for name, schema in parameters.items()}
-    if act.effect is not Effect.READ and not any(one.role is Role.TARGET for one in found.values()):
+    kept = act.kind is Kind.CREATE and act.verb in _KEEPING
+    if act.effect is not Effect.READ and not kept and not any(one.role is Role.TARGET for one in found.values()):
         for name, one in found.items():  # nothing says where it acts: what nothing explains may
             if one.role is Role.OPTION and _unexplained(name, parameters[name]) and act.kind is not Kind.AUTHENTICATE:
                 found[name] = msgspec.structs.replace(one, role=Role.TARGET)
@@ -146,7 +149,7 @@ def _role(
     numeric = bool(types) and types <= {"integer", "number"}
     present = set(words)
     writing = act.kind in (Kind.CREATE, Kind.UPDATE)
-    if writing and act.verb in ("download", "export") and not present & {"url", "email", "recipient"}:
+    if act.kind is Kind.CREATE and act.verb in _KEEPING and not present & {"url", "email", "recipient"}:
         return Role.OPTION, None  # a read that is kept: which one, and in which folder of one's own
     if "code" in present and (present & _CODES or (len(words) > 1 and act.kind is not Kind.EXECUTE)):
         return Role.OPTION, None
