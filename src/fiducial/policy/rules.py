@@ -26,7 +26,7 @@ import msgspec
 from fiducial.core.ids import ClauseId, PolicyId
 from fiducial.errors import Problem
 from fiducial.policy.est import Policy, contains_approval
-from fiducial.policy.source import Statement
+from fiducial.policy.source import Statement, is_too_deep
 
 _ID = re.compile(r"(?P<namespace>[a-z]+)/[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _HOLD = re.compile(r"(?P<role>[A-Za-z][\w.-]*)(?::(?P<quorum>[1-9]\d{0,2}))?")
@@ -94,6 +94,9 @@ def read_statement(statement: Statement, namespace: str, problems: list[Problem]
     def problem(code: str, message: str, fix: str = "", *needles: str) -> None:
         problems.append(Problem(statement.file, statement.line_of(*needles), code, message, fix))
 
+    if is_too_deep(statement.text):
+        problem("policy-too-deep", "the policy is nested too deeply, or has too many operators", "split it")
+        return None
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(statement.text))
     except Exception as error:  # noqa: BLE001 - whatever the parser says, the statement is refused

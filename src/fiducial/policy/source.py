@@ -13,6 +13,12 @@ import msgspec
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|//[^\n]*|;|\s+|[^\s";/]+|/', re.DOTALL)
 """A string (perhaps without its end), a comment, the end of a statement, space, or other text."""
+_NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|//[^\n]*|[(){}\[\].,+*-]|&&|\|\||\b(?:if|else)\b', re.DOTALL)
+"""What nests, with the strings and comments in which it does not."""
+MAX_NESTING = 64
+"""Brackets inside brackets, or members of members; a policy that people can read has less than ten."""
+MAX_OPERATORS = 200
+"""Operators that can chain, in one policy. Long lists of values belong into a set, which does not nest."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -53,6 +59,32 @@ def split(file: str, text: str) -> list[Statement]:
     if start >= 0:
         statements.append(Statement(file, text[start:end], start_line))
     return statements
+
+
+def is_too_deep(text: str) -> bool:
+    """Whether a statement is nested so deeply, or chains so many operators, that reading it could exhaust the stack.
+
+    The engine reads by recursion, and past some thousand levels the whole process dies with it. A chain such as
+    `a || b || c` nests once an operator, `a.b.c` once a dot.
+    """
+    brackets = operators = members = 0
+    for match in _NESTING.finditer(text):
+        piece = match[0]
+        if piece[0] in '"/':
+            continue
+        if piece in "([{":
+            brackets += 1
+            members += piece == "["
+        elif piece in ")]}":
+            brackets -= 1
+        elif piece == ".":
+            members += 1
+        else:
+            members = 0
+            operators += piece != ","
+        if brackets > MAX_NESTING or members > MAX_NESTING or operators > MAX_OPERATORS:
+            return True
+    return False
 
 
 def _without_comments(text: str) -> str:
