@@ -66,18 +66,18 @@ class Prepared:
         self.future: Future[Receipt] | None = None
         """Who waits."""
         self.index: Index | None = None
+        events = self.events
         for entry in entries:
             event = entry.event
             if type(event) not in kinds:
                 raise StoreError("only the store itself records what the log did; record another kind of event")
             try:
-                data = encode_event(event)
+                events.append(encode_event(event))
             except (ValueError, TypeError, msgspec.MsgspecError) as error:
                 raise StoreError(f"event `{event.id}` cannot be encoded; nothing of its commit was kept") from error
-            self.events.append(data)
-            self.cost += len(data)
             if entry.payloads or event.payloads:
                 self.cost += _check_payloads(entry)
+        self.cost += sum(map(len, events))
         if self.cost > MAX_COMMIT:
             raise StoreError(f"a commit of {self.cost} bytes is larger than {MAX_COMMIT}; record results by reference")
 
@@ -96,13 +96,20 @@ class Index:
     def __init__(self, entries: Sequence[Entry], events: Sequence[bytes]) -> None:
         self.leaves = [_sha256(b"\x00" + data).digest() for data in events]
         """Leaf hash of each event."""
-        self.ids = [entry.event.id for entry in entries]
-        self.sessions = {entry.event.session or "" for entry in entries}
+        self.ids: list[str] = []
+        self.sessions: set[str] = set()
         """Sessions that the events belong to; the empty one is the log's own."""
-        payloads = [payload for entry in entries for payload in entry.payloads]
-        self.payloads = [part for payload in payloads for part in (payload.salt, payload.data)]
+        self.payloads: list[bytes] = []
         """Salt and data by turns."""
-        self.digests = digest_prefixes([payload.ref for payload in payloads])
+        digests: list[str] = []
+        for entry in entries:
+            event = entry.event
+            self.ids.append(event.id)
+            self.sessions.add(event.session or "")
+            for payload in entry.payloads:
+                self.payloads += (payload.salt, payload.data)
+                digests.append(payload.ref.digest[DIGEST_PREFIX])
+        self.digests = bytes.fromhex("".join(digests))
         """Four bytes of each payload's digest."""
 
 
@@ -112,14 +119,16 @@ def digest_prefixes(refs: Sequence[PayloadRef]) -> bytes:
 
 
 def _check_payloads(entry: Entry) -> int:
-    event = entry.event
+    """Bytes of the entry's payloads, once they are seen to be those that its event names."""
+    refs = entry.event.payloads
+    if len(entry.payloads) != len(refs):
+        raise StoreError(f"event `{entry.event.id}` names {len(refs)} payloads, {len(entry.payloads)} came with it")
     cost = 0
-    if len(entry.payloads) != len(event.payloads):
-        raise StoreError(f"event `{event.id}` names {len(event.payloads)} payloads, {len(entry.payloads)} came with it")
-    for payload, ref in zip(entry.payloads, event.payloads, strict=True):
-        if payload.ref != ref or len(payload.data) != ref.size or len(payload.salt) != SALT_BYTES:
-            raise StoreError(f"a payload of event `{event.id}` is not the one that the event names")
-        cost += ref.size
+    for payload, ref in zip(entry.payloads, refs, strict=True):
+        size = len(payload.data)
+        if (payload.ref is not ref and payload.ref != ref) or size != ref.size or len(payload.salt) != SALT_BYTES:
+            raise StoreError(f"a payload of event `{entry.event.id}` is not the one that the event names")
+        cost += size
     return cost
 
 

@@ -1,0 +1,289 @@
+"""How many events a second the ledger makes durable, beside SQLite alone, in one run.
+
+    python bench/ledger_throughput.py [--json [FILE]] [--rounds N] [--million]
+
+Events of about 1 KB: an envelope that is hashed into the tree and a payload beside it. For each batch size, in turn and
+round after round, so that a disk whose speed drifts slows all alike:
+
+ledger    `SqliteStore.commit`, one commit a batch, one transaction a batch: checked, encoded, hashed, tree and head
+          signed, indexed, on disk
+sqlite    `sqlite3` alone: the same bytes (envelope, salt, payload), encoded beforehand, one row an event in one table
+          with no index but its number, in the same transactions with the same pragmas
+indexed   the same as one would write it by hand to find events by id and session, and payloads by digest
+replayed  the very rows that the ledger wrote, bundles and all, inserted again: what is left is what the ledger computes
+waiting   the ledger again, where each commit is waited for before the next is made
+
+Each round takes fresh databases. `ledger_over_sqlite` is the median over rounds of the two rates' ratio, and so are
+`ledger_over_indexed` and `ledger_over_replayed`. Figures are events a second; with `--million`, also what appending and verifying a million of them takes in time and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fiducial.core.event import CallDecided, Entry, Firing, encode_event
+from fiducial.core.ids import DecisionId, Digest, EventId, PolicyId, SessionId, mint
+from fiducial.core.payload import seal
+from fiducial.core.store import Commit
+from fiducial.store import schema
+from fiducial.store.sqlite import SqliteStore
+
+BATCHES = (1, 10, 100, 1000)
+TRANSACTIONS = {1: 200, 10: 120, 100: 60, 1000: 12}
+"""Per round and way: long enough to be more than noise, short enough for rounds to alternate."""
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY")
+WAYS = ("ledger", "sqlite", "indexed", "replayed", "waiting")
+MILLION = 1_000_000
+CONTENT = json.dumps({"note": "x" * 480}).encode()
+
+
+def entry(number: int) -> Entry:
+    """A decision as the guard records it, with what was asked beside it: about 1 KB."""
+    now = time.time_ns() // 1_000_000
+    payload = seal("call", CONTENT)
+    event = CallDecided(
+        id=EventId(mint("evt", now)),
+        session=SessionId(f"ses_{number // 20:026d}"),
+        at_us=now * 1000,
+        payloads=(payload.ref,),
+        decision=DecisionId(mint("dec", now)),
+        tool="send_message",
+        contract=Digest("sha256:" + "0" * 64),
+        policies=Digest("sha256:" + "1" * 64),
+        verdict="allowed",
+        mode="enforce",
+        fired=(Firing(PolicyId("charter/customers-may-write")),),
+        side_effect=True,
+    )
+    return Entry(event, (payload,))
+
+
+def commits(batch: int) -> list[Commit]:
+    """A round's commits, each a transaction."""
+    return [
+        Commit(entries=tuple(entry(number * batch + each) for each in range(batch)))
+        for number in range(TRANSACTIONS[batch])
+    ]
+
+
+def ledger(path: Path, work: list[Commit], batch: int) -> float:
+    """Seconds until everything is on disk."""
+    with SqliteStore(path, max_batch=batch) as store:
+        started = time.perf_counter()
+        futures = [store.commit(commit) for commit in work]
+        for future in futures:
+            future.result()
+        return time.perf_counter() - started
+
+
+def waiting(path: Path, work: list[Commit], batch: int) -> float:
+    """Seconds, when each commit is waited for."""
+    with SqliteStore(path, max_batch=batch) as store:
+        started = time.perf_counter()
+        for commit in work:
+            store.commit(commit).result()
+        return time.perf_counter() - started
+
+
+Statements = list[tuple[str, list[tuple[Any, ...]]]]
+
+
+def written(path: Path) -> list[Statements]:
+    """What the ledger wrote to the database at `path`, transaction by transaction, but for the one that opened it."""
+    connection = sqlite3.connect(path)
+    tables = (("bundle", schema.ADD_BUNDLE), ("lookup", schema.ADD_LOOKUP), ("session", schema.ADD_SESSION))
+    found: list[Statements] = []
+    for first, count in connection.execute("SELECT first, count FROM bundle WHERE first>0 ORDER BY first").fetchall():
+        statements = [
+            (sql, connection.execute(f"SELECT * FROM {table} WHERE first=?", (first,)).fetchall())
+            for table, sql in tables
+        ]
+        nodes = connection.execute(
+            "SELECT * FROM node WHERE (start+1)<<level>? AND (start+1)<<level<=?", (first, first + count)
+        ).fetchall()
+        found.append([*statements, *([(schema.ADD_NODE, nodes)] if nodes else [])])
+    connection.close()
+    return found
+
+
+def insert(path: Path, tables: Sequence[str], work: list[Statements]) -> float:
+    """Seconds to insert those rows, transaction by transaction, through `sqlite3` alone."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    for table in tables:
+        connection.execute(table)
+    started = time.perf_counter()
+    for statements in work:
+        connection.execute("BEGIN IMMEDIATE")
+        for sql, rows in statements:
+            if len(rows) == 1:
+                connection.execute(sql, rows[0])
+            else:
+                connection.executemany(sql, rows)
+        connection.execute("COMMIT")
+    seconds = time.perf_counter() - started
+    connection.close()
+    return seconds
+
+
+ONE_TABLE = ("CREATE TABLE entry(number INTEGER PRIMARY KEY, event BLOB, salt BLOB, payload BLOB)",)
+INDEXED = (
+    "CREATE TABLE event(number INTEGER PRIMARY KEY, id TEXT UNIQUE, session TEXT, data BLOB)",
+    "CREATE INDEX by_session ON event(session)",
+    "CREATE TABLE payload(digest TEXT PRIMARY KEY, salt BLOB, data BLOB) WITHOUT ROWID",
+)
+
+
+def one_table(work: list[Commit]) -> list[Statements]:
+    """One row an event: its bytes and its payload's."""
+    return [
+        [
+            (
+                "INSERT INTO entry VALUES(NULL,?,?,?)",
+                [(encode_event(each.event), each.payloads[0].salt, each.payloads[0].data) for each in commit.entries],
+            )
+        ]
+        for commit in work
+    ]
+
+
+def indexed(work: list[Commit]) -> list[Statements]:
+    """One row an event and one a payload."""
+    return [
+        [
+            (
+                "INSERT INTO event VALUES(NULL,?,?,?)",
+                [(each.event.id, each.event.session, encode_event(each.event)) for each in commit.entries],
+            ),
+            (
+                "INSERT INTO payload VALUES(?,?,?)",
+                [(each.ref.digest, each.salt, each.data) for entry in commit.entries for each in entry.payloads],
+            ),
+        ]
+        for commit in work
+    ]
+
+
+def measure(rounds: int, told: Callable[[str], None]) -> dict[str, Any]:
+    """The report."""
+    rates: dict[str, dict[int, list[float]]] = {way: {batch: [] for batch in BATCHES} for way in WAYS}
+    for number in range(rounds):
+        for batch in BATCHES:
+            told(f"round {number + 1} of {rounds}, batch {batch}")
+            events = TRANSACTIONS[batch] * batch
+            work = commits(batch)
+            with tempfile.TemporaryDirectory(prefix="fiducial-bench-") as directory:
+                place = Path(directory)
+                times = {
+                    "sqlite": insert(place / "sqlite.db", ONE_TABLE, one_table(work)),
+                    "ledger": ledger(place / "ledger.db", work, batch),
+                    "indexed": insert(place / "indexed.db", INDEXED, indexed(work)),
+                    "waiting": waiting(place / "waiting.db", work, batch),
+                }
+                rows = written(place / "ledger.db")
+                times["replayed"] = insert(place / "replayed.db", schema.TABLES.strip(";\n").split(";"), rows)
+            for way, seconds in times.items():
+                rates[way][batch].append(events / seconds)
+
+    def ratio(way: str, batch: int) -> float:
+        pairs = zip(rates["ledger"][batch], rates[way][batch], strict=True)
+        return round(statistics.median(mine / other for mine, other in pairs), 3)
+
+    size = len(encode_event(entry(0).event))
+    return {
+        "event_bytes": {"envelope": size, "payload": len(CONTENT)},
+        "rounds": rounds,
+        "ledger_over_sqlite": {str(batch): ratio("sqlite", batch) for batch in BATCHES},
+        "ledger_over_indexed": {str(batch): ratio("indexed", batch) for batch in BATCHES},
+        "ledger_over_replayed": {str(batch): ratio("replayed", batch) for batch in BATCHES},
+        "events_per_second": {
+            way: {str(batch): round(statistics.median(rates[way][batch])) for batch in BATCHES} for way in rates
+        },
+    }
+
+
+def million() -> dict[str, Any]:
+    """Append a million events, then verify them, each in a process of its own whose peak memory is its own."""
+    with tempfile.TemporaryDirectory(prefix="fiducial-bench-") as directory:
+        path = str(Path(directory) / "million.db")
+        report: dict[str, Any] = {"events": MILLION}
+        for step in ("append", "verify"):
+            done = subprocess.run(
+                [sys.executable, __file__, "--step", step, path], capture_output=True, text=True, check=True
+            )
+            report[step] = json.loads(done.stdout)
+        report["database_mb"] = round(os.path.getsize(path) / 1e6)
+    return report
+
+
+def step(name: str, path: str) -> dict[str, float]:
+    """One half of `million`, in this process."""
+    started = time.perf_counter()
+    with SqliteStore(path) as store:
+        if name == "append":
+            for number in range(0, MILLION, 100):
+                store.commit(Commit(entries=tuple(entry(number + each) for each in range(100))))
+        else:
+            assert store.ledger().verify().size == MILLION + 1
+    seconds = time.perf_counter() - started
+    # Kilobytes on Linux, bytes on macOS.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return {"seconds": round(seconds, 1), "peak_mb": round(peak)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the report there, - prints it")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--million", action="store_true")
+    parser.add_argument("--step", nargs=2, metavar=("STEP", "PATH"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        print(json.dumps(step(*arguments.step)))
+        return
+    console = Console(stderr=True)
+    with console.status("measuring") as status:
+        report = measure(arguments.rounds, lambda text: status.update(text))
+        if arguments.million:
+            status.update("a million events")
+            report["million"] = million()
+    if arguments.json == "-":
+        print(json.dumps(report, indent=2))
+        return
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
+    show(report)
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the report for people."""
+    table = Table("batch", *WAYS, "ledger / sqlite", title="durable events a second")
+    rates = report["events_per_second"]
+    for batch in map(str, BATCHES):
+        shown = [f"{rates[way][batch]:,}" for way in WAYS]
+        table.add_row(batch, *shown, f"{report['ledger_over_sqlite'][batch]:.2f}")
+    console = Console()
+    console.print(table)
+    if "million" in report:
+        console.print(report["million"])
+
+
+if __name__ == "__main__":
+    main()
