@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import fiducial
 from dojo_world import leaves
 from fiducial.core.store import Store
+from fiducial.guard.laundry import Laundry
+from fiducial.store.memory import MemoryStore
 
 CHARTERS = Path(__file__).resolve().parent.parent / "examples" / "charters" / "agentdojo"
 PROFILES = ("balanced", "strict", "planned")
@@ -127,9 +129,15 @@ class Fiducial:
         charter = fiducial.load_charter(CHARTERS / suite).with_baseline(baseline)
         self.digest = charter.digest
         self._guard = fiducial.Guard(charter, store=store)
+        self._forgets = store is None
 
     def session(self, prompt: str, tools: Sequence[str]) -> AbstractContextManager[Session]:
         plan = list(tools) if self.name == "planned" else None
+        if self._forgets:
+            # What an attack wrote stays untrusted in later sessions of the same store, and budgets add up. Runs of a
+            # benchmark must not see each other, and compiling the charter anew for each would take 45 ms.
+            self._guard.store = MemoryStore()
+            self._guard.laundry = Laundry(self._guard.store)
         return _FiducialSession(self._guard.session(user="emma", roles=["user"], task=prompt, plan=plan))
 
 

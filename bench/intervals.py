@@ -5,7 +5,8 @@ fewer than 609 independent observations. The share of a clustered sample gets a 
 size: n divided by the design effect, which is the variance of the ratio estimator between clusters over the binomial
 variance (Kish 1965, Survey Sampling, section 5.4), never below 1 and never so large that fewer observations than
 clusters remain. When nothing (or everything) happened, the variance between clusters says nothing, so each cluster
-counts as one observation and the exact bound 1 − 0.05^(1/clusters) holds, which is the "rule of three" for few.
+counts as one observation and the exact bound 1 − 0.05^(1/clusters) holds, which is the "rule of three". No interval
+ends nearer to nothing (or to everything) than that bound.
 """
 
 from __future__ import annotations
@@ -59,14 +60,15 @@ def share(observations: Iterable[tuple[Hashable, bool]]) -> Share:
     if k in (0, n):
         bound = 1 - 0.05 ** (1 / m)
         return Share(k, n, m, 0.0 if k == 0 else 1 - bound, bound if k == 0 else 1.0)
-    p = k / n
+    p, one_each = k / n, 1 - 0.05 ** (1 / m)
     if m > 1:
         between = m / (m - 1) * sum((c[0] - p * c[1]) ** 2 for c in totals.values()) / n**2
         effective = min(n, max(m, p * (1 - p) / between if between > 0 else n))
     else:
         effective = 1
     low, high = wilson(p, effective)
-    return Share(k, n, m, low, high)
+    # A few in one cluster say no more about the others than none does: never narrower than for none, or for all.
+    return Share(k, n, m, min(low, 1 - one_each), max(high, one_each))
 
 
 def wilson(p: float, n: float) -> tuple[float, float]:

@@ -46,3 +46,9 @@ def test_one_cluster_is_one_observation() -> None:
     found = share([("only", True), ("only", False)])
     assert found.low < 0.1
     assert found.high > 0.9
+
+
+def test_one_event_is_bounded_no_lower_than_none() -> None:
+    none = share((index % 26, False) for index in range(520))
+    single = share((index % 26, index == 3) for index in range(520))
+    assert single.high >= none.high
