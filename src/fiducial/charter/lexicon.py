@@ -224,7 +224,7 @@ WRITTEN = words_of(
     "note reply mention newsletter repo repository readme gist video subtitle caption podcast html dom screenshot snapshot "
     "console network browser image photo submission form response survey memory knowledge observation entity node paper "
     "abstract block notebook sheet cell spreadsheet row card task story epic bug alert voicemail "
-    "description job resume listing bio story thread channel release"
+    "description job resume listing bio story release"
 )
 """What other people write, or what brings their writing along."""
 RECORDS = words_of(
@@ -321,7 +321,7 @@ SAY: dict[str, str] = {
     "run": "run execute start launch test build",
     "save": "save store keep write",
     "schedule": "schedule book arrange plan create organize set",
-    "send": "send forward write reply respond",
+    "send": "send forward write reply respond post message",
     "set": "set change update adjust",
     "share": "share give send grant",
     "start": "start launch run begin",
@@ -347,7 +347,7 @@ SAY_KIND: dict[Kind, str] = {
     Kind.CREATE: "create make add write new save",
     Kind.UPDATE: "update change edit modify add put",
     Kind.DELETE: "delete remove clear cancel",
-    Kind.SEND: "send write forward reply respond",
+    Kind.SEND: "send write forward reply respond post message",
     Kind.PUBLISH: "publish post share write",
     Kind.PAY: "pay send transfer wire settle",
     Kind.BOOK: "book reserve order schedule arrange get",
@@ -448,7 +448,7 @@ THINGS: dict[str, str] = {
 }
 """Noun of a tool → the nouns by which people name it; a noun that is not here stands for itself."""
 
-SENT = "summary report reminder invitation details information file invoice receipt copy link list update document"
+SENT = "it them summary report reminder invitation details information file invoice receipt copy link list update document question"
 """What people ask to send, beyond the message itself."""
 WRITTEN_DOWN = "summary report list notes text"
 """What people ask to write, beyond the file itself."""

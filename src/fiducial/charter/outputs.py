@@ -29,6 +29,7 @@ _ATTRIBUTES = frozenset(
     {"schema", "permission", "status", "count", "size", "availability", "price", "address", "hour", "id", "total"}
     | {"statistic", "stats", "metadata", "info", "information", "balance", "direction"}
 )
+_TALK = frozenset({"channel", "chat", "conversation", "thread", "message", "dm", "email", "group", "room"})
 _PERSONAL = frozenset(
     {"user", "account", "profile", "customer", "contact", "member", "employee", "patient", "person", "candidate"}
     | {"information", "info", "client"}
@@ -67,6 +68,12 @@ def _own(act: Act, description: str) -> bool:
     if _WORLD & {*nouns, *said} and act.verb in ("search", "find", "browse", "query", "lookup", "fetch", "get"):
         return False
     if {"content", "contents", "text"} & set(text_words(description)) and not _LISTED & set(nouns):
+        return False
+    if "history" in nouns[-1:] and _TALK & set(nouns):
+        return False
+    if {"query", "sql"} & set(nouns[-1:]):
+        return False
+    if act.verb in ("query", "search") and not set(nouns[-1:]) & lexicon.RECORDS:
         return False
     if nouns and nouns[-1] in _ATTRIBUTES | _LISTED:
         return "history" not in nouns or not lexicon.WRITTEN & set(nouns[:-1]) - lexicon.RECORDS

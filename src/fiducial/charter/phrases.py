@@ -12,7 +12,7 @@ from fiducial.charter import lexicon
 from fiducial.charter.acts import Act
 from fiducial.charter.contracts import Effect, Kind
 
-MAX_PHRASES = 60
+MAX_PHRASES = 80
 """Most phrases a contract is given; past that people no longer read them."""
 
 _QUALIFIERS = frozenset(
@@ -44,8 +44,10 @@ def _act_phrases(act: Act, nouns: list[str]) -> list[str]:
         found += lexicon.SHOPPING.split()
     if act.verb == "refund":
         found += ["refund", "return", "money back"]
+    if act.kind is Kind.PAY and not bought and act.verb != "refund":
+        found += ["refund", "reimburse", "repay", "pay back", "send back"]
     if act.kind is Kind.SEND and lexicon.MESSAGES & set(nouns):
-        found += ["let know", "reach out", "get in touch", "inform", "notify", "email", "remind"]
+        found += ["let know", "reach out", "get in touch", "inform", "notify", "email", "message", "remind"]
         things += lexicon.SENT.split()
     elif act.kind is Kind.CREATE and {"file", "document", "doc", "note", "page"} & set(nouns):
         things += lexicon.WRITTEN_DOWN.split()

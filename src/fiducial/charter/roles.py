@@ -158,6 +158,10 @@ def _role(
     ):
         if not present & {"ip", "wallet", "mail"} and not (act.verb == "set" and len(words) == 1):
             return Role.CONTENT, None
+    if words and words[-1] in ("label", "tag", "role", "permission", "hashtag"):
+        return Role.OPTION, None
+    if _records(schema):
+        return Role.CONTENT, None
     if words and words[-1] in ("id", "uuid", "guid", "slug", "key", "url", "uri", "path", "iban", "address", "email"):
         return (Role.TARGET, None) if "idempotency" not in present else (Role.OPTION, None)
     if present & {"recipient", "to", "cc", "bcc"} and not numeric:
@@ -195,6 +199,16 @@ def _role(
         if word in _TARGETS and word not in ("name", "number", "list", "key", "value"):
             return Role.TARGET, None
     return Role.OPTION, None
+
+
+def _records(schema: Mapping[str, Any]) -> bool:
+    """A list of objects: what is written, not where."""
+    members = [schema, *(one for key in ("anyOf", "oneOf") for one in _sequence(schema.get(key)))]
+    return any("object" in _types(one["items"]) for one in members if isinstance(one.get("items"), Mapping))
+
+
+def _sequence(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, (list, tuple)) else []
 
 
 def _named(act: Act, words: list[str]) -> Role:
