@@ -249,7 +249,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--database", type=Path, default=Path(".fiducial/demo.db"), help="where the log is written")
     parser.add_argument("--svg", type=Path, help="draw what is printed into this file")
     options = parser.parse_args(arguments)
-    console = Console(record=options.svg is not None, width=WIDTH if options.svg else min(WIDTH, Console().width))
+    terminal = Console()
+    width = min(WIDTH, terminal.width) if terminal.is_terminal and options.svg is None else WIDTH
+    console = Console(record=options.svg is not None, width=width)
     started = time.monotonic()
     for old in options.database.parent.glob(f"{options.database.name}*"):
         old.unlink()
@@ -261,13 +263,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     suites = options.suite or ["workspace", "travel", "banking", "slack"]
     compare(console, suites)
     suite = RECORDED if RECORDED in suites else suites[0]
-    shown, checkpoint = record(suite, options.database)
+    with console.status(f"once more with a ledger: {suite}"):
+        shown, checkpoint = record(suite, options.database)
     explain(console, shown, suite)
     verify(console, options.database, checkpoint)
     console.print(f"\n[bold]Where to go next[/]  [dim]({time.monotonic() - started:.0f} s)[/]", highlight=False)
+    command, log = os.path.relpath(Path(sys.executable).parent / "fiducial"), os.path.relpath(options.database)
     steps = Table.grid(padding=(0, 3))
-    steps.add_row("fiducial log tail", "read this log; FIDUCIAL_DB names it")
-    steps.add_row("fiducial init my-agent", "scaffold a charter for an agent of yours")
+    steps.add_row(f"{command} log tail --db {log}", "read this log, or verify it yourself")
+    steps.add_row(f"{command} explain {shown.verdict.decision} --db {log}", "that call, from the log")
+    steps.add_row(f"{command} init my-agent", "a charter for an agent of yours")
     steps.add_row("docs/getting-started.md", "guard an agent in twenty lines")
     steps.add_row("SECURITY.md", "what this withstands, and what it cannot see")
     console.print(steps)

@@ -20,10 +20,10 @@ from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import click
 import msgspec
 import typer
 from pydantic import BaseModel
+from typer.core import TyperGroup, TyperOption
 
 from fiducial import cli, errors
 from fiducial.charter import contracts, model
@@ -226,12 +226,18 @@ def settings_page() -> str:
 _MARK = "<!-- Everything below is written by docs/reference.py. -->"
 
 
-def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
-        for name in command.list_commands(click.Context(command)):
-            yield from _commands(command.commands[name], f"{path} {name}")
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(command, TyperGroup):
+        for name, inner in command.commands.items():
+            yield from _commands(inner, f"{path} {name}")
     else:
         yield path, command
+
+
+def _with_variable(parameter: Any) -> str:
+    """What a parameter says, and the environment variable that sets it."""
+    said = parameter.help or ""
+    return f"{said} (or `{parameter.envvar}` in the environment)" if parameter.envvar else said
 
 
 def cli_page() -> str:
@@ -241,18 +247,17 @@ def cli_page() -> str:
         raise SystemExit(f"docs/cli.md has lost the line `{_MARK}`")
     lines = [by_hand + mark, ""]
     for path, command in _commands(typer.main.get_command(cli.app), "fiducial"):
-        context = click.Context(command)
-        usage = " ".join([path, *command.collect_usage_pieces(context)])
-        lines += [f"## {path}", "", inspect.cleandoc(command.help or ""), "", "```text", usage, "```", ""]
-        rows = []
+        usage, rows = [path, "[OPTIONS]"], []
         for parameter in command.params:
-            if isinstance(parameter, click.Option):
+            if isinstance(parameter, TyperOption):
                 names = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
-                shown = parameter.default if parameter.default not in (None, False, "", ()) else None
-                default = "" if parameter.required or shown is None or callable(shown) else f"`{shown}`"
-                rows.append((names, default, parameter.help or ""))
+                plain = isinstance(parameter.default, str | int | float | Path) and parameter.default is not False
+                rows.append((names, f"`{parameter.default}`" if plain else "", _with_variable(parameter)))
             else:
-                rows.append((f"`{parameter.make_metavar(context)}`", "", getattr(parameter, "help", None) or ""))
+                name = (parameter.metavar or parameter.name).strip("[]").upper()
+                usage.append(name if parameter.required else f"[{name}]")
+                rows.append((f"`{name}`", "", _with_variable(parameter)))
+        lines += [f"## {path}", "", inspect.cleandoc(command.help or ""), "", "```text", " ".join(usage), "```", ""]
         if rows:
             lines += _table(("argument or option", "default", "what it says"), rows)
     return "\n".join(lines)
