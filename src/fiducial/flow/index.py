@@ -9,7 +9,7 @@ so collisions cannot be prepared.
 - An *exact* lane (trusted text) also has the hashes of its short whole leaves. Its words keep their case: only the same
   code points count.
 - A *folded* lane (untrusted text) keeps beside the text its `stream`, the folded words with single spaces between, and
-  in the table every third run of three words. Any five copied words contain one of those, whatever stands between them.
+  in the table every second run of four words. Any five copied words contain one of those, whatever stands between them.
 
 Lanes do not share room: flooding one evicts nothing from another. A lane that reaches its budget takes no more
 (`full`), and whoever asks then treats what it does not find as unknown.
@@ -29,11 +29,14 @@ CHUNK = 16 * 1024
 OVERLAP = 512
 """Characters that the pieces of a longer leaf share, so that no entity shorter than that is cut."""
 CAP = 64
-"""Chunks listed for one token: the first 48 and the latest 16. Bounds the work of a lookup."""
+"""Chunks listed for one token; it is common from there on, and the list stays. Bounds the work of a lookup."""
 SHORT_LEAF = 200
 """Characters up to which a whole leaf is in the table as one token."""
-RUN = 3
-"""Words a run, and the step between runs: any `2 * RUN - 1` copied words contain a whole one."""
+RUN = 4
+STEP = 2
+"""Words a run, and the step between runs: any `RUN + STEP - 1` copied words contain a whole one."""
+COPIED = RUN + STEP - 1
+"""Words in a row that count as copied."""
 
 _TOKEN_BYTES = 104
 """A dict entry at its emptiest (CPython grows a full table twofold: 8/3 × 24 bytes and its index) and an int."""
@@ -101,7 +104,18 @@ class Hit:
 class Lane:
     """The texts of one kind of source."""
 
-    __slots__ = ("_batch", "_pending", "_table", "_text_bytes", "_tokens", "budget", "chunks", "folded", "full")
+    __slots__ = (
+        "_batch",
+        "_common",
+        "_pending",
+        "_table",
+        "_text_bytes",
+        "_token_bytes",
+        "budget",
+        "chunks",
+        "folded",
+        "full",
+    )
 
     def __init__(self, budget: int, *, folded: bool) -> None:
         """`budget` in bytes."""
@@ -111,7 +125,8 @@ class Lane:
         self.full = False
         """Took no more from some point on."""
         self._table: dict[int, int | list[int]] = {}
-        self._tokens = 0
+        self._token_bytes = 0
+        self._common: set[int] = set()
         self._text_bytes = 0
         self._batch: list[tuple[Place, str]] = []
         self._pending = 0
@@ -119,7 +134,7 @@ class Lane:
     @property
     def size(self) -> int:
         """Bytes used, at most; the tests compare it with what the interpreter allocates."""
-        return self._text_bytes + self._tokens
+        return self._text_bytes + self._token_bytes
 
     def push(self, place: Place, text: str) -> None:
         """Take one leaf; it can be found after `flush`, or sooner."""
@@ -188,7 +203,9 @@ class Lane:
             tokens = words_and_leaves(fold(added))
             chunk.stream += " ".join(tokens) + " " if tokens else ""
             hashes = set(map(hash, tokens))
-            hashes.update(map(hash, zip(tokens[::RUN], tokens[1::RUN], tokens[2::RUN], strict=False)))
+            hashes.update(
+                map(hash, zip(tokens[::STEP], tokens[1::STEP], tokens[2::STEP], tokens[3::STEP], strict=False))
+            )
             wide *= 2
         else:
             hashes = set(map(hash, words(added)))
@@ -198,21 +215,25 @@ class Lane:
 
     def _note(self, hashes: set[int], number: int) -> None:
         table = self._table
+        hashes -= self._common
         known = table.keys() & hashes
+        grown = 0
         for token in known:
             listed = table[token]
             if type(listed) is int:
                 if listed != number:
                     table[token] = [listed, number]
-                    self._tokens += _LISTED_BYTES
-            elif listed[-1] != number:  # type: ignore[index]
-                if len(listed) >= CAP:  # type: ignore[arg-type]
-                    del listed[CAP - 16]  # type: ignore[union-attr]
-                listed.append(number)  # type: ignore[union-attr]
-                self._tokens += 8
+                    grown += _LISTED_BYTES
+                continue
+            assert isinstance(listed, list)
+            if listed[-1] != number:
+                listed.append(number)
+                grown += 8
+                if len(listed) >= CAP:
+                    self._common.add(token)
         hashes -= known
         table.update(dict.fromkeys(hashes, number))
-        self._tokens += _TOKEN_BYTES * len(hashes)
+        self._token_bytes += grown + _TOKEN_BYTES * len(hashes)
 
     # Lookups
 
@@ -277,10 +298,14 @@ class Lane:
         return hits
 
     def runs(self, tokens: Sequence[str]) -> list[tuple[int, Chunks]]:
-        """Positions at which a run of three of `tokens` may be copied from here, and the chunks it may be from."""
+        """Positions at which a run of four of `tokens` may be copied from here, and the chunks it may be from."""
         table = self._table
-        hashes = list(map(hash, zip(tokens, tokens[1:], tokens[2:], strict=False)))
+        hashes = map(hash, zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))
         return [(index, self._chunks(token)) for index, token in enumerate(hashes) if token in table]
+
+    def knows_any(self, tokens: Sequence[str]) -> bool:
+        """Whether any of the words stands anywhere."""
+        return not self._table.keys().isdisjoint(set(map(hash, tokens)))
 
 
 def _occurrence(text: str, value: str, accept: Accept | None) -> int:

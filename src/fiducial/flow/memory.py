@@ -13,14 +13,11 @@ How a result's leaves are labelled:
 
 Keys are labelled like their members.
 
-Disguised values in untrusted text (letters spelled out with spaces, `name at host dot org`, percent, base64 and hex
-encodings, numbers printed in groups) are undone once, when the text is observed, and indexed beside it as untrusted.
+Disguised values in untrusted text (`disguise`) are undone once, when the text is observed, and indexed beside it.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,16 +25,17 @@ from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
-from urllib.parse import unquote
 
 from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.flow import dates, lexer, numbers
+from fiducial.flow.disguise import undisguised
 from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF, fold, words
 from fiducial.flow.structure import Node, Place, Root, leaves, parse, path_of, scalar_text
+from fiducial.flow.trace import Where
 
 PROSE_WORDS = 6
 """Words a short record may have: names, titles and cities have fewer; six words are the shortest useful instruction."""
@@ -75,7 +73,8 @@ class Memory:
         self.seen: Label = TRUSTED
         self.tainted = False
         self.pointed_any = False
-        self.named: dict[str, Hit] = {}
+        self.named: dict[str, Where] = {}
+        self.labels: dict[str, Label] = {}
         self._named_left = _NAMED_TEXT
         self.user_texts: list[str] = []
         self.user_numbers: list[numbers.Seen] = []
@@ -101,7 +100,7 @@ class Memory:
             lane.push(root, text)
         lane.flush()
         if lane is self.user:
-            self._ready(text)
+            self._ready(source, text)
         if classes:
             self.classed.add(text, classes)
         return root
@@ -112,7 +111,7 @@ class Memory:
         self.pointed_any |= pointed
         return root
 
-    def _ready(self, text: str) -> None:
+    def _ready(self, root_id: SourceId, text: str) -> None:
         """Lay out the entities, numbers and dates of a user's text, so that looking them up costs one step."""
         if self.user.full or len(text) > self._named_left:
             return
@@ -128,10 +127,10 @@ class Memory:
             if value not in self.named and len(self.named) < _NAMED_MAX:
                 at = start + low
                 if lexer.whole(chunk.text, at, start + high):
-                    hit = self.named[value] = Hit(chunk, at, start + high)
+                    where = self.named[value] = Where(root_id, "$", low, high)
                     canonical = lexer.canonical_address(value)
                     if canonical is not None:
-                        self.named.setdefault(canonical, hit)
+                        self.named.setdefault(canonical, where)
         room = _USER_NUMBERS - len(self.user_numbers)
         if room > 0:
             self.user_numbers += numbers.numbers_in(text, limit=room)
@@ -245,12 +244,10 @@ class Memory:
             return
         if len(text) <= _SHORT_NUMBER and text[0].isdigit():
             self._untrusted_number(text)
-        for start in range(0, len(text), _DISGUISE_WINDOW):
-            for plain in undisguised(text[start : start + _DISGUISE_WINDOW + 256]):
-                self.untrusted.push(place, plain)
-            if start == 0 and len(self.untrusted_numbers) < _RECORD_NUMBERS * 4:
-                for seen in numbers.numbers_in(text[:4096], limit=16):
-                    self.untrusted_numbers.append(seen)
+        for plain in undisguised(text):
+            self.untrusted.push(place, plain)
+        if len(text) > _SHORT_NUMBER:
+            self.untrusted_numbers.extend(numbers.numbers_in(text[:1024], limit=8))
 
     def _untrusted_number(self, text: str) -> None:
         value = numbers.number(text)
@@ -283,7 +280,6 @@ class Memory:
 
 
 _INDEX = re.compile(r"\[\d")
-_DISGUISE_WINDOW = 16 * 1024
 
 
 def looks_like_record(text: str) -> bool:
@@ -322,67 +318,6 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 _RUN = re.compile(r"\S{1,2048}")
 _LISTED = re.compile(r"[^,;\s]+")
 _EDGES = frozenset("\"'“”‘’«»‹›([{<>)]}*`~.,;:!?…#@$€£¥|—")
-
-# Undoing disguises
-
-_SPELLED = re.compile(r"(?<!\w)\w(?:[ _.\-*|,/]{1,3}\w(?!\w)){5,400}")
-"""Six characters and more, one by one."""
-_AT_DOT = re.compile(
-    r"[\w.+-]{1,64}(?: ?[\[({]? ?(?:\bat\b|@) ?[\])}]? ?[\w-]{1,63})?(?: ?[\[({]? ?\bdot\b ?[\])}]? ?[\w-]{1,63}){1,6}",
-    re.IGNORECASE,
-)
-_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,8192}={0,2}")
-_PERCENT = re.compile(r"(?:[\w.@:/?=&+-]{0,256}%[0-9A-Fa-f]{2}){2,400}[\w.@:/?=&+-]{0,256}")
-_ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{2,6};){3,400}")
-
-
-def undisguised(text: str) -> Iterator[str]:
-    """What disguised values in `text` say plainly."""
-    for match in _SPELLED.finditer(text):
-        letters = re.sub(r"[\s_*|,]+", "", match[0])
-        yield letters
-        yield re.sub(r"\W|_", "", letters)
-    lowered = "dot" in text or "DOT" in text or "Dot" in text
-    if lowered:
-        for match in _AT_DOT.finditer(text):
-            plain = re.sub(r" ?[\[({]? ?\bat\b ?[\])}]? ?", "@", match[0], flags=re.IGNORECASE)
-            yield re.sub(r" ?[\[({]? ?\bdot\b ?[\])}]? ?", ".", plain, flags=re.IGNORECASE).replace(" ", "")
-    for group in lexer.grouped(text):
-        yield group.replace(" ", "").replace("\u00a0", "")
-    if "%" in text:
-        for match in _PERCENT.finditer(text):
-            yield unquote(match[0], errors="replace")
-    for match in _ENCODED.finditer(text):
-        opened = decoded(match[0])
-        if opened is not None:
-            yield opened
-
-
-def decoded(token: str) -> str | None:
-    """The text that `token` encodes in base64 or hex; `None` when it encodes no readable text."""
-    if len(token) >= 16 and len(token) % 2 == 0 and _HEX.fullmatch(token):
-        plain = _readable(bytes.fromhex(token))
-        if plain is not None:
-            return plain
-    body = token.rstrip("=")
-    if len(body) % 4 == 1 or (body.isalpha() and (body.islower() or body.isupper() or body.istitle())):
-        return None
-    try:
-        raw = base64.b64decode(body.replace("-", "+").replace("_", "/") + "=" * (-len(body) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return _readable(raw)
-
-
-_HEX = re.compile(r"[0-9a-fA-F]+")
-
-
-def _readable(raw: bytes) -> str | None:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return text if len(text) >= 4 and text.isprintable() else None
 
 
 class Classed:

@@ -35,7 +35,7 @@ _NONE: frozenset[str] = frozenset()
 class Provenance:
     """Traces values back to what the session observed."""
 
-    __slots__ = ("_memory", "_named_kinds", "_ready", "_user_texts")
+    __slots__ = ("_memory", "_named_kinds", "_user_texts")
 
     def __init__(self, *, budget: int, laundered: Laundered | None = None) -> None:
         """`budget`: bytes that the index may use; past it values become unknown, never trusted.
@@ -43,7 +43,6 @@ class Provenance:
         `laundered`: untrusted values that were written out through tools, shared with other sessions of the store.
         """
         self._memory = Memory(budget, laundered)
-        self._ready: dict[str, Trace] = {}
         self._user_texts: list[str] = []
         self._named_kinds: dict[str, frozenset[str]] = {}
 
@@ -92,7 +91,6 @@ class Provenance:
             self._user_texts.append(text)
             self._named_kinds.clear()
         memory.seen = memory.seen | label
-        self._ready.clear()
         return label
 
     def observe_result(
@@ -114,8 +112,6 @@ class Provenance:
         memory = self._memory
         observed = memory.result(source, value, label, untrusted, prose, classes, pointed=pointed)
         memory.seen = memory.seen | observed
-        if memory.classed:
-            self._ready.clear()
         return observed
 
     def trace(
@@ -126,13 +122,10 @@ class Provenance:
         `unit` and `entity` are the contract's; a magnitude counted in `time` or `date` is read as a date.
         """
         if type(value) is str:
-            if role is Role.TARGET:
-                ready = self._ready.get(value)
-                if ready is not None:
-                    return ready
-                if value in self._memory.named:
-                    traced = self._ready[value] = rules.target(self._memory, value)
-                    return traced
+            if role is Role.TARGET and not self._memory.classed:
+                where = self._memory.named.get(value)
+                if where is not None:
+                    return rules.named(where)
             if len(value) <= MAX_CHARACTERS:
                 return self._scalar(value, role)
         elif value is None or isinstance(value, bool):

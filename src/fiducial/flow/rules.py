@@ -28,9 +28,10 @@ from typing import Any
 from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity, Label
 from fiducial.flow import dates, lexer, numbers
-from fiducial.flow.index import Hit, Lane, located_run
+from fiducial.flow.disguise import decoded
+from fiducial.flow.index import COPIED, Hit, Lane, located_run
 from fiducial.flow.lexer import fold, whole, words
-from fiducial.flow.memory import Memory, decoded
+from fiducial.flow.memory import Memory
 from fiducial.flow.structure import show_place
 from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace, Where
 
@@ -40,73 +41,83 @@ _MAX_WINDOWS = 64
 """Copied stretches checked against trusted text; a content that copies more is untrusted without looking further."""
 _SMALL = 1000
 """Whole numbers below it are options anyone would give: page sizes, counts, flags."""
+_FEW = 8
+"""Words up to which a content is looked for as one whole in trusted text."""
+_TELLING_DIGITS = 4
+"""Digits that make a number one that says something: shorter ones recur by chance."""
+_MAX_SEARCHED = 8
+"""Chunks searched for a copied run; one that may stand in more counts as copied."""
+_MAX_SAID = 16
+"""Trusted chunks folded to see whether they say the same."""
 _LONG = 2000
 """Characters past which a content is not looked for as one whole."""
 _NO_CLASSES: frozenset[str] = frozenset()
 
 
+def named(where: Where) -> Trace:
+    """A value that the user named, in a session that has seen no data classes: the frequent case, kept short."""
+    return Trace(Origin.USER, Label(Integrity.TRUSTED, _NO_CLASSES, (where.source,)), verbatim=True, where=(where,))
+
+
 def target(memory: Memory, text: str) -> Trace:
     """A value that says where or on whom."""
     tokens = words(text)
-    hit, lane = _trusted(memory, text, tokens)
-    if hit is not None:
-        folded = words(fold(text))
-        classes = _classes(memory, folded)
-        if lane is memory.user:
-            return Trace(
-                Origin.USER,
-                _label([hit], classes, Integrity.TRUSTED),
-                verbatim=True,
-                classes=classes,
-                where=_where([hit]),
-            )
-        return Trace(
-            Origin.RECORD,
-            _label([hit], classes, Integrity.TRUSTED),
-            contested=_contested(memory, text, folded),
-            verbatim=True,
-            classes=classes,
-            where=_where([hit]),
-        )
-    return _untrusted_or_unknown(memory, text, tokens)
+    where, lane = _trusted(memory, text, tokens)
+    if where is None:
+        return _untrusted_or_unknown(memory, text, tokens)
+    folded = words(fold(text))
+    classes = _classes(memory, folded)
+    of_user = lane is memory.user
+    contested, against = (False, []) if of_user else _contested(memory, text, folded)
+    return Trace(
+        Origin.USER if of_user else Origin.RECORD,
+        Label(Integrity.TRUSTED, classes, (where.source,)),
+        contested=contested,
+        verbatim=True,
+        classes=classes,
+        where=(where,),
+        against=_where(against),
+    )
 
 
-def _trusted(memory: Memory, text: str, tokens: Sequence[str]) -> tuple[Hit | None, Lane | None]:
+def _trusted(memory: Memory, text: str, tokens: Sequence[str]) -> tuple[Where | None, Lane | None]:
     """Where the value stands as one whole entity in the user's words, or else in a record."""
     canonical = lexer.canonical_address(text)
+    where = memory.named.get(text)
+    if where is None and canonical is not None:
+        where = memory.named.get(canonical)
+    if where is not None:
+        return where, memory.user
     for lane in (memory.user, memory.record):
-        if lane is memory.user:
-            hit = memory.named.get(text)
-            if hit is None and canonical is not None:
-                hit = memory.named.get(canonical)
-            if hit is not None:
-                return hit, lane
         hit = lane.leaf(text)
         if hit is None and tokens:
             hit = next(iter(lane.find(text, tokens, whole)), None)
         if hit is None and canonical is not None and canonical != text:
             hit = lane.leaf(canonical) or next(iter(lane.find(canonical, words(canonical), whole)), None)
         if hit is not None:
-            return hit, lane
+            return _where([hit])[0], lane
     return None, None
 
 
-def _contested(memory: Memory, text: str, folded: Sequence[str]) -> bool:
+def _contested(memory: Memory, text: str, folded: Sequence[str]) -> tuple[bool, list[Hit]]:
+    """Whether untrusted text names a record too, and some of the places where it does."""
     lane = memory.untrusted
     if lane.full:
-        return True
+        return True, []
     hits = lane.stream(folded, limit=_MAX_CONTESTED_CHUNKS + 1) if folded else []
     if len(hits) > _MAX_CONTESTED_CHUNKS:
-        return True
+        return True, hits[:MAX_WHERE]
     plain = fold(text)
+    found = []
     for hit in hits:
         haystack = fold(hit.chunk.text)
         at = haystack.find(plain)
         while at >= 0:
             if _apart(haystack, at, at + len(plain)):
-                return True
+                found.append(hit)
+                break
             at = haystack.find(plain, at + 1)
-    return False
+    return bool(found), found
 
 
 _JOINS = frozenset("-_/@")
@@ -373,15 +384,11 @@ def _untrusted_minute(memory: Memory, minute: int) -> bool:
 def _time(memory: Memory, text: str, when: dates.Moment) -> Trace:
     minute = when.minute or 0
     if minute in memory.times:
-        hit, _ = _trusted(memory, text, words(text))
-        found = [hit] if hit is not None else []
-        return Trace(
-            Origin.USER if found else Origin.DERIVED,
-            _label(found, _NO_CLASSES, Integrity.TRUSTED),
-            verbatim=bool(found),
-            where=_where(found),
-            derivation=None if found else "time from a phrase",
-        )
+        where, lane = _trusted(memory, text, words(text))
+        if where is None:
+            return Trace(Origin.DERIVED, derivation="time from a phrase")
+        origin = Origin.USER if lane is memory.user else Origin.RECORD
+        return Trace(origin, Label(sources=(where.source,)), verbatim=True, where=(where,))
     if _known_minute(memory, minute):
         return Trace(Origin.DERIVED, TRUSTED, derivation="time from a phrase")
     if _untrusted_minute(memory, minute):
@@ -439,12 +446,12 @@ def _exactly(lane: Lane, text: str) -> bool:
 
 def content(memory: Memory, text: str) -> Trace:
     """A value that is written or sent."""
-    plain = fold(text)
-    folded = words(plain)
+    folded = words(fold(text))
+    tokens = words(text)
     classes = _classes(memory, folded)
-    links, linked = _links(memory, text)
-    hits = linked or _carried(memory, text, folded)
-    if hits or (memory.untrusted.full and not _covered(memory, text, folded)):
+    links, hits = _links(memory, text)
+    hits = hits or _carried(memory, text, tokens, folded)
+    if hits or (memory.untrusted.full and not _covered(memory, folded)):
         exact = memory.untrusted.find(text, folded, whole, limit=MAX_WHERE) if len(text) <= _LONG else []
         return Trace(
             Origin.UNTRUSTED if hits else Origin.UNKNOWN,
@@ -457,114 +464,109 @@ def content(memory: Memory, text: str) -> Trace:
             classes=classes,
             where=_where(hits),
         )
-    for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
-        tokens = words(text[:400])[:8]
-        found = lane.find(text, tokens, _apart) if tokens else []
-        if found:
-            return Trace(
-                origin,
-                _label(found, classes, Integrity.TRUSTED),
-                verbatim=True,
-                links=links,
-                classes=classes,
-                where=_where(found),
-            )
-    derived = any(len(token) >= 4 and _anywhere(memory, token) for token in folded[:200])
-    return Trace(
-        Origin.DERIVED if derived else Origin.UNKNOWN,
-        Label(classes=classes) if derived else _unknown(memory, classes),
-        composed=True,
-        links=links,
-        classes=classes,
-    )
+    if len(tokens) <= _FEW:
+        where, lane = _trusted(memory, text, tokens)
+        if where is not None:
+            origin = Origin.USER if lane is memory.user else Origin.RECORD
+            label = Label(Integrity.TRUSTED, classes, (where.source,))
+            return Trace(origin, label, verbatim=True, links=links, classes=classes, where=(where,))
+    long_words = [token for token in tokens if len(token) >= 4]
+    if memory.user.knows_any(long_words) or memory.record.knows_any(long_words):
+        return Trace(Origin.DERIVED, Label(classes=classes), composed=True, links=links, classes=classes)
+    return Trace(Origin.UNKNOWN, _unknown(memory, classes), composed=True, links=links, classes=classes)
 
 
-def _covered(memory: Memory, text: str, folded: Sequence[str]) -> bool:
+def _covered(memory: Memory, folded: Sequence[str]) -> bool:
     """Every word stands in trusted text."""
     return all(_stands(memory.user, token) or _stands(memory.record, token) for token in folded)
-
-
-_DOTTED = re.compile(r"\.\w")
 
 
 def _links(memory: Memory, text: str) -> tuple[bool, list[Hit]]:
     """Whether the text holds an address that no trusted source names, and where untrusted sources name one."""
     links = False
     for address in lexer.addresses(text):
-        hit, _ = _trusted(memory, address, words(address))
-        if hit is not None:
+        tokens = words(address)
+        where, _ = _trusted(memory, address, tokens)
+        if where is not None:
             continue
         links = True
-        folded = words(fold(address))
-        hits = memory.untrusted.stream(folded, limit=MAX_WHERE) or _disguised(
-            memory.untrusted, address, fold(address), folded
-        )
+        plain = fold(address)
+        folded = words(plain)
+        hits = memory.untrusted.stream(folded, limit=MAX_WHERE) or _disguised(memory.untrusted, address, plain, folded)
         if hits:
             return True, hits
     return links, []
 
 
-def _carried(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
+def _carried(memory: Memory, text: str, tokens: Sequence[str], folded: Sequence[str]) -> list[Hit]:
     """Where the content has words, a name or a number of an untrusted source that no trusted source has."""
     lane = memory.untrusted
     if not lane.chunks or not folded:
         return []
-    if len(folded) < 5:
-        # Too short for a run: the whole value, if it is more than one word.
-        if len(folded) > 1:
-            hits = lane.stream(folded, limit=MAX_WHERE)
-            if hits and not _said(memory, text, folded):
-                return hits
-    else:
-        hits = _runs(memory, text, folded)
+    if len(folded) >= COPIED:
+        hits = _runs(memory, folded)
         if hits:
             return hits
-    spelled = [match[0] for match in lexer.IDENTIFIER.finditer(text)] if _DIGIT.search(text) else []
-    for entity in spelled:
-        if sum(character.isdigit() for character in entity) < 4:
-            continue
-        tokens = words(fold(entity))
-        hits = lane.stream(tokens, limit=MAX_WHERE)
-        if hits and not _said(memory, entity, tokens):
+    elif len(folded) > 1:
+        # Too short for a run: the whole value, if it is more than one word.
+        hits = lane.stream(folded, limit=MAX_WHERE)
+        if hits and not _said(memory, folded):
             return hits
-    for match in lexer.NAME.finditer(text):
-        tokens = words(fold(match[0]))
-        while len(tokens) > 1:
-            hits = lane.stream(tokens, limit=MAX_WHERE)
-            if hits and not _said(memory, match[0], tokens):
-                return hits
-            # `Meet Jane Miller`: the sentence's first word is no part of the name.
-            tokens = tokens[1:] if tokens[0] in lexer.FUNCTION_WORDS else []
+    if lexer.has_digit(text):
+        for match in lexer.IDENTIFIER.finditer(text):
+            if sum(map(str.isdigit, match[0])) >= _TELLING_DIGITS:
+                parts = words(fold(match[0]))
+                hits = lane.stream(parts, limit=MAX_WHERE)
+                if hits and not _said(memory, parts):
+                    return hits
+    if len(tokens) == len(folded):
+        return _names(memory, tokens, folded)
     return []
 
 
-_DIGIT = re.compile(r"\d")
+def _names(memory: Memory, tokens: Sequence[str], folded: Sequence[str]) -> list[Hit]:
+    """Where two capitalised words in a row stand in untrusted text, and in no trusted text."""
+    lane = memory.untrusted
+    last = -2
+    for index, (token, plain) in enumerate(zip(tokens, folded, strict=True)):
+        if token == plain or plain in lexer.FUNCTION_WORDS:
+            continue
+        if index == last + 1:
+            pair = folded[last : index + 1]
+            if lane.has(plain) and lane.has(pair[0]):
+                hits = lane.stream(pair)
+                if hits and not _said(memory, pair):
+                    return hits
+        last = index
+    return []
 
 
-def _runs(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
+def _runs(memory: Memory, folded: Sequence[str]) -> list[Hit]:
+    """Where five words in a row stand in untrusted text, and in no trusted text."""
     lane = memory.untrusted
     checked = 0
     done = -1
     for index, chunks in lane.runs(folded):
-        for start in range(max(done + 1, index - 2, 0), min(index, len(folded) - 5) + 1):
-            window = folded[start : start + 5]
-            for number in chunks:
-                hit = located_run(lane.chunks[number - 1], window)
-                if hit is None:
-                    continue
-                checked += 1
-                if checked > _MAX_WINDOWS or not _said(memory, None, window):
-                    return [hit]
-                done = start
-                break
+        for start in range(max(done + 1, index - 1, 0), min(index, len(folded) - COPIED) + 1):
+            window = folded[start : start + COPIED]
+            if lexer.FUNCTION_WORDS.issuperset(window):
+                continue
+            listed = [lane.chunks[number - 1] for number in chunks[:_MAX_SEARCHED]]
+            hit = next(filter(None, (located_run(chunk, window) for chunk in listed)), None)
+            if hit is None and len(chunks) > len(listed):
+                hit = Hit(listed[0], listed[0].starts[0], listed[0].starts[0])
+            if hit is None:
+                continue
+            checked += 1
+            if checked > _MAX_WINDOWS or not _said(memory, window):
+                return [hit]
+            done = start
     return []
 
 
-def _said(memory: Memory, text: str | None, folded: Sequence[str]) -> bool:
+def _said(memory: Memory, folded: Sequence[str]) -> bool:
     """Trusted text has these words one after the other, in any case and spacing."""
     for lane in (memory.user, memory.record):
-        if text is not None and lane.find(text, words(text), None):
-            return True
         variants = [
             next((form for form in (token, token.capitalize(), token.upper()) if lane.has(form)), None)
             for token in folded
@@ -573,7 +575,7 @@ def _said(memory: Memory, text: str | None, folded: Sequence[str]) -> bool:
         if len(known) < len(variants):
             continue
         wanted = f" {' '.join(folded)} "
-        for number in list(lane.candidates(known))[:16]:
+        for number in lane.candidates(known)[:_MAX_SAID]:
             if wanted in f" {' '.join(words(fold(lane.chunks[number - 1].text)))} ":
                 return True
     return False

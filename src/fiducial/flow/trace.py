@@ -71,6 +71,8 @@ class Trace(msgspec.Struct, frozen=True):
     """Data classes of what it came from."""
     where: tuple[Where, ...] = ()
     """Places it stands in, at most `MAX_WHERE`."""
+    against: tuple[Where, ...] = ()
+    """For a contested record: places in untrusted text that name it."""
     derivation: str | None = None
     """How it follows from trusted values; `None` when it stands there as it is."""
 
@@ -108,5 +110,6 @@ def joined(traces: Iterable[Trace]) -> Trace:
                 where for trace in sorted(several, key=lambda one: -_RANK[one.origin]) for where in trace.where
             )
         )[:MAX_WHERE],
+        against=tuple(dict.fromkeys(where for trace in several for where in trace.against))[:MAX_WHERE],
         derivation=worst.derivation,
     )

@@ -1,0 +1,116 @@
+"""Disguised values in untrusted text, said plainly, so that they are recognised when a model has undone the disguise.
+
+Letters spelled out one by one (`e v i l`, `e-v-i-l`), `name at host dot org`, percent, base64 and hex encodings, and
+account or card numbers printed in groups. What comes of it is indexed as untrusted beside the text itself; it can never
+raise trust. Text that is reversed is recognised from the value's side, when the value is traced.
+
+One pass of a linear-time matcher over each stretch says which kinds can be in it at all; nearly always none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+import re2
+
+from fiducial.flow.lexer import grouped
+
+WINDOW = 16 * 1024
+"""Characters looked at in one go; stretches overlap by `_OVERLAP`."""
+_OVERLAP = 256
+_AROUND = 96
+"""Characters before and after a spelled-out dot that its address may take."""
+
+_SCREEN = re2.Set.SearchSet()
+_SCREEN.Add(r"(?:^|\W)\w(?:[ _.\-*|,/]{1,3}\w\b){5}")
+_SCREEN.Add(r"(?i)\bdot\b")
+_SCREEN.Add(r"(?:[A-Z]{2}\d{2}|\d{4})[ \x{a0}][0-9A-Z]{4}[ \x{a0}][0-9A-Z]{4}")
+_SCREEN.Add(r"%[0-9A-Fa-f]{2}[^%]{0,64}%[0-9A-Fa-f]{2}")
+_SCREEN.Add(r"[A-Za-z0-9+/_-]{16}")
+_SCREEN.Compile()
+_LETTERS, _DOT, _GROUPS, _PERCENTS, _CODE = range(5)
+
+_SPELLED = re.compile(r"(?<!\w)\w(?:[ _.\-*|,/]{1,3}\w(?!\w)){5,400}")
+"""Six characters and more, one by one."""
+_AT = re.compile(r" ?[\[({]? ?\bat\b ?[\])}]? ?", re.IGNORECASE)
+_POINT = re.compile(r" ?[\[({]? ?\bdot\b ?[\])}]? ?", re.IGNORECASE)
+_AT_DOT = re.compile(
+    r"(?<![\w.+-])[\w.+-]{1,64}(?: ?[\[({]? ?(?:\bat\b|@) ?[\])}]? ?[\w-]{1,63})?"
+    r"(?: ?[\[({]? ?\bdot\b ?[\])}]? ?[\w-]{1,63}){1,6}",
+    re.IGNORECASE,
+)
+_WORD_DOT = re.compile(r"\bdot\b", re.IGNORECASE)
+_PERCENT = re.compile(r"[\w.@:/?=&+-]{0,64}%[0-9A-Fa-f]{2}[\w.@:/?=&+%-]{0,1024}")
+_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,8192}={0,2}")
+_HEX = re.compile(r"[0-9a-fA-F]+")
+
+
+def undisguised(text: str) -> Iterator[str]:
+    """What disguised values in `text` say plainly."""
+    for start in range(0, len(text), WINDOW):
+        stretch = text[start : start + WINDOW + _OVERLAP] if len(text) > WINDOW else text
+        kinds = _SCREEN.Match(stretch.encode("utf-8", "replace"))
+        if kinds:
+            yield from _plain(stretch, kinds)
+
+
+def _plain(text: str, kinds: list[int]) -> Iterator[str]:
+    if _LETTERS in kinds:
+        for match in _SPELLED.finditer(text):
+            letters = re.sub(r"[\s_*|,]+", "", match[0])
+            yield letters
+            squashed = re.sub(r"\W|_", "", letters)
+            if squashed != letters:
+                yield squashed
+    if _DOT in kinds:
+        yield from _spoken(text)
+    if _GROUPS in kinds:
+        for group in grouped(text):
+            yield group.replace(" ", "").replace("\u00a0", "")
+    if _PERCENTS in kinds:
+        for match in _PERCENT.finditer(text):
+            yield unquote(match[0], errors="replace")
+    if _CODE in kinds:
+        for match in _ENCODED.finditer(text):
+            opened = decoded(match[0])
+            if opened is not None:
+                yield opened
+
+
+def _spoken(text: str) -> Iterator[str]:
+    """Addresses with their dots, and their at sign, spoken."""
+    done = 0
+    for dot in _WORD_DOT.finditer(text):
+        if dot.start() < done:
+            continue
+        done = dot.end() + _AROUND
+        for match in _AT_DOT.finditer(text, max(0, dot.start() - _AROUND), done + _AROUND):
+            yield _POINT.sub(".", _AT.sub("@", match[0])).replace(" ", "")
+
+
+def decoded(token: str) -> str | None:
+    """The text that `token` encodes in base64 or hex; `None` when it encodes no readable text."""
+    if len(token) >= 16 and len(token) % 2 == 0 and _HEX.fullmatch(token):
+        plain = _readable(bytes.fromhex(token))
+        if plain is not None:
+            return plain
+    body = token.rstrip("=")
+    if len(body) % 4 == 1:
+        return None
+    try:
+        raw = base64.b64decode(body.replace("-", "+").replace("_", "/") + "=" * (-len(body) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return _readable(raw)
+
+
+def _readable(raw: bytes) -> str | None:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) >= 4 and text.isprintable() else None
