@@ -166,8 +166,10 @@ def _ambiguous(words: Sequence[str], said: Sequence[str], opened: _Verb | None) 
             further = _added(opened, said, acts)
             if further is not opened:
                 return further
-            graver = opened.effect is not Effect.READ and words[0] in acts and _more(_verb(words[0]), opened)
-            return _verb(words[0]) if graver else None
+            own = opened.effect is not Effect.READ and words[0] in acts
+            if own and (opened.word in lexicon.LIGHT or _more(_verb(words[0]), opened)):
+                return _verb(words[0])
+            return None
     if words and words[-1] in lexicon.READ_NOUNS and (len(words) > 1 or words[0] not in lexicon.VERBS):
         return _Verb("get", Kind.READ, Effect.READ)
     places = [word for word in (words[0], words[-1]) if word in acts] if words else []
@@ -243,6 +245,8 @@ def _refined(verb: _Verb, words: Sequence[str], nouns: Sequence[str], tool: Desc
         return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
     if word in ("complete", "finish", "finalize", "process", "confirm", "submit") and things & lexicon.MONEY:
         return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+    if parameters & _ADDRESSES and word in ("click", "open", "follow", "press", "join"):
+        return _Verb(word, Kind.FETCH, Effect.IRREVERSIBLE)
     if parameters & _ADDRESSES and word in ("fill", "submit", "type", "input", "send", "enter"):
         return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
     if parameters & _ADDRESSES and parameters & {"method", "body", "data", "payload"} and kind is Kind.CREATE:
@@ -264,7 +268,7 @@ def _refined(verb: _Verb, words: Sequence[str], nouns: Sequence[str], tool: Desc
     if kind is Kind.DELETE and things & lexicon.ACCESS and word in ("remove", "delete") and _whom(things):
         return _Verb(word, Kind.REVOKE, Effect.COMPENSABLE)
     if kind is Kind.PAY and word == "transfer" and not things & lexicon.MONEY:
-        if things & {"ownership", "owner", "domain"}:
+        if (things | parameters) & {"ownership", "owner", "domain", "repository", "repo", "project"}:
             return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
         if things & {"file", "folder", "data", "call"}:
             return _Verb(word, Kind.UPDATE, Effect.REVERSIBLE)
@@ -358,6 +362,8 @@ def _refined_read(verb: _Verb, things: set[str], parameters: set[str], tool: Des
         if effect is Effect.READ and verb.word == "download" and (_SAVED_TO & parameters or _LOCAL & said):
             effect = Effect.REVERSIBLE
         return _Verb(verb.word, Kind.FETCH, effect)
+    if verb.word == "export" and parameters & {"email", "recipient", "url", "bucket", "webhook", "host"}:
+        return _Verb(verb.word, Kind.SEND, Effect.IRREVERSIBLE)
     if verb.word in ("download", "export") and (_SAVED_TO & parameters or {"local", "disk"} & said):
         return _Verb(verb.word, Kind.CREATE, Effect.REVERSIBLE)
     return verb

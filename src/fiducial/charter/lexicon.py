@@ -24,7 +24,7 @@ _VERBS: tuple[tuple[Kind, Effect, str], ...] = (
         "predict classify validate parse format preview suggest recommend rank sort filter explain detect extract identify "
         "match measure diff whoami echo think wait sleep screenshot snapshot capture head tail cat ls grep glob stat tree "
         "peek see poll discover observe obtain recall review audit lint decode encode hash return display determine "
-        "evaluate examine fetch load access select lookup geocode tokenize tell learn report weigh provide gather collect "
+        "evaluate examine fetch load access select lookup geocode tokenize tell learn weigh provide gather collect "
         "aggregate tabulate enumerate resolve reason hover traverse crawl scrape visit navigate goto curl simulate quote "
         "expand download whois ping traceroute introspect outline verify confirm wc pwd export",
     ),
@@ -44,7 +44,7 @@ _VERBS: tuple[tuple[Kind, Effect, str], ...] = (
         "link unlink connect disconnect lock mute unmute snooze flag complete finish sync refresh upsert select "
         "increment decrement swap apply choose accept reject decline dismiss acknowledge approve transition resolve "
         "upgrade downgrade extend renew turn switch adjust fill join leave reply vote rate extract unzip stage unstage "
-        "rotate synchronize escalate scale play finalize activate reactivate input fulfil fulfill process",
+        "rotate synchronize escalate scale play finalize activate reactivate input fulfil fulfill process pull print hang",
     ),
     (
         Kind.DELETE,
@@ -56,7 +56,7 @@ _VERBS: tuple[tuple[Kind, Effect, str], ...] = (
         Kind.SEND,
         _IRR,
         "send mail email message notify alert text sms dm reply forward respond fax call dial phone remind tell contact "
-        "submit ring nudge page relay deliver dispatch transmit communicate inform warn greet",
+        "submit ring nudge page relay deliver dispatch transmit communicate inform warn greet report",
     ),
     (Kind.PUBLISH, _IRR, "publish post tweet retweet broadcast announce blog comment crosspost syndicate toot"),
     (
@@ -74,7 +74,7 @@ _VERBS: tuple[tuple[Kind, Effect, str], ...] = (
     (
         Kind.REVOKE,
         _COMP,
-        "revoke unshare ban block kick suspend deactivate expel demote restrict uninvite evict deny blacklist unfriend",
+        "revoke unshare ban block kick suspend deactivate expel demote restrict uninvite evict deny blacklist unfriend freeze",
     ),
     (Kind.AUTHENTICATE, _REV, "login logout signin signout authenticate reauthenticate"),
     (
@@ -330,6 +330,7 @@ SAY: dict[str, str] = {
     "submit": "submit send fill enter hand register apply subscribe",
     "subscribe": "subscribe follow join",
     "toggle": "turn switch set enable disable",
+    "topup": "top recharge add load",
     "transfer": "transfer send move wire pay",
     "tweet": "tweet post share",
     "type": "type enter fill write search",

@@ -67,8 +67,8 @@ def _verbs(act: Act) -> list[str]:
     own = lexicon.SAY.get(act.verb, act.verb).split()
     refined = act.verb in lexicon.GENERIC and not lexicon.CARTS & set(act.nouns)
     if not act.verb or (refined and base is not None and base[0] is not act.kind):
-        own = [*([act.verb] if act.verb else []), *lexicon.SAY_KIND.get(act.kind, "").split()]
-    return list(dict.fromkeys(own))
+        own = [act.verb or next(iter(act.nouns), ""), *lexicon.SAY_KIND.get(act.kind, "").split()]
+    return [verb for verb in dict.fromkeys(own) if verb]
 
 
 def _nouns(act: Act) -> list[str]:

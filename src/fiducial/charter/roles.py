@@ -67,7 +67,7 @@ _CONTENTS = words_of(
     "field property column cell block edit change diff patch pipeline manifest header template signature label_text "
     "response transcript story thought pattern replace string alt criteria argument args param parameter metadata env "
     "children object records documents entities drug symptom diagnosis firstname lastname first last fullname "
-    "statement greeting nickname display avatar criterion insert update set option settings"
+    "statement greeting nickname resume cv letter essay cover display avatar criterion insert update set option settings"
 )
 _OPTIONS = words_of(
     "limit page cursor format encoding language lang mode type status sort color colour timezone currency priority "
