@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import pytest
@@ -17,6 +19,14 @@ from fiducial.store.memory import MemoryStore
 from fiducial.store.sqlite import SqliteStore
 
 Make: TypeAlias = Callable[..., Entry]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory where the system has a place for that: what is tested is not the disk, and there it syncs at once."""
+    shared = Path("/dev/shm")
+    with TemporaryDirectory(prefix="fiducial-test-", dir=shared if os.access(shared, os.W_OK) else None) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -302,7 +302,7 @@ class SqliteStore:
                 self._tend()
             self._keep_checkpoint()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
-            self._stop(error, batch if isinstance(batch, list) else [])
+            self._stop(error, batch)
         finally:
             # The writer's connection goes last: whoever does empties the -wal file into the database.
             self._reader.close()
@@ -385,8 +385,9 @@ class SqliteStore:
         erase.empty_wal(self._writer.connection, str(self.path))
         purge_exports(self._writer.reader)
 
-    def _stop(self, error: Exception, batch: list[Prepared]) -> None:
-        """Answer everybody who waits, and let nobody in."""
+    def _stop(self, error: Exception, work: list[Prepared] | _Job | None) -> None:
+        """Answer everybody who waits, and let nobody in. A job that was worked on has its answer already."""
+        batch = work if isinstance(work, list) else []
         fault = error if isinstance(error, StoreError) else StoreError(f"the store failed: {error}")
         with self._lock:
             self._fault = fault
@@ -405,16 +406,16 @@ class SqliteStore:
         if quiet:
             lost = sum(len(each.events) for each in quiet)
             self._unheard = f"{lost} entries that nobody waited for were not kept"
-        elif not batch and not rest:
+        elif not work and not rest:
             self._unheard = "the store stopped while nobody waited for it"
 
     # Opening
 
     def _open(self, accept_rollback: bool) -> LogWriter:
         beside = retained.checkpoint_path(self.path)
-        seen = retained.load(beside)
         connection, fresh = schema.connect_writer(self.path)
         try:
+            seen = retained.load(beside)
             if fresh:
                 if seen is not None and not accept_rollback:
                     raise RolledBack(
