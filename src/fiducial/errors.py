@@ -67,6 +67,10 @@ class CharterError(FiducialError):
             f"{count} problem{'s' if count != 1 else ''} in the charter\n" + "\n".join(map(str, self.problems))
         )
 
+    def __reduce__(self) -> tuple[type[CharterError], tuple[list[Problem]]]:
+        """Pickled by its problems, so that it crosses a process boundary as what it is."""
+        return CharterError, (self.problems,)
+
 
 class PolicyError(FiducialError):
     """The policies cannot be compiled, or the engine could not answer."""

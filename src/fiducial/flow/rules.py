@@ -37,6 +37,8 @@ from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace, Where
 
 _MAX_CONTESTED_CHUNKS = 8
 """Chunks searched for a whole entity; one named in more is contested without looking further."""
+_MAX_AGAINST = 32
+"""Places in untrusted text that are kept for a contested record."""
 _MAX_WINDOWS = 64
 """Copied stretches checked against trusted text; a content that copies more is untrusted without looking further."""
 _SMALL = 1000
@@ -114,8 +116,9 @@ def _contested(memory: Memory, text: str, folded: Sequence[str]) -> tuple[bool, 
         at = haystack.find(plain)
         while at >= 0:
             if _apart(haystack, at, at + len(plain)):
-                found.append(hit)
-                break
+                found.append(Hit(hit.chunk, at, at + len(plain)))
+                if len(found) >= _MAX_AGAINST:
+                    return True, found
             at = haystack.find(plain, at + 1)
     return bool(found), found
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fiducial.charter.contracts import Role
-from fiducial.flow.index import Provenance
-from fiducial.flow.lexer import kinds_of_value
+from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
-from fiducial.guard.intent import Asked
+from fiducial.guard.intent import Asked, Intent
+from fiducial.guard.kinds import kinds_of_value
 from fiducial.guard.tool import Tool
 from fiducial.guard.words import plain, sentences, stems
 
@@ -17,11 +17,13 @@ _NONE: frozenset[str] = frozenset()
 _BEFORE = frozenset({"pleas", "you", "must", "should", "to", "and", "then", "now", "first", "can", "could", "also",
                      "just", "simpl", "immediat", "next", "kind", "will", "or", "go", "them", "i", "we"})  # fmt: skip
 """Stems after which a verb orders or asks: `please send`, `you must send`, `and then send`."""
+AROUND = 400
+"""Characters around a value, on its line, that are read for an order."""
 _SUSPECT = (Origin.UNTRUSTED, Origin.UNKNOWN)
 
 
 def bound_elsewhere(
-    provenance: Provenance, tool: Tool, arguments: Mapping[str, Any], traces: Mapping[str, Trace], asked: Asked
+    intent: Intent, tool: Tool, arguments: Mapping[str, Any], traces: Mapping[str, Trace], asked: Asked
 ) -> frozenset[str]:
     """Parameters with a doubtful value of a kind of which the user named others, without leaving it open."""
     found = set()
@@ -31,22 +33,22 @@ def bound_elsewhere(
         parameter = tool.parameters[name]
         if parameter.role not in (Role.TARGET, Role.MAGNITUDE):
             continue
-        for kind in kinds_of_value(arguments[name], unit=parameter.unit, entity=parameter.entity):
-            if provenance.named_by_user(kind) and not asked.leaves_open(kind):
+        for kind in kinds_of_value(arguments[name], unit=parameter.unit):
+            # When is said once for a whole request; on whom or where, with each thing that is asked for.
+            if intent.names(kind) and (kind == "date" or not asked.leaves_open(kind)):
                 found.add(name)
                 break
     return frozenset(found) if found else _NONE
 
 
 def instructed(provenance: Provenance, tool: Tool, traces: Mapping[str, Trace]) -> frozenset[str]:
-    """Targets whose value stands in untrusted text beside a sentence that orders this very act."""
+    """Untrusted or contested targets whose value stands beside a sentence that orders this very act."""
     found = set()
     for name, trace in traces.items():
         if tool.parameters[name].role is not Role.TARGET:
             continue
-        if trace.origin is not Origin.UNTRUSTED and not trace.contested:
-            continue
-        if any(orders(tool, around) for around in provenance.surroundings(trace)):
+        places = trace.where if trace.origin is Origin.UNTRUSTED else trace.against
+        if any(orders(tool, provenance.excerpt(where, around=AROUND).partition(": ")[2]) for where in places):
             found.add(name)
     return frozenset(found) if found else _NONE
 

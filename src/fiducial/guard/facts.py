@@ -153,15 +153,18 @@ def intent_facts(
 def arguments_label(tool: Tool, traces: Mapping[str, Trace]) -> Label:
     """The label that a call's arguments give to its result.
 
-    Untrusted when any argument is; also when a target is unknown after untrusted text was read, because whoever
-    wrote that text may have chosen it. A filter in the model's own words chooses among records without writing them.
+    Untrusted when one that chooses what the result is about is (a target, a filter, an amount); also when a target is
+    unknown after untrusted text was read, because whoever wrote that text may have chosen it. A filter in the model's
+    own words chooses among records without writing them. Content chooses nothing: what of it comes back in the result
+    is told by what was written (`fiducial.flow.laundry`).
     """
     classes: frozenset[str] = frozenset()
     sources: tuple[Any, ...] = ()
     integrity = Integrity.TRUSTED
     for name, trace in traces.items():
-        if trace.origin is Origin.UNTRUSTED or (
-            trace.origin is Origin.UNKNOWN and tool.parameters[name].role is Role.TARGET and not trace.label.trusted
+        role = tool.parameters[name].role
+        if (trace.origin is Origin.UNTRUSTED and role is not Role.CONTENT) or (
+            trace.origin is Origin.UNKNOWN and role is Role.TARGET and not trace.label.trusted
         ):
             integrity = Integrity.UNTRUSTED
             sources = sources + trace.label.sources

@@ -142,6 +142,10 @@ class Intent:
             open_kinds=_open(sentence for sentence in asking if sentence.authority == "user"),
         )
 
+    def names(self, kind: str) -> bool:
+        """The user's words name an entity of this `kind`."""
+        return any(kind in sentence.kinds for sentence in self._sentences if sentence.authority == "user")
+
     def asks_for_classes(self, classes: Iterable[str]) -> bool:
         """The user's words name every one of the data `classes`; a class with no words known is never asked for."""
         return all(not self._spoken.isdisjoint(_SENSITIVE.get(name, frozenset({stem(name)}))) for name in classes)

@@ -57,7 +57,8 @@ def sealed_decision(record: DecisionRecord) -> Payload:
     try:
         data = _ENCODER.encode(record)
     except (TypeError, ValueError, RecursionError, OverflowError):
-        data = _ENCODER.encode(msgspec.structs.replace(record, arguments=describe(record.arguments)))
+        plain = msgspec.structs.replace(record, tool=printable(record.tool), arguments=describe(record.arguments))
+        data = _ENCODER.encode(plain)
     return seal("call", data)
 
 
@@ -66,13 +67,19 @@ def sealed_result(record: ResultRecord) -> Payload:
     try:
         data = _ENCODER.encode(record)
     except (TypeError, ValueError, RecursionError, OverflowError):
-        data = _ENCODER.encode(
-            msgspec.structs.replace(record, result=_printable(record.result), arguments=_printable(record.arguments))
+        plain = msgspec.structs.replace(
+            record,
+            tool=printable(record.tool),
+            result=printable(record.result),
+            arguments=printable(record.arguments),
+            error=printable(record.error) if record.error is not None else None,
         )
+        data = _ENCODER.encode(plain)
     return seal("result", data)
 
 
-def _printable(value: object) -> str:
+def printable(value: object) -> str:
+    """`value` as text that has a UTF-8 form."""
     try:
         return str(value).encode("utf-8", "replace").decode()
     except Exception as fault:  # noqa: BLE001 - whatever a tool returned may raise anything when printed

@@ -36,8 +36,7 @@ from fiducial.core.payload import seal
 from fiducial.core.store import Add, Commit, Put, Receipt
 from fiducial.core.verdict import Verdict
 from fiducial.errors import CallMismatch, SessionError
-from fiducial.flow.index import Provenance
-from fiducial.flow.lexer import kinds_in
+from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.binding import bound_elsewhere, instructed
 from fiducial.guard.budgets import Account, Use, Windows
@@ -45,10 +44,11 @@ from fiducial.guard.drivers import drive, drive_async
 from fiducial.guard.effects import Kept, Ran, Steps
 from fiducial.guard.facts import arguments_label, flow_facts, intent_facts
 from fiducial.guard.intent import Intent
-from fiducial.guard.record import ResultRecord, sealed_result
+from fiducial.guard.kinds import kinds_in
+from fiducial.guard.record import ResultRecord, printable, sealed_result
 from fiducial.guard.results import Result, record
 from fiducial.guard.risk import risk_of
-from fiducial.guard.steps import Answer, Judgement, Request, answer_entry, call, judge, own
+from fiducial.guard.steps import MAX_TOOL_NAME, Answer, Judgement, Request, answer_entry, call, judge, own
 from fiducial.guard.tool import RESPOND, Tool
 from fiducial.policy.facts import AgentFacts, AnswerFacts, Facts, IntentFacts, PlanFacts, PreviewFacts, SessionFacts
 
@@ -114,6 +114,7 @@ class Session:
         self._read: frozenset[str] = frozenset()
         self._done: frozenset[str] = frozenset()
         self._about: dict[SourceId, str] = {}
+        self._said: list[tuple[Authority, str]] = []
         self._known = False
         self._words: dict[tuple[str, bool], IntentFacts] = {}
         self._calls = 0
@@ -166,6 +167,8 @@ class Session:
             )
             if authority != "tool":
                 self._intent.hear(text, authority)
+            if authority in ("system", "operator", "user"):
+                self._said.append((authority, text))
             self._known = self._known or authority == "user"
             self._words.clear()
         return source
@@ -261,9 +264,8 @@ class Session:
             self._guard, user=self.user, roles=self.roles, task=None, system=None, operator=None, plan=None,
             parent=self, agent=agent,
         )  # fmt: skip
-        for authority, text in self.provenance.spoken():
-            if authority in ("system", "operator", "user"):
-                child.say(text, authority=authority)
+        for authority, text in self._said:
+            child.say(text, authority=authority)
         tainted = self.provenance.tainted
         child.say(instructions, authority="agent", integrity=Integrity.UNTRUSTED if tainted else Integrity.TRUSTED)
         return child
@@ -319,7 +321,7 @@ class Session:
             told = instructed(provenance, tool, traces)
             if told:
                 flow = msgspec.structs.replace(flow, instructed_targets=told)
-        bound = bound_elsewhere(provenance, tool, arguments, traces, asked)
+        bound = bound_elsewhere(intent, tool, arguments, traces, asked)
         plain = (tool.name, tainted)
         words = self._words.get(plain) if not bound and not flow.classes else None
         if words is None:
@@ -402,7 +404,7 @@ class Session:
         hashes: list[int] = []
         for name, trace in judgement.traces.items():
             if trace.origin is Origin.UNTRUSTED or trace.untrusted_text or trace.links:
-                hashes.extend(self.provenance.launder(judgement.request.arguments[name]))
+                hashes.extend(self._guard.laundered.add_value(judgement.request.arguments[name]))
         return self._guard.laundry.changes(judgement.verdict.decision, hashes)
 
     def note_targets(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
@@ -421,8 +423,8 @@ class Session:
             return ""
         where = trace.where[0]
         about = self._about.get(where.source, "a source")
-        excerpt = self.provenance.excerpt(where)
-        return f"line {excerpt.line} of {about}: “{excerpt.text}”" if excerpt is not None else about
+        line, _, text = self.provenance.excerpt(where).partition(": ")
+        return f"{line} of {about}: “{text.strip()}”" if text else about
 
     # --- inside
 
@@ -443,9 +445,7 @@ class Session:
                 source, value, label=UNTRUSTED, untrusted=(), prose=(), classes={}, pointed=False
             )
         else:
-            pointed = tool.contract.kind is not Kind.FETCH and any(
-                trace.origin is Origin.USER for trace in traces.values()
-            )
+            pointed = tool.contract.kind is not Kind.FETCH and self._points(traces)
             label = self.provenance.observe_result(
                 source,
                 value,
@@ -458,6 +458,13 @@ class Session:
         if label.classes:
             self._read |= label.classes
         return label
+
+    def _points(self, traces: Mapping[str, Trace]) -> bool:
+        """The user named what a call reads, or handed the task to a document that names it."""
+        doubtful = [trace for trace in traces.values() if trace.origin is Origin.UNTRUSTED]
+        if not doubtful:
+            return any(trace.origin is Origin.USER for trace in traces.values())
+        return self._intent.delegated and all(trace.pointed for trace in doubtful)
 
     def _obtained(self, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
         with self.lock:
@@ -477,7 +484,7 @@ class Session:
             payload = sealed_result(ResultRecord(tool=name, arguments=arguments, result=result))
             event = ResultObserved(
                 id=self._event_id(now), session=self.id, at_us=now, payloads=(payload.ref,),
-                tool=name[:256].encode("utf-8", "replace").decode(), source=source,
+                tool=printable(name)[:MAX_TOOL_NAME], source=source,
                 integrity=label.integrity, classes=tuple(sorted(label.classes)),
             )  # fmt: skip
             self.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))

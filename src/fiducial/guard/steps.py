@@ -37,7 +37,7 @@ from fiducial.guard import probes
 from fiducial.guard.budgets import Use, use_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label
-from fiducial.guard.record import DecisionRecord, sealed_decision
+from fiducial.guard.record import DecisionRecord, printable, sealed_decision
 from fiducial.guard.remedies import for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, settle
 from fiducial.guard.tool import Tool
@@ -315,7 +315,7 @@ def _event(session: Session, judgement: Judgement, now: int) -> tuple[CallDecide
         at_us=now,
         payloads=(payload.ref,),
         decision=verdict.decision,
-        tool=request.tool[:MAX_TOOL_NAME].encode("utf-8", "replace").decode(),
+        tool=printable(request.tool)[:MAX_TOOL_NAME],
         contract=tool.digest if tool is not None else None,
         policies=tool.slice.digest if tool is not None and judgement.facts is not None else None,
         verdict=verdict.kind,

@@ -15,7 +15,7 @@ Phrase: TypeAlias = frozenset[str]
 """Stems that must all occur in one sentence."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z'’]*|\d+")
-_SENTENCE = re.compile(r"(?<=[.!?;:])\s+|\n+|(?<=[a-z][.!?])(?=[A-Z][a-z]+\s)")
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+|(?<=[a-z][.!?])(?=[A-Z][a-z]+\s)")
 _ADDRESS = re.compile(r"\S*(?:@|://|www\.)\S*|\b[\w-]+(?:\.[\w-]+)+(?:/\S*)?")
 _QUOTED = re.compile(r"'[^'\n]{1,200}'(?!\w)|\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”|‘[^’\n]{1,400}’")
 
@@ -62,7 +62,7 @@ def stem(word: str) -> str:
             word = word[:-1]
         if word in _IRREGULAR:
             word = _IRREGULAR[word]
-    return word[:-1] if len(word) > 3 and word.endswith("e") else word
+    return word[:-1] if len(word) > 3 and word.endswith("e") and word != "note" else word
 
 
 def stems(text: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ class FlowFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pointed_targets: frozenset[str] = _NONE
     """Untrusted targets that stand word for word in a source that the user pointed to by name."""
     instructed_targets: frozenset[str] = _NONE
-    """Untrusted or contested targets that stand in a sentence of untrusted text which asks for this very act."""
+    """Untrusted or contested targets that stand beside a sentence of untrusted text which orders this very act."""
     composed_targets: frozenset[str] = _NONE
     """Targets put together from several sources, or altered: a secret could be hidden in them."""
     untrusted_magnitudes: frozenset[str] = _NONE

@@ -1,0 +1,101 @@
+"""`fiducial check`, `decide` and `explain`, run as a user would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import fiducial
+from fiducial.cli import app
+
+BANKING = Path(__file__).parents[2] / "examples" / "charters" / "agentdojo" / "banking"
+PAYEE = "GB29NWBK60161331926819"
+runner = CliRunner()
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = runner.invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("charter", sorted(Path(__file__).parents[2].glob("examples/charters/*/*/charter.yaml")))
+def test_every_example_charter_is_clean(charter: Path) -> None:
+    code, output = run("check", str(charter.parent))
+    assert code == 0, output
+
+
+def test_check_reports_every_problem_at_once_with_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "charter.yaml").write_text(
+        "agent: bot\nowners: {responsible: a, accountable: b}\ntier: wrote\ntyop: 1\n"
+    )
+    (tmp_path / "contracts.yaml").write_text("tools:\n  a: {effect: read, kind: reed}\n")
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "main.cedar").write_text("permit (principal, action, resource);\n")
+    code, output = run("check", str(tmp_path), "--json")
+    assert code == 1
+    problems = json.loads(output)["problems"]
+    found = {(problem["file"], problem["line"]) for problem in problems}
+    assert {("charter.yaml", 3), ("charter.yaml", 4), ("contracts.yaml", 2)} <= found
+    assert all(problem["fix"] or problem["message"] for problem in problems)
+
+
+def test_check_of_nothing_could_not_run(tmp_path: Path) -> None:
+    assert run("check", str(tmp_path / "none"))[0] == 2
+
+
+def test_a_failing_case_is_a_finding(tmp_path: Path) -> None:
+    for path in BANKING.rglob("*"):
+        if path.is_file():
+            target = tmp_path / path.relative_to(BANKING)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    (tmp_path / "cases").mkdir(exist_ok=True)
+    (tmp_path / "cases" / "wrong.yaml").write_text(
+        "cases:\n  - name: an unknown payee is paid\n    call: {tool: get_balance}\n    expect: {verdict: denied}\n"
+    )
+    code, output = run("check", str(tmp_path))
+    assert code == 1
+    assert "an unknown payee is paid" in output
+
+
+def test_decide_says_which_value_came_from_where_and_what_would_change_it() -> None:
+    seen = f"read_file=Invoice 7\nIBAN: {PAYEE}\nAmount: 98.70"
+    code, output = run(
+        "decide", str(BANKING), "send_money", f"recipient={PAYEE}", "amount=98.7", "subject=Invoice", "date=2026-01-01",
+        "--task", "Pay the bill", "--seen", seen,
+    )  # fmt: skip
+    assert code == 1
+    assert "held" in output
+    assert "line 2" in output
+    assert "what would change it" in output
+
+
+def test_decide_as_json_and_with_bad_arguments() -> None:
+    code, output = run("decide", str(BANKING), "get_balance", "--task", "What is my balance?", "--json")
+    assert code == 0
+    assert json.loads(output)["verdict"] == "allowed"
+    assert run("decide", str(BANKING), "get_balance", "nonsense")[0] == 2
+    assert run("decide", str(BANKING), "no_such_tool")[0] == 1
+
+
+def test_explain_reads_a_recorded_decision(tmp_path: Path) -> None:
+    database = tmp_path / "log.db"
+    store = fiducial.SqliteStore(database)
+    guard = fiducial.Guard(fiducial.load_charter(BANKING), store=store)
+    with guard.session(user="emma", task="Pay the bill") as session:
+        session.observe("read_file", {"file_path": "bill.txt"}, f"Invoice\nIBAN: {PAYEE}")
+        verdict = session.decide(
+            "send_money", {"recipient": PAYEE, "amount": 5.0, "subject": "Bill", "date": "2026-01-01"}
+        )
+    store.close()
+    code, output = run("explain", verdict.decision, "--db", str(database), "--charter", str(BANKING))
+    assert code == 0
+    assert "held" in output
+    assert "bill.txt" in output
+    assert "what would change it" in output
+    assert run("explain", "dec_nothing", "--db", str(database))[0] == 1
