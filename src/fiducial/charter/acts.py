@@ -19,6 +19,7 @@ import msgspec
 
 from fiducial.charter import lexicon
 from fiducial.charter.contracts import Effect, Kind
+from fiducial.charter.objects import ADDRESSES, RULES
 from fiducial.charter.words import name_words, sentences, text_words
 
 _SEVERITY = [
@@ -28,56 +29,21 @@ _SEVERITY = [
 """Kinds, least severe first: what a description adds to a name counts only upwards."""
 _EFFECTS = list(Effect)
 _ADDING = frozenset({"and", "or", "then"})
-_FILLERS = frozenset(
-    [
-        "this",
-        "the",
-        "an",
-        "tool",
-        "function",
-        "method",
-        "endpoint",
-        "api",
-        "that",
-        "to",
-        "which",
-        "will",
-        "can",
-        "be",
-        "of",
-    ]
-    + [
-        "used",
-        "you",
-        "it",
-        "let",
-        "for",
-        "simply",
-        "please",
-        "utility",
-        "when",
-        "want",
-        "need",
-        "agent",
-        "its",
-        "their",
-    ]
-    + ["assistant", "ability", "able", "operation", "is", "are", "your", "our", "any", "all", "new", "mcp", "specific"]
-    + ["existing", "given", "single", "multiple", "provided", "current", "specified", "one", "some", "has", "was", "no"]
+_FILLERS = lexicon.words_of(
+    "this the an tool function method endpoint api that to which will can be of used you it let for simply please "
+    "utility when want need agent its their assistant ability able operation is are your our any all new mcp "
+    "specific existing given single multiple provided current specified one some has was no"
 )
 _SUBJECTS = _FILLERS | {"user", "client", "action", "command", "allow", "enable", "help", "use", "a"}
 """Words that may stand before the first verb of a description."""
-_ADDRESSES = frozenset({"url", "uri", "link", "href", "website", "webpage", "weburl"})
-_FETCHING = frozenset(
-    ["get", "fetch", "read", "browse", "visit", "open", "navigate", "crawl", "scrape", "download", "extract", "view"]
-    + ["access", "retrieve", "load", "curl", "goto", "search", "summarize", "screenshot", "click", "follow", "import"]
-    + ["snapshot", "capture", "check", "preview", "render", "convert", "parse", "inspect", "analyze", "scan", "map"]
+_FETCHING = lexicon.words_of(
+    "get fetch read browse visit open navigate crawl scrape download extract view access retrieve load curl goto "
+    "search summarize screenshot click follow import snapshot capture check preview render convert parse inspect "
+    "analyze scan map"
 )
 _DOING = frozenset({"trigger", "submit", "click", "confirm", "execute", "perform", "activate"})
 _LOCAL = frozenset({"local", "disk", "folder", "directory", "save"})
-_SAVED_TO = frozenset(
-    ["path", "dir", "directory", "folder", "destination", "output", "filename", "save", "dest", "target"]
-)
+_SAVED_TO = lexicon.words_of("path dir directory folder destination output filename save dest target")
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -120,9 +86,9 @@ def act_of(tool: Described) -> Act:
     objects = _nouns(_first_object(rest), opened.word if opened else "")[:4]
     nouns = _nouns(words, named.word if named else "") or objects
     if named is not None:
-        named = _refined(named, words, nouns, tool)  # 2
+        named = _refined(named, nouns, tool)  # 2
     if opened is not None:
-        opened = _refined(opened, said, objects or nouns, tool)
+        opened = _refined(opened, objects or nouns, tool)
     found = _weighed(named, opened, said)
     found = _hinted(found, tool.hints)  # 4
     if found is None:
@@ -181,7 +147,7 @@ def _ambiguous(words: Sequence[str], said: Sequence[str], opened: _Verb | None) 
 
 
 def _added(found: _Verb, words: Sequence[str], nouns_too: Sequence[str]) -> _Verb:
-    """The gravest of `found` and the acts that `and`, `or` or `then` adds; those of `nouns_too` may be nouns as well."""
+    """The gravest of `found` and the acts that `and`, `or`, `then` add; those of `nouns_too` may be nouns as well."""
     for position, word in enumerate(words[:-1]):
         after = words[position + 1]
         if word in _ADDING and after in lexicon.VERBS and (after not in lexicon.NOUN_VERBS or after in nouns_too):
@@ -233,117 +199,20 @@ def _is_noun(word: str, verb: str) -> bool:
 # ── 2. the object ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _refined(verb: _Verb, words: Sequence[str], nouns: Sequence[str], tool: Described) -> _Verb:
-    things = set(nouns)
-    parameters = {word for name in tool.parameters for word in name_words(name)}
-    word, kind = verb.word, verb.kind
+def _refined(verb: _Verb, nouns: Sequence[str], tool: Described) -> _Verb:
+    """`verb` as its object and the tool's parameters refine it."""
+    things = frozenset(nouns)
+    parameters = frozenset(word for name in tool.parameters for word in name_words(name))
     if verb.effect is Effect.READ:
         return _refined_read(verb, things, parameters, tool)
-    if word == "checkout" and things & {"git", "branch", "repo", "repository", "commit"}:
-        return _Verb(word, Kind.UPDATE, Effect.REVERSIBLE)
-    if word == "checkout":
-        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
-    if word in ("complete", "finish", "finalize", "process", "confirm", "submit") and things & lexicon.MONEY:
-        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
-    if parameters & _ADDRESSES and word in ("click", "open", "follow", "press", "join"):
-        return _Verb(word, Kind.FETCH, Effect.IRREVERSIBLE)
-    if parameters & _ADDRESSES and word in ("fill", "submit", "type", "input", "send", "enter"):
-        return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
-    if parameters & _ADDRESSES and parameters & {"method", "body", "data", "payload"} and kind is Kind.CREATE:
-        return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
-    if word == "request":
-        return _Verb(word, Kind.BOOK if things & lexicon.BOOKINGS else Kind.SEND, Effect.IRREVERSIBLE)
-    if things & {"public", "visible", "anyone"} and things & {"link", "sharing", "file", "document"}:
-        return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
-    if things & lexicon.CARTS and kind in (Kind.CREATE, Kind.UPDATE, Kind.DELETE, Kind.PAY):
-        emptied = word in ("clear", "empty", "delete", "reset")
-        return _Verb(word, Kind.UPDATE, Effect.COMPENSABLE if emptied else Effect.REVERSIBLE)
-    if things & lexicon.SECRETS and not (things & lexicon.MONEY and kind is Kind.PAY):
-        if kind in (Kind.CREATE, Kind.UPDATE) or word in ("reset", "rotate", "generate", "enable", "disable"):
-            return _Verb(word, Kind.CREDENTIAL, Effect.IRREVERSIBLE)
-        if kind is Kind.DELETE:
-            return _Verb(word, Kind.REVOKE, Effect.IRREVERSIBLE)
-    if kind in (Kind.CREATE, Kind.UPDATE, Kind.SEND, Kind.BOOK):
-        return _refined_change(verb, things, nouns)
-    if kind is Kind.DELETE and things & lexicon.ACCESS and word in ("remove", "delete") and _whom(things):
-        return _Verb(word, Kind.REVOKE, Effect.COMPENSABLE)
-    if kind is Kind.PAY and word == "transfer" and not things & lexicon.MONEY:
-        if (things | parameters) & {"ownership", "owner", "domain", "repository", "repo", "project"}:
-            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
-        if things & {"file", "folder", "data", "call"}:
-            return _Verb(word, Kind.UPDATE, Effect.REVERSIBLE)
-    if kind is Kind.PUBLISH and things & lexicon.MESSAGES and word == "post":
-        return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
-    if kind is Kind.GRANT and word in ("share",) and things & {"location", "screen"}:
-        return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
-    return verb
-
-
-def _whom(things: set[str]) -> bool:
-    return bool(things & (lexicon.PEOPLE | {"permission", "access", "role", "collaborator", "privilege", "share"}))
-
-
-def _refined_change(verb: _Verb, things: set[str], nouns: Sequence[str]) -> _Verb:
-    """What making, changing, sending or booking comes to, by its object; the last noun is the thing itself."""
-    word, kind = verb.word, verb.kind
     head = nouns[-1] if nouns else ""
-    drafting = word == "draft" or "draft" in things
-    if drafting:
-        return _Verb(word, Kind.CREATE, Effect.REVERSIBLE) if kind is not Kind.SEND or word == "draft" else verb
-    if head in lexicon.MONEY and kind is not Kind.UPDATE and word not in ("log", "record", "note"):
-        if kind is Kind.SEND or head not in ("token", "tip", "bill", "wire"):
-            return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
-    if things & lexicon.MONEY and kind in (Kind.SEND, Kind.BOOK):
-        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
-    if kind is Kind.CREATE:
-        if word == "write" and head in lexicon.CODE:
-            return _Verb(word, Kind.EXECUTE, Effect.IRREVERSIBLE)
-        if head in lexicon.PEOPLE and word in ("add", "create", "register") and (word == "add" or head != "user"):
-            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
-        if (
-            word == "add"
-            and things & lexicon.PEOPLE
-            and things & {"group", "channel", "team", "workspace", "organization"}
-        ):
-            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
-        if head in ("permission", "access", "role", "share", "invite", "invitation", "acl"):
-            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
-        if head in lexicon.MESSAGES and head not in ("reminder", "chat", "alert", "text", "notification"):
-            return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
-        if things & {"booking", "reservation", "order"} and head in ("booking", "reservation", "order"):
-            return _Verb(word, Kind.BOOK, Effect.COMPENSABLE)
-        if head in lexicon.PUBLIC - {"page", "thread", "status", "site", "forum", "feed", "web", "website"}:
-            return _Verb(word, Kind.PUBLISH, Effect.IRREVERSIBLE)
-        if head == "release":
-            return _Verb(word, Kind.DEPLOY, Effect.IRREVERSIBLE)
-        if things & lexicon.SEEN_BY_OTHERS:
-            return _Verb(word, kind, Effect.IRREVERSIBLE)
-        if "overwrite" in things or (word == "write" and "file" in things):
-            return _Verb(word, kind, Effect.IRREVERSIBLE)
-        if things & lexicon.OWN:
-            return _Verb(word, kind, Effect.REVERSIBLE)
-    if kind is Kind.UPDATE:
-        if head in ("transaction", "payment", "transfer", "payout", "payee", "beneficiary"):
-            return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
-        if things & {"permission", "access", "role", "sharing", "visibility", "acl", "privilege"}:
-            return _Verb(word, Kind.GRANT, Effect.IRREVERSIBLE)
-        if word in ("apply",) and things & {"manifest", "terraform", "kubectl", "deployment", "helm"}:
-            return _Verb(word, Kind.DEPLOY, Effect.IRREVERSIBLE)
-    if kind is Kind.SEND and word == "call" and things & {"function", "api", "tool", "method", "endpoint"}:
-        return _Verb(word, Kind.EXECUTE, Effect.IRREVERSIBLE)
-    if kind is Kind.SEND and word == "submit" and things & {"order", "payment"}:
-        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
-    if kind is Kind.BOOK and word == "schedule":
-        if things & lexicon.MESSAGES:
-            return _Verb(word, Kind.SEND, Effect.IRREVERSIBLE)
-        if things & (lexicon.EVENTS | {"task", "job", "reminder"}):
-            return _Verb(word, Kind.CREATE, Effect.COMPENSABLE)
-    if kind is Kind.BOOK and word == "order" and not things:
-        return _Verb(word, Kind.PAY, Effect.IRREVERSIBLE)
+    for rule in RULES:
+        if rule.fits(verb.kind, verb.word, head, things, parameters):
+            return verb if rule.act is None else _Verb(verb.word, *rule.act)
     return verb
 
 
-def _refined_read(verb: _Verb, things: set[str], parameters: set[str], tool: Described) -> _Verb:
+def _refined_read(verb: _Verb, things: frozenset[str], parameters: frozenset[str], tool: Described) -> _Verb:
     said = set(text_words(tool.description))
     if verb.word in ("verify", "confirm"):
         proof = {"otp", "code", "passcode", "pin", "token", "password", "totp", "mfa"}
@@ -356,7 +225,7 @@ def _refined_read(verb: _Verb, things: set[str], parameters: set[str], tool: Des
         return _Verb("execute", Kind.EXECUTE, Effect.IRREVERSIBLE)
     if verb.word == "format" and things & {"disk", "drive", "volume", "partition"}:
         return _Verb(verb.word, Kind.DELETE, Effect.IRREVERSIBLE)
-    addressed = bool(_ADDRESSES & parameters)
+    addressed = bool(ADDRESSES & parameters)
     if addressed and (verb.word in _FETCHING or verb.kind is Kind.READ):
         effect = Effect.IRREVERSIBLE if _DOING & said else Effect.READ
         if effect is Effect.READ and verb.word == "download" and (_SAVED_TO & parameters or _LOCAL & said):

@@ -4,9 +4,9 @@
     openapi.json    an OpenAPI 3 document: every operation is a tool (`fiducial.charter.openapi`)
     objects         with `name`, `description` and `inputSchema` (or `input_schema`, `parameters`, `args_schema`)
 
-Everything inferred is marked `guessed`. Names, descriptions and hints are claims by whoever wrote the server; where they
-are silent or contradict each other, the contract says the worse. What a schema demands beyond what
-`fiducial.charter.schema` understands is left out of the contract, and remains for the server to check.
+Everything inferred is marked `guessed`. Names, descriptions and hints are claims by whoever wrote the server; where
+they are silent or contradict each other, the contract says the worse. What a schema demands beyond what
+`fiducial.charter.schema` understands is left out of the contract and remains for the server to check.
 """
 
 from __future__ import annotations

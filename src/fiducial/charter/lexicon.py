@@ -10,6 +10,7 @@ from fiducial.charter.contracts import Effect, Kind
 
 
 def words_of(text: str) -> frozenset[str]:
+    """The words of `text`, which are separated by spaces."""
     return frozenset(text.split())
 
 
@@ -19,143 +20,141 @@ _VERBS: tuple[tuple[Kind, Effect, str], ...] = (
     (
         Kind.READ,
         _READ,
-        "get list read search find lookup look view show check query describe count inspect retrieve browse explore scan "
-        "monitor watch track compare calculate compute convert translate summarize summarise analyze analyse estimate "
-        "predict classify validate parse format preview suggest recommend rank sort filter explain detect extract identify "
-        "match measure diff whoami echo think wait sleep screenshot snapshot capture head tail cat ls grep glob stat tree "
-        "peek see poll discover observe obtain recall review audit lint decode encode hash return display determine "
-        "evaluate examine fetch load access select lookup geocode tokenize tell learn weigh provide gather collect "
-        "aggregate tabulate enumerate resolve reason hover traverse crawl scrape visit navigate goto curl simulate quote "
-        "expand download whois ping traceroute introspect outline verify confirm wc pwd export",
+        "access aggregate analyse analyze audit browse calculate capture cat check classify collect compare compute "
+        "confirm convert count crawl curl decode describe detect determine diff discover display download echo "
+        "encode enumerate estimate evaluate examine expand explain explore export extract fetch filter find format "
+        "gather geocode get glob goto grep hash head hover identify inspect introspect learn lint list load look "
+        "lookup ls match measure monitor navigate observe obtain outline parse peek ping poll predict preview "
+        "provide pwd query quote rank read reason recall recommend retrieve return review scan scrape screenshot "
+        "scroll search see select show simulate sleep snapshot sort stat suggest summarise summarize tabulate tail "
+        "tell think tokenize traceroute track translate traverse tree validate verify view visit wait watch wc "
+        "weigh whoami whois",
+    ),
+    (
+        Kind.CREATE,
+        _REV,
+        "append clone copy draft duplicate fork init log memorize mkdir note remember save stash store touch",
     ),
     (
         Kind.CREATE,
         _COMP,
-        "create add make new insert write save store append record register draft generate compose build clone copy "
-        "duplicate mkdir touch put upload import remember memorize note log capture enqueue attach commit fork init "
-        "initialize define produce render open backup snapshot provision instantiate place compress zip",
+        "add attach backup build commit compose compress create define enqueue generate import initialize insert "
+        "instantiate make new open place produce provision put record register render upload write zip",
+    ),
+    (
+        Kind.UPDATE,
+        _REV,
+        "archive assign checkout close disable enable flag follow label like lock mark move mute mv pause pin react "
+        "reassign rename reopen reorder resolve restore resume snooze stage star subscribe switch tag toggle turn "
+        "unarchive unassign unfollow unlike unmute unpin unstage unstar unsubscribe untag",
     ),
     (
         Kind.UPDATE,
         _COMP,
-        "update edit modify change set rename move mv patch replace adjust configure mark toggle enable disable archive "
-        "unarchive pin unpin star unstar like unlike react follow unfollow subscribe unsubscribe label tag untag assign "
-        "unassign reassign close reopen resume pause stash checkout restore revert sort reorder reschedule convert "
-        "link unlink connect disconnect lock mute unmute snooze flag complete finish sync refresh upsert select "
-        "increment decrement swap apply choose accept reject decline dismiss acknowledge approve transition resolve "
-        "upgrade downgrade extend renew turn switch adjust fill join leave reply vote rate extract unzip stage unstage "
-        "rotate synchronize escalate scale play finalize activate reactivate input fulfil fulfill process pull print hang",
+        "acknowledge activate adjust apply change choose complete configure connect decline decrement disconnect "
+        "dismiss downgrade edit escalate extend fill finalize finish fulfil fulfill hang increment input join leave "
+        "link modify patch play print process pull rate reactivate refresh reject renew reschedule revert rotate "
+        "scale set swap sync synchronize transition unzip update upgrade upsert vote",
+    ),
+    (
+        Kind.UPDATE,
+        _IRR,
+        "accept approve overwrite replace reset",
+    ),
+    (
+        Kind.DELETE,
+        _REV,
+        "trash",
     ),
     (
         Kind.DELETE,
         _IRR,
-        "delete remove erase purge wipe drop truncate destroy clear clean empty discard unlink rm rmdir prune flush "
-        "uninstall cancel void trash reset terminate abort withdraw expunge del",
+        "abort cancel clean clear del delete destroy discard drop empty erase expunge flush prune purge remove rm "
+        "rmdir terminate truncate uninstall unlink void wipe",
     ),
     (
         Kind.SEND,
         _IRR,
-        "send mail email message notify alert text sms dm reply forward respond fax call dial phone remind tell contact "
-        "submit ring nudge page relay deliver dispatch transmit communicate inform warn greet report",
+        "alert call communicate contact deliver dial dispatch dm email fax forward greet inform mail message notify "
+        "nudge page phone relay remind reply report respond ring send sms submit text transmit warn",
     ),
-    (Kind.PUBLISH, _IRR, "publish post tweet retweet broadcast announce blog comment crosspost syndicate toot"),
+    (
+        Kind.PUBLISH,
+        _IRR,
+        "announce blog broadcast comment crosspost post publish retweet syndicate toot tweet",
+    ),
     (
         Kind.PAY,
         _IRR,
-        "pay buy purchase transfer wire donate charge refund remit withdraw deposit invest trade sell bid topup tip "
-        "reimburse settle payout swap stake capture repay",
+        "bid buy charge deposit donate invest pay payout purchase refund reimburse remit repay sell settle stake "
+        "tip topup trade transfer wire withdraw",
     ),
-    (Kind.BOOK, _COMP, "book reserve schedule order rent hire rsvp prebook reorder request"),
+    (
+        Kind.BOOK,
+        _COMP,
+        "book hire order prebook rent request reserve rsvp schedule",
+    ),
+    (
+        Kind.GRANT,
+        _REV,
+        "unlock",
+    ),
     (
         Kind.GRANT,
         _IRR,
-        "grant invite share permit authorize authorise allow onboard promote elevate delegate whitelist allowlist",
+        "allow allowlist authorise authorize delegate elevate grant invite onboard permit promote share whitelist",
     ),
     (
         Kind.REVOKE,
         _COMP,
-        "revoke unshare ban block kick suspend deactivate expel demote restrict uninvite evict deny blacklist unfriend freeze",
+        "ban blacklist block deactivate demote deny evict expel freeze kick restrict revoke suspend unfriend "
+        "uninvite unshare",
     ),
-    (Kind.AUTHENTICATE, _REV, "login logout signin signout authenticate reauthenticate"),
+    (
+        Kind.AUTHENTICATE,
+        _REV,
+        "authenticate login logout reauthenticate signin signout",
+    ),
     (
         Kind.DEPLOY,
         _IRR,
-        "deploy redeploy merge push release rollback ship promote rollout publish undeploy",
+        "deploy merge push redeploy release rollback rollout ship undeploy",
     ),
     (
         Kind.EXECUTE,
         _IRR,
-        "run execute exec eval invoke trigger launch start stop restart reboot shutdown kill spawn install "
-        "click press type drag drop tap scroll submit interact inject automate bash shell python sudo compile",
+        "automate bash click compile drag eval exec execute inject install interact invoke kill launch press python "
+        "reboot restart run shell shutdown spawn start stop sudo tap trigger type",
     ),
 )
 
-
-def _table() -> dict[str, tuple[Kind, Effect]]:
-    """Verb → what it does; a verb of several groups means the first, unless `_OVERRIDES` says otherwise."""
-    table: dict[str, tuple[Kind, Effect]] = {}
-    for kind, effect, verbs in _VERBS:
-        for verb in verbs.split():
-            table.setdefault(verb, (kind, effect))
-    return table | _OVERRIDES
-
-
-_OVERRIDES: dict[str, tuple[Kind, Effect]] = {
-    **dict.fromkeys(
-        "rename move mv mark toggle enable disable archive unarchive pin unpin star unstar like unlike react follow "
-        "unfollow label tag untag assign unassign reassign close reopen pause resume stash restore mute unmute snooze "
-        "flag turn switch lock subscribe unsubscribe select sort reorder checkout stage unstage".split(),
-        (Kind.UPDATE, _REV),
-    ),
-    **dict.fromkeys(
-        "append draft note log mkdir touch copy clone duplicate init fork stash save remember memorize store".split(),
-        (Kind.CREATE, _REV),
-    ),
-    **dict.fromkeys("replace overwrite approve accept reset".split(), (Kind.UPDATE, _IRR)),
-    "trash": (Kind.DELETE, _REV),
-    "unlink": (Kind.DELETE, _IRR),
-    "select": (Kind.READ, _READ),
-    "sort": (Kind.READ, _READ),
-    "resolve": (Kind.UPDATE, _REV),
-    "register": (Kind.CREATE, _COMP),
-    "promote": (Kind.GRANT, _IRR),
-    "submit": (Kind.SEND, _IRR),
-    "drop": (Kind.DELETE, _IRR),
-    "capture": (Kind.READ, _READ),
-    "withdraw": (Kind.PAY, _IRR),
-    "reply": (Kind.SEND, _IRR),
-    "unlock": (Kind.GRANT, _REV),
-    "scroll": (Kind.READ, _READ),
-    "hover": (Kind.READ, _READ),
-    "extract": (Kind.READ, _READ),
-    "convert": (Kind.READ, _READ),
+VERBS: dict[str, tuple[Kind, Effect]] = {
+    verb: (kind, effect) for kind, effect, verbs in _VERBS for verb in verbs.split()
 }
-
-VERBS: dict[str, tuple[Kind, Effect]] = _table()
 """Verb → kind and effect of the act, before the object refines them."""
 
 NOUN_VERBS = words_of(
-    "order post comment book message search list review request share transfer record schedule update report merge "
-    "commit star fork label move query watch view email mail text call charge refund release contact alert note log "
-    "page tip text phone fax trade stake bid vote rate draft copy backup sort filter tag flag link lock head tail tree "
-    "match measure format preview load access quote address stage block ban label branch place mark change set rent "
-    "hire run start stop click press type build push pin import upload download display snapshot screenshot capture "
-    "test check track monitor scan shell python bash page store save reply notification reset install tweet blog wire "
-    "deposit invite invest purchase import hash count sleep stat new open close empty clear clean complete switch turn "
-    "select like follow rank summary pause resume sync patch swap cancel checkout archive replace register ring trash "
-    "select diff echo export input process request scale play restore transition extend renew apply finish record project head issue dispatch page"
+    "access address alert apply archive backup ban bash bid block blog book branch build call cancel capture change "
+    "charge check checkout clean clear click close comment commit complete contact copy count deposit diff dispatch "
+    "display download draft echo email empty export extend fax filter finish flag follow fork format hash head hire "
+    "import input install invest invite issue label like link list load lock log mail mark match measure merge "
+    "message monitor move new note notification open order page patch pause phone pin place play post press preview "
+    "process project purchase push python query quote rank rate record refund register release renew rent replace "
+    "reply report request reset restore resume review ring run save scale scan schedule screenshot search select "
+    "set share shell sleep snapshot sort stage stake star start stat stop store summary swap switch sync tag tail "
+    "test text tip track trade transfer transition trash tree turn tweet type update upload view vote watch wire"
 )
 """Verbs that are nouns or adjectives as well: verbs only where an act stands."""
 
 LIGHT = words_of(
-    "do perform make take provide execute run carry generate produce give handle manage place process start issue"
+    "carry do execute generate give handle issue make manage perform place process produce provide run start take"
 )
 """Verbs that say nothing by themselves in a description: `performs a search`, `takes a screenshot`."""
 
 READ_NOUNS = words_of(
-    "status history detail info information metadata count total summary list statistic stat overview result balance "
-    "availability weather forecast time date schema version health documentation doc help definition usage quota "
-    "capability timeline directory catalog catalogue menu price rate"
+    "availability balance capability catalog catalogue count date definition detail directory doc documentation "
+    "forecast health help history info information list menu metadata overview price quota rate result schema stat "
+    "statistic status summary time timeline total usage version weather"
 )
 """Nouns that say what is looked at when no verb stands beside them: `order_status`, `cart_total`."""
 
@@ -166,8 +165,9 @@ PHRASAL: dict[tuple[str, str], str] = {
     ("pay", "out"): "payout", ("opt", "in"): "subscribe", ("opt", "out"): "unsubscribe", ("turn", "on"): "toggle",
     ("turn", "off"): "toggle", ("switch", "on"): "toggle", ("switch", "off"): "toggle", ("set", "up"): "configure",
     ("go", "to"): "navigate", ("shut", "down"): "shutdown", ("fill", "out"): "fill", ("fill", "in"): "fill",
-    ("check", "in"): "reserve", ("un", "subscribe"): "unsubscribe", ("un", "share"): "unshare", ("dry", "run"): "preview",
-    ("read", "only"): "readonly", ("who", "am"): "whoami", ("pull", "request"): "pullrequest",
+    ("check", "in"): "reserve", ("un", "subscribe"): "unsubscribe", ("un", "share"): "unshare",
+    ("dry", "run"): "preview",
+        ("read", "only"): "readonly", ("who", "am"): "whoami", ("pull", "request"): "pullrequest",
     ("api", "key"): "apikey", ("access", "key"): "apikey", ("clean", "up"): "clean", ("back", "up"): "backup",
     ("hand", "over"): "transfer", ("press", "key"): "press", ("credit", "card"): "creditcard",
 }  # fmt: skip
@@ -176,75 +176,76 @@ PHRASAL: dict[tuple[str, str], str] = {
 # ── nouns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 MESSAGES = words_of(
-    "email mail message dm sms text notification reminder letter newsletter gmail invitation fax voicemail whatsapp "
-    "telegram chat reply alert postcard mms"
+    "alert chat dm email fax gmail invitation letter mail message mms newsletter notification postcard reminder "
+    "reply sms telegram text voicemail whatsapp"
 )
 MONEY = words_of(
-    "money payment fund charge payout refund transaction transfer donation deposit withdrawal cash crypto salary wage "
-    "bill eth btc token wire tip purchase creditcard trade"
+    "bill btc cash charge creditcard crypto deposit donation eth fund money payment payout purchase refund salary "
+    "tip token trade transaction transfer wage wire withdrawal"
 )
 PUBLIC = words_of(
-    "tweet post blog article web website webpage wordpress story reel review testimonial podcast thread status toot "
-    "feed announcement press site page forum reddit facebook instagram linkedin twitter youtube medium"
+    "announcement article blog facebook feed forum instagram linkedin medium page podcast post press reddit reel "
+    "review site status story testimonial thread toot tweet twitter web webpage website wordpress youtube"
 )
 ACCESS = words_of(
-    "permission access role member membership collaborator participant attendee guest share privilege admin owner "
-    "user viewer editor acl policy sharing visibility moderator subscriber follower team ownership scope"
+    "access acl admin attendee collaborator editor follower guest member membership moderator owner ownership "
+    "participant permission policy privilege role scope share sharing subscriber team user viewer visibility"
 )
-PEOPLE = words_of("member collaborator participant attendee guest user admin moderator viewer editor invitee")
+PEOPLE = words_of("admin attendee collaborator editor guest invitee member moderator participant user viewer")
 SECRETS = words_of(
-    "password passcode passphrase credential secret apikey token otp mfa pin totp recovery 2fa key certificate passkey "
-    "keypair signature"
+    "2fa apikey certificate credential key keypair mfa otp passcode passkey passphrase password pin recovery secret "
+    "signature token totp"
 )
 BOOKINGS = words_of(
-    "booking reservation appointment flight hotel ticket table ride seat room restaurant rental trip car taxi cab order "
-    "delivery meal pizza food cruise train tour"
+    "appointment booking cab car cruise delivery flight food hotel meal order pizza rental reservation restaurant "
+    "ride room seat table taxi ticket tour train trip"
 )
-EVENTS = words_of("event meeting calendar conference webinar call session")
+EVENTS = words_of("calendar call conference event meeting session webinar")
 OWN = words_of(
-    "file directory dir folder note draft list label playlist page document doc row record memory entity relation "
-    "observation bookmark tag cell sheet column branch worktree node alarm timer reminder task todo card board index "
-    "table item reaction emoji cart basket wishlist favorite favourite view filter event calendar slide spreadsheet cron shortcut "
-    "notebook block presentation tab window template variable path key contact workspace project"
+    "alarm basket block board bookmark branch calendar card cart cell column contact cron dir directory doc "
+    "document draft emoji entity event favorite favourite file filter folder index item key label list memory node "
+    "note notebook observation page path playlist presentation project reaction record relation reminder row sheet "
+    "shortcut slide spreadsheet tab table tag task template timer todo variable view window wishlist workspace "
+    "worktree"
 )
 """Things of one's own: making one is undone by removing it."""
-STORED = words_of("file dir directory folder document doc note record attachment")
+STORED = words_of("attachment dir directory doc document file folder note record")
 """Things in which people save other things."""
-CARTS = words_of("cart basket bag wishlist favorite favourite playlist watchlist queue")
-SEEN_BY_OTHERS = words_of("issue comment pullrequest pr ticket discussion gist release review announcement")
+CARTS = words_of("bag basket cart favorite favourite playlist queue watchlist wishlist")
+SEEN_BY_OTHERS = words_of("announcement comment discussion gist issue pr pullrequest release review ticket")
 """Things whose making tells other people."""
-GIT = words_of("git branch repo repository commit worktree tag")
-DEPLOYABLE = words_of("pullrequest pr branch mr")
-CODE = words_of("code script command sql shell python javascript js query statement program snippet notebook")
+GIT = words_of("branch commit git repo repository tag worktree")
+DEPLOYABLE = words_of("branch mr pr pullrequest")
+CODE = words_of("code command javascript js notebook program python query script shell snippet sql statement")
 
 WRITTEN = words_of(
-    "email mail inbox message dm sms chat thread conversation webpage website web url link internet news article page "
-    "content text comment review issue ticket pullrequest pr commit diff code feed post tweet rss transcript notification "
-    "feedback wiki document doc pdf attachment file resource snippet log discussion answer question forum blog gmail slack "
-    "note reply mention newsletter repo repository readme gist video subtitle caption podcast html dom screenshot snapshot "
-    "console network browser image photo submission form response survey memory knowledge observation entity node paper "
-    "abstract block notebook sheet cell spreadsheet row card task story epic bug alert voicemail "
-    "description job resume listing bio story release"
+    "abstract alert answer article attachment bio block blog browser bug caption card cell chat code comment commit "
+    "console content conversation description diff discussion dm doc document dom email entity epic feed feedback "
+    "file form forum gist gmail html image inbox internet issue job knowledge link listing log mail memory mention "
+    "message network news newsletter node note notebook notification observation page paper pdf photo podcast post "
+    "pr pullrequest question readme release reply repo repository resource response resume review row rss "
+    "screenshot sheet slack sms snapshot snippet spreadsheet story submission subtitle survey task text thread "
+    "ticket transcript tweet url video voicemail web webpage website wiki"
 )
 """What other people write, or what brings their writing along."""
 RECORDS = words_of(
-    "account order invoice product balance transaction calendar event setting directory dir user profile contact member "
-    "schedule booking reservation flight hotel restaurant weather forecast time date day price stock cart basket total "
-    "discount coupon inventory customer subscription payment status metadata config configuration count size info "
-    "information detail budget usage quota employee device sensor room availability rate currency exchange category "
-    "folder label tag branch list channel team workspace project organization org role permission version location "
-    "address coordinate distance route direction timezone holiday shipment tracking order iban plan bill statement "
-    "history rating cuisine hour address phone number id menu appointment meeting slot ticker quote car seat "
-    "permission stats statistic metric balance table schema column database index collection bucket key refund dispute "
-    "payout charge salary leave shift attendance credit score point reward membership capability model tool server "
-    "health uptime job_status health participant attendee guest license region zone node_count instance container pod "
-    "volume cluster image_list service deployment"
+    "account address appointment attendance attendee availability balance basket bill booking branch bucket budget "
+    "calendar capability car cart category channel charge cluster collection column config configuration contact "
+    "container coordinate count coupon credit cuisine currency customer database date day deployment detail device "
+    "dir direction directory discount dispute distance employee event exchange flight folder forecast guest health "
+    "history holiday hotel hour iban id image_list index info information instance inventory invoice job_status key "
+    "label leave license list location meeting member membership menu metadata metric model node_count number order "
+    "org organization participant payment payout permission phone plan pod point price product profile project "
+    "quota quote rate rating refund region reservation restaurant reward role room route salary schedule schema "
+    "score seat sensor server service setting shift shipment size slot statement statistic stats status stock "
+    "subscription table tag team ticker time timezone tool total tracking transaction uptime usage user version "
+    "volume weather workspace zone"
 )
 """What a system keeps about its own affairs: short values in it are its own."""
-OUTWARD = words_of("email sms whatsapp telegram webhook customer client guest recipient external")
+OUTWARD = words_of("client customer email external guest recipient sms telegram webhook whatsapp")
 
 PREPOSITIONS = words_of(
-    "in for of by from through via with on at to into about within under per using near between during since"
+    "about at between by during for from in into near of on per since through to under using via with within"
 )
 
 # ── what people say ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -361,14 +362,15 @@ SAY_KIND: dict[Kind, str] = {
 """Verbs by which people ask for a kind of act, when the tool's own verb says little (`create_payment`)."""
 
 GENERIC = words_of(
-    "send create add make update set schedule complete submit process confirm post change remove delete generate enable "
-    "disable issue initiate edit modify new finalize"
+    "add change complete confirm create delete disable edit enable finalize generate initiate issue make modify new "
+    "post process remove schedule send set submit update"
 )
 """Verbs whose meaning is all in their object."""
 
 ALONE = words_of(
-    "pay buy purchase transfer wire donate refund reimburse invite tweet publish reserve book deploy merge rebuy "
-    "checkout reorder reschedule postpone unsubscribe download upload forward delegate rename archive install register"
+    "archive book buy checkout delegate deploy donate download forward install invite merge pay postpone publish "
+    "purchase rebuy refund register reimburse rename reorder reschedule reserve transfer tweet unsubscribe upload "
+    "wire"
 )
 """Verbs that ask by themselves, with no object named."""
 
@@ -449,7 +451,10 @@ THINGS: dict[str, str] = {
 }
 """Noun of a tool → the nouns by which people name it; a noun that is not here stands for itself."""
 
-SENT = "it them summary report reminder invitation details information file invoice receipt copy link list update document question"
+SENT = (
+    "it them summary report reminder invitation details information file invoice receipt copy link list update "
+    "document question"
+)
 """What people ask to send, beyond the message itself."""
 WRITTEN_DOWN = "summary report list notes text"
 """What people ask to write, beyond the file itself."""

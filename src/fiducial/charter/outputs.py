@@ -96,7 +96,7 @@ def _classes(act: Act, name: str, description: str, schema: Mapping[str, Any] | 
         for held, members in _MENTIONS:
             for words in members:
                 mentioned = _holds(said, words)
-                if mentioned or len(words) == 1 and held in ("contact", "credentials"):
+                if mentioned or (len(words) == 1 and held in ("contact", "credentials")):
                     for spelled in _spellings(words):
                         found.setdefault(held, []).extend(_paths(spelled))
     return {held: tuple(dict.fromkeys(paths)) for held, paths in found.items()}

@@ -32,57 +32,61 @@ _ENTITIES: tuple[tuple[str, frozenset[str]], ...] = (
     ("host", words_of("host hostname domain server ip zone subdomain")),
     ("path", words_of("path file filename filepath dir directory folder source destination dest src dst cwd archive")),
     ("phone", words_of("phone telephone mobile msisdn whatsapp")),
-    ("account", words_of("account iban bic swift wallet payee beneficiary routing card creditcard username login handle")),
+    ("account", words_of("account iban bic swift wallet payee beneficiary routing card creditcard username login "
+                         "handle")),
     ("channel", words_of("channel chat room conversation group team workspace space thread server")),
     ("person", words_of("user member person assignee owner contact customer client patient employee candidate friend "
                         "follower collaborator principal reviewer author vendor supplier tenant approver doctor")),
 )  # fmt: skip
 _TARGETS = frozenset().union(*(found for _, found in _ENTITIES)) | words_of(
-    "id key slug uuid guid identifier name address repository repo org organization project branch bucket database "
-    "collection table device page doc document sheet spreadsheet event calendar order product item sku ticket issue pr "
-    "pullrequest board list playlist site site service instance deployment cluster namespace app application package "
-    "resource volume image container pod subscription invoice payment booking reservation flight hotel restaurant seat "
-    "city location place pickup dropoff symbol ticker charity company role permission task case story epic sprint epic "
-    "message comment attachment record row entity object folder report label tag workflow job queue topic stream lock "
-    "number selector element node parent target ref city shop store merchant property listing vehicle position token "
-    "scope policy rule filter database asset charge intent transaction campaign audience form survey course"
+    "address app application asset attachment audience board booking branch bucket calendar campaign case charge "
+    "charity city cluster collection comment company container course database deployment device doc document "
+    "dropoff element entity epic event filter flight folder form guid hotel id identifier image instance intent "
+    "invoice issue item job key label list listing location lock merchant message name namespace node number object "
+    "order org organization package page parent payment permission pickup place playlist pod policy position pr "
+    "product project property pullrequest queue record ref repo report repository reservation resource restaurant "
+    "role row rule scope seat selector service sheet shop site sku slug spreadsheet sprint store story stream "
+    "subscription survey symbol table tag target task ticker ticket token topic transaction uuid vehicle volume "
+    "workflow"
 )
 _TIMES = words_of(
-    "date time datetime start end when day deadline due until timestamp month year week hour minute begin from_date "
-    "checkin checkout arrival departure expiry expiration schedule after before timezone_offset"
+    "after arrival before begin checkin checkout date datetime day deadline departure due end expiration expiry "
+    "from_date hour minute month schedule start time timestamp timezone_offset until week when year"
 )
-_MONEYS = words_of("amount price cost total sum fee budget salary payment balance value tip bid usd eur dollar")
+_MONEYS = words_of("amount balance bid budget cost dollar eur fee payment price salary sum tip total usd value")
 _COUNTS = words_of(
-    "quantity qty count num night guest adult child share shares copy ticket unit item party_size size party room seat "
-    "replica step repeat retry threshold"
+    "adult child copy count guest item night num party party_size qty quantity repeat replica retry room seat share "
+    "shares size step threshold ticket unit"
 )
 _QUANTITIES = words_of(
-    "percent percentage rate weight height width length distance duration temperature volume level score rating dose "
-    "radius speed interval limit timeout frequency brightness threshold position index point latitude longitude"
+    "brightness distance dose duration frequency height index interval latitude length level limit longitude "
+    "percent percentage point position radius rate rating score speed temperature threshold timeout volume weight "
+    "width"
 )
 _CONTENTS = words_of(
-    "body text message subject title description content comment caption note summary html markdown data payload "
-    "attachment value tweet reply review feedback bio memo reason instruction answer question headline bodytext detail "
-    "document code script sql statement expression command query input function prompt fact observation resolution "
-    "field property column cell block edit change diff patch pipeline manifest header template signature label_text "
-    "response transcript story thought pattern replace string alt criteria argument args param parameter metadata env "
-    "children object records documents entities drug symptom diagnosis firstname lastname first last fullname "
-    "statement greeting nickname resume cv letter essay cover display avatar criterion insert update set option settings"
+    "alt answer args argument attachment avatar bio block body bodytext caption cell change children code column "
+    "command comment content cover criteria criterion cv data description detail diagnosis diff display document "
+    "documents drug edit entities env essay expression fact feedback field first firstname fullname function "
+    "greeting header headline html input insert instruction label_text last lastname letter manifest markdown memo "
+    "message metadata nickname note object observation option param parameter patch pattern payload pipeline prompt "
+    "property query question reason records replace reply resolution response resume review script set settings "
+    "signature sql statement story string subject summary symptom template text thought title transcript tweet "
+    "update value"
 )
 _OPTIONS = words_of(
-    "limit page cursor format encoding language lang mode type status sort color colour timezone currency priority "
-    "visibility locale order_by direction dry verbose recursive force overwrite include exclude max min offset per "
-    "version method strategy level theme font unit style state side frequency private public draft confirm notify "
-    "discount coupon promo merge scope kind category severity emoji reaction submit shipping size window class tier plan "
-    "method temperature model fields filter"
+    "category class color colour confirm coupon currency cursor direction discount draft dry emoji encoding exclude "
+    "fields filter font force format frequency include kind lang language level limit locale max merge method min "
+    "mode model notify offset order_by overwrite page per plan priority private promo public reaction recursive "
+    "scope severity shipping side size sort state status strategy style submit temperature theme tier timezone type "
+    "unit verbose version visibility window"
 )
-_SECRETS = words_of("password passcode otp pin code token secret totp mfa passphrase credential 2fa captcha")
+_SECRETS = words_of("2fa captcha code credential mfa otp passcode passphrase password pin secret token totp")
 _CODES = words_of(
-    "discount coupon promo promotion voucher referral zip postal country area language currency status error"
+    "area country coupon currency discount error language postal promo promotion referral status voucher zip"
 )
 """Words before `code` that make it a choice; alone it is what is run."""
-_PLACES = words_of("address location city country street postcode place venue")
-_PAGING = words_of("limit page cursor offset max min timeout per retry")
+_PLACES = words_of("address city country location place postcode street venue")
+_PAGING = words_of("cursor limit max min offset page per retry timeout")
 
 _CLASSES: tuple[tuple[str, frozenset[str]], ...] = (
     ("credentials", words_of("password passcode passphrase otp pin totp credential mfa")),
@@ -148,16 +152,12 @@ def _role(
     """The role and unit by the name's last telling word, then by the description's first."""
     numeric = bool(types) and types <= {"integer", "number"}
     present = set(words)
-    writing = act.kind in (Kind.CREATE, Kind.UPDATE)
     if act.kind is Kind.CREATE and act.verb in _KEEPING and not present & {"url", "email", "recipient"}:
         return Role.OPTION, None  # a read that is kept: which one, and in which folder of one's own
     if "code" in present and (present & _CODES or (len(words) > 1 and act.kind is not Kind.EXECUTE)):
         return Role.OPTION, None
-    if writing and (
-        classes_of(words, []) == ("identity",) or (words and words[-1] in _PLACES and "email" not in present)
-    ):
-        if not present & {"ip", "wallet", "mail"} and not (act.verb == "set" and len(words) == 1):
-            return Role.CONTENT, None
+    if act.kind in (Kind.CREATE, Kind.UPDATE) and _personal(words):
+        return Role.CONTENT, None
     if words and words[-1] in ("label", "tag", "role", "permission", "hashtag"):
         return Role.OPTION, None
     if _records(schema):
@@ -199,6 +199,12 @@ def _role(
         if word in _TARGETS and word not in ("name", "number", "list", "key", "value"):
             return Role.TARGET, None
     return Role.OPTION, None
+
+
+def _personal(words: list[str]) -> bool:
+    """What a record holds about a person or thing, rather than where the tool acts: a street, a passport's number."""
+    place = bool(words) and words[-1] in _PLACES and not {"email", "ip", "wallet", "mail"} & set(words)
+    return place or classes_of(words, []) == ("identity",)
 
 
 def _records(schema: Mapping[str, Any]) -> bool:
@@ -247,9 +253,9 @@ def _types(schema: Mapping[str, Any]) -> frozenset[str]:
 
 def _entity(words: list[str], described: list[str]) -> str | None:
     """What the value names, by the name's last telling word, else by an unmistakable one of the description."""
-    if words[-1:] and words[-1] in ("recipient", "to", "address", "payee", "beneficiary", "handle"):
-        if {"iban", "account", "wallet"} & set(described) or {"wallet", "iban", "payee", "beneficiary"} & set(words):
-            return "account"
+    banked = {"iban", "account", "wallet"} & set(described) or {"wallet", "iban", "payee", "beneficiary"} & set(words)
+    if banked and words[-1] in ("recipient", "to", "address", "payee", "beneficiary", "handle"):
+        return "account"
     for word in reversed(words):
         for entity, known in _ENTITIES:
             if word in known and word not in ("to", "from", "source", "destination", "forward", "card", "contact"):

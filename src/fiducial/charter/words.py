@@ -5,28 +5,16 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from fiducial.charter.lexicon import PHRASAL
+from fiducial.charter.lexicon import PHRASAL, words_of
 
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d*[A-Za-z]+|\d+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'’]*|\d+[A-Za-z]+")
-_KEEP = frozenset(
-    ["address", "access", "status", "business", "news", "process", "this", "its", "is", "has", "was", "us", "as"]
-    + ["alias", "bus", "canvas", "dns", "https", "aws", "sms", "mms", "series", "class", "js", "css", "ls", "analysis"]
-    + [
-        "previous",
-        "various",
-        "pass",
-        "less",
-        "press",
-        "dismiss",
-        "wireless",
-        "always",
-        "plus",
-        "gas",
-        "does",
-        "discuss",
-    ]
+_KEEP = words_of(
+    "access address alias always analysis as aws bus business canvas class css discuss dismiss dns does gas has "
+    "https is its js less ls mms news pass plus press previous process series sms status this us various was "
+    "wireless"
 )
+"""Words that end in s in the singular."""
 _IRREGULAR = {"people": "person", "children": "child", "statuses": "status", "addresses": "address", "indices": "index"}
 
 
