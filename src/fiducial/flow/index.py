@@ -24,12 +24,14 @@ from typing import TypeAlias
 from fiducial.flow.lexer import LEAF, fold, words, words_and_leaves
 from fiducial.flow.structure import Place, Root
 
-CHUNK = 16 * 1024
-"""Characters a chunk: one search takes about 2 µs, one indexing about 1 ms, so other threads never wait long."""
+CHUNK = 32 * 1024
+"""Characters a chunk: one search takes about 3 µs, one indexing about 3 ms, so other threads never wait long."""
 OVERLAP = 512
 """Characters that the pieces of a longer leaf share, so that no entity shorter than that is cut."""
-CAP = 64
+CAP = 16
 """Chunks listed for one token; it is common from there on, and the list stays. Bounds the work of a lookup."""
+LATEST = 32
+"""Of a value all of whose words are common, this many of the latest chunks are searched too."""
 SHORT_LEAF = 200
 """Characters up to which a whole leaf is in the table as one token."""
 RUN = 4
@@ -53,10 +55,12 @@ Accept: TypeAlias = Callable[[str, int, int], bool]
 class Chunk:
     """A stretch of one lane's text: leaves, each with `LEAF` before it, and one at the end unless the text goes on."""
 
-    __slots__ = ("base", "places", "starts", "stream", "text")
+    __slots__ = ("base", "handle", "lines", "places", "starts", "stream", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, handle: int) -> None:
         self.text = text
+        self.handle = handle
+        """Number of its lane and its own number in it, for `Hit.handle`."""
         self.stream = " "
         """Folded words, each with a space before and after; `LEAF` stands as a word."""
         self.starts: list[int] = []
@@ -65,6 +69,8 @@ class Chunk:
         """Which leaf that is."""
         self.base = 0
         """Characters of the first leaf that lie in earlier chunks."""
+        self.lines = 0
+        """Line ends of the first leaf that lie in earlier chunks."""
 
     def leaf_at(self, offset: int) -> int:
         """Number of the leaf that holds `offset`."""
@@ -100,6 +106,21 @@ class Hit:
         number = self.chunk.leaf_at(self.start)
         return self.start - self.chunk.starts[number] + (self.chunk.base if number == 0 else 0)
 
+    @property
+    def handle(self) -> int:
+        """A number by which `Lane.line` finds the place again."""
+        return self.chunk.handle << _START_BITS | self.start
+
+
+_START_BITS = 17
+"""Bits of an offset in a chunk."""
+_LANE_BITS = 2
+
+
+def lane_of(handle: int) -> int:
+    """Number of the lane that a hit's `handle` belongs to."""
+    return handle >> _START_BITS & (1 << _LANE_BITS) - 1
+
 
 class Lane:
     """The texts of one kind of source."""
@@ -115,11 +136,13 @@ class Lane:
         "chunks",
         "folded",
         "full",
+        "number",
     )
 
-    def __init__(self, budget: int, *, folded: bool) -> None:
-        """`budget` in bytes."""
+    def __init__(self, budget: int, *, number: int, folded: bool) -> None:
+        """`budget` in bytes; `number`, 0 to 3, tells the lanes of a session apart."""
         self.budget = budget
+        self.number = number
         self.folded = folded
         self.chunks: list[Chunk] = []
         self.full = False
@@ -160,8 +183,7 @@ class Lane:
         added = LEAF.join(texts) + LEAF
         chunk = self.chunks[-1] if self.chunks else None
         if chunk is None or len(chunk.text) + len(added) > CHUNK or not chunk.text.endswith(LEAF):
-            chunk = Chunk(LEAF)
-            self.chunks.append(chunk)
+            chunk = self._open(LEAF)
         at = len(chunk.text)
         for (place, _), text in zip(batch, texts, strict=True):
             chunk.starts.append(at)
@@ -177,24 +199,31 @@ class Lane:
 
     def _add_long(self, place: Place, text: str) -> None:
         """A leaf longer than a chunk goes into overlapping pieces, cut at white space where there is some."""
-        start, size = 0, len(text)
+        start, size, lines = 0, len(text), 0
         while not self._over(CHUNK):
             end = min(size, start + CHUNK)
             if end < size:
                 cut = max(text.rfind(" ", end - OVERLAP, end), text.rfind("\n", end - OVERLAP, end))
                 end = cut if cut > start else end
             piece = text[start:end].replace(LEAF, "\ufffd")
-            chunk = Chunk(LEAF if start == 0 else "")
+            chunk = self._open(LEAF if start == 0 else "")
             chunk.base = start
+            chunk.lines = lines
             chunk.starts.append(len(chunk.text))
             chunk.places.append(place)
-            self.chunks.append(chunk)
             self._put(chunk, piece + (LEAF if end >= size else ""), [])
             if end >= size:
                 return
             # The next piece starts at a word, `OVERLAP` back.
             back = text.find(" ", end - OVERLAP, end)
-            start = back if back > start else end - OVERLAP
+            back = back if back > start else end - OVERLAP
+            lines += text.count("\n", start, back)
+            start = back
+
+    def _open(self, text: str) -> Chunk:
+        chunk = Chunk(text, len(self.chunks) << _LANE_BITS | self.number)
+        self.chunks.append(chunk)
+        return chunk
 
     def _put(self, chunk: Chunk, added: str, texts: list[str]) -> None:
         chunk.text += added
@@ -237,6 +266,21 @@ class Lane:
 
     # Lookups
 
+    def line(self, handle: int, size: int, around: int) -> tuple[int, str]:
+        """The line that a hit's place is on, from 1, and what it says around `size` characters there."""
+        chunk = self.chunks[handle >> _START_BITS + _LANE_BITS]
+        at = handle & (1 << _START_BITS) - 1
+        number = chunk.leaf_at(at)
+        start = chunk.starts[number]
+        text = chunk.text
+        line = 1 + text.count("\n", start, at) + (chunk.lines if number == 0 else 0)
+        first = max(text.rfind("\n", start, at) + 1, start)
+        last = min(end for end in (text.find("\n", at), text.find(LEAF, at), len(text)) if end >= 0)
+        low = max(first, at - around // 2)
+        high = min(last, at + size + around // 2)
+        shown = text[low:high].strip()
+        return line, ("…" if low > first else "") + shown + ("…" if high < last else "")
+
     def has(self, token: str) -> bool:
         """Whether the word stands anywhere; a collision of 64-bit hashes apart."""
         return hash(token) in self._table
@@ -257,7 +301,12 @@ class Lane:
                 best = (found,)
             elif best is None or len(found) < len(best):  # type: ignore[arg-type]
                 best = found  # type: ignore[assignment]
-        return best or ()
+        if best is None:
+            return ()
+        if len(best) >= CAP:
+            last = len(self.chunks)
+            return [*best, *range(max(best[-1], last - LATEST) + 1, last + 1)]
+        return best
 
     def find(self, value: str, tokens: Sequence[str], accept: Accept | None, *, limit: int = 1) -> list[Hit]:
         """Exact occurrences of `value` that `accept` takes, one a chunk, at most `limit`.

@@ -51,6 +51,10 @@ _SHORT_NUMBER = 24
 _USER_NUMBERS = 32
 _RECORD_NUMBERS = 32
 _TOTALS = 32
+_NUMBERED = 512
+"""Characters of each of the latest untrusted texts whose numbers are tried in sums."""
+_NUMERALS = 4096
+"""Numbers and dates of one result that are laid out; the lists of a longer one are not totalled."""
 _DATES = 4096
 
 _NUMERIC = re.compile(r"[-+$€£¥]?\d[\d,]{0,17}(?:\.\d{1,9})?\s?%?")
@@ -64,10 +68,11 @@ class Memory:
 
     def __init__(self, budget: int, laundered: Laundered | None) -> None:
         # Fixed shares, so that no kind of source can use up another's room. A twentieth is for the small tables.
-        self.user = Lane(budget * 25 // 100, folded=False)
-        self.record = Lane(budget * 30 // 100, folded=False)
-        self.untrusted = Lane(budget * 30 // 100, folded=True)
+        self.user = Lane(budget * 25 // 100, number=0, folded=False)
+        self.record = Lane(budget * 30 // 100, number=1, folded=False)
+        self.untrusted = Lane(budget * 30 // 100, number=2, folded=True)
         self.classed = Classed(budget * 10 // 100)
+        self.lanes = (self.user, self.record, self.untrusted)
         self.laundered = laundered
         self.roots: dict[str, Root] = {}
         self.seen: Label = TRUSTED
@@ -80,11 +85,12 @@ class Memory:
         self.user_numbers: list[numbers.Seen] = []
         self.record_numbers: deque[numbers.Seen] = deque(maxlen=_RECORD_NUMBERS)
         self.untrusted_numbers: deque[numbers.Seen] = deque(maxlen=_RECORD_NUMBERS)
+        self.untrusted_texts: deque[str] = deque(maxlen=_RECORD_NUMBERS)
         self.totals: deque[Decimal] = deque(maxlen=_TOTALS)
         self.user_dates: list[tuple[dates.Found | dates.Relative, Hit]] = []
         self.times: set[int] = set()
         self.durations: set[int] = {30, 60}
-        self.record_dates: dict[date, Hit] = {}
+        self.record_dates: dict[date, str] = {}
         self.todays: dict[date, None] = {}
 
     # Texts
@@ -127,7 +133,7 @@ class Memory:
             if value not in self.named and len(self.named) < _NAMED_MAX:
                 at = start + low
                 if lexer.whole(chunk.text, at, start + high):
-                    where = self.named[value] = Where(root_id, "$", low, high)
+                    where = self.named[value] = Where(root_id, "$", low, high, Hit(chunk, at, start + high).handle)
                     canonical = lexer.canonical_address(value)
                     if canonical is not None:
                         self.named.setdefault(canonical, where)
@@ -202,17 +208,19 @@ class Memory:
             if key:
                 continue
             if len(text) <= _SHORT_NUMBER and (text[0].isdigit() or text[0] in "-+$€£¥"):
-                numeral = self._numeral(text, place)
-                # Amounts are totalled, ids and counts are not: amounts are written with a decimal sign somewhere.
-                if numeral is not None and numerals < 100_000:
-                    numerals += 1
-                    amounts.add(shape) if "." in text else None
+                numerals += 1
+                numeral = self._numeral(text, place) if numerals <= _NUMERALS else None
+                if numeral is not None:
                     columns.setdefault(shape, []).append(numeral)
+                    # Amounts are totalled, ids and counts are not: amounts have a decimal sign somewhere.
+                    if "." in text:
+                        amounts.add(shape)
         self.record.flush()
         self.untrusted.flush()
-        for shape, column in columns.items():
-            if len(column) > 1 and shape in amounts:
-                self.totals.append(sum(column, Decimal()))
+        if numerals <= _NUMERALS:
+            for shape, column in columns.items():
+                if len(column) > 1 and shape in amounts:
+                    self.totals.append(sum(column, Decimal()))
         if isinstance(parsed, list):
             self.totals.append(Decimal(len(parsed)))
         self.tainted |= tainting or distrusted >= _TAINTING_TOTAL
@@ -247,7 +255,7 @@ class Memory:
         for plain in undisguised(text):
             self.untrusted.push(place, plain)
         if len(text) > _SHORT_NUMBER:
-            self.untrusted_numbers.extend(numbers.numbers_in(text[:1024], limit=8))
+            self.untrusted_texts.append(text[:_NUMBERED])
 
     def _untrusted_number(self, text: str) -> None:
         value = numbers.number(text)
@@ -269,11 +277,8 @@ class Memory:
                 if isinstance(place, Root):
                     self.todays.pop(found.day, None)
                     self.todays[found.day] = None
-                if len(self.record_dates) < _DATES and found.day not in self.record_dates:
-                    self.record.flush()
-                    hit = self.record.leaf(text)
-                    if hit is not None:
-                        self.record_dates[found.day] = hit
+                if len(self.record_dates) < _DATES:
+                    self.record_dates.setdefault(found.day, text)
                 if found.minute is not None and len(self.times) < 1440:
                     self.times.add(found.minute)
         return None

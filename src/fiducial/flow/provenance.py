@@ -16,6 +16,7 @@ from fiducial.core.ids import SourceId
 from fiducial.core.label import Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.flow import dates, lexer, numbers, rules
+from fiducial.flow.index import lane_of
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF, fold
 from fiducial.flow.memory import Memory, texts_of
@@ -183,7 +184,7 @@ class Provenance:
         if root is None:
             return ""
         lines: list[str] = []
-        for lane in (self._memory.user, self._memory.record, self._memory.untrusted):
+        for lane in self._memory.lanes:
             for place, chunk, number in texts_of(lane, root):
                 start = chunk.starts[number]
                 end = chunk.text.find(LEAF, start)
@@ -197,29 +198,11 @@ class Provenance:
 
         Empty when the source is not in the index. `around`: characters shown, half before and half after.
         """
-        root = self._memory.roots.get(where.source)
-        if root is None:
+        if where.handle < 0 or where.source not in self._memory.roots:
             return ""
-        for lane in (self._memory.user, self._memory.record, self._memory.untrusted):
-            lines = 1
-            for place, chunk, number in texts_of(lane, root):
-                if show_place(place) != where.path:
-                    continue
-                start = chunk.starts[number]
-                end = chunk.text.find(LEAF, start)
-                text = chunk.text[start : end if end >= 0 else len(chunk.text)]
-                base = chunk.base if number == 0 else 0
-                at = where.start - base
-                if 0 <= at <= len(text):
-                    lines += text.count("\n", 0, at)
-                    low = max(text.rfind("\n", 0, at) + 1, at - around // 2)
-                    high = text.find("\n", at)
-                    high = min(high if high >= 0 else len(text), max(where.end - base, at) + around // 2)
-                    before = "…" if low > 0 and text[low - 1] != "\n" else ""
-                    after = "…" if high < len(text) and text[high] != "\n" else ""
-                    return f"line {lines}: {before}{text[low:high].strip()}{after}"
-                lines += text.count("\n")
-        return ""
+        lane = self._memory.lanes[lane_of(where.handle)]
+        line, text = lane.line(where.handle, where.end - where.start, around)
+        return f"line {line}: {text}"
 
 
 def _emails(text: str) -> list[str]:

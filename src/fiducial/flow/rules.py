@@ -41,6 +41,8 @@ _MAX_AGAINST = 32
 """Places in untrusted text that are kept for a contested record."""
 _MAX_WINDOWS = 64
 """Copied stretches checked against trusted text; a content that copies more is untrusted without looking further."""
+_MAX_NUMBERS = 32
+"""Untrusted numbers tried in sums, the latest."""
 _SMALL = 1000
 """Whole numbers below it are options anyone would give: page sizes, counts, flags."""
 _FEW = 8
@@ -267,10 +269,10 @@ def _number(memory: Memory, amount: Decimal) -> Trace:
                 where=_where(hits),
                 untrusted_text=True,
             )
-    if memory.untrusted_numbers:
-        how = numbers.derivation(
-            amount, [*memory.user_numbers, *memory.untrusted_numbers][:64], memory.record_numbers, ()
-        )
+    if memory.untrusted_numbers or memory.untrusted_texts:
+        heard = [seen for text in memory.untrusted_texts for seen in numbers.numbers_in(text, limit=8)]
+        heard = [*memory.untrusted_numbers, *heard][-_MAX_NUMBERS:]
+        how = numbers.derivation(amount, [*memory.user_numbers, *heard], memory.record_numbers, ())
         if how is not None:
             return Trace(
                 Origin.UNTRUSTED,
@@ -334,9 +336,7 @@ def _day(memory: Memory, day: date) -> tuple[Hit | None, Origin | None, str | No
     if relative is not None:
         return relative
     if day in memory.record_dates:
-        return memory.record_dates[day], Origin.RECORD, None
-    if day in memory.todays:
-        return None, Origin.RECORD, None
+        return memory.record.leaf(memory.record_dates[day]), Origin.RECORD, None
     for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
         iso = day.isoformat()
         for hit in lane.find(iso, words(iso), _dated):
@@ -603,7 +603,8 @@ def _where(hits: Iterable[Hit]) -> tuple[Where, ...]:
     found = []
     for hit in hits:
         offset = hit.offset
-        found.append(Where(SourceId(hit.root.id), show_place(hit.place), offset, offset + hit.end - hit.start))
+        end = offset + hit.end - hit.start
+        found.append(Where(SourceId(hit.root.id), show_place(hit.place), offset, end, hit.handle))
         if len(found) >= MAX_WHERE:
             break
     return tuple(found)

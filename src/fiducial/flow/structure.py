@@ -32,6 +32,8 @@ _WINDOW = 256 * 1024
 """Characters of JSON decoded in one C call: about 2 ms on one core."""
 _MAX_DESCENT = 32
 """Levels of JSON opened by hand because an element is larger than the window; deeper than that it stays text."""
+_MAX_KEYS = 10_000
+"""Shapes of keys remembered while a result is read; keys beyond come as often as they stand there."""
 _MAX_DEPTH = 200
 """Nesting past which a structured text is taken as text; real results stay under 20."""
 
@@ -418,50 +420,62 @@ def plain(value: Any) -> Any:
     return value
 
 
-def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[tuple[Place, tuple[Any, ...], Any, bool]]:
-    """Every scalar and key of `value`, depth first, as (place, shape, scalar, is a key); never recurses."""
-    stack: list[Iterator[tuple[Place, tuple[Any, ...], Any, bool]]] = [iter([(root, (), value, False)])]
-    seen: set[int] = set()
-    open_ids: list[int] = []
+Item: TypeAlias = tuple[Place, tuple[Any, ...], Any, bool]
+"""Place, shape (the keys on the way, indices as `0` unless a pattern names one), value, and whether it is a key."""
+
+
+def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[Item]:
+    """Every scalar and key of `value`, depth first; never recurses.
+
+    A key that repeats at the same shape, as in a list of records, comes once. A value that contains itself is entered
+    once.
+    """
+    stack: list[Iterator[Item]] = [iter([(root, (), value, False)])]
+    keys: set[tuple[Any, ...]] = set()
+    inside: set[int] = set()
+    opened_ids: list[int] = []
     while stack:
-        item = next(stack[-1], None)
-        if item is None:
+        for item in stack[-1]:
+            place, shape, raw, _ = item
+            if type(raw) is str:
+                yield item
+                continue
+            opened = plain(raw)
+            members = _members(opened, place, shape, exact_indices, keys)
+            if members is None:
+                yield (place, shape, opened, False)
+            elif id(raw) not in inside:
+                inside.add(id(raw))
+                opened_ids.append(id(raw))
+                stack.append(members)
+                break
+        else:
             stack.pop()
-            if open_ids:
-                seen.discard(open_ids.pop())
-            continue
-        place, shape, raw, key = item
-        if type(raw) is str:
-            yield item
-            continue
-        opened = plain(raw)
-        members = _members(opened, place, shape, exact_indices)
-        if members is None:
-            yield (place, shape, opened, key)
-        elif id(raw) not in seen:
-            # A value that contains itself is entered once.
-            seen.add(id(raw))
-            open_ids.append(id(raw))
-            stack.append(members)
+            if opened_ids:
+                inside.discard(opened_ids.pop())
 
 
 def _members(
-    value: Any, place: Place, shape: tuple[Any, ...], exact: bool
-) -> Iterator[tuple[Place, tuple[Any, ...], Any, bool]] | None:
+    value: Any, place: Place, shape: tuple[Any, ...], exact: bool, keys: set[tuple[Any, ...]]
+) -> Iterator[Item] | None:
     if isinstance(value, _Members):
-        return _of_pairs(value, place, shape)
+        return _of_pairs(value, place, shape, keys)
     if isinstance(value, Mapping):
-        return _of_pairs(value.items(), place, shape)
+        return _of_pairs(value.items(), place, shape, keys)
     if isinstance(value, list | tuple | set | frozenset):
-        return (
-            (Node(place, index), (*shape, index if exact else 0), member, False) for index, member in enumerate(value)
-        )
+        if exact:
+            return ((Node(place, index), (*shape, index), member, False) for index, member in enumerate(value))
+        below = (*shape, 0)
+        return ((Node(place, index), below, member, False) for index, member in enumerate(value))
     return None
 
 
-def _of_pairs(pairs: Any, place: Place, shape: tuple[Any, ...]) -> Iterator[tuple[Place, tuple[Any, ...], Any, bool]]:
+def _of_pairs(pairs: Any, place: Place, shape: tuple[Any, ...], keys: set[tuple[Any, ...]]) -> Iterator[Item]:
     for key, member in pairs:
         name = key if type(key) is str else scalar_text(key)
-        node, below = Node(place, name), (*shape, name)
-        yield KeyNode(place, name), below, name, True
-        yield node, below, member, False
+        below = (*shape, name)
+        if below not in keys:
+            if len(keys) < _MAX_KEYS:
+                keys.add(below)
+            yield KeyNode(place, name), below, name, True
+        yield Node(place, name), below, member, False

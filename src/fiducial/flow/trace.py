@@ -47,6 +47,8 @@ class Where(msgspec.Struct, frozen=True):
     start: int
     end: int
     """Character offsets in the text at `path`."""
+    handle: int = -1
+    """Where the session's index keeps it; says nothing outside the session."""
 
 
 class Trace(msgspec.Struct, frozen=True):
