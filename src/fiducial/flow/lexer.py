@@ -68,8 +68,9 @@ _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "«": "»",
 _REACH = 24
 """Quotes, brackets and punctuation looked through at either end; more than that is not how people write entities."""
 
-_NEXT_SENTENCE = re.compile(r"[A-Z][a-z]+[ \n]")
-"""A sentence that begins right after a full stop, its space forgotten: `see www.example.com.They wrote`."""
+_NEXT_SENTENCE = re.compile(r"([A-Z][a-z]*)[ \n]")
+"""A sentence that begins right after a full stop, its space forgotten: `see www.example.com.They wrote`. Only behind a
+host, and only with a word that sentences begin with: `John` is not whole in `John.Smith`."""
 _COMPOUND = re.compile(r"[/?=&%#:\\]")
 _GROUPED = re.compile(
     r"(?<![0-9A-Za-z])(?:[A-Z]{2}\d{2}(?:[ \u00a0][0-9A-Z]{4}){2,8}(?:[ \u00a0][0-9A-Z]{1,3})?"
@@ -155,8 +156,10 @@ def _closes(text: str, start: int, end: int) -> bool:
     if index >= stop:
         return False
     character = text[index]
-    if index == end + 1 and text[end] == "." and last.islower() and _NEXT_SENTENCE.match(text, index):
-        return True
+    if index == end + 1 and text[end] == "." and last.islower() and "." in text[start:end]:
+        following = _NEXT_SENTENCE.match(text, index)
+        if following is not None and following[1].lower() in FUNCTION_WORDS:
+            return True
     if character in _THIN:
         return not (last.isdigit() and text[index + 1 : index + 2].isdigit())
     return character in _HARD or character in _BREAK or (index > end and text[index - 1] in _BREAK)

@@ -407,6 +407,26 @@ class Classed:
         return found
 
 
+def spans(classed: Classed, text: str, classes: frozenset[str]) -> Iterator[tuple[int, int, str]]:
+    """Where `text` carries declared values of `classes`: start, end and class."""
+    if classed.assumed & classes:
+        yield 0, len(text), min(classed.assumed & classes)
+        return
+    located = [(fold(match[0]), match.start(), match.end()) for match in lexer.WORD.finditer(text)]
+    tokens = [token for token, _, _ in located]
+    for size in (1, 2):
+        for index in range(len(tokens) - size + 1):
+            found = classed.values.get(tuple(tokens[index : index + size]), frozenset()) & classes
+            if found:
+                yield located[index][1], located[index + size - 1][2], min(found)
+    row = 0
+    for index, run in enumerate(zip(tokens, tokens[1:], tokens[2:], strict=False)):
+        known = classed.runs.get(hash(run))
+        row = row + 1 if known is not None else 0
+        if known is not None and row >= known[1] and known[0] & classes:
+            yield located[index - known[1] + 1][1], located[index + 2][2], min(known[0] & classes)
+
+
 def texts_of(lane: Lane, root: Root) -> Iterable[tuple[Place, Chunk, int]]:
     """Every leaf of `root` in `lane`, in order."""
     for chunk in lane.chunks:

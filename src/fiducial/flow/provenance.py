@@ -19,7 +19,7 @@ from fiducial.flow import dates, lexer, numbers, rules
 from fiducial.flow.index import lane_of
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF, fold
-from fiducial.flow.memory import Memory, texts_of
+from fiducial.flow.memory import Memory, spans, texts_of
 from fiducial.flow.structure import KeyNode, Root, leaves, scalar_text, show_place
 from fiducial.flow.trace import CONSTANT, Origin, Trace, Where, joined
 
@@ -177,6 +177,23 @@ class Provenance:
             known = frozenset(entity for text in self._user_texts for entity in lex(text))
             self._named_kinds[kind] = known
         return known
+
+    def mask(self, value: Any, classes: frozenset[str]) -> Any:
+        """`value` (JSON) with what belongs to `classes` replaced by the class in brackets.
+
+        That is every value observed where a contract declares one of them, and whatever `fiducial.flow.classes` can
+        tell from the text itself.
+        """
+        # Imported here: the detectors are needed by the few calls that are masked.
+        from fiducial.flow.classes import Found, find, mask_with
+
+        classed = self._memory.classed
+
+        def finder(text: str) -> list[Found]:
+            declared = [Found(*span) for span in spans(classed, text, classes)] if classed else []
+            return declared + [found for found in find(text) if found.data_class in classes]
+
+        return mask_with(value, finder)
 
     def text_of(self, source: SourceId) -> str:
         """What was observed as `source`, leaves of a result one a line; empty for an unknown source."""

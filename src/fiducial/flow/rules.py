@@ -37,6 +37,10 @@ from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace, Where
 
 _MAX_CONTESTED_CHUNKS = 8
 """Chunks searched for a whole entity; one named in more is contested without looking further."""
+_BARE = 3
+"""Digits up to which a number stands in any text by chance (a day, an hour, a count): it names a record only where the
+text says that it is an identifier."""
+_IDENTIFIED = re.compile(r"(?:\b(?:ids?|identifier|no|nr|num|number|key|ref|reference|code)\b\W{0,6}|[#'\"`“‘])$")
 _MAX_AGAINST = 32
 """Places in untrusted text that are kept for a contested record."""
 _MAX_WINDOWS = 64
@@ -112,12 +116,15 @@ def _contested(memory: Memory, text: str, folded: Sequence[str]) -> tuple[bool, 
     if len(hits) > _MAX_CONTESTED_CHUNKS:
         return True, hits[:MAX_WHERE]
     plain = fold(text)
+    bare = plain.isdecimal() and len(plain) <= _BARE
     found = []
     for hit in hits:
         haystack = fold(hit.chunk.text)
         at = haystack.find(plain)
         while at >= 0:
-            if _apart(haystack, at, at + len(plain)):
+            if _apart(haystack, at, at + len(plain)) and (
+                not bare or _IDENTIFIED.search(haystack, max(0, at - 24), at)
+            ):
                 found.append(Hit(hit.chunk, at, at + len(plain)))
                 if len(found) >= _MAX_AGAINST:
                     return True, found
