@@ -429,6 +429,7 @@ class Cells(RuleBasedStateMachine):
 
 
 TestCells = Cells.TestCase
+TestCells.settings = settings(max_examples=15, stateful_step_count=20)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)

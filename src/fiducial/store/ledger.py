@@ -37,6 +37,10 @@ class Ledger:
         """Let go of the database."""
         self._reader.close()
 
+    def __del__(self) -> None:
+        # A connection is part of a reference cycle, and one left open keeps old pages in the -wal file.
+        self.close()
+
     def __enter__(self) -> Ledger:
         return self
 

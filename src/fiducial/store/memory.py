@@ -93,6 +93,9 @@ class MemoryStore:
                 store.flush()
                 return super().rows(sql, *parameters, budget=budget)
 
+            def close(self) -> None:
+                """Nothing: the connection is the store's."""
+
         return Ledger(_Fresh(self._open().connection, ":memory:", self._lock))
 
     def erase(self, payload: Digest, *, by: str, why: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -57,14 +57,7 @@ class LogReader:
                 cursor = self._connection.execute(sql, parameters)
                 if budget is None:
                     return cursor.fetchall()
-                found = []
-                for row in cursor:
-                    found.append(row)
-                    budget -= sum(len(value) for value in row if isinstance(value, bytes))
-                    if budget < 0:
-                        break
-                cursor.close()
-                return found
+                return _within(cursor, budget)
             except sqlite3.Error as error:
                 raise schema.translate(error, self.where) from error
 
@@ -84,8 +77,10 @@ class LogReader:
             try:
                 yield
             finally:
+                # Nothing was written: on a database that fails even in this, only what failed before matters.
                 if self._connection is not None and self._connection.in_transaction:
-                    self.one(schema.COMMIT)
+                    with suppress(sqlite3.Error):
+                        self._connection.execute(schema.ROLLBACK)
 
     def meta(self, name: str) -> str:
         """A fact about the log. Raises `Corrupt` when it is missing."""
@@ -206,6 +201,24 @@ class LogReader:
                         return record.event.session
                 at = row[0] + 1
         return None
+
+
+def _within(cursor: sqlite3.Cursor, budget: int) -> list[tuple[Any, ...]]:
+    """The first rows, at least one, that fit into `budget` bytes of blobs; an error only when it is in the first."""
+    found: list[tuple[Any, ...]] = []
+    try:
+        for row in cursor:
+            found.append(row)
+            budget -= sum(len(value) for value in row if isinstance(value, bytes))
+            if budget < 0:
+                break
+    except sqlite3.Error:
+        # Whoever goes on from here meets it again, and then knows where.
+        if not found:
+            raise
+    finally:
+        cursor.close()
+    return found
 
 
 def _bundle(fields: tuple[Any, ...]) -> Bundle:

@@ -80,7 +80,6 @@ FIRST_AT_OR_BEFORE: Final = "SELECT max(first) FROM bundle WHERE first<=?"
 LAST_HEAD: Final = "SELECT first, count, root, signature FROM bundle ORDER BY first DESC LIMIT 1"
 LEAVES: Final = "SELECT first, leaves FROM bundle WHERE first>=? AND first<? ORDER BY first"
 NODES: Final = "SELECT start, hash FROM node WHERE level=? AND start>=? AND start<? ORDER BY start"
-ALL_NODES: Final = "SELECT level, start, hash FROM node ORDER BY level, start"
 LOOKUP_AT: Final = "SELECT first_id, last_id, digests FROM lookup WHERE first=?"
 LOOKUP_ID: Final = "SELECT first FROM lookup WHERE first_id<=? AND last_id>=? ORDER BY first"
 LOOKUP_DIGEST: Final = "SELECT first FROM lookup WHERE instr(digests, ?)>0 ORDER BY first"
@@ -114,6 +113,8 @@ def translate(error: sqlite3.Error, where: str) -> StoreError:
             return StoreClosed(f"the database `{where}` is closed; open it again")
         case _ if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
             return Corrupt(f"the database `{where}` lacks a part of a log ({error}); restore it from a backup")
+        case _ if isinstance(error, sqlite3.OperationalError) and "decode" in str(error):
+            return Corrupt(f"the database `{where}` holds text where none may be; restore it from a backup")
         case _:
             return StoreError(f"the database `{where}` failed ({error}); check it with `fiducial log verify`")
 

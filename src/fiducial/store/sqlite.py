@@ -23,6 +23,7 @@ import atexit
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -120,6 +121,7 @@ class SqliteStore:
         self._closing = self._stopped = False
         self._fault: StoreError | None = None
         self._unheard = ""
+        self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
         self._writer = self._open(accept_rollback)
         try:
             self._reader = LogReader(schema.connect_reader(self.path), str(self.path))
@@ -172,8 +174,14 @@ class SqliteStore:
         self._do(lambda: None)
 
     def ledger(self) -> Ledger:
-        """The log, to query and to verify, over a connection of its own; what is still queued does not show."""
-        return Ledger.open(self.path)
+        """The log, to query and to verify, over a connection of its own; what is still queued does not show.
+
+        It is closed with the store: a reader left open would keep old pages in the -wal file.
+        """
+        self._check_open()
+        ledger = Ledger.open(self.path)
+        self._ledgers.add(ledger)
+        return ledger
 
     def checkpoint(self) -> str:
         """Sign the log as it is now, keep that beside the database and return it: a signed note."""
@@ -305,6 +313,8 @@ class SqliteStore:
             self._stop(error, batch)
         finally:
             # The writer's connection goes last: whoever does empties the -wal file into the database.
+            for ledger in list(self._ledgers):
+                ledger.close()
             self._reader.close()
             self._writer.connection.close()
 

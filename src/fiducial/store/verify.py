@@ -37,6 +37,8 @@ from fiducial.store.checkpoint import Checkpoint, Verifier
 from fiducial.store.merkle import HASH_BYTES, Run, Tree, leaf_hash
 from fiducial.store.reader import LogReader
 
+_EVER = 2**63
+"""Microseconds since 1970: later than any event."""
 _PARTS = 16
 """In how many parts duplicates are looked for: a part's working memory is that much less."""
 
@@ -123,13 +125,22 @@ class _Walk:
         self._retained_us = 0
 
     def run(self) -> None:
-        size = self.reader.head().size
         self.origin = self.reader.meta("origin")
-        self._collect_erasures()
+        fault: Corrupt | None = None
+        size = 0
+        try:
+            size = self.reader.head().size
+            self._collect_erasures()
+        except Corrupt as error:
+            # Something is wrong further on; going through the log tells where it begins.
+            fault = error
+            self._retained_us = _EVER
         for bundle in self.reader.bundles():
             self._bundle(bundle)
             if self.progress is not None:
                 self.progress(self.tree.size, size)
+        if fault is not None:
+            raise fault
         self._whole()
 
     def _collect_erasures(self) -> None:
