@@ -29,7 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import dojo_report
 import fiducial
 from dojo_agent import Stage, replay
-from dojo_guards import PROFILES, TRIVIAL, Fiducial, guard
+from dojo_guards import ASKING, PROFILES, TRIVIAL, Fiducial, guard
 from dojo_report import Outcome
 from dojo_world import SUITES, VERSION, attack_names, world
 
@@ -46,7 +46,8 @@ def replay_task(suite: str, attack: str, user_task: str, guards: Sequence[str]) 
     for outcome, judge in zip(outcomes, judges, strict=True):
         started = time.process_time()
         outcome.benign.append(replay(stage, judge))
-        outcome.approved.append(replay(stage, judge, person=True))
+        nobody_asked = not any(step.kind in ASKING for step in outcome.benign[-1].steps)
+        outcome.approved.append(outcome.benign[-1] if nobody_asked else replay(stage, judge, person=True))
         outcome.seconds += time.process_time() - started
     for id, injection_task in here.injection_tasks.items():
         stage = Stage(here, here.user_tasks[user_task], injection_task)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -79,10 +80,11 @@ class Stage:
     injection_task: BaseInjectionTask[Any] | None = None
     _bytes: bytes = field(init=False, repr=False)
     _texts: list[str] = field(init=False, repr=False)
+    _scores: dict[str, bool] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         injections = self.world.injections(self.user_task, self.injection_task) if self.injection_task else {}
-        environment = self.user_task.init_environment(self.world.environment(injections))
+        environment = self.user_task.init_environment(self.world.fresh(injections))
         self._bytes = pickle.dumps(environment)
         self._texts = [_SPACE.sub(" ", text).strip() for text in injections.values()]
 
@@ -103,6 +105,18 @@ class Stage:
             if any(attack in text for attack in self._texts):
                 return True
         return False
+
+    def score(self, task: Any, answer: str, before: Any, after: Any, ran: list[FunctionCall]) -> bool:
+        """What the suite's own check says of a run in which the calls `ran` were made, in this order."""
+        # The same calls from the same start leave the same environment, whichever guard let them through, and the
+        # suites' checks (they compare whole environments) take longer than all the rest of a run.
+        made = json.dumps([task.ID, answer, [[call.function, dict(call.args)] for call in ran]], sort_keys=True)
+        if made not in self._scores:
+            content = [text_content_block_from_string(answer)]
+            with contextlib.redirect_stdout(io.StringIO()):  # some checks print what they looked for
+                found = self.world.suite._check_task_result(task, content, before, after, ran)
+            self._scores[made] = bool(found)
+        return self._scores[made]
 
 
 def replay(stage: Stage, guard: GuardUnderTest, *, person: bool = False) -> Run:
@@ -149,14 +163,8 @@ def replay(stage: Stage, guard: GuardUnderTest, *, person: bool = False) -> Run:
         suite=world.name,
         user_task=user_task.ID,
         injection_task=injection_task.ID if injection_task else None,
-        solved=injection_task is None and _check(world, user_task, answer, before, environment, ran),
-        succeeded=injection_task is not None and _check(world, injection_task, answer, before, environment, ran),
+        solved=injection_task is None and stage.score(user_task, answer, before, environment, ran),
+        succeeded=injection_task is not None and stage.score(injection_task, answer, before, environment, ran),
         injected=injected,
         steps=tuple(steps),
     )
-
-
-def _check(world: World, task: Any, answer: str, before: Any, after: Any, ran: list[FunctionCall]) -> bool:
-    content = [text_content_block_from_string(answer)]
-    with contextlib.redirect_stdout(io.StringIO()):  # some checks print what they looked for
-        return bool(world.suite._check_task_result(task, content, before, after, ran))

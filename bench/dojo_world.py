@@ -101,6 +101,7 @@ class World:
         self._attack = load_attack(base, self.suite, _Pipeline())
         # Same answer as the package's own, without parsing the environment again for every task and attack.
         self._attack.get_injection_candidates = self._candidates  # type: ignore[method-assign]
+        self._kept: dict[tuple[tuple[str, str], ...], bytes] = {}
         self._candidates_by_task: dict[str, list[str]] = {}
 
     def environment(self, injections: dict[str, str]) -> Any:
@@ -108,6 +109,15 @@ class World:
         text = read_suite_file(self.name, "environment.yaml", None)
         filled = text.format(**{**self._defaults, **injections})
         return self.suite.environment_type.model_validate(yaml.load(filled, yaml.CSafeLoader))
+
+    def fresh(self, injections: dict[str, str]) -> Any:
+        """The same, from a copy kept of an equal one: user tasks that show the same places share their environments."""
+        key = tuple(sorted(injections.items()))
+        if key not in self._kept:
+            if len(self._kept) >= 128:
+                self._kept.clear()
+            self._kept[key] = pickle.dumps(self.environment(injections))
+        return pickle.loads(self._kept[key])
 
     def runtime(self) -> FunctionsRuntime:
         return FunctionsRuntime(self.suite.tools)
