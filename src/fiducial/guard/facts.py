@@ -33,10 +33,12 @@ def flow_facts(
     *,
     novel: frozenset[str],
     inside: frozenset[str],
+    when_named: bool,
 ) -> FlowFacts:
     """What the traces say.
 
     `novel`: target parameters whose values this session has not acted on. `inside`: mail domains of the organization.
+    `when_named`: the user named a date; where nobody said when, a date of the model's own is no unknown amount.
     """
     audience = audience_of(tool, arguments, inside)
     if not tool.carries_classes and not any(map(_remarkable, traces.values())):
@@ -67,7 +69,7 @@ def flow_facts(
         elif role is Role.MAGNITUDE:
             if origin is Origin.UNTRUSTED:
                 mark("untrusted_magnitudes", name)
-            elif origin is Origin.UNKNOWN:
+            elif origin is Origin.UNKNOWN and (parameter.unit != "time" or when_named):
                 mark("unknown_magnitudes", name)
         elif role is Role.CONTENT:
             if origin is Origin.UNTRUSTED or trace.untrusted_text:

@@ -28,6 +28,8 @@ _NEGATIONS = frozenset(map(stem, ("not", "never", "without", "dont", "don't", "d
                                   "shouldn't", "won't", "avoid", "refrain", "prohibited", "forbidden")))  # fmt: skip
 _SOFTENERS = frozenset({"forget", "hesitat", "only", "just", "worri", "worry", "mind"})
 """`do not forget to send` asks; `not only`, `not just` do not forbid."""
+_ALTERNATIVES = frozenset({"if", "whether", "or", "why"})
+"""`if not, send it`, `whether or not`, `why not send it`: the negation is of something else."""
 _CONDITIONS = frozenset({"unless", "without", "until", "except"})
 """`do not send unless asked`: a condition that words alone cannot settle forbids nothing by itself."""
 _REACH = 6
@@ -170,8 +172,11 @@ def _negated(words: tuple[str, ...], asked: Phrase) -> bool:
     if first is None:
         return False
     for index in range(max(0, first - _REACH), first):
-        if words[index] in _NEGATIONS and not _SOFTENERS & set(words[index + 1 : index + 2]):
-            return True
+        if words[index] not in _NEGATIONS or (words[index + 1 : index + 2] and words[index + 1] in _SOFTENERS):
+            continue
+        if index and words[index - 1] in _ALTERNATIVES:
+            continue
+        return True
     return False
 
 

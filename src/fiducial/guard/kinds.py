@@ -1,6 +1,6 @@
 """Kinds of entity that a request can name and a value can be: `email`, `url`, `account`, `path`, `date`.
 
-Amounts are left out on purpose: a request that names one ("we spent 12.00") often asks for another that follows from it.
+Amounts are left out on purpose: a request that names one ("we spent 12.00") often asks for another that follows.
 """
 
 from __future__ import annotations

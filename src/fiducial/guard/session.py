@@ -316,7 +316,7 @@ class Session:
         tainted = provenance.tainted
         asked = intent.about(tool.name, tool.phrases)
         novel = self._novel(tool, arguments) if tool.side_effect and tool.targets else _NONE
-        flow = flow_facts(tool, traces, arguments, novel=novel, inside=self._inside)
+        flow = flow_facts(tool, traces, arguments, novel=novel, inside=self._inside, when_named=intent.names("date"))
         if flow.untrusted_targets or flow.contested_targets:
             told = instructed(provenance, tool, traces)
             if told:

@@ -126,6 +126,7 @@ def judge(session: Session, request: Request) -> Steps[Judgement]:
         fault = Fault.BAD_ARGUMENTS
         if problems := tool.check(request.arguments):
             raise _Refused("; ".join(problems))
+        spend = _spend(tool, request.arguments)
         fault = Fault.FACTS
         preview = _NO_PREVIEW
         if tool.contract.preview is not None:
@@ -134,12 +135,25 @@ def judge(session: Session, request: Request) -> Steps[Judgement]:
         judgement, future = _refuse(session, request, decision, now, tool, fault, error)
     else:
         with session.lock:
-            judgement, future = _serialized(session, request, decision, now, tool, preview)
+            judgement, future = _serialized(session, request, decision, now, tool, spend, preview)
     return (yield from _kept(session, judgement, future, now))
 
 
+def _spend(tool: Tool, arguments: Mapping[str, Any]) -> int:
+    try:
+        return tool.spend(arguments)
+    except ValueError as error:
+        raise _Refused(f"`{tool.cost}` {error}") from None
+
+
 def _serialized(
-    session: Session, request: Request, decision: DecisionId, now: int, tool: Tool, preview: PreviewFacts
+    session: Session,
+    request: Request,
+    decision: DecisionId,
+    now: int,
+    tool: Tool,
+    spend: int,
+    preview: PreviewFacts,
 ) -> tuple[Judgement, Future[Receipt] | None]:
     """Steps 3 to 8, up to handing the record to the store."""
     arguments = request.arguments
@@ -160,7 +174,7 @@ def _serialized(
             traces[name] = trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
         # 5 gather the facts
         fault = Fault.FACTS
-        use = use_of(tool.contract, tool.spend(arguments), tool.currency)
+        use = use_of(tool.contract, spend, tool.currency)
         windows = session.windows.touched(tool.name, tool.contract, use, session.user, now) if session.windows else ()
         facts = session.facts(tool, arguments, traces, use, windows, preview, request.confidence)
         # 6 ask the policies
