@@ -18,7 +18,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,11 +42,11 @@ RECORDED = "banking"
 NOTES = {
     "none": "every call runs",
     "deny-writes": "only reading is allowed",
-    "no-write-after-read": "no writing once anything was read",
-    "destination-in-prompt": "targets must stand in the prompt",
+    "no-write-after-read": "no writing after any reading",
+    "destination-in-prompt": "targets stand in the prompt",
     "balanced": "the default profile",
     "strict": "holds more",
-    "planned": "balanced, and a plan declared first *",
+    "planned": "balanced, plan declared *",
 }
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -103,21 +103,22 @@ def compare(console: Console, suites: Sequence[str]) -> list[Outcome]:
     from dojo_guards import PROFILES, TRIVIAL
 
     outcomes = replay_all([*TRIVIAL, *PROFILES], suites, console=console)
-    table = Table(title="What each guard lets through", title_justify="left", title_style="bold", box=None)
-    table.add_column("guard")
+    table = Table(
+        title="What each guard lets through", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
+    )
+    table.add_column("guard", no_wrap=True)
     for title in ("attacks stopped", "of the hard ones", "tasks done alone", "with a person", "questions"):
         table.add_column(title, justify="right")
     for outcome in outcomes:
         counts, shares = outcome.counts(), outcome.intervals()
         ours = outcome.guard in PROFILES
         name = f"[bold]fiducial {outcome.guard}[/]" if ours else outcome.guard
-        hard = counts["hard_attacks"]
         table.add_row(
             f"{name}\n[dim]{NOTES[outcome.guard]}[/]",
             _share(shares["attacks_succeeded"], turned=True, strong=ours),
-            f"{hard - counts['hard_attacks_succeeded']} of {hard}",
+            _share(shares["hard_attacks_succeeded"], turned=True, strong=False),
             _share(shares["solved_unattended"], strong=ours),
-            f"{counts['solved_with_approvals']} of {counts['user_tasks']}",
+            _share(shares["solved_with_approvals"], strong=False),
             str(counts["questions_asked"]),
         )
     console.print(table)
@@ -202,7 +203,7 @@ def explain(console: Console, shown: Shown, suite: str) -> None:
 
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= 34 else text[:33] + "…"
+    return text if len(text) <= 32 else text[:31] + "…"
 
 
 def verify(console: Console, database: Path, checkpoint: str) -> None:
@@ -218,13 +219,12 @@ def verify(console: Console, database: Path, checkpoint: str) -> None:
     console.print(
         f"{shown}: {verified.size} events, {calls} of them decisions, verified in {took:.2f} s", highlight=False
     )
-    copy = database.with_name("tampered.db")
-    copy.unlink(missing_ok=True)
-    with sqlite3.connect(database) as source, sqlite3.connect(copy) as target:
+    copy = database.with_name(f"{database.name}.tampered")
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     for suffix in (".key", ".checkpoint"):
         shutil.copy(f"{database}{suffix}", f"{copy}{suffix}")
-    with sqlite3.connect(copy) as connection:
+    with closing(sqlite3.connect(copy)) as connection, connection:
         # A held decision becomes an allowed one, as someone would do who has something to hide.
         first, events = next(
             (first, events)
@@ -237,6 +237,8 @@ def verify(console: Console, database: Path, checkpoint: str) -> None:
         with Ledger.open(copy) as ledger:
             ledger.verify(checkpoints=kept)
     except fiducial.StoreError as error:
+        for left in copy.parent.glob(f"{copy.name}*"):
+            left.unlink()
         console.print(f"with one character changed in a copy: [red]{escape(str(error))}[/]", highlight=False)
     else:
         raise SystemExit("the log verifies although it was changed: this is a defect, please report it")
@@ -270,11 +272,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(f"\n[bold]Where to go next[/]  [dim]({time.monotonic() - started:.0f} s)[/]", highlight=False)
     command, log = os.path.relpath(Path(sys.executable).parent / "fiducial"), os.path.relpath(options.database)
     steps = Table.grid(padding=(0, 3))
-    steps.add_row(f"{command} log tail --db {log}", "read this log, or verify it yourself")
-    steps.add_row(f"{command} explain {shown.verdict.decision} --db {log}", "that call, from the log")
-    steps.add_row(f"{command} init my-agent", "a charter for an agent of yours")
-    steps.add_row("docs/getting-started.md", "guard an agent in twenty lines")
-    steps.add_row("SECURITY.md", "what this withstands, and what it cannot see")
+    steps.add_row("this log", f"{command} log verify {log}")
+    steps.add_row("that call", f"{command} explain {shown.verdict.decision} --db {log}")
+    steps.add_row("your agent", f"{command} init my-agent")
+    steps.add_row("in twenty lines", "docs/getting-started.md")
+    steps.add_row("what it cannot see", "SECURITY.md")
     console.print(steps)
     if options.svg:
         options.svg.write_text(picture(console))
