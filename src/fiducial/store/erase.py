@@ -9,7 +9,6 @@ rewritten without (`fiducial.store.export.purge`). Backups and other copies are 
 from __future__ import annotations
 
 import sqlite3
-import time
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,8 +24,8 @@ MAX_WHY = 500
 """Characters: `PayloadErased.why`."""
 _STEP_BUNDLES = 256
 """Bundles that one step of retention goes through, so that commits never wait long for it."""
-_WAL_SECONDS = 10.0
-"""How long to wait for readers to let go of the write-ahead log."""
+_WAL_SECONDS = 5.0
+"""How long to wait for readers to let go of the write-ahead log. Commits wait meanwhile."""
 _POSITION = "retained"
 
 
@@ -115,20 +114,19 @@ def empty_wal(connection: sqlite3.Connection, where: str) -> None:
 
     Raises `StoreBusy` when a reader does not let go of it in time: what was erased may still stand in it.
     """
-    deadline = time.monotonic() + _WAL_SECONDS
-    while True:
+    try:
+        connection.execute(f"PRAGMA busy_timeout={round(_WAL_SECONDS * 1000)}")
         try:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.Error as error:
-            raise schema.translate(error, where) from error
-        if not busy:
-            return
-        if time.monotonic() > deadline:
-            raise StoreBusy(
-                f"the payload is erased, but a reader of `{where}` keeps the -wal file, where its bytes may still "
-                "stand; end that reader and erase it again"
-            )
-        time.sleep(0.05)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={round(schema.BUSY_SECONDS * 1000)}")
+    except sqlite3.Error as error:
+        raise schema.translate(error, where) from error
+    if busy:
+        raise StoreBusy(
+            f"the payload is erased, but a reader of `{where}` keeps the -wal file, where its bytes may still stand; "
+            "end that reader and erase it again"
+        )
 
 
 def _alive(stored: StoredPayload) -> bool:

@@ -1,0 +1,214 @@
+"""Erasing: the bytes are gone from every file that Fiducial wrote, exports too, and the log still verifies."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fiducial.core.clock import ManualClock, instant
+from fiducial.core.event import Entry
+from fiducial.core.ids import SessionId
+from fiducial.core.store import Commit
+from fiducial.errors import StoreBusy, StoreError
+from fiducial.store import export
+from fiducial.store.ledger import Ledger
+from fiducial.store.merkle import Tree, leaf_hash
+from fiducial.store.sqlite import SqliteStore
+
+Make = Callable[..., Entry]
+SECRET = b"IBAN DE89370400440532013000 of Erika Mustermann"
+
+
+def holding(directory: Path, data: bytes) -> list[str]:
+    """Names of the files in which `data` stands."""
+    return sorted(path.name for path in directory.rglob("*") if path.is_file() and data in path.read_bytes())
+
+
+@pytest.mark.parametrize("size", [1, 40, 3_000, 200_000])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_an_erased_payload_is_gone_from_every_file(tmp_path: Path, make: Make, size: int, reopened: bool) -> None:
+    """Small ones that share a page with others, large ones that fill pages of their own; on disk or still in the WAL."""
+    path = tmp_path / "log.db"
+    secrets = [SECRET + os.urandom(max(0, size - len(SECRET)) + 16) for _ in range(3)]
+    store = SqliteStore(path)
+    entries = [make(secret, f"other {number}") for number, secret in enumerate(secrets)]
+    store.commit(Commit(entries=(entries[0], make("between"), entries[1]))).result()
+    store.commit(Commit(entries=(entries[2],))).result()
+    if reopened:
+        store.close()
+        store = SqliteStore(path)
+    assert holding(tmp_path, SECRET)
+    for number, entry in enumerate(entries):
+        payload = entry.payloads[0]
+        assert store.erase(payload.ref.digest, by="dpo", why="request 17")
+        assert holding(tmp_path, secrets[number]) == []
+        assert holding(tmp_path, payload.salt) == [], "without its salt the digest says nothing"
+    assert holding(tmp_path, SECRET) == []
+    assert holding(tmp_path, b"other 2") != []
+    verified = store.ledger().verify()
+    assert (verified.erased, verified.payloads) == (3, 4)
+    store.close()
+    assert holding(tmp_path, SECRET) == []
+    with Ledger.open(path) as ledger:
+        assert ledger.verify().erased == 3
+
+
+def test_pages_that_were_rewritten_hold_nothing_either(tmp_path: Path, make: Make) -> None:
+    """A database that has grown, been erased from and grown again: no page keeps what stood in it before."""
+    with SqliteStore(tmp_path / "log.db", max_batch=3) as store:
+        entries = [make(SECRET + b"%06d" % number * (1 + number % 50)) for number in range(300)]
+        for entry in entries:
+            store.commit(Commit(entries=(entry,)))
+        store.flush()
+        for entry in entries[::7]:
+            store.erase(entry.payloads[0].ref.digest, by="dpo", why="x")
+            store.commit(Commit(entries=(make("more" * 300),))).result()
+        store.checkpoint()
+        erased = [SECRET + b"%06d" % number for number in range(0, 300, 7)]
+        for each in erased:
+            assert holding(tmp_path, each) == []
+        assert holding(tmp_path, SECRET + b"000001") == ["log.db"]
+        assert store.ledger().verify().erased == len(erased)
+
+
+def test_what_retention_erases_is_gone_too(tmp_path: Path, make: Make) -> None:
+    clock = ManualClock()
+    with SqliteStore(tmp_path / "log.db", clock=clock) as store:
+        for number in range(50):
+            store.commit(Commit(entries=(make(SECRET + b"%03d" % number * 40, at_us=clock.unix_us()),))).result()
+            clock.advance(timedelta(days=1))
+        kept_from = 30
+        before = store.ledger().event(next(iter(store.ledger().entries(1 + kept_from))).event.id).event.at_us
+        assert store.retain(instant(before)) == kept_from
+        for number in range(50):
+            assert bool(holding(tmp_path, SECRET + b"%03d" % number)) == (number >= kept_from)
+
+
+def test_a_reader_that_will_not_let_go_is_named(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fiducial.store.erase._WAL_SECONDS", 0.1)
+    entry = make(SECRET)
+    with SqliteStore(tmp_path / "log.db") as store:
+        store.commit(Commit(entries=(entry,))).result()
+        holding_on = store.ledger()
+        with holding_on.reader.snapshot():
+            _ = holding_on.size
+            with pytest.raises(StoreBusy, match="end that reader"):
+                store.erase(entry.payloads[0].ref.digest, by="me", why="x")
+        assert not store.erase(entry.payloads[0].ref.digest, by="me", why="x"), "erased already, now from the -wal too"
+        assert holding(tmp_path, SECRET) == []
+        assert store.ledger().verify().erased == 1
+
+
+def test_erasing_while_others_write(tmp_path: Path, make: Make) -> None:
+    """As `fiducial log erase` does beside a live guard."""
+    path = tmp_path / "log.db"
+    entries = [make(SECRET + b"%d" % number) for number in range(20)]
+    with SqliteStore(path) as live:
+        live.commit(Commit(entries=tuple(entries))).result()
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                live.commit(Commit(entries=(make("meanwhile"),))).result()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            with SqliteStore(path) as other:
+                for entry in entries:
+                    assert other.erase(entry.payloads[0].ref.digest, by="me", why="x")
+        finally:
+            stop.set()
+            writer.join()
+        assert holding(tmp_path, SECRET) == []
+        assert live.ledger().verify().erased == 20
+
+
+# Exports
+
+
+def test_an_export_can_be_checked_by_somebody_with_the_key(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "log.db"
+    with SqliteStore(path) as store:
+        store.commit(Commit(entries=tuple(make(f"n{number}", b"\xff") for number in range(5)))).result()
+        ledger = store.ledger()
+        lines = list(export.lines(ledger, payloads=True))
+        tree = Tree()
+        for line in lines[:-1]:
+            tree.extend([leaf_hash(line.split(b'"event":', 1)[1].rsplit(b',"payloads":[', 1)[0])])
+        last = json.loads(lines[-1])
+        opened = ledger.keys()[0].open(last["checkpoint"])
+        assert (opened.size, opened.root) == (6, tree.root())
+        second = json.loads(lines[1])
+        assert second["index"] == 1
+        assert second["payloads"][0]["text"] == "n0"
+        assert second["payloads"][1]["base64"] == "/w=="
+        for line in export.lines(ledger):
+            assert b"salt" not in line
+            assert b'"text":' not in line
+        assert len(list(export.lines(ledger, session=SessionId("ses_1")))) == 5
+        assert list(export.lines(ledger, session=SessionId("none"))) == []
+
+
+def test_erasing_reaches_exports(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "log.db"
+    entries = [make(SECRET, "kept"), make(SECRET + b"2")]
+    with SqliteStore(path) as store:
+        for entry in entries:
+            store.commit(Commit(entries=(entry,))).result()
+        whole, part, envelope = tmp_path / "whole.jsonl", tmp_path / "part.jsonl", tmp_path / "envelope.jsonl"
+        assert export.write(path, whole, at_us=0, payloads=True) == 4
+        assert export.write(path, part, at_us=0, payloads=True, session=SessionId("ses_1")) == 2
+        assert export.write(path, envelope, at_us=0) == 4
+        gone = tmp_path / "gone.jsonl"
+        export.write(path, gone, at_us=0, payloads=True)
+        gone.unlink()
+        assert stat.S_IMODE(whole.stat().st_mode) == 0o600
+        assert holding(tmp_path, SECRET)[-2:] == ["part.jsonl", "whole.jsonl"]
+        assert envelope.name not in holding(tmp_path, SECRET)
+        untouched = envelope.read_bytes()
+        store.erase(entries[0].payloads[0].ref.digest, by="dpo", why="x")
+        first = json.loads(whole.read_bytes().splitlines()[1])
+        assert first["payloads"][0]["erased"] is True
+        assert first["payloads"][1]["text"] == "kept"
+        assert b"Mustermann2" in whole.read_bytes()
+        store.erase(entries[1].payloads[0].ref.digest, by="dpo", why="x")
+        assert holding(tmp_path, SECRET) == []
+        assert envelope.read_bytes() == untouched
+        assert len(whole.read_bytes().splitlines()) == 4
+        assert not list(tmp_path.glob("*.purged")), "nothing is left behind"
+        assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_file_that_is_no_longer_an_export_is_left_alone(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "log.db"
+    entry = make(SECRET)
+    target = tmp_path / "out.jsonl"
+    with SqliteStore(path) as store:
+        store.commit(Commit(entries=(entry,))).result()
+        export.write(path, target, at_us=0, payloads=True)
+        other = b'not json\n{"index":1}\n{"index":"x","payloads":[1]}\n{"index":999,"payloads":[{}]}\n[]\n'
+        target.write_bytes(other)
+        store.erase(entry.payloads[0].ref.digest, by="dpo", why="x")
+    assert target.read_bytes() == other
+
+
+def test_an_export_that_cannot_be_written_or_purged_says_so(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "log.db"
+    entry = make(SECRET)
+    with pytest.raises(StoreError, match="there is no database"):
+        export.write(path, tmp_path / "out", at_us=0, payloads=True)
+    with pytest.raises(StoreError, match="there is no database"):
+        export.write(path, tmp_path / "out", at_us=0)
+    with SqliteStore(path) as store:
+        store.commit(Commit(entries=(entry,))).result()
+        with pytest.raises(StoreError, match="cannot be written"):
+            export.write(path, tmp_path / "none" / "out", at_us=0)
+        assert not (tmp_path / "out").exists()
