@@ -34,7 +34,7 @@ def holding(directory: Path, data: bytes) -> list[str]:
 @pytest.mark.parametrize("size", [1, 40, 3_000, 200_000])
 @pytest.mark.parametrize("reopened", [False, True])
 def test_an_erased_payload_is_gone_from_every_file(tmp_path: Path, make: Make, size: int, reopened: bool) -> None:
-    """Small ones that share a page with others, large ones that fill pages of their own; on disk or still in the WAL."""
+    """Small ones that share a page with others, large ones that fill their own; on disk or still in the WAL."""
     path = tmp_path / "log.db"
     secrets = [SECRET + os.urandom(max(0, size - len(SECRET)) + 16) for _ in range(3)]
     store = SqliteStore(path)
