@@ -112,7 +112,7 @@ def test_many_tools_share_their_policy_sets(build: Build) -> None:
 
 
 def test_threads_share_a_slice(build: Build) -> None:
-    rulebook = compile_rulebook(build(baseline="balanced"))
+    rulebook = compile_rulebook(build(PERMIT, baseline="balanced"))
     part, kinds = rulebook.slice("share"), []
 
     def work(number: int) -> None:

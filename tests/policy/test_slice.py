@@ -249,7 +249,7 @@ def test_a_slice_decides_as_the_whole_set_under_the_whole_schema(
 ) -> None:
     """Slicing, pruning and leaving out the request schema change no decision."""
     if profile not in RULEBOOKS:
-        RULEBOOKS[profile] = compile_rulebook(build(baseline=profile))
+        RULEBOOKS[profile] = compile_rulebook(build(PERMIT, baseline=profile))
     rulebook = RULEBOOKS[profile]
     part = rulebook.slice(tool)
     principal = rulebook.principal("emma", ["clerk"])
