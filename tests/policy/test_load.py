@@ -69,6 +69,15 @@ def test_a_directory_that_is_none(tmp_path: Path) -> None:
     assert problems
 
 
+def test_policies_are_looked_at_even_when_the_rest_cannot_be_read(tmp_path: Path) -> None:
+    write(tmp_path, charter="agent: [", contracts=CONTRACTS, rules="\npermit (principal, action, resource);")
+    charter, problems = check_charter(tmp_path)
+    assert charter is None
+    assert {("charter.yaml", "yaml-syntax"), ("policies/rules.cedar", "policy-without-id")} <= {
+        (problem.file, problem.code) for problem in problems
+    }
+
+
 def test_warnings_do_not_stop_a_charter(tmp_path: Path) -> None:
     rules = '@id("charter/x") permit (principal, action in Action::"deploy", resource);'
     write(tmp_path, charter=CHARTER, contracts=CONTRACTS, rules=rules)

@@ -34,9 +34,16 @@ _TYPE_ERROR = re.compile(r"^for policy `[^`]*`, ")
 
 
 def check(
-    charter: Charter, tools: Mapping[str, ToolType], baseline: Iterable[Rule], rules: list[Rule]
+    charter: Charter,
+    tools: Mapping[str, ToolType],
+    baseline: Iterable[Rule],
+    rules: list[Rule],
+    lines: Mapping[str, int] | None = None,
 ) -> list[Problem]:
-    """Every problem of `rules`, the charter's own, beside those of `baseline`."""
+    """Every problem of `rules`, the charter's own, beside those of `baseline`.
+
+    `lines`: clause id → line in `intent.yaml`.
+    """
     problems: list[Problem] = _tool_names(charter)
     linter = _Linter(charter, tools, {str(rule.id) for rule in [*baseline, *rules]}, problems)
     seen: dict[str, Rule] = {}
@@ -51,7 +58,7 @@ def check(
         if linter.check(rule) and len(problems) == before:
             sound.append(rule)
     linter.types(sound)
-    linter.links()
+    linter.links(lines or {})
     return problems
 
 
@@ -195,14 +202,15 @@ class _Linter:
             message = f"{quote(rules[index].id)}: {said}" + (f" (and {more} more like it)" if more else "")
             self.problem(rules[index], "policy-type", message, _type_fix(said), *(needle.groups() if needle else ()))
 
-    def links(self) -> None:
+    def links(self, lines: Mapping[str, int]) -> None:
         """Clauses name the policies that encode them."""
         for clause in self._charter.clauses:
             for name in clause.policies:
                 if name not in self._ids:
                     message = f"the clause {quote(clause.id)} is encoded by {quote(name)}, and there is no such policy"
                     fix = did_you_mean(name, self._ids) or "name the `@id` of a policy"
-                    self._problems.append(Problem(INTENT_FILE, 0, "unknown-policy", message, fix))
+                    line = lines.get(clause.id, 0)
+                    self._problems.append(Problem(INTENT_FILE, line, "unknown-policy", message, fix))
 
 
 def _type_fix(said: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Literal
 
 from fiducial.charter.load import read_charter
-from fiducial.charter.model import Charter
+from fiducial.charter.model import Charter, PolicySource
 from fiducial.charter.yaml import read_yaml
 from fiducial.errors import CharterError, Problem
-from fiducial.policy.rulebook import lint
+from fiducial.policy.rulebook import lint, read_policies
 from fiducial.policy.weave import INTENT_FILE
 
 Profile = Literal["balanced", "strict", "none"]
@@ -33,17 +34,30 @@ def check_charter(
 ) -> tuple[Charter | None, list[Problem]]:
     """The charter in `directory` and every problem found, warnings included, in file and line order.
 
-    The charter is `None` when its files cannot be understood; policies are looked at once they can.
+    The charter is `None` when its files cannot be understood. Policies are then looked at only for what shows without
+    the rest: syntax and annotations.
     """
     charter, problems = read_charter(directory)
     if charter is None:
-        return None, problems
+        return None, sorted([*problems, *_unread_policies(Path(directory))])
     if baseline is not None:
         about = charter.about.model_copy(update={"baseline": baseline})
         charter = Charter.build(
             about, charter.contracts, charter.clauses, charter.policies, charter.cases, charter.companions
         )
     return charter, sorted([*problems, *lint(charter, lines=_clause_lines(Path(directory)))])
+
+
+def _unread_policies(directory: Path) -> list[Problem]:
+    """What is wrong with policies whatever else the charter says; unreadable files are reported elsewhere."""
+    sources = []
+    for path in sorted(directory.glob("policies/*.cedar")):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            text = path.read_text(encoding="utf-8-sig")
+            sources.append(PolicySource(file=path.relative_to(directory).as_posix(), text=text))
+    problems: list[Problem] = []
+    read_policies(sources, problems)
+    return problems
 
 
 def _clause_lines(directory: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import cedarpy
 
-from fiducial.charter.model import Charter
+from fiducial.charter.model import Charter, PolicySource
 from fiducial.core.canonical import digest
 from fiducial.core.ids import Digest
 from fiducial.errors import CharterError, PolicyError, Problem
@@ -91,19 +91,25 @@ def lint(charter: Charter, *, lines: Mapping[str, int] | None = None) -> list[Pr
     return sorted(_read(charter, lines or {})[2])
 
 
-def _read(charter: Charter, lines: Mapping[str, int]) -> tuple[tuple[Rule, ...], dict[str, ToolType], list[Problem]]:
-    problems: list[Problem] = []
-    authored = []
-    for source in charter.policies:
+def read_policies(sources: Iterable[PolicySource], problems: list[Problem]) -> list[Rule]:
+    """The rules in `sources`; what cannot be read is added to `problems`."""
+    rules = []
+    for source in sources:
         for statement in split(source.file, source.text):
             rule = read_statement(statement, "charter", problems)
             if rule is not None:
-                authored.append(rule)
+                rules.append(rule)
+    return rules
+
+
+def _read(charter: Charter, lines: Mapping[str, int]) -> tuple[tuple[Rule, ...], dict[str, ToolType], list[Problem]]:
+    problems: list[Problem] = []
+    authored = read_policies(charter.policies, problems)
     woven = clause_rules(charter, lines, problems)
     baseline = baseline_rules(charter.about.baseline)
     tools = tool_types(charter)
-    problems += check(charter, tools, baseline, [*authored, *woven])
+    problems += check(charter, tools, baseline, [*authored, *woven], lines)
     return (*baseline, *authored, *woven), tools, problems
 
 
-__all__ = ["Principal", "Rulebook", "Ruling", "Slice", "compile_rulebook", "lint"]
+__all__ = ["Principal", "Rulebook", "Ruling", "Slice", "compile_rulebook", "lint", "read_policies"]
