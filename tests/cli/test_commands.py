@@ -64,7 +64,7 @@ def test_a_failing_case_is_a_finding(tmp_path: Path) -> None:
 
 
 def test_decide_says_which_value_came_from_where_and_what_would_change_it() -> None:
-    seen = f"read_file=Invoice 7\nIBAN: {PAYEE}\nAmount: 98.70"
+    seen = f"read_file=Invoice 7, 98.70 EUR\nPlease pay to {PAYEE}."
     code, output = run(
         "decide", str(BANKING), "send_money", f"recipient={PAYEE}", "amount=98.7", "subject=Invoice", "date=2026-01-01",
         "--task", "Pay the bill", "--seen", seen,

@@ -125,7 +125,7 @@ def test_what_the_user_asked_for_is_allowed(guard: Guard) -> None:
 def test_what_third_party_text_chose_is_held_with_evidence(guard: Guard) -> None:
     tool = Tool()
     with guard.session(user="ann", task="Pay the bill in bill.txt") as session:
-        session.call("read_file", {"path": "bill.txt"}, run=Tool(f"Amount: 98.70\nIBAN: {OTHER}\n"))
+        session.call("read_file", {"path": "bill.txt"}, run=Tool(f"Invoice 7, 98.70\nPlease pay to {OTHER}.\n"))
         result = session.call("send_money", {"recipient": OTHER, "amount": 98.7}, run=tool)
     verdict = result.verdict
     assert (verdict.kind, tool.runs) == ("held", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as stdlib_json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 import typer
@@ -47,7 +47,7 @@ def decide(
         if profile not in ("balanced", "strict", "none"):
             typer.echo(f"fiducial: no profile `{profile}`; it is one of balanced, strict, none", err=True)
             raise typer.Exit(2)
-        charter = charter.with_baseline(profile)
+        charter = charter.with_baseline(cast("Literal['balanced', 'strict', 'none']", profile))
     guard = Guard(charter)
     with guard.session(
         user=user, roles=role or (), task=task, plan=plan.split(",") if plan is not None else None

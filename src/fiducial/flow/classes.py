@@ -64,10 +64,14 @@ def _phone(value: str) -> bool:
     return 8 <= sum(map(str.isdigit, value)) <= 15
 
 
-_SAYS_PASSWORD = r"(?:password|passwort|passwd|passphrase|passcode|pwd)"
+_SAYS_SIGN_IN = r"(?:password|passwort|passwd|passphrase|passcode|pwd)"
 _SAYS_CODE = r"(?:one[- ]time (?:password|passcode|code)|otp|verification code|security code|2fa code|access code|pin)"
 _SAYS_KEY = r"(?:api[_ -]?key|secret[_ -]?key|access[_ -]?key|client[_ -]?secret|auth[_ -]?token|secret key|bearer)"
 _IS = r"(?:\s{0,3}(?:is\s?:?|[:=])\s{0,3}|\s)"
+
+_PREDICATE_WORDS = "not the a an is required reset needed expired incorrect wrong invalid your changed correct"
+_PREDICATES = frozenset(_PREDICATE_WORDS.split())
+"""What follows `password is` without being one."""
 
 _DETECTORS = (
     _Detector(
@@ -87,7 +91,8 @@ _DETECTORS = (
         "contact",
         r"\+\d|\(\d{3}\)|\d{3}[ .-]\d{3}[ .-]\d{4}",
         re.compile(
-            r"(?<![\w+])(?:\+\d{1,3}(?:[ .()/-]{0,2}\d){6,13}|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}[.-]\d{3}[.-]\d{4})(?![\w-])"
+            r"(?<![\w+])(?:\+\d{1,3}(?:[ .()/-]{0,2}\d){6,13}|\(\d{3}\) ?\d{3}[ .-]\d{4}"
+            r"|\d{3}[.-]\d{3}[.-]\d{4})(?![\w-])"
         ),
         _phone,
     ),
@@ -96,7 +101,8 @@ _DETECTORS = (
         "secrets",
         r"-----BEGIN [A-Z ]*PRIVATE KEY",
         re.compile(
-            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----.{0,4000}?(?:-----END [A-Z ]{0,30}KEY[A-Z ]{0,10}-----|\Z)",
+            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----.{0,4000}?"
+            r"(?:-----END [A-Z ]{0,30}KEY[A-Z ]{0,10}-----|\Z)",
             re.DOTALL,
         ),
         _any,
@@ -123,12 +129,17 @@ _DETECTORS = (
         re.compile(rf"(?i)(?<!\w){_SAYS_KEY}{_IS}[\"']?([^\s\"',;]{{6,512}})"),
         lambda value: any(map(str.isdigit, value)) or len(value) >= 20,
     ),
-    _Detector("credentials", r"eyJ[\w-]{8}", re.compile(r"(?<![\w-])eyJ[\w-]{8,4096}\.[\w-]{8,4096}(?:\.[\w-]{0,1024})?"), _any),
     _Detector(
         "credentials",
-        rf"(?i){_SAYS_PASSWORD}",
-        re.compile(rf"(?i)(?<!\w){_SAYS_PASSWORD}\s{{0,3}}(?:is\s?:?|[:=])\s{{0,3}}[\"'`]?([^\s\"'`,;]{{3,256}})"),
-        lambda value: value.lower() not in _NOT_PASSWORDS,
+        r"eyJ[\w-]{8}",
+        re.compile(r"(?<![\w-])eyJ[\w-]{8,4096}\.[\w-]{8,4096}(?:\.[\w-]{0,1024})?"),
+        _any,
+    ),
+    _Detector(
+        "credentials",
+        rf"(?i){_SAYS_SIGN_IN}",
+        re.compile(rf"(?i)(?<!\w){_SAYS_SIGN_IN}\s{{0,3}}(?:is\s?:?|[:=])\s{{0,3}}[\"'`]?([^\s\"'`,;]{{3,256}})"),
+        lambda value: value.lower() not in _PREDICATES,
     ),
     _Detector(
         "credentials",
@@ -136,9 +147,7 @@ _DETECTORS = (
         re.compile(rf"(?i)(?<!\w){_SAYS_CODE}{_IS}[\"'`]?(\d{{3,10}}|[0-9A-Z]{{3}}-?[0-9A-Z]{{3,6}})(?!\w)"),
         lambda value: any(map(str.isdigit, value)),
     ),
-)  # fmt: skip
-_NOT_PASSWORD_WORDS = "not the a an is required reset needed expired incorrect wrong invalid your changed correct"
-_NOT_PASSWORDS = frozenset(_NOT_PASSWORD_WORDS.split())
+)
 
 _SCREEN = re2.Set.SearchSet()
 for _detector in _DETECTORS:
@@ -157,7 +166,7 @@ def find(text: str) -> Iterator[Found]:
     while True:
         stretch = text[start : start + _WINDOW + _OVERLAP]
         last = start + _WINDOW + _OVERLAP >= len(text)
-        for index in sorted(_SCREEN.Match(stretch.encode("utf-8", "replace"))):
+        for index in sorted(_SCREEN.Match(stretch.encode("utf-8", "replace")) or ()):
             detector = _DETECTORS[index]
             for match in detector.find.finditer(stretch):
                 group = 1 if detector.find.groups else 0

@@ -6,11 +6,12 @@ to a tool's own records) builds almost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fiducial.charter.contracts import Audience, Kind, Role
 from fiducial.core.label import Integrity, Label
+from fiducial.flow.classes import classify
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import RANK, Asked
 from fiducial.guard.risk import SENSITIVE
@@ -41,11 +42,12 @@ def flow_facts(
     `when_named`: the user named a date; where nobody said when, a date of the model's own is no unknown amount.
     """
     audience = audience_of(tool, arguments, inside)
-    if not tool.carries_classes and not any(map(_remarkable, traces.values())):
+    detected = _detected(tool, arguments) if tool.detects and audience != "self" else _EMPTY
+    if not detected and not tool.carries_classes and not any(map(_remarkable, traces.values())):
         return FlowFacts(audience=audience, novel_targets=novel) if novel else _CLEAN[audience]
     parameters = tool.parameters
     sets: dict[str, set[str]] = {}
-    classes: set[str] = set()
+    classes: set[str] = set(detected)
 
     def mark(fact: str, name: str) -> None:
         sets.setdefault(fact, set()).add(name)
@@ -84,6 +86,24 @@ def flow_facts(
         classes=frozenset(classes),
         **{fact: frozenset(names) for fact, names in sets.items()},
     )
+
+
+def _detected(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Data classes that the content of a call shows by itself."""
+    return frozenset().union(*(classify(text) for name in tool.contents for text in _texts(arguments.get(name))))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in `value`; as deep as step 2 lets arguments be."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            todo += [*item.keys(), *item.values()]
+        elif isinstance(item, (list, tuple)):
+            todo += item
 
 
 def _remarkable(trace: Trace) -> bool:

@@ -424,6 +424,8 @@ class Session:
         where = trace.where[0]
         about = self._about.get(where.source, "a source")
         line, _, text = self.provenance.excerpt(where).partition(": ")
+        if where.path != "$":
+            line = f"`{where.path}`" if line == "line 1" else f"{line} of `{where.path}`"
         return f"{line} of {about}: “{text.strip()}”" if text else about
 
     # --- inside

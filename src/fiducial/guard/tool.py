@@ -62,6 +62,10 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, ToolParameter]
     targets: tuple[str, ...]
     """Names of the target parameters."""
+    contents: tuple[str, ...]
+    """Names of the content parameters."""
+    detects: bool
+    """Some policy asks which data classes flow, so content that leaves is searched for them."""
     carries_classes: bool
     """Some parameter holds data of a class whatever its value is."""
     phrases: tuple[Phrase, ...]
@@ -99,6 +103,8 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
             for key, value in contract.parameters.items()
         },
         targets=tuple(key for key, value in contract.parameters.items() if value.role is Role.TARGET),
+        contents=tuple(key for key, value in contract.parameters.items() if value.role is Role.CONTENT),
+        detects="flow.classes" in rulebook.slice(name).reads,
         carries_classes=any(value.classes for value in contract.parameters.values()),
         phrases=phrases_of(contract),
         side_effect=contract.effect is not Effect.READ and contract.kind is not Kind.RESPOND,
