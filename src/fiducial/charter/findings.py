@@ -58,7 +58,7 @@ def _one(document: Document, detail: ErrorDetails, model: type[BaseModel], at: P
     loc = tuple(step for step in detail["loc"] if step != "[key]")
     path = at + loc
     kind, context = detail["type"], detail.get("ctx", {})
-    name = quote(loc[-1]) if loc and isinstance(loc[-1], str) else "this"
+    name = quote(path[-1]) if path and isinstance(path[-1], str) else "this"
     if kind == "extra_forbidden":
         keys = _keys(model, loc[:-1])
         fix = did_you_mean(loc[-1], keys) or "the keys here are " + ", ".join(f"`{key}`" for key in keys)
