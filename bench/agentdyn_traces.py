@@ -36,6 +36,9 @@ import fiducial
 from intervals import METHOD, share
 from recorded_runs import RecordedCall, RecordedRun, read_runs
 
+BROKEN = frozenset({"flow-failed", "facts-failed", "policy-failed", "store-failed"})
+"""Faults that come from inside the guard, and not from the call."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -99,6 +102,9 @@ class Replay:
             "benign_solved_runs_stopped": stopped(solved),
             "benign_calls_stopped": share((task, one.stopped) for task, one in calls).as_dict(),
             "benign_calls_the_tool_refused_stopped": share((task, one.stopped) for task, one in failed).as_dict(),
+            "calls_on_which_the_guard_broke": sum(
+                not BROKEN.isdisjoint(one.reasons) for _, judged in self.runs for one in judged
+            ),
             "by_tool": self.by_tool(),
             "seconds": round(self.seconds, 2),
         }
@@ -167,6 +173,11 @@ def table(replays: Sequence[Replay]) -> Table:
     reports = [one.report() for one in replays]
     for one in replays:
         result.add_column(one.name, justify="right")
+    for one, report in zip(replays, reports, strict=True):
+        if report["calls_on_which_the_guard_broke"]:
+            result.caption = (
+                f"[red]{one.name}: the guard broke on {report['calls_on_which_the_guard_broke']} calls[/red]"
+            )
     for key in (
         "attacks_stopped", "attacks_stopped_at_an_effect", "benign_runs_stopped", "benign_solved_runs_stopped",
         "benign_calls_stopped", "benign_calls_the_tool_refused_stopped",

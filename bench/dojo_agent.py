@@ -49,6 +49,8 @@ class Step:
     """The verdict allowed it, or the person approved it."""
     asked: bool = False
     """A person was asked."""
+    broke: bool = False
+    """The guard failed inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def replay(stage: Stage, guard: GuardUnderTest, *, person: bool = False) -> Run:
         asked = person and decision.kind in ASKING
         approved = asked and any(call.function == one.function and arguments == dict(one.args) for one in own)
         runs = decision.kind == "allowed" or approved
-        steps.append(Step(side, call.function, arguments, decision.kind, decision.reasons, runs, asked))
+        steps.append(Step(side, call.function, arguments, decision.kind, decision.reasons, runs, asked, decision.broke))
         if not runs:
             return None
         result, error = runtime.run_function(environment, call.function, call.args)

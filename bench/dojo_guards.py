@@ -23,6 +23,8 @@ PROFILES = ("balanced", "strict", "planned")
 TRIVIAL = ("none", "deny-writes", "no-write-after-read", "destination-in-prompt")
 ASKING = frozenset({"held", "unclear"})
 """Verdicts that a person can settle."""
+BROKEN = frozenset({"flow-failed", "facts-failed", "policy-failed", "store-failed"})
+"""Faults that come from inside the guard, and not from the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Decision:
     """Policies or faults, with their messages."""
     verdict: Any = None
     """The guard's own object, handed back with the outcome."""
+    broke: bool = False
+    """The guard denied because something inside it failed: safe, and no credit to its rules."""
 
 
 ALLOWED = Decision("allowed")
@@ -158,7 +162,7 @@ class _FiducialSession:
         if verdict.kind == "allowed":
             return Decision("allowed", (), verdict)
         reasons = tuple(f"{reason.policy or reason.fault}: {reason.message}" for reason in verdict.reasons)
-        return Decision(verdict.kind, reasons, verdict)
+        return Decision(verdict.kind, reasons, verdict, any(reason.fault in BROKEN for reason in verdict.reasons))
 
     def observe(self, tool: str, arguments: Mapping[str, Any], result: str, decision: Decision) -> None:
         self._session.observe(tool, dict(arguments), result, decision=decision.verdict)

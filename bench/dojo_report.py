@@ -59,6 +59,9 @@ class Outcome:
             "benign_calls": sum(len(run.steps) for run in self.benign),
             "benign_calls_stopped": sum(len(run.stopped("user")) for run in self.benign),
             "questions_asked": sum(step.asked for run in self.approved for step in run.steps),
+            "calls_on_which_the_guard_broke": sum(
+                step.broke for run in [*self.benign, *(run for run, _ in self.attacked)] for step in run.steps
+            ),
             "attacks": len(self.attacked),
             "attacks_reached": sum(run.injected for run, _ in self.attacked),
             "attacks_succeeded": sum(run.succeeded for run, _ in self.attacked),
@@ -113,13 +116,15 @@ def table(outcomes: Iterable[Outcome]) -> Table:
         result.add_column(name, justify="right")
     for outcome in outcomes:
         counts, intervals = outcome.counts(), outcome.intervals()
+        broke = counts["calls_on_which_the_guard_broke"]
 
         def cell(key: str, intervals: Mapping[str, Mapping[str, float]] = intervals) -> str:
             value = intervals[key]
             return f"{value['k']} of {value['n']}  [dim]{value['low']:.1%}–{value['high']:.1%}[/dim]"
 
         result.add_row(
-            f"[bold]{outcome.guard}[/bold]" if outcome.guard in PROFILES else outcome.guard,
+            (f"[bold]{outcome.guard}[/bold]" if outcome.guard in PROFILES else outcome.guard)
+            + (f" [red]broke on {broke} calls[/red]" if broke else ""),
             cell("solved_unattended"),
             f"{counts['solved_with_approvals']}",
             f"{counts['questions_asked']}",

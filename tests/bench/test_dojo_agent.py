@@ -197,3 +197,12 @@ def test_trap_pairs_without_calls_are_not_counted() -> None:
     # Travel's injection task 6 only wants something said: there is no call to stop.
     assert "injection_task_6" not in world("travel", ATTACK).injection_tasks
     assert "injection_task_6" in world("travel", ATTACK).suite.injection_tasks
+
+
+def test_trap_a_guard_that_breaks_is_told_from_one_that_stops() -> None:
+    class Broken(Scripted):
+        def decide(self, tool: str, arguments: Mapping[str, Any]) -> Decision:
+            return Decision("denied", ("facts-failed: the step failed",), broke=True)
+
+    run = replay(stage("banking", 3, 5), Broken(lambda *_: "denied"))
+    assert Outcome("broken", benign=[run]).counts()["calls_on_which_the_guard_broke"] == len(run.steps) > 0

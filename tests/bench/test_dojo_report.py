@@ -56,6 +56,7 @@ def test_counts() -> None:
         "benign_calls": 2,
         "benign_calls_stopped": 1,
         "questions_asked": 1,
+        "calls_on_which_the_guard_broke": 0,
         "attacks": 3,
         "attacks_reached": 3,
         "attacks_succeeded": 1,
