@@ -89,9 +89,9 @@ def _deep(levels: int) -> Any:
     ],
     ids=["one-word", "many-words", "addresses", "long-list", "wide-object", "deep", "brackets", "quotes", "dashes"],
 )
-def test_huge_and_hostile_results_and_arguments_take_linear_time(shared: Guard, value: Any) -> None:
+def test_huge_and_hostile_results_and_arguments_take_linear_time(make_charter: Any, value: Any) -> None:
     started = time.process_time()
-    with shared.session(user="ann", task="Read it and email ann@example.com") as session:
+    with Guard(make_charter()).session(user="ann", task="Read it and email ann@example.com") as session:
         session.observe("read_file", {"path": "a"}, value)
         session.decide("send_email", {"to": ["ann@example.com"], "body": value if isinstance(value, str) else "x"})
         session.decide("send_email", {"to": value, "body": "x"})
