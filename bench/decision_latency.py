@@ -153,7 +153,7 @@ def bare(session: Any) -> dict[str, Callable[[], Any]]:
     every = session.rulebook.policy_set()
     pruned = tool.slice.request(principal, tool.slice.encode_context(arguments, facts))
     whole = {
-        **msgspec.to_builtins(facts, order="sorted"),
+        **{group: _whole(getattr(facts, group)) for group in facts.__struct_fields__},
         "approvals": [],
         "input": {"recipient": PAYEE, "amount": 9870, "subject": "car rental"},
     }
@@ -166,6 +166,12 @@ def bare(session: Any) -> dict[str, Callable[[], Any]]:
         "cedarpy, sliced": lambda: cedarpy.is_authorized(pruned, tool.slice.policy_set, entities),
         "cedarpy, unsliced": lambda: cedarpy.is_authorized(full, every, entities),
     }
+
+
+def _whole(group: msgspec.Struct) -> dict[str, Any]:
+    """Every fact of a group, those at their defaults too."""
+    facts = msgspec.structs.asdict(group)
+    return {name: sorted(fact) if isinstance(fact, frozenset) else fact for name, fact in facts.items()}
 
 
 def agt(count: int) -> Callable[[], Any] | None:

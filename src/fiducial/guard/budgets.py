@@ -147,6 +147,12 @@ class Windows:
         return tuple(AtMost(keys, window.limit) for window, keys, _ in touched)
 
 
+_READS = Use()
+_WRITES = Use(writes=1)
+
+
 def use_of(contract: Contract, spend: int, currency: str) -> Use:
     """What a call by `contract` reserves."""
+    if not spend:
+        return _READS if contract.effect == "read" else _WRITES
     return Use(writes=int(contract.effect is not Effect.READ), spend=spend, currency=currency)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fiducial.charter.contracts import Audience, Kind, Role
-from fiducial.core.label import Integrity, Label
+from fiducial.core.label import TRUSTED, Integrity, Label
 from fiducial.flow.classes import classify
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import RANK, Asked
@@ -21,8 +21,13 @@ from fiducial.policy.facts import FlowFacts, IntentFacts
 if TYPE_CHECKING:
     from fiducial.guard.intent import Intent
 
-_SUSPECT = (Origin.UNTRUSTED, Origin.UNKNOWN)
+# Looking a member up in its enum costs as much as a small function call.
+_UNTRUSTED, _UNKNOWN = Origin.UNTRUSTED, Origin.UNKNOWN
+_TARGET, _MAGNITUDE, _CONTENT = Role.TARGET, Role.MAGNITUDE, Role.CONTENT
+_SUSPECT = (_UNTRUSTED, _UNKNOWN)
 _WIDTH = {audience.value: width for width, audience in enumerate(Audience)}
+_REACHES_OTHERS = frozenset({Kind.SEND, Kind.PUBLISH, Kind.PAY})
+_THIRD_PARTY = Audience.THIRD_PARTY.value
 _CLEAN = {audience.value: FlowFacts(audience=audience.value) for audience in Audience}
 _EMPTY: frozenset[str] = frozenset()
 
@@ -57,10 +62,10 @@ def flow_facts(
         classes |= trace.classes
         classes |= parameter.classes
         role, origin = parameter.role, trace.origin
-        if role is Role.TARGET:
-            if origin is Origin.UNTRUSTED:
+        if role is _TARGET:
+            if origin is _UNTRUSTED:
                 mark("untrusted_targets", name)
-            elif origin is Origin.UNKNOWN:
+            elif origin is _UNKNOWN:
                 mark("unknown_targets", name)
             if trace.contested:
                 mark("contested_targets", name)
@@ -68,17 +73,17 @@ def flow_facts(
                 mark("pointed_targets", name)
             if trace.composed:
                 mark("composed_targets", name)
-        elif role is Role.MAGNITUDE:
-            if origin is Origin.UNTRUSTED:
+        elif role is _MAGNITUDE:
+            if origin is _UNTRUSTED:
                 mark("untrusted_magnitudes", name)
-            elif origin is Origin.UNKNOWN and (parameter.unit != "time" or when_named):
+            elif origin is _UNKNOWN and (parameter.unit != "time" or when_named):
                 mark("unknown_magnitudes", name)
-        elif role is Role.CONTENT:
-            if origin is Origin.UNTRUSTED or trace.untrusted_text:
+        elif role is _CONTENT:
+            if origin is _UNTRUSTED or trace.untrusted_text:
                 mark("untrusted_content", name)
             if trace.links:
                 mark("links", name)
-        elif origin is Origin.UNTRUSTED:
+        elif origin is _UNTRUSTED:
             mark("untrusted_options", name)
     return FlowFacts(
         audience=audience,
@@ -104,6 +109,10 @@ def _texts(value: Any) -> Iterator[str]:
             todo += [*item.keys(), *item.values()]
         elif isinstance(item, (list, tuple)):
             todo += item
+
+
+def _doubtful(trace: Trace) -> bool:
+    return trace.origin in _SUSPECT or bool(trace.classes)
 
 
 def _remarkable(trace: Trace) -> bool:
@@ -139,9 +148,9 @@ def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]
         named = True
         for item in value if isinstance(value, list) else (value,):
             domains.add(item.rpartition("@")[2].lower() if isinstance(item, str) and "@" in item else "")
-    if not named and optional and contract.kind not in (Kind.SEND, Kind.PUBLISH, Kind.PAY):
+    if not named and optional and contract.kind not in _REACHES_OTHERS:
         return Audience.SELF.value
-    if widest == Audience.THIRD_PARTY and domains and inside and domains <= inside:
+    if widest == _THIRD_PARTY and inside and domains and domains <= inside:
         return Audience.ORGANIZATION.value
     return widest
 
@@ -180,13 +189,15 @@ def arguments_label(tool: Tool, traces: Mapping[str, Trace]) -> Label:
     own words chooses among records without writing them. Content chooses nothing: what of it comes back in the result
     is told by what was written (`fiducial.flow.laundry`).
     """
+    if not any(map(_doubtful, traces.values())):
+        return TRUSTED
     classes: frozenset[str] = frozenset()
     sources: tuple[Any, ...] = ()
     integrity = Integrity.TRUSTED
     for name, trace in traces.items():
         role = tool.parameters[name].role
-        if (trace.origin is Origin.UNTRUSTED and role is not Role.CONTENT) or (
-            trace.origin is Origin.UNKNOWN and role is Role.TARGET and not trace.label.trusted
+        if (trace.origin is _UNTRUSTED and role is not _CONTENT) or (
+            trace.origin is _UNKNOWN and role is _TARGET and not trace.label.trusted
         ):
             integrity = Integrity.UNTRUSTED
             sources = sources + trace.label.sources

@@ -534,7 +534,7 @@ def _targets(tool: Tool, arguments: Mapping[str, Any]) -> Iterable[tuple[str, st
     for name in tool.targets:
         if (value := arguments.get(name)) is not None:
             for item in value if isinstance(value, list) else (value,):
-                yield name, f"{tool.contract.kind}\0{item}"
+                yield name, f"{tool.kind}\0{item}"
 
 
 def _shown(arguments: Mapping[str, Any]) -> str:

@@ -55,6 +55,9 @@ MAX_FIRINGS = 64
 MAX_TOOL_NAME = 256
 """Characters of a tool's name in an event."""
 _NO_PREVIEW = PreviewFacts()
+# Looking a member up in its enum costs as much as a small function call, and step by step that adds up.
+_UNKNOWN_TOOL, _BAD_ARGUMENTS, _FACTS = Fault.UNKNOWN_TOOL, Fault.BAD_ARGUMENTS, Fault.FACTS
+_SESSION, _HALTED, _FLOW, _POLICY, _STORE = Fault.SESSION, Fault.HALTED, Fault.FLOW, Fault.POLICY, Fault.STORE
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,18 +119,18 @@ def judge(session: Session, request: Request) -> Steps[Judgement]:
     now = session.clock.unix_us()
     decision = DecisionId(mint("dec", now // 1000))
     tool: Tool | None = None
-    fault = Fault.UNKNOWN_TOOL
+    fault = _UNKNOWN_TOOL
     try:
         # 1 find the tool's contract
         tool = session.tools.get(request.tool)
         if tool is None:
             raise _Refused("no contract describes the tool")
         # 2 check the arguments strictly
-        fault = Fault.BAD_ARGUMENTS
+        fault = _BAD_ARGUMENTS
         if problems := tool.check(request.arguments):
             raise _Refused("; ".join(problems))
         spend = _spend(tool, request.arguments)
-        fault = Fault.FACTS
+        fault = _FACTS
         preview = _NO_PREVIEW
         if tool.contract.preview is not None:
             preview = yield from probes.preview(session, tool, request.arguments)
@@ -157,28 +160,28 @@ def _serialized(
 ) -> tuple[Judgement, Future[Receipt] | None]:
     """Steps 3 to 8, up to handing the record to the store."""
     arguments = request.arguments
-    fault = Fault.SESSION
+    fault = _SESSION
     try:
         if session.closed:
             raise _Refused("the session is closed")
         # 3 check the switches
-        fault = Fault.HALTED
+        fault = _HALTED
         if session.switches.halts and (halt := session.switches.stops(session.agent, tool.name, session.user)):
             raise _Refused(f"halted: {halt.why}")
         # 4 trace each argument to its sources
-        fault = Fault.FLOW
+        fault = _FLOW
         trace, parameters = session.provenance.trace, tool.parameters
         traces = {}
         for name, value in arguments.items():
             parameter = parameters[name]
             traces[name] = trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
         # 5 gather the facts
-        fault = Fault.FACTS
+        fault = _FACTS
         use = use_of(tool.contract, spend, tool.currency)
         windows = session.windows.touched(tool.name, tool.contract, use, session.user, now) if session.windows else ()
         facts = session.facts(tool, arguments, traces, use, windows, preview, request.confidence)
         # 6 ask the policies
-        fault = Fault.POLICY
+        fault = _POLICY
         ruling = tool.slice.ask(session.principal, arguments, facts, request.approvals)
         # 7 compose the verdict
         verdict, evidence = _compose(session, decision, ruling, traces)
@@ -193,7 +196,7 @@ def _serialized(
             evidence=evidence,
         )
         # 8 record it
-        fault = Fault.STORE
+        fault = _STORE
         if judgement.may_run:
             over = session.account.reserve(use, even_over=not verdict.enforced)
             if over and verdict.enforced:

@@ -75,6 +75,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     prose: tuple[PathPattern, ...]
     classes: Mapping[str, tuple[PathPattern, ...]]
     records: str | None
+    speaks: bool
+    """It is the built-in tool."""
+    kind: str
     cost: str | None
     """Parameter that is spent."""
     currency: str
@@ -112,6 +115,8 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
         prose=tuple(map(PathPattern, output.prose)),
         classes={name: tuple(map(PathPattern, paths)) for name, paths in output.classes.items()},
         records=output.records,
+        speaks=contract.kind is Kind.RESPOND,
+        kind=contract.kind.value,
         cost=contract.cost,
         currency=(cost.unit or "") if cost else "",
     )
