@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,15 @@ BATCHES = (1, 3, 1, 5, 2)
 @pytest.fixture
 def log(tmp_path: Path, make: Make) -> Path:
     """Thirteen entries in six transactions, of which the first opened the log: bundles begin at 0, 1, 2, 5, 6, 11."""
-    path = tmp_path / "log.db"
+    return write(tmp_path / "log.db", make, BATCHES)
+
+
+def write(path: Path, make: Make, batches: Sequence[int]) -> Path:
     with SqliteStore(path) as store:
-        for number, batch in enumerate(BATCHES):
+        for number, batch in enumerate(batches):
             entries = tuple(make(f"payload {number} {each}", session=f"ses_{number % 2}") for each in range(batch))
             store.commit(Commit(entries=entries)).result()
-        assert store.ledger().verify().size == 13
+        assert store.ledger().verify().size == 1 + sum(batches)
     return path
 
 
@@ -87,7 +90,7 @@ def flip_every_stored_bit(path: Path, sample: int | None) -> None:
                             expected = {first + byte // 32}
                         assert caught.value.index in expected, (first, column, byte, bit)
                     connection.execute(f"UPDATE bundle SET {column}=? WHERE first=?", (value, first))
-            assert ledger.verify().size == 13
+            ledger.verify()
     connection.close()
 
 
@@ -96,8 +99,8 @@ def test_a_flipped_bit_is_caught_and_located(log: Path) -> None:
 
 
 @pytest.mark.long
-def test_every_flipped_bit_is_caught_and_located(log: Path) -> None:
-    flip_every_stored_bit(log, sample=None)
+def test_every_flipped_bit_is_caught_and_located(tmp_path: Path, make: Make) -> None:
+    flip_every_stored_bit(write(tmp_path / "small.db", make, (2, 1)), sample=None)
 
 
 def flip_bits_of_the_file(path: Path, sample: int | None) -> None:
@@ -126,8 +129,8 @@ def test_flipped_bits_of_the_file(log: Path) -> None:
 
 
 @pytest.mark.long
-def test_all_kinds_of_flipped_bits_of_the_file(log: Path) -> None:
-    flip_bits_of_the_file(log, sample=20_000)
+def test_many_flipped_bits_of_the_file(log: Path) -> None:
+    flip_bits_of_the_file(log, sample=5_000)
 
 
 def lines(path: Path, first: int) -> list[bytes]:

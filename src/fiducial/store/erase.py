@@ -120,7 +120,7 @@ def empty_wal(connection: sqlite3.Connection, where: str) -> None:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             connection.execute(f"PRAGMA busy_timeout={round(schema.BUSY_SECONDS * 1000)}")
-    except sqlite3.Error as error:
+    except schema.FAULTS as error:
         raise schema.translate(error, where) from error
     if busy:
         raise StoreBusy(

@@ -13,7 +13,6 @@ erasing rewrites it without what the log no longer holds. A copy of that file el
 from __future__ import annotations
 
 import base64
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,7 +136,7 @@ def _remember(database: Path, target: Path, at_us: int) -> None:
     connection, _ = schema.connect_writer(database)
     try:
         connection.execute(schema.SET_EXPORT, (str(target), at_us))
-    except sqlite3.Error as error:
+    except schema.FAULTS as error:
         raise schema.translate(error, str(database)) from error
     finally:
         connection.close()

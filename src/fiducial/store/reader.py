@@ -23,6 +23,18 @@ _PAGE_BYTES = 1024 * 1024
 """How much is read ahead when going through the log: enough to make queries cheap, little enough for any machine."""
 
 
+@contextmanager
+def no_nonsense(where: str) -> Iterator[None]:
+    """Within it, values that are not of the type which the schema gives them are `Corrupt`, not a crash.
+
+    SQLite keeps any value in any column, and a damaged schema gives columns other meanings.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise Corrupt(f"the database `{where}` holds values of the wrong type; restore it from a backup") from error
+
+
 class Head(NamedTuple):
     """The newest signed tree head."""
 
@@ -58,7 +70,7 @@ class LogReader:
                 if budget is None:
                     return cursor.fetchall()
                 return _within(cursor, budget)
-            except sqlite3.Error as error:
+            except schema.FAULTS as error:
                 raise schema.translate(error, self.where) from error
 
     def one(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
@@ -79,7 +91,7 @@ class LogReader:
             finally:
                 # Nothing was written: on a database that fails even in this, only what failed before matters.
                 if self._connection is not None and self._connection.in_transaction:
-                    with suppress(sqlite3.Error):
+                    with suppress(*schema.FAULTS):
                         self._connection.execute(schema.ROLLBACK)
 
     def meta(self, name: str) -> str:
@@ -95,7 +107,8 @@ class LogReader:
         if row is None:
             raise Corrupt(f"the database `{self.where}` holds no entry; restore it from a backup", index=0)
         first, count, root, signature = row
-        if not (isinstance(root, bytes) and isinstance(signature, bytes) and isinstance(count, int)):
+        sound = isinstance(first, int) and isinstance(count, int)
+        if not (sound and isinstance(root, bytes) and isinstance(signature, bytes)):
             raise Corrupt(f"entry {first}: its tree head is damaged", index=first)
         return Head(first + count, root, signature)
 
@@ -212,7 +225,7 @@ def _within(cursor: sqlite3.Cursor, budget: int) -> list[tuple[Any, ...]]:
             budget -= sum(len(value) for value in row if isinstance(value, bytes))
             if budget < 0:
                 break
-    except sqlite3.Error:
+    except schema.FAULTS:
         # Whoever goes on from here meets it again, and then knows where.
         if not found:
             raise
@@ -224,6 +237,7 @@ def _within(cursor: sqlite3.Cursor, budget: int) -> list[tuple[Any, ...]]:
 def _bundle(fields: tuple[Any, ...]) -> Bundle:
     first, count, root, signature, leaves, events, payloads = fields
     sound = all(isinstance(each, bytes) for each in (root, signature, leaves, events))
-    if not sound or not isinstance(count, int) or not isinstance(payloads, bytes | None):
+    sound = sound and isinstance(first, int) and isinstance(count, int)
+    if not sound or not isinstance(payloads, bytes | None):
         raise Corrupt(f"entry {first}: a stored value has the wrong type", index=first)
     return Bundle(first, count, root, signature, leaves, events, payloads)

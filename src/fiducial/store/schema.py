@@ -94,8 +94,14 @@ COUNT_SESSION: Final = "SELECT count(*) FROM session"
 COUNT_NODE: Final = "SELECT count(*) FROM node"
 
 
-def translate(error: sqlite3.Error, where: str) -> StoreError:
+FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What `sqlite3` raises. The second: names and messages of a damaged database that are no text."""
+
+
+def translate(error: sqlite3.Error | UnicodeDecodeError, where: str) -> StoreError:
     """The error to raise for one of SQLite's: https://www.sqlite.org/rescode.html. Total: every one has a meaning."""
+    if isinstance(error, UnicodeDecodeError):
+        return Corrupt(f"the database `{where}` is damaged: what should be text is none; restore it from a backup")
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     match primary:
@@ -142,7 +148,7 @@ def connect_writer(path: Path | None) -> tuple[sqlite3.Connection, bool]:
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, FAULTS):
             raise translate(error, where) from error
         raise
     return connection, fresh
@@ -165,7 +171,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, FAULTS):
             raise translate(error, str(path)) from error
         raise
     return connection

@@ -35,7 +35,7 @@ from fiducial.store import retained, schema
 from fiducial.store.bundle import Bundle, Record, digest_prefixes, records
 from fiducial.store.checkpoint import Checkpoint, Verifier
 from fiducial.store.merkle import HASH_BYTES, Run, Tree, leaf_hash
-from fiducial.store.reader import LogReader
+from fiducial.store.reader import LogReader, no_nonsense
 
 _EVER = 2**63
 """Microseconds since 1970: later than any event."""
@@ -82,7 +82,8 @@ def verify(
     with reader.snapshot():
         walk = _Walk(reader, key, progress)
         try:
-            walk.run()
+            with no_nonsense(reader.where):
+                walk.run()
         except Corrupt as error:
             if error.index is not None:
                 raise

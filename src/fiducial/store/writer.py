@@ -24,7 +24,7 @@ from fiducial.store import schema
 from fiducial.store.bundle import Prepared, records
 from fiducial.store.checkpoint import Checkpoint, Signer, note
 from fiducial.store.merkle import Tree
-from fiducial.store.reader import LogReader
+from fiducial.store.reader import LogReader, no_nonsense
 from fiducial.store.state import MISSING, Slot, outcome
 
 Answer: TypeAlias = Receipt | StoreError
@@ -80,7 +80,7 @@ class LogWriter:
             except BaseException:
                 self._tree, self._signer = before
                 raise
-        except sqlite3.Error as error:
+        except schema.FAULTS as error:
             self._roll_back()
             raise schema.translate(error, self._where) from error
         except BaseException:
@@ -91,14 +91,15 @@ class LogWriter:
         self.connection.execute(schema.BEGIN_WRITE)
         (version,) = self.connection.execute(schema.DATA_VERSION).fetchone()
         if version != self._seen:
-            self._tree, self._signer = self._load()
+            with no_nonsense(self._where):
+                self._tree, self._signer = self._load()
             self._seen = version
 
     def _roll_back(self) -> None:
         try:
             if self.connection.in_transaction:
                 self.connection.execute(schema.ROLLBACK)
-        except sqlite3.Error as error:
+        except schema.FAULTS as error:
             raise schema.translate(error, self._where) from error
 
     def write(self, batch: Sequence[Prepared]) -> list[Answer]:
@@ -214,5 +215,5 @@ def begin_log(connection: sqlite3.Connection, where: str, signer: Signer, at_us:
             connection.execute(schema.SET_META, ("key", verifier.text))
             _insert(connection, signer, Tree(), [Prepared([Entry(event)], own=True)])
         connection.execute(schema.COMMIT)
-    except sqlite3.Error as error:
+    except schema.FAULTS as error:
         raise schema.translate(error, where) from error
