@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiducial.charter.contracts import Contract
+from fiducial.charter.contracts import Contract, Parameter, Role
 from fiducial.charter.schema import MAX_DEPTH, MAX_INTEGER, MAX_SIZE, Shape, arguments_checker, shape
 
 
@@ -103,8 +103,10 @@ def test_references_that_fan_out_are_refused() -> None:
 
 
 def test_the_checker_names_the_parameter_whose_schema_is_wrong() -> None:
+    parameter = Parameter.model_construct(role=Role.OPTION, schema_={"nope": 1}, required=True)
+    contract = Contract.model_construct(parameters={"p": parameter})
     with pytest.raises(ValueError, match="parameter `p`: the keyword `nope`"):
-        checker(p={"nope": 1})
+        arguments_checker(contract)
 
 
 # ── what a schema means ───────────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ import msgspec
 
 from fiducial.charter import lexicon
 from fiducial.charter.contracts import Effect, Kind
-from fiducial.charter.objects import ADDRESSES, RULES
+from fiducial.charter.objects import ADDRESSES, READ_RULES, RULES
 from fiducial.charter.words import name_words, sentences, text_words
 
 _SEVERITY = [
@@ -40,6 +40,9 @@ _FETCHING = lexicon.words_of(
     "get fetch read browse visit open navigate crawl scrape download extract view access retrieve load curl goto "
     "search summarize screenshot click follow import snapshot capture check preview render convert parse inspect "
     "analyze scan map"
+)
+_PROOFS = lexicon.words_of(
+    "otp code passcode pin token password totp mfa identity signin login account user domain phone"
 )
 _DOING = frozenset({"trigger", "submit", "click", "confirm", "execute", "perform", "activate"})
 _LOCAL = frozenset({"local", "disk", "folder", "directory", "save"})
@@ -83,6 +86,10 @@ def act_of(tool: Described) -> Act:
     said = text_words(first[0]) if first else []
     opened, rest = _opening(said)  # 3
     named = _named(words, said, opened)  # 1
+    if (
+        named is not None and named.word == "return"
+    ):  # `return_item` hands something back; only descriptions `return` data
+        named = _Verb("return", Kind.UPDATE, Effect.IRREVERSIBLE)
     objects = _nouns(_first_object(rest), opened.word if opened else "")[:4]
     nouns = _nouns(words, named.word if named else "") or objects
     if named is not None:
@@ -138,6 +145,8 @@ def _ambiguous(words: Sequence[str], said: Sequence[str], opened: _Verb | None) 
             return None
     if words and words[-1] in lexicon.READ_NOUNS and (len(words) > 1 or words[0] not in lexicon.VERBS):
         return _Verb("get", Kind.READ, Effect.READ)
+    if words and words[0] in acts and _verb(words[0]).effect is Effect.READ:
+        return _added(_verb(words[0]), words, acts)
     places = [word for word in (words[0], words[-1]) if word in acts] if words else []
     found: _Verb | None = None
     for word in places or acts:
@@ -202,7 +211,7 @@ def _is_noun(word: str, verb: str) -> bool:
 def _refined(verb: _Verb, nouns: Sequence[str], tool: Described) -> _Verb:
     """`verb` as its object and the tool's parameters refine it."""
     things = frozenset(nouns)
-    parameters = frozenset(word for name in tool.parameters for word in name_words(name))
+    parameters = _parameter_words(tool.parameters)
     if verb.effect is Effect.READ:
         return _refined_read(verb, things, parameters, tool)
     head = nouns[-1] if nouns else ""
@@ -212,25 +221,33 @@ def _refined(verb: _Verb, nouns: Sequence[str], tool: Described) -> _Verb:
     return verb
 
 
+def _parameter_words(names: Sequence[str]) -> frozenset[str]:
+    """The words of parameters' names; `url` in `url_format` is not an address."""
+    split = [name_words(name) for name in names]
+    return frozenset(
+        word for words in split for i, word in enumerate(words) if i == len(words) - 1 or word not in ADDRESSES
+    )
+
+
 def _refined_read(verb: _Verb, things: frozenset[str], parameters: frozenset[str], tool: Described) -> _Verb:
     said = set(text_words(tool.description))
     if verb.word in ("verify", "confirm"):
-        proof = {"otp", "code", "passcode", "pin", "token", "password", "totp", "mfa"}
-        if parameters & proof or things & (proof | {"identity", "signin", "login"}):
+        if (parameters | things) & _PROOFS:
             return _Verb(verb.word, Kind.AUTHENTICATE, Effect.REVERSIBLE)
         return _Verb(verb.word, Kind.UPDATE, Effect.IRREVERSIBLE) if verb.word == "confirm" else verb
-    if verb.word == "evaluate" and things & lexicon.CODE:
-        return _Verb(verb.word, Kind.EXECUTE, Effect.IRREVERSIBLE)
     if verb.word == "query" and "sql" in parameters | things and not _claims_read_only(said, tool.hints):
         return _Verb("execute", Kind.EXECUTE, Effect.IRREVERSIBLE)
-    if verb.word == "format" and things & {"disk", "drive", "volume", "partition"}:
-        return _Verb(verb.word, Kind.DELETE, Effect.IRREVERSIBLE)
+    for verbs, objects, act in READ_RULES:
+        if verb.word in verbs and (not objects or objects & things):
+            return _Verb(verb.word, *act)
     addressed = bool(ADDRESSES & parameters)
     if addressed and (verb.word in _FETCHING or verb.kind is Kind.READ):
         effect = Effect.IRREVERSIBLE if _DOING & said else Effect.READ
         if effect is Effect.READ and verb.word == "download" and (_SAVED_TO & parameters or _LOCAL & said):
             effect = Effect.REVERSIBLE
         return _Verb(verb.word, Kind.FETCH, effect)
+    if verb.word == "curl":
+        return _Verb(verb.word, Kind.EXECUTE, Effect.IRREVERSIBLE)
     if verb.word == "export" and parameters & {"email", "recipient", "url", "bucket", "webhook", "host"}:
         return _Verb(verb.word, Kind.SEND, Effect.IRREVERSIBLE)
     if verb.word in ("download", "export") and (_SAVED_TO & parameters or {"local", "disk"} & said):

@@ -17,7 +17,8 @@ from fiducial.charter.contracts import Contract, Output, Parameter
 from fiducial.charter.schema import ANNOTATIONS, KEYWORDS
 from fiducial.charter.yaml import is_plain
 
-_WIDTH = 118
+_WIDTH = 112
+"""Columns of a line before it is indented."""
 _OWN = frozenset(Parameter.model_fields) | {"schema"}
 
 

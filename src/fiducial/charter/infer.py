@@ -65,7 +65,7 @@ def infer_contract(tool: Tool, *, server: str = "local") -> Contract:
     )
     meant = meanings(act, properties)
     required = tool.input.get("required", ())
-    needed = set(required) if isinstance(required, (list, tuple)) else set()
+    needed = {name for name in required if isinstance(name, str)} if isinstance(required, (list, tuple)) else set()
     parameters = {
         name: _parameter(meant[name], simplified(schema, tool.input), required=name in needed)
         for name, schema in properties.items()

@@ -23,11 +23,11 @@ _VERBS: tuple[tuple[Kind, Effect, str], ...] = (
         "access aggregate analyse analyze audit browse calculate capture cat check classify collect compare compute "
         "confirm convert count crawl curl decode describe detect determine diff discover display download echo "
         "encode enumerate estimate evaluate examine expand explain explore export extract fetch filter find format "
-        "gather geocode get glob goto grep hash head hover identify inspect introspect learn lint list load look "
+        "gather geocode get glob goto grep hash head hover identify inspect introspect lint list load look "
         "lookup ls match measure monitor navigate observe obtain outline parse peek ping poll predict preview "
-        "provide pwd query quote rank read reason recall recommend retrieve return review scan scrape screenshot "
+        "pwd query quote rank read reason recall recommend retrieve return scan scrape screenshot "
         "scroll search see select show simulate sleep snapshot sort stat suggest summarise summarize tabulate tail "
-        "tell think tokenize traceroute track translate traverse tree validate verify view visit wait watch wc "
+        "think tokenize traceroute track translate traverse tree validate verify view visit wait watch wc "
         "weigh whoami whois",
     ),
     (
@@ -39,7 +39,7 @@ _VERBS: tuple[tuple[Kind, Effect, str], ...] = (
         Kind.CREATE,
         _COMP,
         "add attach backup build commit compose compress create define enqueue generate import initialize insert "
-        "instantiate make new open place produce provision put record register render upload write zip",
+        "instantiate make new open place produce provide provision put record register render review upload write zip",
     ),
     (
         Kind.UPDATE,
@@ -76,7 +76,7 @@ _VERBS: tuple[tuple[Kind, Effect, str], ...] = (
         Kind.SEND,
         _IRR,
         "alert call communicate contact deliver dial dispatch dm email fax forward greet inform mail message notify "
-        "nudge page phone relay remind reply report respond ring send sms submit text transmit warn",
+        "nudge page phone relay remind reply report respond ring send sms submit tell text transmit warn",
     ),
     (
         Kind.PUBLISH,
@@ -169,7 +169,7 @@ PHRASAL: dict[tuple[str, str], str] = {
     ("dry", "run"): "preview",
         ("read", "only"): "readonly", ("who", "am"): "whoami", ("pull", "request"): "pullrequest",
     ("api", "key"): "apikey", ("access", "key"): "apikey", ("clean", "up"): "clean", ("back", "up"): "backup",
-    ("hand", "over"): "transfer", ("press", "key"): "press", ("credit", "card"): "creditcard",
+    ("get", "rid"): "delete", ("hand", "over"): "transfer", ("press", "key"): "press", ("credit", "card"): "creditcard",
 }  # fmt: skip
 """Two words → the one verb or noun they make."""
 
@@ -316,6 +316,7 @@ SAY: dict[str, str] = {
     "reply": "reply respond answer write",
     "reschedule": "reschedule move postpone shift change delay",
     "reserve": "reserve book schedule get",
+    "reset": "reset change set",
     "restart": "restart reboot",
     "restore": "restore recover undo",
     "revoke": "revoke remove withdraw stop",

@@ -181,3 +181,15 @@ RULES: tuple[Rule, ...] = (
     Rule(verbs=words_of("share"), things=words_of("location screen"), act=(Kind.SEND, _IRR)),
 )
 """In order; the first that fits decides."""
+
+READ_RULES: tuple[tuple[frozenset[str], frozenset[str], tuple[Kind, Effect]], ...] = (
+    (words_of("evaluate"), lexicon.CODE, (Kind.EXECUTE, _IRR)),
+    (words_of("format"), words_of("disk drive volume partition"), (Kind.DELETE, _IRR)),
+    (words_of("capture collect load access match"), lexicon.MONEY, (Kind.PAY, _IRR)),
+    (words_of("recall"), lexicon.MESSAGES, (Kind.DELETE, _IRR)),
+    (words_of("select"), words_of("option dropdown"), (Kind.EXECUTE, _IRR)),
+    (words_of("watch track"), words_of("repo repository topic"), (Kind.UPDATE, _REV)),
+    (words_of("snapshot"), words_of("volume database vm disk instance server"), (Kind.CREATE, _COMP)),
+    (words_of("load"), words_of("table database warehouse"), (Kind.UPDATE, _IRR)),
+)
+"""Verbs that read, the objects with which they do not (none: always), and what they are then."""

@@ -81,7 +81,11 @@ def _body(
         if body.get("required") is True:
             required.append("body")
         return
-    needed = set(_list(schema.get("required"))) if body.get("required") is True else set()
+    needed = (
+        {name for name in _list(schema.get("required")) if isinstance(name, str)}
+        if body.get("required") is True
+        else set()
+    )
     for name, member in members.items():
         key = f"body_{name}" if name in properties else str(name)
         properties[key] = member

@@ -30,7 +30,8 @@ def phrases_for(act: Act) -> tuple[str, ...]:
     elif act.kind is Kind.FETCH:
         found = [*(["download", "save"] if act.verb == "download" else []), *lexicon.FETCH_WORDS.split()]
     elif act.effect is Effect.READ:
-        found = [*_things(nouns), *(["inbox"] if lexicon.MESSAGES & set(nouns) else [])]
+        kept = lexicon.SAY["download"].split() if act.verb == "download" else []
+        found = [*kept, *_things(nouns), *(["inbox"] if lexicon.MESSAGES & set(nouns) else [])]
     else:
         found = _act_phrases(act, nouns)
     return tuple(dict.fromkeys(found))[:MAX_PHRASES]
@@ -39,6 +40,7 @@ def phrases_for(act: Act) -> tuple[str, ...]:
 def _act_phrases(act: Act, nouns: list[str]) -> list[str]:
     verbs, things = _verbs(act), _things(nouns)
     found = [verb for verb in (act.verb, *verbs) if verb in lexicon.ALONE]
+    found += [verb for noun in nouns if noun in lexicon.ALONE for verb in lexicon.SAY.get(noun, noun).split()]
     bought = act.verb in ("buy", "purchase", "checkout", "order") or bool({"order", "cart"} & set(nouns))
     if lexicon.CARTS & set(nouns) or (act.kind is Kind.PAY and bought and act.verb != "refund"):
         found += lexicon.SHOPPING.split()
@@ -66,6 +68,8 @@ def _verbs(act: Act) -> list[str]:
     base = lexicon.VERBS.get(act.verb)
     own = lexicon.SAY.get(act.verb, act.verb).split()
     refined = act.verb in lexicon.GENERIC and not lexicon.CARTS & set(act.nouns)
+    if act.kind is Kind.CREDENTIAL:
+        return list(dict.fromkeys([*own, *lexicon.SAY_KIND[act.kind].split()]))
     if not act.verb or (refined and base is not None and base[0] is not act.kind):
         own = [act.verb or next(iter(act.nouns), ""), *lexicon.SAY_KIND.get(act.kind, "").split()]
     return [verb for verb in dict.fromkeys(own) if verb]

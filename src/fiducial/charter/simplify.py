@@ -73,7 +73,7 @@ class _Simplifier:
                 if key == "properties" and isinstance(present, Mapping):
                     merged[key] = {**value, **present}
                 elif key == "required" and isinstance(present, (list, tuple)):
-                    merged[key] = list(dict.fromkeys([*present, *value]))
+                    merged[key] = [*present, *(name for name in value if name not in present)]
                 else:
                     merged.setdefault(key, value)
         return merged

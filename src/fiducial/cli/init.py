@@ -151,11 +151,10 @@ _INTENT_OWN = (
     _INTENT_HEADER
     + """\
   - id: many-changes-are-approved
-    statement: After twenty changes in one session, whatever cannot be undone is approved by an operator.
+    statement: After twenty changes in one session, an operator approves whatever comes next.
     harmed: [whoever the changes concern]
     owner: unassigned
     contest: Ask an operator.
-    tools: [irreversible]
     never_without_approval: context.session.writes >= 20
     approval: operator
 

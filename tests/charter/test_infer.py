@@ -1,0 +1,507 @@
+"""Drafted contracts: what is guessed of tools nobody has described, and that guesses err to the safe side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Role
+from fiducial.charter.draft import draft_contracts
+from fiducial.charter.infer import infer_contracts
+from fiducial.charter.load import parse_charter
+from fiducial.charter.model import Charter
+from fiducial.charter.schema import arguments_checker, shape
+from fiducial.errors import CharterError
+
+CORPUS: list[dict[str, str]] = yaml.safe_load((Path(__file__).parent / "tools_corpus.yaml").read_text())["tools"]
+
+
+def described(entry: dict[str, str]) -> dict[str, Any]:
+    """A corpus entry as an MCP tool."""
+    properties, required = {}, []
+    for word in entry["p"].split():
+        name, _, kind = word.partition(":")
+        bare = name.rstrip("!")
+        properties[bare] = {"type": kind or "string"}
+        required += [bare] if name != bare else []
+    hint = entry.get("h", "")
+    return {
+        "name": entry["n"],
+        "description": entry["d"],
+        "inputSchema": {"type": "object", "properties": properties, "required": required},
+        "annotations": {hint.lstrip("-"): not hint.startswith("-")} if hint else None,
+    }
+
+
+GUESSED = infer_contracts([described(entry) for entry in CORPUS])
+
+
+def one(name: str, description: str = "", *parameters: str, **more: Any) -> Contract:
+    """The contract guessed for one tool whose parameters are texts."""
+    properties = {parameter: {"type": "string"} for parameter in parameters}
+    tool = {
+        "name": name,
+        "description": description,
+        "inputSchema": {"type": "object", "properties": properties},
+        **more,
+    }
+    return infer_contracts([tool])[name]
+
+
+# ── the labelled corpus ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(CORPUS) >= 150
+    assert len(GUESSED) == len(CORPUS)
+
+
+def test_no_tool_that_changes_something_is_taken_for_a_read() -> None:
+    wrong = [e["n"] for e in CORPUS if "read" not in e["e"].split("|") and GUESSED[e["n"]].effect is Effect.READ]
+    assert wrong == []
+
+
+def test_nearly_all_kinds_and_effects_are_right() -> None:
+    kinds = [entry["n"] for entry in CORPUS if GUESSED[entry["n"]].kind not in entry["k"].split("|")]
+    effects = [entry["n"] for entry in CORPUS if GUESSED[entry["n"]].effect not in entry["e"].split("|")]
+    assert len(kinds) <= 0.03 * len(CORPUS), kinds
+    assert len(effects) <= 0.03 * len(CORPUS), effects
+    preferred = sum(GUESSED[entry["n"]].kind == entry["k"].split("|")[0] for entry in CORPUS)
+    assert preferred >= 0.9 * len(CORPUS)
+
+
+def test_reads_are_taken_for_reads() -> None:
+    reads = [entry for entry in CORPUS if entry["e"] == "read"]
+    missed = [entry["n"] for entry in reads if GUESSED[entry["n"]].effect is not Effect.READ]
+    assert len(missed) <= 0.03 * len(reads), missed
+
+
+def test_targets_are_found() -> None:
+    missed = [
+        f"{entry['n']}.{name}"
+        for entry in CORPUS
+        for name in entry.get("t", "").split()
+        if GUESSED[entry["n"]].parameters[name].role is not Role.TARGET
+    ]
+    assert missed == []
+
+
+def test_outputs_that_others_write_are_never_taken_for_records() -> None:
+    labelled = [entry for entry in CORPUS if "o" in entry]
+    everything = {entry["n"] for entry in labelled if GUESSED[entry["n"]].output.third_party_writable == ("$",)}
+    assert {entry["n"] for entry in labelled if entry["o"] == "any"} <= everything
+    cautious = everything - {entry["n"] for entry in labelled if entry["o"] == "any"}
+    assert len(cautious) <= 0.1 * len(labelled), cautious
+
+
+def test_everything_guessed_is_marked_and_reads_back_the_same() -> None:
+    assert all(contract.guessed for contract in GUESSED.values())
+    assert all(parameter.guessed for contract in GUESSED.values() for parameter in contract.parameters.values())
+    about = "agent: a\nowners: {responsible: a, accountable: a}\n"
+    charter, problems = parse_charter(
+        {"charter.yaml": about, "contracts.yaml": draft_contracts(GUESSED), "intent.yaml": "clauses:"}
+    )
+    assert [problem for problem in problems if problem.severity == "error"] == []
+    assert charter is not None
+    assert charter.contracts == GUESSED
+
+
+# ── acts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_cannot_be_told_changes_something_irreversibly() -> None:
+    for name in ("frobnicate", "x", "зделать", "123", "___", "a-b.c"):
+        contract = one(name)
+        assert (contract.effect, contract.output.third_party_writable) in (
+            (Effect.IRREVERSIBLE, ()),
+            (Effect.IRREVERSIBLE, ("$",)),
+        )
+
+
+def test_hints_raise_caution_and_lower_it_only_where_nothing_contradicts() -> None:
+    read_only, writing = {"readOnlyHint": True}, {"readOnlyHint": False}
+    assert one("weather", annotations=read_only).effect is Effect.READ
+    assert one("weather", annotations=writing).effect is Effect.IRREVERSIBLE
+    for name in ("delete_file", "send_email", "book_room", "pay", "purge", "run_command"):
+        assert one(name, annotations=read_only).effect is not Effect.READ
+    assert one("get_user", "Gets a user", annotations=writing).effect is Effect.IRREVERSIBLE
+    assert one("rename_file", annotations={"destructiveHint": True}).effect is Effect.IRREVERSIBLE
+    assert one("delete_file", annotations={"destructiveHint": False}).effect is Effect.IRREVERSIBLE
+    assert one("get_order", "Gets an order").output.prose == ("$",)
+    assert one("get_order", "Gets an order", annotations={"openWorldHint": True}).output.third_party_writable == ("$",)
+    assert one("get_mail", "Gets mail", annotations={"openWorldHint": False}).output.third_party_writable == ("$",)
+    assert one("climate", annotations={"readOnlyHint": "yes"}).effect is Effect.IRREVERSIBLE
+
+
+def test_descriptions_overrule_harmless_names() -> None:
+    assert one("get_link", "Creates a public link to the file").effect is not Effect.READ
+    assert one("find_room", "Books a room").kind is Kind.BOOK
+    assert one("check", "Deletes what it finds").effect is Effect.IRREVERSIBLE
+    assert one("helper", "Sends an SMS").kind is Kind.SEND
+    assert one("book_flights", "Find and book flights").kind is Kind.BOOK
+    assert one("book_list", "Returns the list of books").effect is Effect.READ
+
+
+def test_naming_styles_do_not_matter() -> None:
+    for name in ("send_email", "sendEmail", "SendEmail", "send-email", "mail.send_email", "SEND_EMAIL", "email_send"):
+        assert one(name).kind is Kind.SEND, name
+    for name in ("list_orders", "listOrders", "orders_get", "shop-get-orders"):
+        assert one(name).effect is Effect.READ, name
+
+
+_SEEMING = (
+    "return_order capture_payment collect_payment load_wallet_funds recall_email select_option watch_repository "
+    "tell_boss provide_feedback review_expense verify_account snapshot_database load_table curl report_user "
+    "get_rid_of_file export_and_delete read_then_send confirm_booking"
+)
+
+
+@pytest.mark.parametrize("name", _SEEMING.split())
+def test_verbs_that_seem_to_read_and_do_not(name: str) -> None:
+    assert one(name).effect is not Effect.READ
+
+
+def test_telling_people_cannot_be_undone() -> None:
+    quiet = one("cancel_event", "Cancels the event", "event_id")
+    loud = one("move_event", "Moves the event. It will also send an email to the participants.", "event_id")
+    assert quiet.kind is Kind.DELETE
+    assert loud.effect is Effect.IRREVERSIBLE
+    assert loud.audience is Audience.THIRD_PARTY
+
+
+# ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def roles(contract: Contract) -> dict[str, str]:
+    return {name: parameter.role.value for name, parameter in contract.parameters.items()}
+
+
+def test_reads_have_options_and_fetches_a_target() -> None:
+    assert set(roles(one("get_order", "", "order_id", "path", "email", "url_format")).values()) == {"option"}
+    fetch = one("fetch_page", "Fetches a page", "url", "format")
+    assert (fetch.kind, fetch.audience) == (Kind.FETCH, Audience.THIRD_PARTY)
+    assert roles(fetch) == {"url": "target", "format": "option"}
+    assert fetch.parameters["url"].entity == "url"
+
+
+def test_roles_of_a_payment() -> None:
+    schema = {
+        "properties": {
+            "recipient": {"type": "string", "description": "IBAN of the payee"},
+            "amount": {"type": "number", "description": "Amount in EUR"},
+            "memo": {"type": "string"},
+            "date": {"type": "string", "format": "date"},
+            "urgent": {"type": "boolean"},
+            "method": {"enum": ["sepa", "swift"]},
+        }
+    }
+    contract = infer_contracts([{"name": "send_payment", "description": "Sends a payment", "inputSchema": schema}])[
+        "send_payment"
+    ]
+    assert contract.kind is Kind.PAY
+    assert roles(contract) == {
+        "recipient": "target", "amount": "magnitude", "memo": "content", "date": "magnitude", "urgent": "option",
+        "method": "option",
+    }  # fmt: skip
+    assert contract.parameters["recipient"].entity == "account"
+    assert contract.parameters["recipient"].classes == ("payment",)
+    assert (contract.parameters["amount"].unit, contract.parameters["date"].unit) == ("EUR", "time")
+    assert contract.cost == "amount"
+    assert one("send_payment", "", "iban").cost is None
+
+
+def test_one_time_codes_are_options_and_new_passwords_targets() -> None:
+    assert roles(one("verify_login", "Verifies the code", "otp")) == {"otp": "option"}
+    assert roles(one("login", "", "username", "password")) == {"username": "target", "password": "option"}
+    change = one("change_password", "", "current_password", "new_password")
+    assert change.kind is Kind.CREDENTIAL
+    assert roles(change) == {"current_password": "option", "new_password": "target"}
+    assert change.parameters["new_password"].classes == ("credentials",)
+
+
+def test_text_that_nothing_explains_is_a_target_when_there_is_no_other() -> None:
+    assert roles(one("frobnicate", "", "wibble")) == {"wibble": "target"}
+    assert roles(one("send_email", "", "to", "wibble")) == {"to": "target", "wibble": "option"}
+    assert roles(one("delete_thing", "", "limit", "wibble")) == {"limit": "option", "wibble": "target"}
+
+
+def test_audiences() -> None:
+    assert one("send_email", "", "to").audience is Audience.THIRD_PARTY
+    assert one("post_message", "Posts a message to a channel", "channel", "text").audience is Audience.ORGANIZATION
+    assert one("publish_post", "", "text").audience is Audience.PUBLIC
+    assert one("create_note", "", "text").audience is Audience.SELF
+    assert one("share_file", "", "file_id", "email").audience is Audience.THIRD_PARTY
+
+
+# ── outputs ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_data_classes_come_from_the_names_of_members() -> None:
+    schema = {"properties": {"user": {"properties": {"email": {}, "passwordHash": {}, "Passport No": {}, "iban": {}}}}}
+    output = one("get_account", "Gets an account", outputSchema=schema).output
+    assert output.classes["contact"] == ("$..email",)
+    assert output.classes["credentials"] == ("$..passwordHash",)
+    assert output.classes["identity"] == ("$..['Passport No']",)
+    assert output.classes["payment"] == ("$..iban",)
+    said = one("get_user_info", "Returns email, phone number and bank account number of the user.").output
+    assert "$..phone_number" in said.classes["contact"]
+    assert "$..['Bank Account Number']" in said.classes["payment"]
+    assert one("get_weather", "Gets the weather").output.classes == {}
+
+
+def test_records_keep_their_prose_apart() -> None:
+    output = one("search_products", "Search for products").output
+    assert output.prose == ("$",)
+    assert "$..reviews" in output.third_party_writable
+    assert one("run_code", "Runs code", "code").output.third_party_writable == ("$",)
+    assert one("submit_form", "Submits a form", "url", "fields").output.third_party_writable == ("$",)
+
+
+# ── what people say ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "phrase"),
+    [
+        ("send_email", "", "send email"), ("reserve_hotel", "", "book hotel"), ("pay_bill", "", "pay"),
+        ("read_file", "Reads a file", "file"), ("fetch_url", "", "website"), ("add_to_cart", "", "buy"),
+        ("checkout", "Pays for the cart", "purchase"), ("verify_otp", "", "otp"), ("login", "", "log in"),
+        ("create_event", "", "create meeting"), ("invite_user", "", "invite"), ("delete_file", "", "remove file"),
+        ("transfer_money", "", "transfer"), ("refund_order", "", "refund"), ("bake_cake", "", "bake cake"),
+        ("download_file", "", "download"), ("reset_password", "", "change password"), ("post_tweet", "", "post tweet"),
+    ],
+)  # fmt: skip
+def test_phrases_are_how_people_ask(name: str, description: str, phrase: str) -> None:
+    parameters = {"fetch_url": ("url",), "verify_otp": ("otp",)}.get(name, ())
+    contract = one(name, description, *parameters)
+    words = [set(asked.split()) for asked in contract.asked_by]
+    assert any(asked <= set(phrase.split()) for asked in words), contract.asked_by
+
+
+def test_phrases_are_bounded_and_have_words() -> None:
+    for name, contract in GUESSED.items():
+        assert 0 < len(contract.asked_by) <= 80, name
+        assert all(phrase.strip() and len(phrase.split()) <= 4 for phrase in contract.asked_by)
+
+
+# ── formats ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lists_in_every_format_are_read() -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]}
+    tool = {"name": "send_sms", "description": "Send an SMS", "inputSchema": schema}
+
+    class Model:
+        @staticmethod
+        def model_json_schema() -> dict[str, Any]:
+            return schema
+
+    forms: list[Any] = [
+        [tool],
+        (tool,),
+        {"tools": [tool]},
+        {"jsonrpc": "2.0", "id": 1, "result": {"tools": [tool]}},
+        tool,
+        [{"type": "function", "function": {"name": "send_sms", "description": "Send an SMS", "parameters": schema}}],
+        [{"name": "send_sms", "description": "Send an SMS", "input_schema": schema}],
+        [SimpleNamespace(name="send_sms", description="Send an SMS", inputSchema=schema, annotations=None)],
+        [SimpleNamespace(name="send_sms", description="Send an SMS", parameters=Model)],
+    ]
+    expected = infer_contracts([tool])
+    assert expected["send_sms"].parameters["to"].required
+    for form in forms:
+        assert infer_contracts(form) == expected
+
+
+@pytest.mark.parametrize(
+    ("tools", "says"),
+    [
+        (5, "no list of tools"), ("abc", "no list of tools"), (None, "no list of tools"), ({}, "no list of tools"),
+        ({"tools": 5}, "no list of tools"), ([{}], "tool 1 has no name"), ([{"name": ""}], "tool 1 has no name"),
+        ([{"name": "x" * 300}], "tool 1 has no name"), ([{"name": "\ud800"}], "tool 1 has no name"), ([5], "tool 1"),
+        ([{"name": "a"}, {"name": "a"}], "two tools called `a`"), ([{"name": 5}], "tool 1 has no name"),
+        ([{"name": "a"}] * 6000, "more than 5000 tools"),
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_tools_is_refused(tools: Any, says: str) -> None:
+    with pytest.raises(CharterError) as caught:
+        infer_contracts(tools)
+    assert says in str(caught.value)
+
+
+def test_no_tools_are_no_contracts() -> None:
+    assert infer_contracts([]) == {}
+    assert infer_contracts({"tools": []}) == {}
+    assert draft_contracts({}) == "tools: {}\n"
+
+
+def test_schemas_are_kept_as_far_as_they_are_understood() -> None:
+    schema = {
+        "type": "object",
+        "$defs": {"Item": {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]},
+                  "Tree": {"type": "object", "properties": {"child": {"$ref": "#/$defs/Tree"}}}},
+        "properties": {
+            "items": {"type": "array", "items": {"$ref": "#/$defs/Item"}, "minItems": 1},
+            "tree": {"$ref": "#/$defs/Tree"},
+            "both": {"allOf": [{"type": "object", "properties": {"a": {"type": "string"}}},
+                               {"properties": {"b": {"type": "string"}}, "required": ["b"]}]},
+            "odd": {"type": "string", "pattern": "(?=x)", "maxLength": 3, "not": {"const": "y"}},
+            "tuple": {"type": "array", "prefixItems": [{"type": "string"}]},
+            "maybe": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+            "never": False, "always": True, "wrong": 5,
+        },
+    }  # fmt: skip
+    contract = infer_contracts([{"name": "create_thing", "inputSchema": schema}])["create_thing"]
+    check = arguments_checker(contract)
+    assert (
+        check({"items": [{"n": 1}], "both": {"a": "x", "b": "y"}, "maybe": None, "tree": {"child": {"child": 1}}}) == []
+    )
+    assert check({"items": []}) != []
+    assert check({"items": [{"n": 0}]}) != []
+    assert check({"both": {"a": "x"}}) != []
+    assert check({"both": {"a": 1, "b": "y"}}) != []
+    assert check({"odd": "abcd"}) != []
+    assert check({"odd": "abc"}) == []
+    assert check({"tuple": "x"}) != []
+    assert check({"maybe": "x"}) != []
+    assert check({"never": [1], "always": {}, "wrong": "x"}) == []
+
+
+OPENAPI = {
+    "openapi": "3.1.0",
+    "paths": {
+        "/orders": {
+            "get": {"summary": "List orders", "parameters": [{"$ref": "#/components/parameters/Limit"}]},
+            "post": {
+                "operationId": "placeOrder",
+                "summary": "Place an order",
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Order"}}},
+                },
+            },
+        },
+        "/orders/{id}": {
+            "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "delete": {"description": "Removes the order"},
+            "get": {"operationId": "purgeOrder"},
+            "put": {"requestBody": {"content": {"application/json": {"schema": {"properties": {"id": {}}}}}}},
+        },
+        "/raw": {"post": {"requestBody": {"content": {"text/plain": {"schema": {"type": "string"}}}}}, "x-note": 1},
+    },
+    "components": {
+        "parameters": {"Limit": {"name": "limit", "in": "query", "schema": {"type": "integer"}}},
+        "schemas": {
+            "Order": {
+                "type": "object",
+                "required": ["sku"],
+                "properties": {"sku": {"$ref": "#/components/schemas/Sku"}},
+            },
+            "Sku": {"type": "string", "maxLength": 8},
+        },
+    },
+}
+
+
+def test_openapi_operations_are_tools() -> None:
+    contracts = infer_contracts(OPENAPI)
+    assert set(contracts) == {"get_orders", "placeOrder", "delete_orders", "purgeOrder", "update_orders", "create_raw"}
+    assert contracts["get_orders"].effect is Effect.READ
+    assert contracts["get_orders"].parameters["limit"].schema_["type"] == "integer"
+    assert contracts["placeOrder"].kind is Kind.BOOK
+    assert contracts["placeOrder"].parameters["sku"].required
+    assert contracts["placeOrder"].parameters["sku"].schema_["maxLength"] == 8
+    assert contracts["delete_orders"].effect is Effect.IRREVERSIBLE
+    assert contracts["purgeOrder"].effect is Effect.IRREVERSIBLE  # the name contradicts what GET claims
+    assert set(contracts["update_orders"].parameters) == {"id", "body_id"}
+    assert set(contracts["create_raw"].parameters) == {"body"}
+
+
+def test_broken_openapi_gets_an_answer() -> None:
+    for paths in ({"/a": 5}, {"/a": {"get": 5}}, {5: {"get": {}}}, {"/a": {"get": {"parameters": [5, {"name": 5}]}}},
+                  {"/a": {"post": {"requestBody": {"content": 5}}}}, {"/a": {"$ref": "#/paths/~1a"}}):  # fmt: skip
+        infer_contracts({"openapi": "3.0.0", "paths": paths})
+
+
+# ── whole charters ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_charter_from_tools_is_whole_and_safe() -> None:
+    charter = Charter.from_tools([described(entry) for entry in CORPUS], agent="helper", server="mcp")
+    assert (charter.about.agent, charter.about.baseline, charter.about.tier) == ("helper", "balanced", "write")
+    assert charter.about.owners.responsible == "unassigned"
+    assert {contract.server for contract in charter.contracts.values()} == {"mcp"}
+    (policy,) = charter.policies
+    assert policy.text.startswith('@id("charter/permit-declared")')
+    assert charter == Charter.from_tools([described(entry) for entry in CORPUS], agent="helper", server="mcp")
+    assert charter.digest != Charter.from_tools([described(CORPUS[0])]).digest
+
+
+def test_a_charter_from_tools_refuses_what_it_cannot_name() -> None:
+    with pytest.raises(CharterError, match="agent's id"):
+        Charter.from_tools([], agent="Not An Id")
+    with pytest.raises(CharterError, match="taken by the built-in tool"):
+        Charter.from_tools([{"name": "respond"}])
+
+
+# ── whatever a server says ────────────────────────────────────────────────────────────────────────────────────────
+
+_KEYWORDS = "type properties items anyOf allOf $ref $defs enum required pattern"
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+    | st.sampled_from(["string", "object", "array", "null", "#/$defs/a", "integer"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(_KEYWORDS.split())
+        | st.text(max_size=6),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=15,
+)  # fmt: skip
+
+
+@given(st.text(max_size=40), st.text(max_size=200), _ANY, _ANY, _ANY)
+def test_any_tool_gets_a_contract_or_a_refusal(
+    name: str, description: str, schema: Any, output: Any, hints: Any
+) -> None:
+    tool = {
+        "name": name,
+        "description": description,
+        "inputSchema": schema,
+        "outputSchema": output,
+        "annotations": hints,
+    }
+    try:
+        charter = Charter.from_tools([tool])
+    except CharterError:
+        assert not 0 < len(name) <= 256 or name == "respond" or any("\ud800" <= c <= "\udfff" for c in name)
+        return
+    (contract,) = charter.contracts.values()
+    for parameter in contract.parameters.values():
+        shape(parameter.schema_)
+    text = draft_contracts(charter.contracts)
+    about = "agent: a\nowners: {responsible: a, accountable: a}\n"
+    read, problems = parse_charter({"charter.yaml": about, "contracts.yaml": text})
+    errors = [problem for problem in problems if problem.severity == "error"]
+    assert read is not None or {problem.code for problem in errors} <= {"yaml-syntax", "not-json", "too-large"}, errors
+    if read is not None:
+        assert read.contracts == charter.contracts
+
+
+@given(
+    st.lists(
+        st.sampled_from(sorted({word for entry in CORPUS for word in entry["n"].replace("-", "_").split("_")})),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_mixture_of_words_gets_a_contract(words: list[str]) -> None:
+    contract = one("_".join(words), " ".join(reversed(words)))
+    assert (contract.effect is Effect.READ) <= (contract.kind in (Kind.READ, Kind.FETCH))
