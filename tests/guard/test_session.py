@@ -261,3 +261,18 @@ def test_a_rate_window_holds_across_sessions(make_charter: Any) -> None:
     with guard.session(user="bob", task=f"Pay 10 EUR to {PAYEE}") as session:
         kinds.append(pay(session, PAYEE))
     assert kinds == ["allowed", "allowed", "denied", "allowed"]
+
+
+def test_windows_of_money_and_of_records(make_charter: Any) -> None:
+    windows = [
+        {"name": "spend", "window": "PT1H", "of": "spend", "currency": "EUR", "limit": 1500},
+        {"name": "rows", "window": "PT1H", "of": "records", "limit": 3, "tools": ["list_payees"]},
+    ]
+    guard = Guard(make_charter(budgets={"windows": windows}))
+    kinds = []
+    for _ in range(2):
+        with guard.session(user="ann", task=f"Pay 10 EUR to {PAYEE} and list my payees") as session:
+            kinds.append(pay(session, PAYEE))
+            rows = [{"account": PAYEE, "note": ""}] * 3
+            kinds.append(session.call("list_payees", {}, run=lambda rows=rows: rows).status)
+    assert kinds == ["allowed", "ok", "denied", "not-run"]

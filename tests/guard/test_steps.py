@@ -379,7 +379,7 @@ def test_an_approved_call_is_judged_afresh_and_runs(make_charter: Any) -> None:
     guard = Guard(make_charter(), on_held=approve)
     result, tool = held(guard)
     assert (result.status, result.verdict.kind, tool.runs) == ("ok", "allowed", 1)
-    assert seen[0].arguments["recipient"] == OTHER
+    assert seen[0].call.arguments["recipient"] == OTHER
     (answered,) = events(guard, HoldAnswered)
     assert (answered.answer, answered.by) == ("approved", "olga")
 

@@ -30,8 +30,6 @@ class Use(msgspec.Struct, frozen=True):
 
     writes: int = 0
     """1 when it has a side effect."""
-    records: int = 0
-    """Known only from its result, so 0 when it is reserved."""
     spend: int = 0
     """Minor units of `currency`."""
     currency: str = ""
@@ -114,37 +112,52 @@ class Windows:
         """The windows that a call of tool `name` counts in: each with its slots' keys and what it would add."""
         found = []
         for window in self._windows:
-            if window.tools and not ({name, contract.effect.value, contract.kind.value} & set(window.tools)):
+            if not _counts(window, name, contract):
                 continue
             amount = {
                 "calls": 1,
                 "writes": use.writes,
-                "records": use.records,
+                "records": 0,
                 "spend": use.spend if use.currency == window.currency else 0,
             }[window.of]
-            if not amount:
-                continue
-            subject = {"user": f"user/{user}", "agent": f"agent/{self._agent}", "all": "all"}[window.per]
-            slot_us = max(1, window.window // timedelta(microseconds=SLOTS))
-            slot = unix_us // slot_us
-            prefix = f"rate/{self._agent}/{window.name}/{subject}/"
-            keys = tuple(f"{prefix}{index}" for index in range(slot - SLOTS, slot + 1))
-            found.append((window, keys, Add(f"{prefix}{slot}", amount)))
+            if amount or window.of == "records":
+                found.append((window, *self._slots(window, user, unix_us, amount)))
         return found
+
+    def read(self, name: str, contract: Contract, user: str, unix_us: int, records: int) -> tuple[Add, ...]:
+        """What to add once it is known how many records a call of tool `name` has read."""
+        return tuple(
+            self._slots(window, user, unix_us, records)[1]
+            for window in self._windows
+            if records and window.of == "records" and _counts(window, name, contract)
+        )
+
+    def _slots(self, window: RateWindow, user: str, unix_us: int, amount: int) -> tuple[tuple[str, ...], Add]:
+        """The keys of the slots that `window` spans now, and the addition of `amount` to the newest."""
+        subject = {"user": f"user/{user}", "agent": f"agent/{self._agent}", "all": "all"}[window.per]
+        slot = unix_us // max(1, window.window // timedelta(microseconds=SLOTS))
+        prefix = f"rate/{self._agent}/{window.name}/{subject}/"
+        return tuple(f"{prefix}{index}" for index in range(slot - SLOTS, slot + 1)), Add(f"{prefix}{slot}", amount)
 
     def exceeded(self, touched: Iterable[tuple[RateWindow, tuple[str, ...], Add]]) -> frozenset[str]:
         """Names of those windows that have no room left."""
         over = set()
         for window, keys, add in touched:
             used = sum(int(cell.value) for cell in self._store.read(keys).values())
-            if used + add.amount > window.limit:
+            # Records are counted when they have been read: there is no room left once the limit is reached.
+            if used + max(add.amount, 1) > window.limit:
                 over.add(window.name)
         return frozenset(over)
 
     @staticmethod
     def preconditions(touched: Iterable[tuple[RateWindow, tuple[str, ...], Add]]) -> tuple[AtMost, ...]:
         """To be checked in the transaction that records the call."""
-        return tuple(AtMost(keys, window.limit) for window, keys, _ in touched)
+        return tuple(AtMost(keys, window.limit) for window, keys, add in touched if add.amount)
+
+
+def _counts(window: RateWindow, name: str, contract: Contract) -> bool:
+    """Calls of tool `name` count in `window`."""
+    return not window.tools or bool({name, contract.effect.value, contract.kind.value} & set(window.tools))
 
 
 _READS = Use()

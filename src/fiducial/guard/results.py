@@ -16,7 +16,7 @@ import msgspec
 from fiducial.core.event import CallFinished, Entry, Outcome
 from fiducial.core.ids import EventId, SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
-from fiducial.core.store import Commit
+from fiducial.core.store import Add, Commit, Put
 from fiducial.core.verdict import Allowed, Verdict
 from fiducial.errors import NotAllowed, ToolFailed
 from fiducial.guard import probes
@@ -112,7 +112,9 @@ def record(
             duration_us=ran.duration_us,
             confirmed=confirmed,
         )
-        changes = session.launder(judgement) if not judgement.may_run and kept else ()
+        changes: tuple[Put | Add, ...] = session.launder(judgement) if not judgement.may_run and kept else ()
+        if records and tool is not None and session.windows:
+            changes += session.windows.read(tool.name, tool.contract, session.user, now, records)
         try:
             session.store.commit(Commit(entries=(Entry(event, (payload,)),), changes=changes, durable=False))
         except Exception as error:  # noqa: BLE001 - the effect has happened: say loudly that its outcome was not kept

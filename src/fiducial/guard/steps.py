@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fiducial.core.call import Call
 from fiducial.core.event import CallDecided, Entry, Firing, HoldAnswered, Mode, ShadowDecided
 from fiducial.core.ids import DecisionId, EventId, mint
 from fiducial.core.label import TRUSTED, Label
 from fiducial.core.payload import Payload, seal
-from fiducial.core.store import Commit, Receipt
+from fiducial.core.store import Add, Commit, Put, Receipt
 from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
 from fiducial.errors import Conflict, StoreError
 from fiducial.flow.trace import Trace
@@ -206,7 +207,9 @@ def _serialized(
         if tool.slice.has_shadow:
             entries += _shadow(session, judgement, now)
         may_act = tool.side_effect and judgement.may_run
-        changes = session.launder(judgement) if may_act else ()
+        changes: tuple[Put | Add, ...] = session.launder(judgement) if may_act else ()
+        if windows and judgement.may_run:
+            changes += tuple(add for _, _, add in windows if add.amount)
         if may_act:
             session.note_targets(tool, arguments)
         try:
@@ -214,7 +217,9 @@ def _serialized(
                 Commit(
                     entries=entries,
                     preconditions=session.windows.preconditions(windows) if windows and judgement.may_run else (),
-                    changes=changes + tuple(add for _, _, add in windows) if judgement.may_run else changes,
+                    changes=changes + tuple(add for _, _, add in windows if add.amount)
+                    if judgement.may_run
+                    else changes,
                     durable=may_act or bool(windows) or isinstance(verdict, (Held, Unclear)),
                 )
             )
@@ -403,9 +408,15 @@ def _answered(session: Session, judgement: Judgement) -> Steps[Judgement]:
     hook = session.on_held if isinstance(verdict, Held) else session.on_unclear
     if hook is None or not isinstance(verdict, (Held, Unclear)):
         return judgement
-    question = Question(
-        verdict=verdict, tool=judgement.request.tool, arguments=judgement.request.arguments, session=session.id
+    request = judgement.request
+    asked = Call(
+        decision=verdict.decision,
+        session=session.id,
+        tool=request.tool,
+        arguments=request.arguments,
+        confidence=request.confidence,
     )
+    question = Question(verdict=verdict, call=asked)
     try:
         answer = yield Ask(hook, question)
     except Exception as error:
@@ -431,10 +442,8 @@ def _answered(session: Session, judgement: Judgement) -> Steps[Judgement]:
         )
         return msgspec.structs.replace(judgement, verdict=refused)
     session.forget(judgement)
-    request = msgspec.structs.replace(
-        judgement.request, approvals=judgement.request.approvals | frozenset(verdict.approvals)
-    )
-    return (yield from judge(session, request))
+    approvals = request.approvals | frozenset(verdict.approvals)
+    return (yield from judge(session, msgspec.structs.replace(request, approvals=approvals)))
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -442,9 +451,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     verdict: Held | Unclear
     """With reasons, evidence, role and quorum, or the question."""
-    tool: str
-    arguments: Mapping[str, Any]
-    session: str
+    call: Call
+    """What the agent wants to do."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
