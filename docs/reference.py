@@ -67,7 +67,7 @@ _INTRO = {
     "facts.md": "What a policy can know about a call, besides `principal`, `action`, `resource` and the typed arguments"
     " in `context.input`. Sets hold names, never argument values.",
     "settings.md": "Every key of a charter's files. Unknown keys are refused. A key without a default must be given."
-    " Durations are ISO 8601 (`PT30S`, `P30D`); money is in minor units (cents).",
+    " Durations have a unit (`30s`, `5m`, `2h`, `7d`, or ISO 8601); money is in minor units (cents).",
 }
 
 
@@ -149,15 +149,15 @@ _FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
         "The agent, who answers for it, and the limits of a session.",
         (model.About, model.Owners, model.Budgets, model.SessionBudget, model.RateWindow),
     ),
-    ("intent.yaml", "A list of clauses.", (model.Clause,)),
+    ("intent.yaml", "Under `clauses:`, a list of clauses.", (model.Clause,)),
     (
         "contracts.yaml",
-        "A mapping of tool names to contracts.",
+        "Under `tools:`, a mapping of tool names to contracts.",
         (contracts.Contract, contracts.Parameter, contracts.Output, contracts.Probe, contracts.Undo),
     ),
     (
         "cases/*.yaml",
-        "Lists of cases: each a request and the verdict it must get.",
+        "Under `cases:`, a list of cases: each a request and the verdict it must get.",
         (model.Case, model.Given, model.Observed, model.Asked, model.Expected),
     ),
 )
@@ -198,7 +198,7 @@ def _default(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, timedelta):
-        return f"`PT{value.total_seconds():g}S`"
+        return f"`{value.total_seconds():g}s`"
     if isinstance(value, tuple) and value:
         return "`[" + ", ".join(map(str, value)) + "]`"
     return f"`{value}`" if isinstance(value, str | int | float) and value != "" else ""
