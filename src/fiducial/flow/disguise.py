@@ -26,7 +26,7 @@ _AROUND = 96
 """Characters before and after a spelled-out dot that its address may take."""
 
 _SCREEN = re2.Set.SearchSet()
-_SCREEN.Add(r"(?:^|\W)\w(?:[ _.\-*|,/]{1,3}\w\b){5}")
+_SCREEN.Add(r"(?:^|\W)\w(?:[ _.\-*|,/@:]{1,3}\w\b){5}")
 _SCREEN.Add(r"(?i)\bdot\b")
 _SCREEN.Add(r"(?:[A-Z]{2}\d{2}|\d{4})[ \x{a0}][0-9A-Z]{4}[ \x{a0}][0-9A-Z]{4}")
 _SCREEN.Add(r"%[0-9A-Fa-f]{2}[^%]{0,64}%[0-9A-Fa-f]{2}")
@@ -34,7 +34,7 @@ _SCREEN.Add(r"[A-Za-z0-9+/_-]{16}")
 _SCREEN.Compile()
 _LETTERS, _DOT, _GROUPS, _PERCENTS, _CODE = range(5)
 
-_SPELLED = re.compile(r"(?<!\w)\w(?:[ _.\-*|,/]{1,3}\w(?!\w)){5,400}")
+_SPELLED = re.compile(r"(?<!\w)\w(?:[ _.\-*|,/@:]{1,3}\w(?!\w)){5,400}")
 """Six characters and more, one by one."""
 _AT = re.compile(r" ?[\[({]? ?\bat\b ?[\])}]? ?", re.IGNORECASE)
 _POINT = re.compile(r" ?[\[({]? ?\bdot\b ?[\])}]? ?", re.IGNORECASE)

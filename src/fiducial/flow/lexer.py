@@ -130,7 +130,7 @@ def _opens(text: str, start: int, end: int) -> bool:
     if index <= stop:
         return False
     character = text[index]
-    if character in _HARD or character in _BREAK:
+    if character in _HARD or character in _BREAK or text[index + 1] in _BREAK:
         return True
     if character in _THIN:
         return not (first.isdigit() and index > 0 and text[index - 1].isdigit())
@@ -314,7 +314,7 @@ DOMAIN = re.compile(
 ACCOUNT = re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}\d{2}(?:[ ]?[0-9A-Z]{4}){2,8}(?:[ ]?[0-9A-Z]{1,3})?(?![0-9A-Za-z])")
 """IBAN-like: ISO 13616 shape, compact or in groups; the check digits are not tested."""
 PATH = re.compile(
-    r"(?<![\w/.:@-])(?:~|\.{1,2})?/[\w.@+~-]+(?:/[\w.@+~-]+)*/?|(?<![\w/.:@-])[\w-]+(?:/[\w.-]+)*\.[a-z0-9]{1,5}(?![\w/@-])"
+    r"(?<![\w/.:@-])(?:~|\.{1,2})?/[\w.@+~-]+(?:/[\w.@+~-]+)*/?|(?<![\w/.:@-])[\w-]+(?:/[\w.-]+)*\.[a-z][a-z0-9]{0,4}(?![\w/@-])"
 )
 AMOUNT = re.compile(r"(?<![\w.,:/-])[-+]?\d+(?:[.,'\u00a0\u202f]\d+)*(?![\w/:]|[.,-]\d)")
 QUOTED = re.compile(

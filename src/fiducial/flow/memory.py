@@ -9,7 +9,7 @@ How a result's leaves are labelled:
 4. A text that is not structured although the contract names parts of it is untrusted unless it looks like a record:
    which part is whose cannot be told.
 5. A trusted leaf that carries something that was written out from an untrusted source (`laundry`) is untrusted.
-6. Any other leaf is the tool's own record.
+6. Any other leaf is the tool's own record; nested deeper than any real one, it is untrusted.
 
 Keys are labelled like their members.
 
@@ -34,7 +34,7 @@ from fiducial.flow.disguise import undisguised
 from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF, fold, words
-from fiducial.flow.structure import Node, Place, Root, leaves, parse, path_of, scalar_text
+from fiducial.flow.structure import DEEP, Node, Place, Root, leaves, parse, path_of, scalar_text
 from fiducial.flow.trace import Where
 
 PROSE_WORDS = 6
@@ -170,9 +170,9 @@ class Memory:
         vague = isinstance(value, str) and not root.structured and bool(untrusted or prose)
         patterns = [*untrusted, *prose, *(pattern for many in classes.values() for pattern in many)]
         exact = any(_INDEX.search(pattern.text) for pattern in patterns)
-        rules: dict[tuple[Any, ...], tuple[int, frozenset[str]]] = {}
-        columns: dict[tuple[Any, ...], list[Decimal]] = {}
-        amounts: set[tuple[Any, ...]] = set()
+        rules: dict[int, tuple[int, frozenset[str]]] = {DEEP: (DISTRUST, frozenset(classes))}
+        columns: dict[int, list[Decimal]] = {}
+        amounts: set[int] = set()
         laundered = self.laundered if self.laundered is not None and len(self.laundered) else None
         distrusted = 0
         tainting = False
@@ -181,14 +181,12 @@ class Memory:
         for place, shape, raw, key in leaves(parsed, root, exact_indices=exact):
             rule = rules.get(shape)
             if rule is None:
-                if len(rules) > 10_000:
-                    rules.clear()
                 rule = rules[shape] = self._rule(place, everything, vague, untrusted, prose, classes)
             kind, leaf_classes = rule
             text = raw if type(raw) is str else scalar_text(raw)
             if not text:
                 continue
-            if leaf_classes:
+            if leaf_classes and (not key or lexer.has_digit(text)):
                 found_classes |= leaf_classes
                 self.classed.add(text, leaf_classes)
             if kind == PROSE:
@@ -329,8 +327,9 @@ class Classed:
     """Values that stand where a contract declares a data class, by their words.
 
     A short value (one or two words) is known whole; a longer one by every run of three words, of which a text must
-    carry all when the value has three or four words, and three in a row when it has more. Ordinary short words and
-    small numbers are too common to say anything, and are not kept. Past the budget the class is assumed to flow.
+    carry all when the value has three or four words, and three in a row when it has more. Addresses and codes inside
+    longer values count by themselves too. Ordinary short words and small numbers are too common to say anything, and
+    are not kept. Past the budget the class is assumed to flow.
     """
 
     __slots__ = ("_budget", "_size", "assumed", "runs", "values")
@@ -355,7 +354,15 @@ class Classed:
     def add(self, text: str, classes: frozenset[str]) -> None:
         """`text` holds `classes`."""
         for start in range(0, len(text), 16 * 1024):
-            self._add(words(fold(text[start : start + 16 * 1024 + 256])), classes)
+            stretch = text[start : start + 16 * 1024 + 256]
+            tokens = words(fold(stretch))
+            self._add(tokens, classes)
+            if len(tokens) > 2:
+                for entity in lexer.addresses(stretch):
+                    self._add(words(fold(entity)), classes)
+                for token in tokens:
+                    if len(token) >= 6 and lexer.has_digit(token):
+                        self._add([token], classes)
 
     def _add(self, tokens: Sequence[str], classes: frozenset[str]) -> None:
         if len(tokens) < 3:

@@ -351,9 +351,14 @@ def _day(memory: Memory, day: date) -> tuple[Hit | None, Origin | None, str | No
     for form in dates.spellings(day)[1:]:
         shown = form.title().replace("Of", "of").replace("Th", "th").replace("St", "st").replace("Nd", "nd")
         for lane in (memory.user, memory.record):
-            for hit in lane.find(shown, words(shown), _apart):
-                return hit, Origin.DERIVED, "date from a phrase"
+            for hit in lane.find(shown, words(shown), _apart, limit=MAX_WHERE):
+                year = _YEAR.match(hit.chunk.text, hit.end)
+                if year is None or int(year[1]) == day.year:
+                    return hit, Origin.DERIVED, "date from a phrase"
     return None, None, None
+
+
+_YEAR = re.compile(r",?\s{1,3}(\d{4})(?!\w)")
 
 
 def _dated(text: str, start: int, end: int) -> bool:

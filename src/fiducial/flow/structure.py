@@ -16,7 +16,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
@@ -32,10 +32,8 @@ _WINDOW = 256 * 1024
 """Characters of JSON decoded in one C call: about 2 ms on one core."""
 _MAX_DESCENT = 32
 """Levels of JSON opened by hand because an element is larger than the window; deeper than that it stays text."""
-_MAX_KEYS = 10_000
-"""Shapes of keys remembered while a result is read; keys beyond come as often as they stand there."""
 _MAX_DEPTH = 200
-"""Nesting past which a structured text is taken as text; real results stay under 20."""
+"""Nesting past which a structured text is taken as text, and a value's leaves as anyone's; results stay under 20."""
 
 
 class Root:
@@ -163,7 +161,9 @@ def _element(text: str, index: int, depth: int) -> tuple[Any, int]:
     return _large_object(text, index + 1, depth + 1)
 
 
-_STRING_PIECE = re.compile(r'(?:[^"\\]|\\.){0,65536}', re.DOTALL)
+_STRING_PIECE = re.compile(
+    r'(?:[^"\\]{1,1024}|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}|\\u[0-9a-fA-F]{4}|\\[^u]){0,256}', re.DOTALL
+)
 
 
 def _scalar(text: str, index: int) -> tuple[Any, int]:
@@ -398,21 +398,20 @@ def scalar_text(value: Any) -> str:
         return ""
 
 
+_AS_IS = frozenset({str, bytes, bytearray, int, float, bool, type(None), dict, list, tuple, set, frozenset, _Members})
+
+
 def plain(value: Any) -> Any:
     """`value` with models, structs and dataclasses opened up one level; mappings, lists and scalars as they are."""
-    if isinstance(
-        value, str | bytes | bytearray | int | float | Mapping | list | tuple | set | frozenset | Enum | date
-    ):
+    kind = type(value)
+    if kind in _AS_IS or isinstance(value, str | bytes | int | float | Mapping | list | tuple | set | Enum | date):
         return value
-    if value is None:
-        return value
-    dump: Callable[[], Any] | None = getattr(type(value), "model_dump", None) and value.model_dump
     try:
-        if dump is not None:
-            return dump()
+        if hasattr(kind, "model_dump"):
+            return value.model_dump()
         if isinstance(value, msgspec.Struct):
             return {name: getattr(value, name) for name in value.__struct_fields__}
-        fields = getattr(type(value), "__dataclass_fields__", None)
+        fields = getattr(kind, "__dataclass_fields__", None)
         if fields is not None:
             return {name: getattr(value, name) for name in fields}
     except Exception:  # noqa: BLE001 - a model that cannot be opened is read as its text
@@ -420,8 +419,37 @@ def plain(value: Any) -> Any:
     return value
 
 
-Item: TypeAlias = tuple[Place, tuple[Any, ...], Any, bool]
-"""Place, shape (the keys on the way, indices as `0` unless a pattern names one), value, and whether it is a key."""
+Item: TypeAlias = tuple[Place, int, Any, bool]
+"""Place, shape, value, and whether it is a key. Leaves whose paths differ in indices alone have the same shape."""
+
+DEEP = -1
+"""Shape of everything nested deeper than `_MAX_DEPTH`."""
+
+
+class _Shapes:
+    """Numbers for the shapes of paths, each step found by its parent's number and its own key."""
+
+    __slots__ = ("_depths", "_numbers", "exact", "keys")
+
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
+        """Indices count, because a pattern names one."""
+        self._numbers: dict[tuple[int, str | int], int] = {}
+        self._depths = [0]
+        self.keys: set[int] = set()
+        """Shapes of the keys that have come."""
+
+    def below(self, shape: int, key: str | int) -> int:
+        if shape == DEEP:
+            return DEEP
+        number = self._numbers.get((shape, key))
+        if number is None:
+            depth = self._depths[shape] + 1
+            if depth > _MAX_DEPTH:
+                return DEEP
+            number = self._numbers[shape, key] = len(self._depths)
+            self._depths.append(depth)
+        return number
 
 
 def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[Item]:
@@ -430,8 +458,8 @@ def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[Item]:
     A key that repeats at the same shape, as in a list of records, comes once. A value that contains itself is entered
     once.
     """
-    stack: list[Iterator[Item]] = [iter([(root, (), value, False)])]
-    keys: set[tuple[Any, ...]] = set()
+    stack: list[Iterator[Item]] = [iter([(root, 0, value, False)])]
+    shapes = _Shapes(exact_indices)
     inside: set[int] = set()
     opened_ids: list[int] = []
     while stack:
@@ -441,7 +469,7 @@ def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[Item]:
                 yield item
                 continue
             opened = plain(raw)
-            members = _members(opened, place, shape, exact_indices, keys)
+            members = _members(opened, place, shape, shapes)
             if members is None:
                 yield (place, shape, opened, False)
             elif id(raw) not in inside:
@@ -455,27 +483,28 @@ def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[Item]:
                 inside.discard(opened_ids.pop())
 
 
-def _members(
-    value: Any, place: Place, shape: tuple[Any, ...], exact: bool, keys: set[tuple[Any, ...]]
-) -> Iterator[Item] | None:
-    if isinstance(value, _Members):
-        return _of_pairs(value, place, shape, keys)
-    if isinstance(value, Mapping):
-        return _of_pairs(value.items(), place, shape, keys)
-    if isinstance(value, list | tuple | set | frozenset):
-        if exact:
-            return ((Node(place, index), (*shape, index), member, False) for index, member in enumerate(value))
-        below = (*shape, 0)
+def _members(value: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[Item] | None:
+    kind = type(value)
+    if kind is _Members:
+        return _of_pairs(value, place, shape, shapes)
+    if kind is dict or (kind not in _AS_IS and isinstance(value, Mapping)):
+        return _of_pairs(value.items(), place, shape, shapes)
+    if kind is list or isinstance(value, list | tuple | set | frozenset):
+        if shapes.exact:
+            return (
+                (Node(place, index), shapes.below(shape, index), member, False) for index, member in enumerate(value)
+            )
+        below = shapes.below(shape, 0)
         return ((Node(place, index), below, member, False) for index, member in enumerate(value))
     return None
 
 
-def _of_pairs(pairs: Any, place: Place, shape: tuple[Any, ...], keys: set[tuple[Any, ...]]) -> Iterator[Item]:
+def _of_pairs(pairs: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[Item]:
+    keys = shapes.keys
     for key, member in pairs:
         name = key if type(key) is str else scalar_text(key)
-        below = (*shape, name)
-        if below not in keys:
-            if len(keys) < _MAX_KEYS:
-                keys.add(below)
+        below = shapes.below(shape, name)
+        if below == DEEP or below not in keys:
+            keys.add(below)
             yield KeyNode(place, name), below, name, True
         yield Node(place, name), below, member, False

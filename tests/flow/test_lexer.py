@@ -1,0 +1,225 @@
+"""What counts as one whole entity, and what folds onto what."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fiducial.flow.lexer import (
+    LEAF,
+    addresses,
+    canonical_address,
+    fold,
+    has_digit,
+    trim,
+    whole,
+    words,
+    words_and_leaves,
+)
+
+
+def stands(value: str, text: str) -> bool:
+    """`value` stands as one whole entity somewhere in `text`, taken as a leaf."""
+    padded = LEAF + text + LEAF
+    at = padded.find(value)
+    while at >= 0:
+        if whole(padded, at, at + len(value)):
+            return True
+        at = padded.find(value, at + 1)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("bank.com", "see bank.com."),
+        ("www.example.com", "(see www.example.com)"),
+        ("www.example.com", "Visit www.example.com, please"),
+        ("www.example.com", "read www.example.com.They wrote it"),
+        ("www.example.com", "[here](www.example.com)"),
+        ("/user/invoices", "look in /user/invoices, then"),
+        ("/user/invoices", "look in '/user/invoices'"),
+        ("invoice-may-2031.txt", "pay the bill 'invoice-may-2031.txt' for me"),
+        ("jane@example.com", "write to Jane (jane@example.com)."),
+        ("jane@example.com", "write to <jane@example.com>"),
+        ("a@x.org", "a@x.org,b@x.org;c@x.org"),
+        ("b@x.org", "a@x.org,b@x.org;c@x.org"),
+        ("Alice", "what is in Alice's inbox"),
+        ("Alice", "Alice’s inbox"),
+        ("Alice", "@Alice: hello"),
+        ("general", "post to #general!"),
+        ("12", "row (12)"),
+        ("100", "send $100 to him"),
+        ("100", "send 100€ to him"),
+        ("GB29NWBK60161331926819", "from their account GB29NWBK60161331926819)"),
+        ("GB29 NWBK 6016 1331 9268 19", "to GB29 NWBK 6016 1331 9268 19, please"),
+        ("Jane Miller", "send it to Jane Miller"),
+        ("Jane Miller", "Send Jane Miller the file"),
+        ("Jane Miller", "Jane Miller and Bob Jones"),
+        ("Bob Jones", "Jane Miller and Bob Jones"),
+        ("Jane", "send it to Jane Miller"),
+        ("Jane Miller", "Jane Miller's desk"),
+        ("Jane Miller", "people: Jane Miller, Bob Jones"),
+        ("Petit Marais Suites", "Hotel Names: Petit Marais Suites\nSleep Well\n"),
+        ("Sleep Well", "Hotel Names: Petit Marais Suites\nSleep Well\n"),
+        ("Bank of America", "my account at Bank of America is"),
+        ("project alpha", "the folder 'project alpha' of mine"),
+        ("project alpha", "share the project alpha with Bob"),
+        ("Paris, France", "a hotel in Paris, France"),
+        ("Bring the slides.", "with description 'Bring the slides.' today"),
+        ("Acme Inc.", "pay\nAcme Inc.\nnow"),
+        ("张三", "转给「张三」。"),
+    ],
+)
+def test_stands_whole(value: str, text: str) -> None:
+    assert stands(value, text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("bank.com", "go to evil-bank.com"),
+        ("bank.com", "go to bank.com.evil.io"),
+        ("bank.com", "go to https://bank.com"),
+        ("bank.com", "go to bank.com/evil"),
+        ("bank.com", "go to bank.com:8080"),
+        ("bank.com", "mail me@bank.com"),
+        ("bank.com", "go to bank.com@evil.io"),
+        ("bank.com", "go to xbank.com"),
+        ("bank.com", "go to bank.community"),
+        ("bank.com", "see ?next=bank.com&x=1"),
+        ("bank.com", "bank.com,/evil"),
+        ("John", "John.Smith wrote it"),
+        ("John", "John.They is a user name"),
+        ("/user", "in /user/secret"),
+        ("/user", "in ./user"),
+        ("bill.txt", "in /docs/bill.txt"),
+        ("12", "it is 12.5"),
+        ("12", "it is 1,12"),
+        ("12", "it is 12,500"),
+        ("12", "on 2024-05-12"),
+        ("12", "on 12/05/2024"),
+        ("12", "at 12:30"),
+        ("12", "at 10:12"),
+        ("12", "room A12"),
+        ("12", "the 12th"),
+        ("12", "-12 degrees"),
+        ("12", "12% of it"),
+        ("12", "12-15 of them"),
+        ("12", "12\u00a0500"),
+        ("500", "12\u00a0500"),
+        ("pay", "pay.pal is a site"),
+        ("pal", "pay.pal is a site"),
+        ("pay", "a pay-day loan"),
+        ("Brien", "ask O'Brien"),
+        ("O", "ask O'Brien"),
+        ("alice@x.org", "bob.alice@x.org"),
+        ("alice@x.org", "alice@x.org.evil.io"),
+        ("alice@x.org", "mailto:alice@x.org"),
+        ("6016", "to GB29 NWBK 6016 1331 9268 19"),
+        ("NWBK", "to GB29 NWBK 6016 1331 9268 19"),
+        ("1111", "card 4111 1111 1111 1111"),
+        ("Jane Miller", "send it to Jane Miller Jones"),
+        ("Jane Miller", "send it to Mary Jane Miller"),
+        ("Jane Miller", "at Jane Miller & Sons"),
+        ("Jane Miller", "from Jane Miller-Jones"),
+        ("Mary Hospital", "the St. Mary Hospital"),
+        ("Bank of", "at Bank of America"),
+        ("New York", "at University of New York"),
+        ("project alpha", "share project alphabet"),
+        ("alpha beta", "the project alpha beta file"),
+        ("t send it", "don't send it's"),
+        ("file.", "open the file. Then close it"),
+        ("Alice ", "tell Alice now"),
+        ("\u200bAlice", "tell Alice now"),
+        ("Alice", "tell \u200bAlice now"),
+        ("Alice", "tell Alice\u200d now"),
+        ("b", "http://x.org/a,b"),
+    ],
+)
+def test_is_a_part(value: str, text: str) -> None:
+    assert not stands(value, text)
+
+
+def test_a_whole_leaf_is_whole_whatever_it_looks_like() -> None:
+    for value in ("file.", " padded ", "a, b; c", "(x", "1.5%", "Jane Miller & Sons", "/"):
+        assert stands(value, value)
+
+
+def test_a_cut_is_no_boundary() -> None:
+    assert not whole("bank.com is", 0, 8)
+    assert not whole("at bank.com", 3, 11)
+
+
+@given(
+    st.from_regex(r"[a-z]{3,8}(?:[./@-][a-z]{2,6}){0,2}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9_/%=:-]{1,6}", fullmatch=True),
+    st.booleans(),
+)
+def test_glued_text_makes_it_a_part(value: str, glued: str, before: bool) -> None:
+    text = f"see {glued}{value} now" if before else f"see {value}{glued} now"
+    if f" {value} " not in f" {text} ":
+        assert not stands(value, text)
+
+
+@given(st.text(max_size=60), st.text(min_size=1, max_size=8))
+def test_never_fails(text: str, value: str) -> None:
+    stands(value, text + value + text)
+    list(addresses(text))
+    words_and_leaves(fold(text))
+
+
+@given(st.text(max_size=200))
+def test_words_agree_for_ascii_and_beyond(text: str) -> None:
+    assert words(text + "é")[: len(words(text)) - 1] == words(text)[: len(words(text)) - 1]
+
+
+@pytest.mark.parametrize(
+    ("odd", "plain"),
+    [
+        ("ALICE", "alice"),
+        ("ａｌｉｃｅ", "alice"),
+        ("al\u200bice", "alice"),
+        ("a\u00adlice", "alice"),
+        ("аlicе", "alice"),
+        ("ΑLICΕ", "alice"),
+        ("alicé", "alice"),
+        ("𝒶𝓁𝒾𝒸ℯ", "alice"),
+        ("①②", "12"),
+        ("pаypаl.com", "paypal.com"),
+        ("e\u202evil", "evil"),
+    ],
+)
+def test_folds(odd: str, plain: str) -> None:
+    assert fold(odd) == plain
+
+
+def test_addresses() -> None:
+    text = "Mail bob@x.org. (See www.x.org/a?b=1), evil.shop or https://y.io/z; IBAN GB29 NWBK 6016 1331 9268 19!"
+    found = set(addresses(text))
+    assert {"bob@x.org", "www.x.org/a?b=1", "evil.shop", "https://y.io/z", "GB29 NWBK 6016 1331 9268 19"} <= found
+
+
+@pytest.mark.parametrize("text", ["open report.pdf", "version 1.2.3", "e.g. this", "Done.Then go", "3.5 of 10", "a.m."])
+def test_not_addresses(text: str) -> None:
+    assert not list(addresses(text))
+
+
+def test_trim_keeps_brackets_that_belong() -> None:
+    assert trim("http://x.org/a_(b)") == "http://x.org/a_(b)"
+    assert trim("http://x.org/a).") == "http://x.org/a"
+
+
+def test_only_hosts_lose_their_case() -> None:
+    assert canonical_address("Bob@Example.ORG") == "Bob@example.org"
+    assert canonical_address("HTTPS://Example.ORG/Path") == "https://example.org/Path"
+    assert canonical_address("https://user@Example.ORG/") is None
+    assert canonical_address("Example.ORG") is None
+    assert canonical_address("Bob") is None
+    assert canonical_address("bob@exаmple.org") is None
+
+
+def test_has_digit() -> None:
+    assert all(has_digit(f"a{digit}b") for digit in range(10))
+    assert not has_digit("none")
