@@ -247,6 +247,8 @@ CLAUSES = [
     (clause(never="true } unless { false"), "clause-condition"),
     (clause(never="true }; permit (principal, action, resource) when { true"), "clause-condition"),
     (clause(never="true) }; // "), "clause-condition"),
+    (clause(never="true) } unless { (false"), "clause-condition"),
+    (clause(never="true) } when { (true"), "clause-condition"),
     (clause(never=";"), "clause-condition"),
     (clause(never=""), "clause-condition"),
     (clause(never="context.flow.audience", tools=["send_money"]), "policy-type"),

@@ -170,6 +170,18 @@ def test_only_policies_that_can_apply_are_in_a_slice(build: Build) -> None:
     assert rulebook.slice("respond").reads == frozenset()
 
 
+@pytest.mark.parametrize(
+    "condition", ["context.input has amount && context.input.amount > 1", "context.input has rate"]
+)
+def test_an_attribute_that_a_tool_lacks_is_not_there(condition: str, build: Build) -> None:
+    """The record around it must be, or reading it would be an error."""
+    rulebook = compile_rulebook(
+        build(PERMIT + f'@id("charter/x") forbid (principal, action, resource) when {{ {condition} }};')
+    )
+    assert ask(rulebook, {"path": "p"}, tool="read_file").kind == "allowed"
+    assert ask(rulebook, {"recipient": "bob", "amount": 9, "rate": 1}).kind == "denied"
+
+
 def test_unknown_tools(build: Build) -> None:
     with pytest.raises(PolicyError, match="declares no tool"):
         compile_rulebook(build(PERMIT)).slice("rm -rf")

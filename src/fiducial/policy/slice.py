@@ -188,9 +188,7 @@ class Slice:
             self.request(principal, self._encode(arguments, facts, satisfied)), self.policy_set, principal.handle
         )
         found = second.diagnostics
-        if second.decision == "NoDecision":
-            return _fault("the policy engine could not decide on this call")
-        if found.errors:
+        if found.errors or second.decision == "NoDecision":
             return Ruling(kind="denied", reasons=(*reasons, *self._failed(found.errors)), fault=Fault.POLICY)
         if second.decision == "Deny":
             more = self._fired(found.reason, facts) or (NO_PERMIT,)
