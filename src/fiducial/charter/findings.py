@@ -10,13 +10,15 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
-from fiducial.charter.yaml import Document
-from fiducial.core.path import Path
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from fiducial.charter.yaml import Document
+    from fiducial.core.path import Path
 
 _EXPECTED = {
     "string": "text", "int": "an integer", "float": "a number", "bool": "true or false", "dict": "a mapping",
