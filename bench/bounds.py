@@ -3,8 +3,8 @@
     python bench/bounds.py                    all of them
     python bench/bounds.py flow ledger        those whose name begins so
 
-Each benchmark is a program of its own that prints one JSON object with `--json`; a bound names a number in it. It
-is what the project promises, and not what was last measured: see docs/benchmarks.md for that.
+Each benchmark is a program of its own that prints one JSON object with `--json`, and a bound names a number in it.
+Bounds are what the project promises and not what was last measured: see docs/benchmarks.md for that.
 """
 
 from __future__ import annotations
