@@ -352,10 +352,6 @@ class Lane:
         hashes = map(hash, zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))
         return [(index, self._chunks(token)) for index, token in enumerate(hashes) if token in table]
 
-    def knows_any(self, tokens: Sequence[str]) -> bool:
-        """Whether any of the words stands anywhere."""
-        return not self._table.keys().isdisjoint(set(map(hash, tokens)))
-
 
 def _occurrence(text: str, value: str, accept: Accept | None) -> int:
     """Where `value` stands in `text` so that `accept` takes it; -1 when nowhere among the first 64 places."""

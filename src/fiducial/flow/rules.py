@@ -231,9 +231,7 @@ _COMMON = lexer.FUNCTION_WORDS | frozenset(_COMMON_PARTS.split())
 
 def _anywhere(memory: Memory, token: str) -> bool:
     """The folded word stands in trusted text, in one of its usual cases."""
-    return any(
-        lane.has(form) for form in (token, token.capitalize(), token.upper()) for lane in (memory.user, memory.record)
-    )
+    return _stands(memory.user, token) or _stands(memory.record, token)
 
 
 # Magnitudes
@@ -462,10 +460,9 @@ def _exactly(lane: Lane, text: str) -> bool:
 def content(memory: Memory, text: str) -> Trace:
     """A value that is written or sent."""
     folded = words(fold(text))
-    tokens = words(text)
     classes = _classes(memory, folded)
     links, hits = _links(memory, text)
-    hits = hits or _carried(memory, text, tokens, folded)
+    hits = hits or _carried(memory, text, folded)
     if hits or (memory.untrusted.full and not _covered(memory, folded)):
         exact = memory.untrusted.find(text, folded, whole, limit=MAX_WHERE) if len(text) <= _LONG else []
         return Trace(
@@ -479,15 +476,15 @@ def content(memory: Memory, text: str) -> Trace:
             classes=classes,
             where=_where(hits),
         )
-    if len(tokens) <= _FEW:
-        where, lane = _trusted(memory, text, tokens)
+    if len(folded) <= _FEW:
+        where, lane = _trusted(memory, text, words(text))
         if where is not None:
             origin = Origin.USER if lane is memory.user else Origin.RECORD
             label = Label(Integrity.TRUSTED, classes, (where.source,))
             return Trace(origin, label, verbatim=True, links=links, classes=classes, where=(where,))
-    long_words = [token for token in tokens if len(token) >= 4]
-    if memory.user.knows_any(long_words) or memory.record.knows_any(long_words):
-        return Trace(Origin.DERIVED, Label(classes=classes), composed=True, links=links, classes=classes)
+    for token in folded:
+        if len(token) >= 4 and _anywhere(memory, token):
+            return Trace(Origin.DERIVED, Label(classes=classes), composed=True, links=links, classes=classes)
     return Trace(Origin.UNKNOWN, _unknown(memory, classes), composed=True, links=links, classes=classes)
 
 
@@ -513,7 +510,7 @@ def _links(memory: Memory, text: str) -> tuple[bool, list[Hit]]:
     return links, []
 
 
-def _carried(memory: Memory, text: str, tokens: Sequence[str], folded: Sequence[str]) -> list[Hit]:
+def _carried(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
     """Where the content has words, a name or a number of an untrusted source that no trusted source has."""
     lane = memory.untrusted
     if not lane.chunks or not folded:
@@ -534,25 +531,23 @@ def _carried(memory: Memory, text: str, tokens: Sequence[str], folded: Sequence[
                 hits = lane.stream(parts, limit=MAX_WHERE)
                 if hits and not _said(memory, parts):
                     return hits
-    if len(tokens) == len(folded):
-        return _names(memory, tokens, folded)
-    return []
+    return _names(memory, text)
 
 
-def _names(memory: Memory, tokens: Sequence[str], folded: Sequence[str]) -> list[Hit]:
+_CAPITALISED_PAIR = re.compile(r"([A-Z]\w*)\W{1,3}(?=([A-Z]\w*))")
+_ODD_PAIR = re.compile(r"(?<!\w)([^\W\d_a-z]\w*)\W{1,3}(?=([^\W\d_a-z]\w*))")
+"""As above with letters of other alphabets, whatever their case."""
+
+
+def _names(memory: Memory, text: str) -> list[Hit]:
     """Where two capitalised words in a row stand in untrusted text, and in no trusted text."""
     lane = memory.untrusted
-    last = -2
-    for index, (token, plain) in enumerate(zip(tokens, folded, strict=True)):
-        if token == plain or plain in lexer.FUNCTION_WORDS:
-            continue
-        if index == last + 1:
-            pair = folded[last : index + 1]
-            if lane.has(plain) and lane.has(pair[0]):
-                hits = lane.stream(pair)
-                if hits and not _said(memory, pair):
-                    return hits
-        last = index
+    for match in (_CAPITALISED_PAIR if text.isascii() else _ODD_PAIR).finditer(text):
+        pair = words(fold(f"{match[1]} {match[2]}"))
+        if lexer.FUNCTION_WORDS.isdisjoint(pair) and all(map(lane.has, pair)):
+            hits = lane.stream(pair)
+            if hits and not _said(memory, pair):
+                return hits
     return []
 
 
