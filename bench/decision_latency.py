@@ -37,7 +37,8 @@ from fiducial.charter.model import About, Charter, Owners, PolicySource
 from fiducial.core.canonical import digest
 from fiducial.guard.drivers import drive
 from fiducial.guard.guard import Guard
-from fiducial.guard.steps import Request, judge
+from fiducial.guard.judgement import Request
+from fiducial.guard.steps import judge
 
 POLICIES = (1, 20, 200)
 MESSAGES = (10, 1_000, 10_000)

@@ -15,7 +15,8 @@ from fiducial.core.verdict import Verdict
 from fiducial.guard.counterfactual import what_would_change
 from fiducial.guard.drivers import drive
 from fiducial.guard.guard import Guard
-from fiducial.guard.steps import Judgement, Request, judge
+from fiducial.guard.judgement import Judgement, Request
+from fiducial.guard.steps import judge
 from fiducial.policy.load import load_charter
 
 

@@ -8,7 +8,8 @@ from fiducial.charter.model import Case, Charter
 from fiducial.core.verdict import Verdict
 from fiducial.guard.drivers import drive
 from fiducial.guard.guard import Guard
-from fiducial.guard.steps import Request, judge
+from fiducial.guard.judgement import Request
+from fiducial.guard.steps import judge
 
 
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):

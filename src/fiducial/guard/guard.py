@@ -15,9 +15,10 @@ from fiducial.core.event import CharterActivated, Entry, Mode
 from fiducial.core.ids import EventId, mint
 from fiducial.core.store import Commit, Store
 from fiducial.errors import SessionError
+from fiducial.guard.judgement import Answer, Question
 from fiducial.guard.laundry import Laundry
 from fiducial.guard.session import Session
-from fiducial.guard.steps import Answer, Question
+from fiducial.guard.state import Ground
 from fiducial.guard.switches import Halt, Switches
 from fiducial.guard.tool import Tool, all_ready
 from fiducial.policy.rulebook import Rulebook, compile_rulebook
@@ -73,11 +74,6 @@ class Guard:
         self._activated(None)
 
     @property
-    def laundered(self) -> Any:
-        """Untrusted values that earlier calls wrote somewhere."""
-        return self.laundry.known
-
-    @property
     def charter(self) -> Charter:
         """The charter that new sessions get."""
         return self.current.charter
@@ -120,10 +116,22 @@ class Guard:
             for role in roles:
                 if role not in declared:
                     raise SessionError(f"the charter declares no role `{role}`; declare it in charter.yaml")
+        ground = Ground(
+            charter=self.current.charter,
+            rulebook=self.current.rulebook,
+            tools=self.current.tools,
+            clock=self.clock,
+            store=self.store,
+            mode=self.mode,
+            switches=self.switches,
+            laundry=self.laundry,
+            runners=self.tools,
+            on_held=self.on_held,
+            on_unclear=self.on_unclear,
+        )
         return Session(
-            self, user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, parent=None,
-            agent=agent,
-        )  # fmt: skip
+            ground, user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, agent=agent
+        )
 
     def halt(self, why: str, *, agent: str | None = None, tool: str | None = None, user: str | None = None) -> Halt:
         """Stop every call that matches all parts given, at once; with none given, every call."""

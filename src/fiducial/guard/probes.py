@@ -7,42 +7,40 @@ that fails, is cut off or finds something else than a number leaves its fact unk
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from fiducial.charter.contracts import Probe
 from fiducial.core.path import Path, PathPattern
 from fiducial.guard.effects import Ran, Run, Steps
+from fiducial.guard.state import State
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import PreviewFacts
-
-if TYPE_CHECKING:
-    from fiducial.guard.session import Session
 
 MAX_WALK = 100_000
 """Leaves and branches of a probe's result that are looked at; past it the fact is unknown."""
 
 
-def preview(session: Session, tool: Tool, arguments: Mapping[str, Any]) -> Steps[PreviewFacts]:
+def preview(session: State, tool: Tool, arguments: Mapping[str, Any]) -> Steps[PreviewFacts]:
     """What the contract's preview finds; `ran` is false when it could not be run or failed."""
     probe = tool.contract.preview
-    if probe is None or probe.tool not in session.runners:
+    if probe is None or probe.tool not in session.ground.runners:
         return PreviewFacts()
-    ran = yield Run(session.runners[probe.tool], fill(probe.arguments, arguments, None), probe.timeout)
+    ran = yield Run(session.ground.runners[probe.tool], fill(probe.arguments, arguments, None), probe.timeout)
     if not isinstance(ran, Ran) or ran.outcome != "ok":
         return PreviewFacts()
     return PreviewFacts(ran=True, **{fact: _count(find(ran.value, path)) for fact, path in probe.facts.items()})
 
 
 def confirm(
-    session: Session, tool: Tool, arguments: Mapping[str, Any], result: Any
+    session: State, tool: Tool, arguments: Mapping[str, Any], result: Any
 ) -> Steps[Literal["yes", "no", "unknown", "not-checked"]]:
     """Whether the contract's post-condition holds."""
     probe: Probe | None = tool.contract.postcondition
     if probe is None:
         return "not-checked"
-    if probe.tool not in session.runners or not probe.expect:
+    if probe.tool not in session.ground.runners or not probe.expect:
         return "unknown"
-    ran = yield Run(session.runners[probe.tool], fill(probe.arguments, arguments, result), probe.timeout)
+    ran = yield Run(session.ground.runners[probe.tool], fill(probe.arguments, arguments, result), probe.timeout)
     if not isinstance(ran, Ran) or ran.outcome != "ok":
         return "unknown"
     expected = fill(probe.expect, arguments, result)

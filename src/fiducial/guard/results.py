@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,12 +21,10 @@ from fiducial.core.verdict import Allowed, Verdict
 from fiducial.errors import NotAllowed, ToolFailed
 from fiducial.guard import probes
 from fiducial.guard.effects import Ran, Steps
+from fiducial.guard.judgement import Judgement
 from fiducial.guard.record import ResultRecord, sealed_result
-
-if TYPE_CHECKING:
-    from fiducial.guard.session import Session
-    from fiducial.guard.steps import Judgement
-    from fiducial.guard.tool import Tool
+from fiducial.guard.state import State
+from fiducial.guard.tool import Tool
 
 log = logging.getLogger("fiducial.guard")
 
@@ -57,7 +55,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return self.value
 
 
-def settle(session: Session, judgement: Judgement, ran: Ran) -> Steps[Result]:
+def settle(session: State, judgement: Judgement, ran: Ran) -> Steps[Result]:
     """Step 10, for a call that Fiducial ran."""
     if ran.outcome == "ok" and _streams(ran.value):
         return Result(verdict=judgement.verdict, status="ok", value=_relay(session, judgement, ran), label=UNTRUSTED)
@@ -81,7 +79,7 @@ def settle(session: Session, judgement: Judgement, ran: Ran) -> Steps[Result]:
 
 
 def record(
-    session: Session,
+    session: State,
     judgement: Judgement,
     ran: Ran,
     confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked",
@@ -131,7 +129,7 @@ def count_records(tool: Tool, value: Any) -> int:
     return len(value) if isinstance(value, (list, tuple)) else int(value is not None)
 
 
-def masked(session: Session, verdict: Allowed, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def masked(session: State, verdict: Allowed, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """`arguments` with every value of the verdict's masked classes replaced."""
     classes = frozenset(verdict.masks)
     return {name: session.provenance.mask(value, classes) for name, value in arguments.items()}
@@ -149,13 +147,13 @@ def _streams(value: Any) -> bool:
     )
 
 
-def _relay(session: Session, judgement: Judgement, ran: Ran) -> Any:
+def _relay(session: State, judgement: Judgement, ran: Ran) -> Any:
     if isinstance(ran.value, AsyncIterator):
         return _relay_async(session, judgement, ran.value, ran.duration_us)
     return _relay_sync(session, judgement, ran.value, ran.duration_us)
 
 
-def _relay_sync(session: Session, judgement: Judgement, stream: Iterator[Any], took: int) -> Iterator[Any]:
+def _relay_sync(session: State, judgement: Judgement, stream: Iterator[Any], took: int) -> Iterator[Any]:
     pieces: list[Any] = []
     ended = Ran("unknown", error="the stream was not read to its end", duration_us=took)
     try:
@@ -171,7 +169,7 @@ def _relay_sync(session: Session, judgement: Judgement, stream: Iterator[Any], t
 
 
 async def _relay_async(
-    session: Session, judgement: Judgement, stream: AsyncIterator[Any], took: int
+    session: State, judgement: Judgement, stream: AsyncIterator[Any], took: int
 ) -> AsyncIterator[Any]:
     pieces: list[Any] = []
     ended = Ran("unknown", error="the stream was not read to its end", duration_us=took)

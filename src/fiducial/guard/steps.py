@@ -17,38 +17,38 @@ Steps 3 to 8 are serialized within a session. The steps are generators that yiel
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 
 from fiducial.core.call import Call
-from fiducial.core.event import CallDecided, Entry, Firing, HoldAnswered, Mode, ShadowDecided
+from fiducial.core.event import CallDecided, Entry, Firing, ShadowDecided
 from fiducial.core.ids import DecisionId, EventId, mint
-from fiducial.core.label import TRUSTED, Label
-from fiducial.core.payload import Payload, seal
+from fiducial.core.payload import Payload
 from fiducial.core.store import Add, Commit, Put, Receipt
 from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
 from fiducial.errors import Conflict, StoreError
 from fiducial.flow.trace import Trace
 from fiducial.guard import probes
-from fiducial.guard.budgets import Use, use_of
+from fiducial.guard.budgets import use_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label
+from fiducial.guard.judgement import Answer, Judgement, Question, Request, answer_entry
 from fiducial.guard.record import DecisionRecord, printable, sealed_decision
 from fiducial.guard.remedies import for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, settle
+from fiducial.guard.state import State
 from fiducial.guard.tool import Tool
-from fiducial.policy.facts import Facts, PreviewFacts
+from fiducial.policy.facts import PreviewFacts
 from fiducial.policy.rulebook import Ruling
 
-if TYPE_CHECKING:
-    from fiducial.guard.session import Session
-
 log = logging.getLogger("fiducial.guard")
+DEFAULT_TIMEOUT = timedelta(seconds=60)
+"""Longest run of a tool that no contract describes; only in `observe` mode does one run."""
 MAX_ANSWERS = 8
 """Answers one call may need, where several roles must approve; past it the call stays as it is."""
 MAX_FIRINGS = 64
@@ -61,61 +61,11 @@ _UNKNOWN_TOOL, _BAD_ARGUMENTS, _FACTS = Fault.UNKNOWN_TOOL, Fault.BAD_ARGUMENTS,
 _SESSION, _HALTED, _FLOW, _POLICY, _STORE = Fault.SESSION, Fault.HALTED, Fault.FLOW, Fault.POLICY, Fault.STORE
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the agent asks for."""
-
-    tool: str
-    arguments: Mapping[str, Any]
-    confidence: float | None = None
-    runs: bool = False
-    """Whether Fiducial runs the tool itself if it may."""
-    approvals: frozenset[str] = frozenset()
-    """Policies that a person has satisfied for exactly this call."""
-
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-
-def own(arguments: Any) -> Any:
-    """A copy that nobody else can change between the decision and the run.
-
-    What cannot be copied (nested too deeply) is returned as it is: step 2 refuses it.
-    """
-    if type(arguments) is not dict:
-        return arguments
-    try:
-        return {name: value if type(value) in _SCALARS else copy.deepcopy(value) for name, value in arguments.items()}
-    except Exception:  # noqa: BLE001 - deepcopy runs the values' own code, which may raise anything
-        return arguments
-
-
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict with what the later steps need."""
-
-    verdict: Verdict
-    request: Request
-    tool: Tool | None = None
-    """`None` for an unknown tool."""
-    traces: Mapping[str, Trace] = {}
-    facts: Facts | None = None
-    label: Label = TRUSTED
-    """What the arguments give to the result."""
-    use: Use = Use()
-    """What was reserved."""
-    evidence: Mapping[str, str] = {}
-    """Parameter → where its value came from, in words; for verdicts other than allowed."""
-
-    @property
-    def may_run(self) -> bool:
-        """The tool may run: it is allowed, or the verdict is not enforced."""
-        return isinstance(self.verdict, Allowed) or not self.verdict.enforced
-
-
 class _Refused(Exception):
     """A step refuses the call; its message is the reason."""
 
 
-def judge(session: Session, request: Request) -> Steps[Judgement]:
+def judge(session: State, request: Request) -> Steps[Judgement]:
     """Steps 1 to 8: what may become of the call. Runs nothing but the contract's preview."""
     now = session.clock.unix_us()
     decision = DecisionId(mint("dec", now // 1000))
@@ -151,7 +101,7 @@ def _spend(tool: Tool, arguments: Mapping[str, Any]) -> int:
 
 
 def _serialized(
-    session: Session,
+    session: State,
     request: Request,
     decision: DecisionId,
     now: int,
@@ -217,9 +167,7 @@ def _serialized(
                 Commit(
                     entries=entries,
                     preconditions=session.windows.preconditions(windows) if windows and judgement.may_run else (),
-                    changes=changes + tuple(add for _, _, add in windows if add.amount)
-                    if judgement.may_run
-                    else changes,
+                    changes=changes,
                     durable=may_act or bool(windows) or isinstance(verdict, (Held, Unclear)),
                 )
             )
@@ -233,7 +181,7 @@ def _serialized(
         return _refuse(session, request, decision, now, tool, fault, error)
 
 
-def _kept(session: Session, judgement: Judgement, future: Future[Receipt] | None, now: int) -> Steps[Judgement]:
+def _kept(session: State, judgement: Judgement, future: Future[Receipt] | None, now: int) -> Steps[Judgement]:
     """The rest of step 8: a call runs only once its record is kept."""
     if future is None:
         return judgement
@@ -258,7 +206,7 @@ def _kept(session: Session, judgement: Judgement, future: Future[Receipt] | None
 
 
 def _compose(
-    session: Session, decision: DecisionId, ruling: Ruling, traces: Mapping[str, Trace]
+    session: State, decision: DecisionId, ruling: Ruling, traces: Mapping[str, Trace]
 ) -> tuple[Verdict, Mapping[str, str]]:
     """Step 7: what the policies said, as a verdict with remedies, and the evidence in words."""
     enforced = session.mode == "enforce"
@@ -280,7 +228,7 @@ def _compose(
 
 
 def _refuse(
-    session: Session,
+    session: State,
     request: Request,
     decision: DecisionId,
     now: int,
@@ -316,7 +264,7 @@ def _refuse(
     return judgement, future
 
 
-def _event(session: Session, judgement: Judgement, now: int) -> tuple[CallDecided, Payload]:
+def _event(session: State, judgement: Judgement, now: int) -> tuple[CallDecided, Payload]:
     verdict, request, tool = judgement.verdict, judgement.request, judgement.tool
     payload = sealed_decision(
         DecisionRecord(
@@ -355,7 +303,7 @@ def _event(session: Session, judgement: Judgement, now: int) -> tuple[CallDecide
     ), payload
 
 
-def _shadow(session: Session, judgement: Judgement, now: int) -> tuple[Entry, ...]:
+def _shadow(session: State, judgement: Judgement, now: int) -> tuple[Entry, ...]:
     """What the shadow policies would have decided, when that differs. A fault in them is logged, never enforced."""
     tool, facts = judgement.tool, judgement.facts
     if tool is None or facts is None:
@@ -375,7 +323,7 @@ def _shadow(session: Session, judgement: Judgement, now: int) -> tuple[Entry, ..
     return (Entry(event),)
 
 
-def call(session: Session, request: Request, run: Any) -> Steps[Result]:
+def call(session: State, request: Request, run: Any) -> Steps[Result]:
     """All ten steps."""
     judgement = yield from judge(session, request)
     for _ in range(MAX_ANSWERS):
@@ -391,7 +339,7 @@ def call(session: Session, request: Request, run: Any) -> Steps[Result]:
     tool, arguments = judgement.tool, dict(request.arguments)
     if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks:
         arguments = masked(session, judgement.verdict, arguments)
-    timeout = tool.contract.timeout if tool is not None else session.default_timeout
+    timeout = tool.contract.timeout if tool is not None else DEFAULT_TIMEOUT
     try:
         ran: Ran = yield Run(run, arguments, timeout)
     except BaseException as cut_off:
@@ -402,10 +350,10 @@ def call(session: Session, request: Request, run: Any) -> Steps[Result]:
     return (yield from settle(session, judgement, ran))
 
 
-def _answered(session: Session, judgement: Judgement) -> Steps[Judgement]:
+def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:
     """Ask through the in-process hook, and judge afresh with the answer."""
     verdict = judgement.verdict
-    hook = session.on_held if isinstance(verdict, Held) else session.on_unclear
+    hook = session.ground.on_held if isinstance(verdict, Held) else session.ground.on_unclear
     if hook is None or not isinstance(verdict, (Held, Unclear)):
         return judgement
     request = judgement.request
@@ -429,7 +377,9 @@ def _answered(session: Session, judgement: Judgement) -> Steps[Judgement]:
     if answer.approved and isinstance(verdict, Held) and len({answer.by, *answer.others}) < verdict.quorum:
         log.warning("%d of %d approvals: the call stays held", len({answer.by, *answer.others}), verdict.quorum)
         return judgement
-    yield from session.record_answer(verdict, answer)
+    # Kept, durably, before it is acted on.
+    entry = answer_entry(session.id, session.clock.unix_us(), verdict, answer)
+    yield Kept(session.store.commit(Commit(entries=(entry,))))
     if not answer.approved:
         refused = Denied(
             decision=verdict.decision,
@@ -444,48 +394,3 @@ def _answered(session: Session, judgement: Judgement) -> Steps[Judgement]:
     session.forget(judgement)
     approvals = request.approvals | frozenset(verdict.approvals)
     return (yield from judge(session, msgspec.structs.replace(request, approvals=approvals)))
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a hook is given: everything a person needs to decide."""
-
-    verdict: Held | Unclear
-    """With reasons, evidence, role and quorum, or the question."""
-    call: Call
-    """What the agent wants to do."""
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a hook returns; anything else leaves the call as it is."""
-
-    approved: bool
-    by: str = "hook"
-    """Who answered."""
-    others: tuple[str, ...] = ()
-    """Who else agreed, where the quorum is more than one; the same name twice counts once."""
-    note: str = ""
-    """What they said; told to the agent on refusal."""
-
-
-def answer_entry(session_id: Any, now: int, verdict: Held | Unclear, answer: Answer) -> Entry:
-    """The record of an answer."""
-    if not answer.approved:
-        kind = "rejected"
-    else:
-        kind = "approved" if isinstance(verdict, Held) else "answered"
-    payloads = (seal("note", answer.note.encode("utf-8", "replace")),) if answer.note else ()
-    return Entry(
-        HoldAnswered(
-            id=EventId(mint("evt", now // 1000)),
-            session=session_id,
-            at_us=now,
-            payloads=tuple(payload.ref for payload in payloads),
-            decision=verdict.decision,
-            answer=kind,  # type: ignore[arg-type]
-            by=answer.by[:128],
-        ),
-        payloads,
-    )
-
-
-__all__ = ["Answer", "Judgement", "Mode", "Question", "Request", "answer_entry", "call", "judge"]

@@ -1,0 +1,112 @@
+"""A call on its way: what was asked for, what was judged, and what people answered."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from fiducial.core.call import Call
+from fiducial.core.event import Entry, HoldAnswered
+from fiducial.core.ids import EventId, SessionId, mint
+from fiducial.core.label import TRUSTED, Label
+from fiducial.core.payload import seal
+from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
+from fiducial.flow.trace import Trace
+from fiducial.guard.budgets import Use
+from fiducial.guard.tool import Tool
+from fiducial.policy.facts import Facts
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent asks for."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    confidence: float | None = None
+    runs: bool = False
+    """Whether Fiducial runs the tool itself if it may."""
+    approvals: frozenset[str] = frozenset()
+    """Policies that a person has satisfied for exactly this call."""
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def own(arguments: Any) -> Any:
+    """A copy that nobody else can change between the decision and the run.
+
+    What cannot be copied (nested too deeply) is returned as it is: step 2 refuses it.
+    """
+    if type(arguments) is not dict:
+        return arguments
+    try:
+        return {name: value if type(value) in _SCALARS else copy.deepcopy(value) for name, value in arguments.items()}
+    except Exception:  # noqa: BLE001 - deepcopy runs the values' own code, which may raise anything
+        return arguments
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict with what the later steps need."""
+
+    verdict: Verdict
+    request: Request
+    tool: Tool | None = None
+    """`None` for an unknown tool."""
+    traces: Mapping[str, Trace] = {}
+    facts: Facts | None = None
+    label: Label = TRUSTED
+    """What the arguments give to the result."""
+    use: Use = Use()
+    """What was reserved."""
+    evidence: Mapping[str, str] = {}
+    """Parameter → where its value came from, in words; for verdicts other than allowed."""
+
+    @property
+    def may_run(self) -> bool:
+        """The tool may run: it is allowed, or the verdict is not enforced."""
+        return isinstance(self.verdict, Allowed) or not self.verdict.enforced
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hook is given: everything a person needs to decide."""
+
+    verdict: Held | Unclear
+    """With reasons, evidence, role and quorum, or the question."""
+    call: Call
+    """What the agent wants to do."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hook returns; anything else leaves the call as it is."""
+
+    approved: bool
+    by: str = "hook"
+    """Who answered."""
+    others: tuple[str, ...] = ()
+    """Who else agreed, where the quorum is more than one; the same name twice counts once."""
+    note: str = ""
+    """What they said; told to the agent on refusal."""
+
+
+def answer_entry(session_id: SessionId, now: int, verdict: Held | Unclear, answer: Answer) -> Entry:
+    """The record of an answer."""
+    if not answer.approved:
+        kind: Literal["approved", "rejected", "answered"] = "rejected"
+    else:
+        kind = "approved" if isinstance(verdict, Held) else "answered"
+    payloads = (seal("note", answer.note.encode("utf-8", "replace")),) if answer.note else ()
+    return Entry(
+        HoldAnswered(
+            id=EventId(mint("evt", now // 1000)),
+            session=session_id,
+            at_us=now,
+            payloads=tuple(payload.ref for payload in payloads),
+            decision=verdict.decision,
+            answer=kind,
+            by=answer.by[:128],
+        ),
+        payloads,
+    )

@@ -1,0 +1,333 @@
+"""The state of a session: all that the ten steps read and change, and nothing that waits.
+
+It is a fold of what was said, seen, decided and done. `fiducial.guard.session` puts the public interface on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from fiducial.charter.contracts import Kind
+from fiducial.charter.model import Charter, RateWindow
+from fiducial.core.clock import Clock
+from fiducial.core.event import Authority, Mode
+from fiducial.core.ids import DecisionId, EventId, SessionId, SourceId, mint
+from fiducial.core.label import UNTRUSTED, Integrity, Label
+from fiducial.core.store import Add, Put, Store
+from fiducial.errors import CallMismatch
+from fiducial.flow.provenance import Provenance
+from fiducial.flow.trace import Origin, Trace
+from fiducial.guard.binding import bound_elsewhere, instructed
+from fiducial.guard.budgets import Account, Use, Windows
+from fiducial.guard.facts import arguments_label, flow_facts, intent_facts
+from fiducial.guard.intent import Intent
+from fiducial.guard.judgement import Judgement
+from fiducial.guard.kinds import kinds_in
+from fiducial.guard.laundry import Laundry
+from fiducial.guard.risk import risk_of
+from fiducial.guard.switches import Switches
+from fiducial.guard.tool import Tool
+from fiducial.policy.facts import AgentFacts, AnswerFacts, Facts, IntentFacts, PlanFacts, PreviewFacts, SessionFacts
+from fiducial.policy.rulebook import Rulebook
+
+MAX_PENDING = 4096
+"""Decisions whose outcome is awaited; past it the oldest can no longer be reported on."""
+_NO_PLAN = PlanFacts()
+_NONE: frozenset[str] = frozenset()
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session stands on: the charter it started with, made ready, and the guard's own parts."""
+
+    charter: Charter
+    rulebook: Rulebook
+    tools: Mapping[str, Tool]
+    clock: Clock
+    store: Store
+    mode: Mode
+    switches: Switches
+    laundry: Laundry
+    runners: Mapping[str, Callable[..., Any]]
+    """Functions that previews and post-conditions may run, by tool name."""
+    on_held: Callable[..., Any] | None
+    on_unclear: Callable[..., Any] | None
+
+
+class State:
+    """What one session knows."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        *,
+        user: str,
+        roles: Iterable[str],
+        agent: str | None,
+        plan: Sequence[str] | None,
+        account: Account | None,
+    ) -> None:
+        about = ground.charter.about
+        self.ground = ground
+        self.clock = ground.clock
+        self.store = ground.store
+        self.switches = ground.switches
+        self.mode = ground.mode
+        self.tools = ground.tools
+        self.charter = ground.charter
+        """The charter that holds for the whole session, whatever the guard is given later."""
+        self.rulebook = ground.rulebook
+        self.id = SessionId(mint("ses", self.clock.unix_us() // 1000))
+        self.user = user
+        self.roles = tuple(sorted(set(roles)))
+        self.agent = agent or about.agent
+        self.closed = False
+        self.lock = threading.RLock()
+        """Held for steps 3 to 8, and whenever something is taken in."""
+        self.principal = ground.rulebook.principal(user, self.roles)
+        self.provenance = Provenance(budget=about.session_memory, laundered=ground.laundry.known)
+        self.account = account if account is not None else Account(about.budgets.session)
+        """Shared with the sessions that this one delegates to."""
+        self.windows = Windows(about.budgets, about.agent, self.store)
+        self.calls = 0
+        """Calls decided."""
+        self._inside = frozenset(domain.lower() for domain in about.organization)
+        self._intent = Intent(kinds_in)
+        self._minimum_confidence = about.minimum_confidence
+        self._agent_facts = AgentFacts(id=self.agent, tier=about.tier.value)
+        self._plan: Counter[str] | None = Counter(plan) if plan is not None else None
+        self._pending: OrderedDict[DecisionId, Judgement] = OrderedDict()
+        self._reported: set[DecisionId] = set()
+        self._acted: set[str] = set()
+        self._read: frozenset[str] = frozenset()
+        self._done: frozenset[str] = frozenset()
+        self._about: dict[SourceId, str] = {}
+        self._said: list[tuple[Authority, str]] = []
+        self._known = False
+        self._words: dict[tuple[str, bool], IntentFacts] = {}
+
+    def hear(self, source: SourceId, text: str, authority: Authority, integrity: Integrity) -> None:
+        """Somebody said something. Called with the lock held."""
+        self.provenance.observe_text(source, text, authority=authority, integrity=integrity)
+        self._about[source] = {"user": "the user's message", "agent": "another agent's message"}.get(
+            authority, f"the {authority}'s text"
+        )
+        if authority != "tool":
+            self._intent.hear(text, authority)
+        if authority in ("system", "operator", "user"):
+            self._said.append((authority, text))
+        self._known = self._known or authority == "user"
+        self._words.clear()
+
+    @property
+    def said(self) -> tuple[tuple[Authority, str], ...]:
+        """What the user and those above said, in order."""
+        return tuple(self._said)
+
+    def awaited(self, decision: DecisionId) -> Judgement:
+        """The judgement whose outcome is awaited; called with the lock held. Raises `CallMismatch` when none is."""
+        judgement = self._pending.get(decision)
+        if judgement is None:
+            known = "has been reported already" if decision in self._reported else "is not known in this session"
+            raise CallMismatch(f"the decision `{decision}` {known}")
+        return judgement
+
+    def facts(
+        self,
+        tool: Tool,
+        arguments: Mapping[str, Any],
+        traces: Mapping[str, Trace],
+        use: Use,
+        windows: Iterable[tuple[RateWindow, tuple[str, ...], Add]],
+        preview: PreviewFacts,
+        confidence: float | None,
+    ) -> Facts:
+        """Step 5. Called with the lock held."""
+        intent, provenance = self._intent, self.provenance
+        tainted = provenance.tainted
+        asked = intent.about(tool.name, tool.phrases)
+        novel = self._novel(tool, arguments) if tool.side_effect and tool.targets else _NONE
+        flow = flow_facts(tool, traces, arguments, novel=novel, inside=self._inside, when_named=intent.names("date"))
+        if flow.untrusted_targets or flow.contested_targets:
+            told = instructed(provenance, tool, traces)
+            if told:
+                flow = msgspec.structs.replace(flow, instructed_targets=told)
+        bound = bound_elsewhere(intent, tool, arguments, traces, asked)
+        plain = (tool.name, tainted)
+        words = self._words.get(plain) if not bound and not flow.classes else None
+        if words is None:
+            words = intent_facts(
+                asked, intent, known=self._known, tainted=tainted, bound_elsewhere=bound, classes=flow.classes
+            )
+            if not bound and not flow.classes:
+                self._words[plain] = words
+        unsure = confidence is not None and not confidence >= self._minimum_confidence
+        exceeds = self.account.exceeds(use)
+        if windows:
+            exceeds |= self.windows.exceeded(windows)
+        account = self.account
+        plan = _NO_PLAN
+        if self._plan is not None:
+            plan = PlanFacts(declared=True, includes=tool.speaks or self._plan[tool.name] > 0)
+        return Facts(
+            flow=flow,
+            session=SessionFacts(
+                tainted=tainted,
+                read=self._read,
+                done=self._done,
+                calls=account.calls,
+                writes=account.writes,
+                records=account.records,
+                spent=account.spent.get(use.currency, 0) if use.currency else 0,
+                exceeds=exceeds,
+            ),
+            intent=words,
+            plan=plan,
+            risk=risk_of(tool.contract, flow, words, unsure=unsure),
+            agent=self._agent_facts
+            if confidence is None
+            else AgentFacts(
+                id=self.agent,
+                tier=self._agent_facts.tier,
+                confidence=_percent(confidence),
+                unsure=unsure,
+            ),
+            preview=preview,
+            answer=_answer_facts(arguments) if tool.speaks else _GENERAL,
+        )
+
+    def remember(self, judgement: Judgement) -> None:
+        """A decision was recorded; its outcome is awaited. Called with the lock held."""
+        self.calls += 1
+        self._pending[judgement.verdict.decision] = judgement
+        if len(self._pending) > MAX_PENDING:
+            self._pending.popitem(last=False)
+        if self._plan is not None and judgement.may_run and judgement.tool is not None:
+            self._plan[judgement.tool.name] -= 1
+
+    def forget(self, judgement: Judgement) -> None:
+        """The decision came to nothing; no outcome will be accepted for it."""
+        with self.lock:
+            self._pending.pop(judgement.verdict.decision, None)
+
+    def finished(self, judgement: Judgement, *, kept: bool, records: int) -> None:
+        """Step 10: the outcome is known. Called with the lock held."""
+        decision = judgement.verdict.decision
+        self._pending.pop(decision, None)
+        self._reported.add(decision)
+        if judgement.may_run:
+            self.account.settle(judgement.use, kept=kept, records=records)
+        elif kept:
+            self.account.reserve(judgement.use, even_over=True)
+            self.account.settle(judgement.use, kept=True, records=records)
+        if kept and judgement.tool is not None and judgement.tool.side_effect:
+            self._done |= {judgement.tool.contract.kind.value}
+
+    def take_in(self, source: SourceId, judgement: Judgement, value: Any, *, failed: bool) -> Label:
+        """Step 10: label a result and make it known to later traces. Called with the lock held."""
+        tool, request = judgement.tool, judgement.request
+        return self.index(source, tool, request.tool, request.arguments, value, judgement.traces, failed=failed)
+
+    def launder(self, judgement: Judgement) -> tuple[Put, ...]:
+        """Remember untrusted values that a call writes somewhere, so that they stay untrusted when read back."""
+        if judgement.tool is None or not judgement.tool.side_effect:
+            return ()
+        hashes: list[int] = []
+        for name, trace in judgement.traces.items():
+            if trace.origin is Origin.UNTRUSTED or trace.untrusted_text or trace.links:
+                hashes.extend(self.ground.laundry.known.add_value(judgement.request.arguments[name]))
+        return self.ground.laundry.changes(judgement.verdict.decision, hashes)
+
+    def note_targets(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
+        """The session is about to act on these targets."""
+        for _, value in _targets(tool, arguments):
+            self._acted.add(value)
+
+    def place(self, trace: Trace) -> str:
+        """Where a traced value was first found, in words; empty when nowhere."""
+        if not trace.where:
+            return ""
+        where = trace.where[0]
+        about = self._about.get(where.source, "a source")
+        line, _, text = self.provenance.excerpt(where).partition(": ")
+        if where.path != "$":
+            line = f"`{where.path}`" if line == "line 1" else f"{line} of `{where.path}`"
+        return f"{line} of {about}: “{text.strip()}”" if text else about
+
+    def index(
+        self,
+        source: SourceId,
+        tool: Tool | None,
+        name: str,
+        arguments: Mapping[str, Any],
+        value: Any,
+        traces: Mapping[str, Trace],
+        *,
+        failed: bool = False,
+    ) -> Label:
+        """Make a result known to later traces; returns its label. Called with the lock held."""
+        self._about[source] = f"the result of `{name}`{_shown(arguments)}"
+        if tool is None or failed:
+            label = self.provenance.observe_result(
+                source, value, label=UNTRUSTED, untrusted=(), prose=(), classes={}, pointed=False
+            )
+        else:
+            pointed = tool.contract.kind is not Kind.FETCH and self._points(traces)
+            label = self.provenance.observe_result(
+                source,
+                value,
+                label=arguments_label(tool, traces),
+                untrusted=tool.untrusted,
+                prose=tool.prose,
+                classes=tool.classes,
+                pointed=pointed,
+            )
+        if label.classes:
+            self._read |= label.classes
+        return label
+
+    def _points(self, traces: Mapping[str, Trace]) -> bool:
+        """The user named what a call reads, or handed the task to a document that names it."""
+        doubtful = [trace for trace in traces.values() if trace.origin is Origin.UNTRUSTED]
+        if not doubtful:
+            return any(trace.origin is Origin.USER for trace in traces.values())
+        return self._intent.delegated and all(trace.pointed for trace in doubtful)
+
+    def _novel(self, tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
+        found = {name for name, value in _targets(tool, arguments) if value not in self._acted}
+        return frozenset(found) if found else _NONE
+
+    def event_id(self, now_us: int | None = None) -> EventId:
+        """A new id for an event, now unless said otherwise."""
+        return EventId(mint("evt", (self.clock.unix_us() if now_us is None else now_us) // 1000))
+
+
+_GENERAL = AnswerFacts()
+
+
+def _answer_facts(arguments: Mapping[str, Any]) -> AnswerFacts:
+    return AnswerFacts(domain=str(arguments.get("domain", "general")))
+
+
+def _percent(confidence: float) -> int:
+    return round(min(1.0, max(0.0, confidence)) * 100) if confidence == confidence else 0
+
+
+def _targets(tool: Tool, arguments: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Target parameters with each of their values, as text."""
+    for name in tool.targets:
+        if (value := arguments.get(name)) is not None:
+            for item in value if isinstance(value, list) else (value,):
+                yield name, f"{tool.kind}\0{item}"
+
+
+def _shown(arguments: Mapping[str, Any]) -> str:
+    """The first short argument, to tell one result from another in explanations."""
+    for value in arguments.values():
+        if isinstance(value, str) and 0 < len(value) <= 60 and value.isprintable():
+            return f" for `{value}`"
+    return ""
