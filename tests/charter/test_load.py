@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_nothing_at_all(tmp_path: Path) -> None:
     assert read_charter(tmp_path / "none")[1][0].code == "no-charter"
     charter, found = read_charter(tmp_path)
     assert charter is None
-    assert [problem.code for problem in found] == ["missing-file", "missing-file", "no-intent"]
+    assert [problem.code for problem in found] == ["missing-file", "missing-file", "no-intent", "no-policies"]
     (tmp_path / "file").touch()
     assert read_charter(tmp_path / "file")[1][0].code == "no-charter"
 
@@ -145,6 +146,19 @@ def test_bytes_that_are_no_text_and_files_that_cannot_be_read(tmp_path: Path) ->
     (tmp_path / "intent.yaml").write_bytes(b"\xef\xbb\xbf" + INTENT.encode())
     (tmp_path / "cases" / "gone.yaml").unlink()
     assert read_charter(tmp_path)[0] is not None
+
+
+def test_directories_that_no_charter_should_be(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "charter.yaml")
+    (tmp_path / "intent.yaml").mkdir()
+    (tmp_path / "policies").symlink_to(tmp_path)
+    (tmp_path / "cases").symlink_to(tmp_path / "cases")
+    (tmp_path / os.fsdecode(b"\xff.yaml")).touch()
+    charter, found = read_charter(tmp_path)
+    assert charter is None
+    assert ("charter.yaml", "unreadable") in {(problem.file, problem.code) for problem in found}
+    assert ("?.yaml", "unknown-file") in {(problem.file, problem.code) for problem in found}
+    assert all(str(problem).encode() for problem in found)
 
 
 def test_problems_of_all_files_come_at_once_in_order() -> None:
@@ -234,6 +248,7 @@ def test_clauses() -> None:
     only(clause("never: 'true', tools: [refnd]"), "unknown-tool", 2, "did you mean `refund`?")
     assert clause("never: 'true', tools: [refund, irreversible, pay, respond]") == []
     only(clause("never_without_approval: 'true', approval: leed"), "unknown-role", 2, "did you mean `lead`?")
+    assert clause("never_without_approval: 'true', approval: operator") == []
     only(clause("never_without_approval: 'true'"), "invalid-value", 2, "go together")
     only(clause("never: 'true', never_without_approval: 'true', approval: lead"), "invalid-value", 2, "has both")
     only(clause("harmed: [me]"), "invalid-value", 2, "has no condition")
@@ -363,8 +378,8 @@ def test_one_broken_contract_does_not_make_its_name_unknown() -> None:
     )
 
 
-def test_no_policies_without_a_baseline_is_warned_about() -> None:
-    files = {**WHOLE, "charter.yaml": ABOUT + "baseline: none\n"}
+def test_a_charter_that_permits_nothing_is_warned_about() -> None:
+    files = dict(WHOLE)
     del files["policies/p.cedar"]
     charter, found = parse_charter(files)
     assert charter is not None
@@ -374,7 +389,8 @@ def test_no_policies_without_a_baseline_is_warned_about() -> None:
 def test_text_that_has_no_utf8_form_is_refused() -> None:
     charter, found = parse_charter({**WHOLE, "policies/p.cedar": POLICY + "// \ud800\n"})
     assert charter is None
-    assert [(problem.file, problem.line) for problem in found] == [("policies/p.cedar", 2)]
+    errors = [problem for problem in found if problem.severity == "error"]
+    assert [(problem.file, problem.line) for problem in errors] == [("policies/p.cedar", 2)]
 
 
 # ── digests ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,7 +16,7 @@ from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Parameter, Probe, Role, Undo
 from fiducial.charter.currency import EXPONENTS, is_currency
 from fiducial.charter.findings import did_you_mean, quote
-from fiducial.charter.model import RESPOND, About, Case, Clause, PolicySource, Tier
+from fiducial.charter.model import BUILT_IN_ROLES, RESPOND, About, Case, Clause, PolicySource, Tier
 from fiducial.charter.schema import shape
 from fiducial.charter.yaml import Document
 from fiducial.core.path import Path, PathPattern
@@ -130,7 +130,7 @@ def _clauses(parts: Parts) -> None:
 
 
 def _role(parts: Parts, document: Document, path: Path, role: str) -> None:
-    if parts.about is not None and role not in parts.about.roles:
+    if parts.about is not None and role not in (*BUILT_IN_ROLES, *parts.about.roles):
         fix = did_you_mean(role, parts.about.roles) or "add it to `roles` in charter.yaml"
         document.problem(path, "unknown-role", f"the role {quote(role)} is not declared", fix)
 

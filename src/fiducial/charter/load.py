@@ -47,7 +47,7 @@ def read_charter(directory: str | os.PathLike[str]) -> tuple[Charter | None, lis
     """
     root = FilePath(directory)
     problems: list[Problem] = []
-    if not root.is_dir():
+    if not os.path.isdir(root):
         message = f"there is no directory {quote(root)}"
         return None, [Problem("", 0, "no-charter", message, "make one with `fiducial init DIR`")]
     files = _gather(root, problems)
@@ -77,13 +77,15 @@ def parse_charter(files: Mapping[str, str]) -> tuple[Charter | None, list[Proble
 def _gather(root: FilePath, problems: list[Problem]) -> dict[str, str]:
     files: dict[str, str] = {}
     for path in _walk(root, problems):
-        name = path.relative_to(root).as_posix()
+        name = _name(path, root)
         if len(files) >= _MAX_FILES:
             problems.append(
                 Problem("", 0, "too-large", f"there are more than {_MAX_FILES} files", "give the charter's directory")
             )
             break
         try:
+            if path.exists() and not path.is_file():
+                raise OSError(0, "it is no regular file")  # a pipe would block, a device never end
             with path.open("rb") as stream:
                 data = stream.read(MAX_BYTES + 1)
             if len(data) > MAX_BYTES:
@@ -99,39 +101,48 @@ def _gather(root: FilePath, problems: list[Problem]) -> dict[str, str]:
     return files
 
 
+def _name(path: FilePath, root: FilePath) -> str:
+    """The name of a file as problems give it; bytes that are no text are replaced."""
+    return path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
+
+
+def _entries(root: FilePath, folder: FilePath, problems: list[Problem]) -> list[FilePath]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        name = "" if folder == root else _name(folder, root) + "/"
+        said = f"the directory cannot be read: {(error.strerror or 'error').lower()}"
+        problems.append(Problem(name, 0, "unreadable", said, "check permissions"))
+        return []
+
+
 def _walk(root: FilePath, problems: list[Problem]) -> Iterator[FilePath]:
     """The files that belong to a charter; the others become problems."""
-    try:
-        entries = sorted(root.iterdir())
-    except OSError as error:
-        said = (error.strerror or "error").lower()
-        problems.append(Problem("", 0, "unreadable", f"the directory cannot be read: {said}", "check permissions"))
-        return
-    for entry in entries:
-        if entry.is_dir():
+    for entry in _entries(root, root, problems):
+        if os.path.isdir(entry):
             if entry.name in _FOLDERS:
                 yield from _walk_folder(root, entry, problems)
             elif not _ignored(entry.name):
-                _stranger(entry.name + "/", did_you_mean(entry.name, _FOLDERS), problems)
+                _stranger(_name(entry, root) + "/", did_you_mean(entry.name, _FOLDERS), problems)
         elif entry.name in _FILES:
             yield entry
         elif not _ignored(entry.name):
             close = did_you_mean(entry.name, _FILES) if entry.suffix in (".yaml", ".yml") else ""
             if entry.suffix == ".cedar":
                 close = "move it into `policies/`"
-            _stranger(entry.name, close, problems)
+            _stranger(_name(entry, root), close, problems)
 
 
 def _walk_folder(root: FilePath, folder: FilePath, problems: list[Problem]) -> Iterator[FilePath]:
     suffix = _FOLDERS[folder.name]
-    for entry in sorted(folder.iterdir()):
-        name = entry.relative_to(root).as_posix()
-        if entry.suffix == suffix and not entry.name.startswith(".") and not entry.is_dir():
+    for entry in _entries(root, folder, problems):
+        nested = os.path.isdir(entry)
+        if entry.suffix == suffix and not entry.name.startswith(".") and not nested:
             yield entry
         elif not _ignored(entry.name):
             wanted = f"only `{folder.name}/*{suffix}` is read"
-            looks = entry.is_dir() or entry.suffix in (".yaml", ".yml", ".cedar", ".json")
-            _stranger(name, wanted if looks else "", problems, wanted)
+            looks = nested or entry.suffix in (".yaml", ".yml", ".cedar", ".json")
+            _stranger(_name(entry, root), wanted if looks else "", problems, wanted)
 
 
 def _ignored(name: str) -> bool:
@@ -286,12 +297,12 @@ class _Reader:
                 "write at least one clause",
                 "warning",
             )
-        if not parts.policies and not chat and parts.about is not None and parts.about.baseline == "none":
+        if not parts.policies and not chat:
             yield Problem(
                 "policies/",
                 0,
                 "no-policies",
-                "there are no policies and no baseline: nothing is permitted, so every call is denied",
+                "there are no policies: nothing is permitted, so every call is denied",
                 "write a `permit` into `policies/*.cedar`",
                 "warning",
             )

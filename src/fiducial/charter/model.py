@@ -265,6 +265,9 @@ class PolicySource(_Written):
     """What stands in it."""
 
 
+BUILT_IN_ROLES = ("operator", "user")
+"""Roles that every charter has, declared or not: who runs the agent, and on whose behalf it acts."""
+
 RESPOND = "respond"
 """The built-in tool: an answer to the user. Its name is taken."""
 
