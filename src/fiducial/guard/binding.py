@@ -9,7 +9,7 @@ from fiducial.charter.contracts import Role
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import Asked, Intent
-from fiducial.guard.kinds import kinds_of_value
+from fiducial.guard.kinds import day_of, kinds_of_value
 from fiducial.guard.tool import Tool
 from fiducial.guard.words import plain, sentences, stems
 
@@ -33,6 +33,8 @@ def bound_elsewhere(
         parameter = tool.parameters[name]
         if parameter.role not in (Role.TARGET, Role.MAGNITUDE):
             continue
+        if trace.origin is Origin.UNKNOWN and parameter.unit == "time" and day_of(arguments[name]) in intent.days:
+            continue  # the user's day; a model that takes it for another year's is wrong, and nobody's tool
         for kind in kinds_of_value(arguments[name], unit=parameter.unit):
             # When is said once for a whole request; on whom or where, with each thing that is asked for.
             if intent.names(kind) and (kind == "date" or not asked.leaves_open(kind)):

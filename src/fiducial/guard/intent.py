@@ -19,6 +19,7 @@ import msgspec
 
 from fiducial.charter.contracts import Contract
 from fiducial.core.event import Authority
+from fiducial.guard.kinds import days_in
 from fiducial.guard.words import Phrase, phrase, plain, sentences, stem, stems
 
 RANK: dict[str, int] = {"system": 0, "operator": 1, "user": 2, "agent": 3, "tool": 4, "none": 5}
@@ -96,6 +97,8 @@ class Intent:
         self.delegated = False
         """The user told the agent to do what some document says."""
         self._spoken: frozenset[str] = frozenset()
+        self.days: frozenset[tuple[int, int]] = frozenset()
+        """Months and days of the month that the user named."""
 
     def hear(self, text: str, authority: Authority) -> None:
         """Take in what `authority` said."""
@@ -112,6 +115,8 @@ class Intent:
             if authority == "user":
                 self.delegated = self.delegated or heard.delegates
                 self._spoken |= heard.present
+        if authority == "user":
+            self.days |= days_in(text)
         self._asked.clear()
 
     def about(self, tool: str, phrases: Sequence[Phrase]) -> Asked:

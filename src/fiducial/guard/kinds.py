@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fiducial.flow.dates import dates_in, moment
+from fiducial.flow.dates import Found, dates_in, moment
 from fiducial.flow.lexer import ACCOUNT, DOMAIN, EMAIL, PATH, URL
 
 _SHAPES: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = (
@@ -30,6 +30,17 @@ def kinds_in(text: str) -> frozenset[str]:
     if next(iter(dates_in(text)), None) is not None:
         found.add("date")
     return frozenset(found)
+
+
+def days_in(text: str) -> frozenset[tuple[int, int]]:
+    """Months and days of the month that `text` names, whatever the year."""
+    return frozenset((found.month, found.day) for found in dates_in(text) if isinstance(found, Found))
+
+
+def day_of(value: Any) -> tuple[int, int] | None:
+    """Month and day of the month that `value` is a date of; `None` when it is none."""
+    when = moment(value) if isinstance(value, str) and len(value) <= _MAX_VALUE else None
+    return (when.day.month, when.day.day) if when is not None and when.day is not None else None
 
 
 def kinds_of_value(value: Any, *, unit: str | None) -> frozenset[str]:
