@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -23,6 +24,8 @@ from fiducial.guard.switches import Halt, Switches
 from fiducial.guard.tool import Tool, all_ready
 from fiducial.policy.rulebook import Rulebook, compile_rulebook
 from fiducial.store.memory import MemoryStore
+
+log = logging.getLogger("fiducial.guard")
 
 
 class InForce(msgspec.Struct, frozen=True):
@@ -102,20 +105,19 @@ class Guard:
         """Open a session.
 
         user       on whose behalf; from the host's own authentication, never from the agent
-        roles      the user's roles, as the charter declares them
+        roles      the user's roles; one that the charter does not declare gives nothing, as no policy can name it
         task       what the user asked for, from a channel the agent does not control; `None`: not known
         system     the system prompt, operator  the operator's standing instructions
         plan       names of the tools the agent will use, declared before it reads anything
         agent      id of the agent, when it is not the charter's
 
-        Raises `SessionError` for a role that the charter does not declare or a plan with an unknown tool.
+        Raises `SessionError` for a plan with an unknown tool.
         """
         roles = tuple(roles)
-        declared = self.current.charter.about.roles
-        if declared:
-            for role in roles:
-                if role not in declared:
-                    raise SessionError(f"the charter declares no role `{role}`; declare it in charter.yaml")
+        for role in roles:
+            if role not in self.current.charter.about.roles:
+                # Identity providers send every group a person is in; one that no policy can name gives nothing.
+                log.info("the role `%s` of `%s` is none that the charter declares; no policy can name it", role, user)
         ground = Ground(
             charter=self.current.charter,
             rulebook=self.current.rulebook,
