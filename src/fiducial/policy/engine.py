@@ -21,7 +21,7 @@ Handle = _internal.Entities
 """Parsed entities, as the engine takes them."""
 
 
-class Diagnostics(msgspec.Struct, frozen=True):
+class Diagnostics(msgspec.Struct, frozen=True, gc=False):
     """Why."""
 
     reason: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Diagnostics(msgspec.Struct, frozen=True):
     """What could not be evaluated; may hold argument values, so it is never shown."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What the engine answered."""
 
     decision: Literal["Allow", "Deny", "NoDecision"]
