@@ -3,7 +3,8 @@
 This file is the one definition. The Cedar schema, the lint's list of paths, the pruned context and the documentation
 are generated from these structs; the guard fills them. Sets hold names (of parameters, data classes, kinds), never
 argument values: a value that a third party chose must not reach a policy as anything but `context.input`.
-Facts at their defaults are left out when they are recorded. Types: bool → Bool, int → Long, str → String, frozenset[str] → Set<String>.
+Facts at their defaults are left out when they are recorded.
+Types: bool → Bool, int → Long, str → String, frozenset[str] → Set<String>.
 """
 
 from __future__ import annotations
