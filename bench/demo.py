@@ -99,8 +99,9 @@ class _WatchedSession:
 
 def compare(console: Console, suites: Sequence[str]) -> list[Outcome]:
     """Replay the suites under every guard and print what got through."""
-    from agentdojo_replay import replay_all  # takes seconds to import: after the first line is on the screen
-    from dojo_guards import PROFILES, TRIVIAL
+    with console.status("loading the environments"):  # this import takes seconds, so it is not at the top
+        from agentdojo_replay import replay_all
+        from dojo_guards import PROFILES, TRIVIAL
 
     outcomes = replay_all([*TRIVIAL, *PROFILES], suites, console=console)
     table = Table(
