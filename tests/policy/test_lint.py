@@ -10,7 +10,7 @@ import pytest
 
 from fiducial.charter.model import Charter
 from fiducial.errors import CharterError, Problem
-from fiducial.policy.literals import RISK_FACTORS, family
+from fiducial.policy.literals import family
 from fiducial.policy.rulebook import compile_rulebook, lint
 from fiducial.policy.schema import FACTS, Type
 
@@ -278,12 +278,6 @@ def test_every_fact_with_strings_knows_which(build: Build) -> None:
         for name, fact in (attribute.type.attributes or {}).items():
             if fact.type in strings:
                 assert family((part, name)) is not None, f"literals.py says nothing about {part}.{name}"
-
-
-def test_risk_factors_are_the_guards() -> None:
-    from fiducial.guard.risk import FACTORS
-
-    assert set(RISK_FACTORS) == set(FACTORS)
 
 
 def test_messages_do_not_run_over_lines(build: Build) -> None:

@@ -17,7 +17,6 @@ from fiducial.policy.schema import (
     MAX_RECORDS,
     RESERVED,
     RESPOND,
-    RESPOND_CONTRACT,
     Type,
     action_id,
     groups_of,
@@ -104,13 +103,6 @@ def test_optional_and_nullable_are_optional() -> None:
         "optional": False,
         "nullable": False,
     }
-
-
-def test_the_built_in_tool_is_the_guards() -> None:
-    from fiducial.guard.tool import RESPOND_CONTRACT as GUARDS
-
-    assert GUARDS.parameters == RESPOND_CONTRACT.parameters
-    assert (GUARDS.kind, GUARDS.server) == (RESPOND_CONTRACT.kind, RESPOND_CONTRACT.server)
 
 
 def test_records_are_mapped_to_a_depth() -> None:

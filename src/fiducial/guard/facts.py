@@ -15,7 +15,7 @@ from fiducial.flow.classes import classify
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import RANK, Asked
 from fiducial.guard.risk import SENSITIVE
-from fiducial.guard.tool import RESPOND, Tool
+from fiducial.guard.tool import Tool
 from fiducial.policy.facts import FlowFacts, IntentFacts
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]
     An optional recipient that is left out leaves the effect with the user, unless the act itself reaches others; mail
     to nobody but the organization's own domains stays inside it.
     """
-    if tool.name == RESPOND:
+    if tool.speaks:
         return str(arguments.get("audience", "self"))
     contract = tool.contract
     widest = contract.audience.value

@@ -13,18 +13,6 @@ from __future__ import annotations
 from fiducial.charter.contracts import Contract, Effect, Kind
 from fiducial.policy.facts import FlowFacts, IntentFacts, RiskFacts
 
-FACTORS = (
-    "untrusted-target",
-    "unknown-target",
-    "composed-target",
-    "sensitive-data",
-    "wide-audience",
-    "novel-target",
-    "not-asked",
-    "unsure",
-    "guessed-contract",
-    "credential-act",
-)
 CRITICAL = 4
 SENSITIVE = frozenset({"identity", "payment", "health", "credentials", "secrets", "children"})
 """Classes whose disclosure harms by itself; contact and location do so only in context."""

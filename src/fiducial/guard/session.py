@@ -34,7 +34,7 @@ from fiducial.guard.record import ResultRecord, printable, sealed_result
 from fiducial.guard.results import Result, record
 from fiducial.guard.state import Ground, State
 from fiducial.guard.steps import MAX_TOOL_NAME, call, judge
-from fiducial.guard.tool import RESPOND
+from fiducial.policy.schema import RESPOND
 
 
 class Session(State):

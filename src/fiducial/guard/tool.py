@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Output, Parameter, Role
+from fiducial.charter.contracts import Contract, Effect, Kind, Role
 from fiducial.charter.model import Charter
 from fiducial.charter.schema import arguments_checker
 from fiducial.core.canonical import digest
@@ -17,25 +17,7 @@ from fiducial.guard.intent import phrases_of
 from fiducial.guard.words import Phrase
 from fiducial.policy.money import minor_units
 from fiducial.policy.rulebook import Rulebook, Slice
-
-RESPOND = "respond"
-"""The built-in tool by which an agent answers."""
-DOMAINS = ("general", "official", "legal", "health", "finance", "security", "hiring")
-AUDIENCES = tuple(audience.value for audience in Audience)
-
-RESPOND_CONTRACT = Contract(
-    effect=Effect.IRREVERSIBLE,
-    kind=Kind.RESPOND,
-    description="Answer the user, or say something to others in the operator's name.",
-    server="fiducial",
-    parameters={
-        "text": Parameter(role=Role.CONTENT),
-        "audience": Parameter(role=Role.OPTION, schema={"type": "string", "enum": list(AUDIENCES)}),
-        "domain": Parameter(role=Role.OPTION, schema={"type": "string", "enum": list(DOMAINS)}),
-    },
-    output=Output(third_party_writable=()),
-)
-"""What an answer is; its audience is what the call says it is."""
+from fiducial.policy.schema import RESPOND, RESPOND_CONTRACT
 
 
 class ToolParameter(msgspec.Struct, frozen=True):

@@ -35,7 +35,7 @@ from typing import Any, Literal, TypeAlias
 import cedarpy
 import msgspec
 
-from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Parameter, Role
+from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Output, Parameter, Role
 from fiducial.charter.currency import EXPONENTS
 from fiducial.charter.model import Charter
 from fiducial.charter.schema import shape
@@ -63,8 +63,9 @@ RESPOND_CONTRACT = Contract(
         "audience": Parameter(role=Role.OPTION, schema={"type": "string", "enum": [one.value for one in Audience]}),
         "domain": Parameter(role=Role.OPTION, schema={"type": "string", "enum": list(DOMAINS)}),
     },
+    output=Output(third_party_writable=()),
 )
-"""What an answer is."""
+"""What an answer is; its audience is what the call says it is."""
 
 DECLARED = "declared"
 SIDE_EFFECT = "side_effect"
