@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,8 @@ _GENERAL = frozenset({"type", "enum", "const", "nullable", "anyOf", "oneOf", "al
 KEYWORDS = frozenset().union(_GENERAL, *_BY_TYPE.values())
 """Every keyword that is understood, without the annotations."""
 _UNIONS = ("anyOf", "oneOf", "allOf")
+_FREE = (Shape(type="string"), Shape(type="string", nullable=True))
+"""Shapes that every text fits."""
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -374,12 +376,12 @@ def arguments_checker(contract: Contract) -> Callable[[Mapping[str, Any]], list[
     Compile once a contract: the check of three short arguments then takes about a microsecond. Raises `ValueError`,
     naming the parameter, when a parameter's schema is not understood.
     """
-    checks: dict[str, Check] = {}
+    checks: dict[str, tuple[Check, type[str] | None]] = {}
     wanted: dict[str, str] = {}
     for name, parameter in contract.parameters.items():
         try:
             what = shape(parameter.schema_)
-            checks[name], wanted[name] = compile_shape(what), what.expectation()
+            checks[name], wanted[name] = (compile_shape(what), str if what in _FREE else None), what.expectation()
         except ValueError as error:
             raise ValueError(f"parameter `{name}`: {error}") from None
     required = tuple(name for name, parameter in contract.parameters.items() if parameter.required)
@@ -392,13 +394,16 @@ def arguments_checker(contract: Contract) -> Callable[[Mapping[str, Any]], list[
         problems: list[str] = []
         size = 0
         for name, value in arguments.items():
-            one = find(name)
-            if one is None:
+            entry = find(name)
+            if entry is None:
                 problems.append(_undeclared(name, checks))
                 continue
+            one, free = entry
             kind = type(value)
             if kind is str and value.isascii():
                 size += len(value)
+                if kind is free:
+                    continue
             elif (
                 kind is not bool and value is not None and (kind is not int or not -MAX_INTEGER <= value <= MAX_INTEGER)
             ):
@@ -422,7 +427,7 @@ def arguments_checker(contract: Contract) -> Callable[[Mapping[str, Any]], list[
     return check
 
 
-def _undeclared(name: object, checks: Mapping[str, Check]) -> str:
+def _undeclared(name: object, checks: Iterable[str]) -> str:
     message = f"there is no parameter {show_key(name)}"
     close = difflib.get_close_matches(name[:64], checks, n=1) if isinstance(name, str) else []
     return message + (f": did you mean `{close[0]}`?" if close else "")
