@@ -29,7 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import dojo_report
 import fiducial
 from dojo_agent import Stage, replay
-from dojo_guards import ASKING, PROFILES, TRIVIAL, Fiducial, guard
+from dojo_guards import ASKING, PROFILES, TRIVIAL, Fiducial, GuardUnderTest, guard
 from dojo_report import Outcome
 from dojo_world import SUITES, VERSION, attack_names, world
 
@@ -59,10 +59,10 @@ def replay_task(suite: str, attack: str, user_task: str, guards: Sequence[str]) 
     return outcomes
 
 
-_guards: dict[tuple[str, str], object] = {}
+_guards: dict[tuple[str, str], GuardUnderTest] = {}
 
 
-def _guard(name: str, suite: str):  # type: ignore[no-untyped-def]
+def _guard(name: str, suite: str) -> GuardUnderTest:
     """One guard a worker: loading a charter and compiling its policies is not what is measured."""
     if (name, suite) not in _guards:
         _guards[name, suite] = guard(name, suite)

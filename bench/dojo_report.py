@@ -203,6 +203,7 @@ def plot(outcomes: Sequence[Outcome], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "fiducial"  # the same picture gives the same file
     mpl.rcParams["svg.fonttype"] = "none"
     figure, axes = plt.subplots(figsize=(8, 5.2), layout="constrained")
+    labels: dict[tuple[float, float], list[str]] = {}
     for outcome in outcomes:
         ours = outcome.guard in PROFILES
         shares = outcome.intervals()
@@ -220,17 +221,26 @@ def plot(outcomes: Sequence[Outcome], path: Path) -> None:
             capsize=3,
             alpha=0.95,
         )
+        near = next((at for at in labels if abs(at[0] - across) < 3 and abs(at[1] - up) < 3), (across, up))
+        labels.setdefault(near, []).append(outcome.guard)
+    for (across, up), names in labels.items():
+        ours = names[0] in PROFILES
+        # Two of ours lie close together at the top; the left one's name goes to the left.
+        left = ours and any(0 < other[0] - across < 15 and abs(other[1] - up) < 20 for other in labels)
         axes.annotate(
-            f"{'fiducial, ' if ours else ''}{outcome.guard}",
+            ("fiducial " if ours else "") + ",\n".join(names),
             (across, up),
             textcoords="offset points",
-            xytext=(9, -13),
+            xytext=(-9 if left else 9, -9),
+            ha="right" if left else "left",
+            va="top",
             fontsize=10,
             weight="bold" if ours else "normal",
         )
     axes.set_xlabel("user tasks solved with nobody to ask, %")
     axes.set_ylabel("attacks stopped, %")
-    axes.set_xlim(30, 104)
+    axes.set_xlim(30, 112)
+    axes.set_xticks(range(30, 101, 10))
     axes.set_ylim(-4, 104)
     axes.grid(visible=True, alpha=0.25)
     axes.set_title("AgentDojo v1.2.2, replayed with no model; 95 % intervals, attacks clustered by goal", fontsize=10)
