@@ -49,6 +49,11 @@ _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,8192}={0,2}")
 _HEX = re.compile(r"[0-9a-fA-F]+")
 
 
+def may_disguise(text: str) -> bool:
+    """Whether a text should be given to `undisguised`; spares short ones the way there."""
+    return len(text) > WINDOW or bool(_SCREEN.Match(text.encode("utf-8", "replace")))
+
+
 def undisguised(text: str) -> Iterator[str]:
     """What disguised values in `text` say plainly."""
     for start in range(0, len(text), WINDOW):

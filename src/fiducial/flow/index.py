@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from fiducial.flow.lexer import LEAF, fold, words, words_and_leaves
-from fiducial.flow.structure import Place, Root
+from fiducial.flow.structure import Place, Root, root_of
 
 CHUNK = 32 * 1024
 """Characters a chunk: one search takes about 3 µs, one indexing about 3 ms, so other threads never wait long."""
@@ -42,8 +42,12 @@ COPIED = RUN + STEP - 1
 
 _TOKEN_BYTES = 104
 """A dict entry at its emptiest (CPython grows a full table twofold: 8/3 × 24 bytes and its index) and an int."""
-_LISTED_BYTES = 120
-"""A list for a token that stands in several chunks."""
+_CHUNK_BITS = 20
+_CHUNK_MASK = (1 << _CHUNK_BITS) - 1
+_ALMOST_FULL = 1 << _CHUNK_BITS * (CAP - 2)
+"""A packed integer from here on holds `CAP - 1` chunks."""
+_PACKED_BYTES = 16
+"""What a packed integer grows by for each chunk, and what a new one takes, spread over them."""
 _CHUNK_BYTES = 600
 _LEAF_BYTES = 160
 """A path node, its place and its start."""
@@ -95,10 +99,7 @@ class Hit:
     @property
     def root(self) -> Root:
         """The source."""
-        place = self.place
-        while not isinstance(place, Root):
-            place = place.parent
-        return place
+        return root_of(self.place)
 
     @property
     def offset(self) -> int:
@@ -147,7 +148,7 @@ class Lane:
         self.chunks: list[Chunk] = []
         self.full = False
         """Took no more from some point on."""
-        self._table: dict[int, int | list[int]] = {}
+        self._table: dict[int, int] = {}
         self._token_bytes = 0
         self._common: set[int] = set()
         self._text_bytes = 0
@@ -243,26 +244,23 @@ class Lane:
         self._note(hashes, len(self.chunks))
 
     def _note(self, hashes: set[int], number: int) -> None:
+        # The hot loop of observing: it runs only over tokens that stand in some chunk already and are not yet common.
+        # The chunks of a token are packed into one integer, the latest lowest: a table of integers alone is nothing
+        # that the garbage collector walks, and it is smaller than one of lists.
         table = self._table
-        hashes -= self._common
+        hashes = hashes - self._common
         known = table.keys() & hashes
-        grown = 0
-        for token in known:
-            listed = table[token]
-            if type(listed) is int:
-                if listed != number:
-                    table[token] = [listed, number]
-                    grown += _LISTED_BYTES
-                continue
-            assert isinstance(listed, list)
-            if listed[-1] != number:
-                listed.append(number)
-                grown += 8
-                if len(listed) >= CAP:
-                    self._common.add(token)
         hashes -= known
+        grown = 0
+        for token, packed in zip(known, map(table.__getitem__, known), strict=True):
+            if packed & _CHUNK_MASK != number:
+                table[token] = packed << _CHUNK_BITS | number
+                grown += 1
+                if packed >= _ALMOST_FULL:
+                    self._common.add(token)
+                    grown += _TOKEN_BYTES // _PACKED_BYTES
         table.update(dict.fromkeys(hashes, number))
-        self._token_bytes += grown + _TOKEN_BYTES * len(hashes)
+        self._token_bytes += grown * _PACKED_BYTES + _TOKEN_BYTES * len(hashes)
 
     # Lookups
 
@@ -286,27 +284,24 @@ class Lane:
         return hash(token) in self._table
 
     def _chunks(self, token: int) -> Chunks:
-        found = self._table.get(token, ())
-        return (found,) if type(found) is int else found  # type: ignore[return-value]
+        return _unpacked(self._table.get(token, 0))
 
     def candidates(self, tokens: Sequence[str]) -> Chunks:
         """Numbers of chunks that may hold all of `tokens`: those of the rarest."""
-        best: Chunks | None = None
+        least = 0
         get = self._table.get
         for token in tokens:
-            found = get(hash(token))
-            if found is None:
+            packed = get(hash(token))
+            if packed is None:
                 return ()
-            if type(found) is int:
-                best = (found,)
-            elif best is None or len(found) < len(best):  # type: ignore[arg-type]
-                best = found  # type: ignore[assignment]
-        if best is None:
-            return ()
-        if len(best) >= CAP:
-            last = len(self.chunks)
-            return [*best, *range(max(best[-1], last - LATEST) + 1, last + 1)]
-        return best
+            # Fewer chunks make a smaller integer.
+            if not least or packed < least:
+                least = packed
+        found = _unpacked(least)
+        if len(found) < CAP:
+            return found
+        last = len(self.chunks)
+        return [*found, *range(max(found[-1], last - LATEST) + 1, last + 1)]
 
     def find(self, value: str, tokens: Sequence[str], accept: Accept | None, *, limit: int = 1) -> list[Hit]:
         """Exact occurrences of `value` that `accept` takes, one a chunk, at most `limit`.
@@ -351,6 +346,18 @@ class Lane:
         table = self._table
         hashes = map(hash, zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))
         return [(index, self._chunks(token)) for index, token in enumerate(hashes) if token in table]
+
+
+def _unpacked(packed: int) -> Chunks:
+    """The chunks in a packed integer, earliest first."""
+    if packed <= _CHUNK_MASK:
+        return (packed,) if packed else ()
+    found = []
+    while packed:
+        found.append(packed & _CHUNK_MASK)
+        packed >>= _CHUNK_BITS
+    found.reverse()
+    return found
 
 
 def _occurrence(text: str, value: str, accept: Accept | None) -> int:

@@ -118,6 +118,18 @@ def whole(text: str, start: int, end: int) -> bool:
     return True
 
 
+_UNIT = re.compile(r"(?:[A-Z]{3}|k(?:g|m)|cm|mm|ml)(?!\w)")
+"""A currency code or a unit right behind a number."""
+
+
+def counted(text: str, start: int, end: int) -> bool:
+    """The digits are one whole number: `whole`, with a currency code or sign allowed beside them, and no percent."""
+    if text[end : end + 1] == "%" or text[end : end + 2] == " %":
+        return False
+    code = _UNIT.match(text, end)
+    return whole(text, start, end) or (code is not None and whole(text, start, code.end()))
+
+
 def _opens(text: str, start: int, end: int) -> bool:
     """The left end meets a boundary."""
     index = start - 1

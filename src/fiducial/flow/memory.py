@@ -30,11 +30,11 @@ from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.flow import dates, lexer, numbers
-from fiducial.flow.disguise import undisguised
+from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF, fold, words
-from fiducial.flow.structure import DEEP, Node, Place, Root, leaves, parse, path_of, scalar_text
+from fiducial.flow.structure import DEEP, Place, Root, leaves, parse, path_of, root_of, scalar_text
 from fiducial.flow.trace import Where
 
 PROSE_WORDS = 6
@@ -83,6 +83,7 @@ class Memory:
         self._named_left = _NAMED_TEXT
         self.user_texts: list[str] = []
         self.user_numbers: list[numbers.Seen] = []
+        self.amounts: dict[Decimal, tuple[Where, str]] = {}
         self.record_numbers: deque[numbers.Seen] = deque(maxlen=_RECORD_NUMBERS)
         self.untrusted_numbers: deque[numbers.Seen] = deque(maxlen=_RECORD_NUMBERS)
         self.untrusted_texts: deque[str] = deque(maxlen=_RECORD_NUMBERS)
@@ -137,6 +138,14 @@ class Memory:
                     canonical = lexer.canonical_address(value)
                     if canonical is not None:
                         self.named.setdefault(canonical, where)
+        for match in lexer.AMOUNT.finditer(text):
+            low, high = match.span()
+            amount = numbers.number(match[0])
+            if amount is None or amount in self.amounts or len(self.amounts) >= _NAMED_MAX:
+                continue
+            if lexer.counted(chunk.text, start + low, start + high):
+                handle = Hit(chunk, start + low, start + high).handle
+                self.amounts[amount] = Where(root_id, "$", low, high, handle), match[0]
         room = _USER_NUMBERS - len(self.user_numbers)
         if room > 0:
             self.user_numbers += numbers.numbers_in(text, limit=room)
@@ -195,12 +204,12 @@ class Memory:
                 kind = DISTRUST
             if kind == DISTRUST:
                 self._distrust(place, text)
-                if not key:
-                    count = _TAINTING_TOTAL if len(text) > 200 else len(words(text))
+                if key:
+                    distrusted = distrusted or 1
+                elif not tainting:
+                    count = len(text.split(None, _TAINTING_TOTAL))
                     distrusted += count or 1
-                    tainting |= count >= _TAINTING_WORDS or not root.structured
-                else:
-                    distrusted += 0 if distrusted else 1
+                    tainting = count >= _TAINTING_WORDS or distrusted >= _TAINTING_TOTAL or not root.structured
                 continue
             trusted_push(place, text)
             if key:
@@ -221,7 +230,7 @@ class Memory:
                     self.totals.append(sum(column, Decimal()))
         if isinstance(parsed, list):
             self.totals.append(Decimal(len(parsed)))
-        self.tainted |= tainting or distrusted >= _TAINTING_TOTAL
+        self.tainted |= tainting
         integrity = Integrity.UNTRUSTED if distrusted or everything else Integrity.TRUSTED
         return Label(integrity, frozenset(found_classes), (source, *label.sources)[:64])
 
@@ -234,7 +243,7 @@ class Memory:
         prose: Sequence[PathPattern],
         classes: Mapping[str, Sequence[PathPattern]],
     ) -> tuple[int, frozenset[str]]:
-        _, path = path_of(place)
+        path = path_of(place)
         found = frozenset(name for name, many in classes.items() if any(pattern.covers(path) for pattern in many))
         if everything or any(pattern.covers(path) for pattern in untrusted):
             return DISTRUST, found
@@ -250,8 +259,9 @@ class Memory:
             return
         if len(text) <= _SHORT_NUMBER and text[0].isdigit():
             self._untrusted_number(text)
-        for plain in undisguised(text):
-            self.untrusted.push(place, plain)
+        if may_disguise(text):
+            for plain in undisguised(text):
+                self.untrusted.push(place, plain)
         if len(text) > _SHORT_NUMBER:
             self.untrusted_texts.append(text[:_NUMBERED])
 
@@ -438,8 +448,5 @@ def texts_of(lane: Lane, root: Root) -> Iterable[tuple[Place, Chunk, int]]:
     """Every leaf of `root` in `lane`, in order."""
     for chunk in lane.chunks:
         for number, place in enumerate(chunk.places):
-            top: Place = place
-            while isinstance(top, Node):
-                top = top.parent
-            if top is root:
+            if root_of(place) is root:
                 yield place, chunk, number

@@ -20,7 +20,7 @@ from fiducial.flow.index import lane_of
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF, fold
 from fiducial.flow.memory import Memory, spans, texts_of
-from fiducial.flow.structure import KeyNode, Root, leaves, scalar_text, show_place
+from fiducial.flow.structure import Root, is_key, leaves, scalar_text, show_place
 from fiducial.flow.trace import CONSTANT, Origin, Trace, Where, joined
 
 MAX_LEAVES = 256
@@ -206,7 +206,7 @@ class Provenance:
                 start = chunk.starts[number]
                 end = chunk.text.find(LEAF, start)
                 text = chunk.text[start : end if end >= 0 else len(chunk.text)]
-                if not isinstance(place, KeyNode):
+                if not is_key(place):
                     lines.append(text if isinstance(place, Root) else f"{show_place(place)}: {text}")
         return "\n".join(lines)
 

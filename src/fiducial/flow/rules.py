@@ -30,7 +30,7 @@ from fiducial.core.label import TRUSTED, Integrity, Label
 from fiducial.flow import dates, lexer, numbers
 from fiducial.flow.disguise import decoded
 from fiducial.flow.index import COPIED, Hit, Lane, located_run
-from fiducial.flow.lexer import fold, whole, words
+from fiducial.flow.lexer import counted, fold, whole, words
 from fiducial.flow.memory import Memory
 from fiducial.flow.structure import show_place
 from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace, Where
@@ -249,10 +249,20 @@ def magnitude(memory: Memory, value: Any, text: str) -> Trace:
 
 
 def _number(memory: Memory, amount: Decimal) -> Trace:
+    named = memory.amounts.get(amount)
+    if named is not None:
+        classes = _classes(memory, words(named[1]))
+        return Trace(
+            Origin.USER,
+            Label(Integrity.TRUSTED, classes, (named[0].source,)),
+            verbatim=True,
+            classes=classes,
+            where=(named[0],),
+        )
     spelled = [(form, words(form)) for form in numbers.spellings(amount)]
     for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
         for form, tokens in spelled:
-            hits = lane.find(form, tokens, _counted)
+            hits = lane.find(form, tokens, counted)
             if hits:
                 classes = _classes(memory, tokens)
                 return Trace(
@@ -264,7 +274,7 @@ def _number(memory: Memory, amount: Decimal) -> Trace:
     if how is not None:
         return Trace(Origin.DERIVED, TRUSTED, derivation=how)
     for form, tokens in spelled:
-        hits = memory.untrusted.find(form, tokens, _counted, limit=MAX_WHERE)
+        hits = memory.untrusted.find(form, tokens, counted, limit=MAX_WHERE)
         if hits:
             return Trace(
                 Origin.UNTRUSTED,
@@ -287,17 +297,6 @@ def _number(memory: Memory, amount: Decimal) -> Trace:
                 untrusted_text=True,
             )
     return Trace(Origin.UNKNOWN, _unknown(memory, _NO_CLASSES), composed=True)
-
-
-def _counted(text: str, start: int, end: int) -> bool:
-    """The digits are one whole number: `whole`, with a currency code or sign allowed beside them, and no percent."""
-    if text[end : end + 1] == "%" or text[end : end + 2] == " %":
-        return False
-    code = _CODE.match(text, end)
-    return whole(text, start, end) or (code is not None and whole(text, start, code.end()))
-
-
-_CODE = re.compile(r"(?:[A-Z]{3}|k(?:g|m)|cm|mm|ml)(?!\w)")
 
 
 def _moment(memory: Memory, text: str, when: dates.Moment) -> Trace:
@@ -461,6 +460,17 @@ def content(memory: Memory, text: str) -> Trace:
     """A value that is written or sent."""
     folded = words(fold(text))
     classes = _classes(memory, folded)
+    if len(folded) <= _FEW:
+        # What the user said as it stands carries nothing of anybody else, whoever repeats it.
+        said = memory.user.find(text, words(text), _apart) if folded else []
+        if said:
+            return Trace(
+                Origin.USER,
+                _label(said, classes, Integrity.TRUSTED),
+                verbatim=True,
+                classes=classes,
+                where=_where(said),
+            )
     links, hits = _links(memory, text)
     hits = hits or _carried(memory, text, folded)
     if hits or (memory.untrusted.full and not _covered(memory, folded)):

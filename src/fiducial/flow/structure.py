@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import yaml
@@ -48,34 +48,38 @@ class Root:
         self.structured = False
 
 
-class Node(NamedTuple):
-    """One step of a path; walking up the parents gives all of it. Shared by all leaves beneath."""
+Place: TypeAlias = Root | tuple[Any, ...]
+"""Where a leaf is: `(parent, key or index)`, whose parent is a place; a key as a leaf has `True` as a third part.
 
-    parent: Node | Root
-    key: str | int
-
-
-class KeyNode(Node):
-    """The key of a member itself, as a leaf: shown as the member's path and `~`."""
-
-    __slots__ = ()
+Plain tuples, because one is made for every leaf observed and a named one costs eight times as much.
+"""
 
 
-Place: TypeAlias = Root | Node
+def root_of(place: Place) -> Root:
+    """The source that `place` is in."""
+    while type(place) is tuple:
+        place = place[0]
+    assert isinstance(place, Root)
+    return place
+
+
+def is_key(place: Place) -> bool:
+    """`place` is a member's key, not its value."""
+    return type(place) is tuple and len(place) == 3
+
+
+def path_of(place: Place) -> Path:
+    """The whole path of `place`."""
+    steps: list[str | int] = []
+    while type(place) is tuple:
+        steps.append(place[1])
+        place = place[0]
+    return tuple(reversed(steps))
 
 
 def show_place(place: Place) -> str:
-    """JSONPath text of `place`."""
-    return show(path_of(place)[1]) + ("~" if isinstance(place, KeyNode) else "")
-
-
-def path_of(place: Place) -> tuple[Root, Path]:
-    """The root and the whole path of `place`."""
-    steps: list[str | int] = []
-    while isinstance(place, Node):
-        steps.append(place.key)
-        place = place.parent
-    return place, tuple(reversed(steps))
+    """JSONPath text of `place`; that of a key ends with `~`."""
+    return show(path_of(place)) + ("~" if is_key(place) else "")
 
 
 class _Members(tuple):  # type: ignore[type-arg]
@@ -95,7 +99,7 @@ def parse(text: str) -> Any:
     head = text[start.end() : start.end() + 400] if start else ""
     if head[:1] in ("{", "["):
         if len(text) > _WINDOW:
-            large = _large_json(text)
+            large = _LargeJson(text).value()
             if large is not None:
                 return large
         else:
@@ -118,107 +122,113 @@ def parse(text: str) -> Any:
 
 # Large JSON, one window at a time.
 
+_SPACES = " \t\n\r"
 _SPACE = re.compile(r"[ \t\n\r]*")
-
-
-class _Cut(Exception):
-    """The text is not JSON after all."""
-
-
-def _large_json(text: str) -> Any:
-    """`text` decoded without holding the interpreter for long; `None` when it is not JSON."""
-    try:
-        index = _skip(text, 0)
-        value, index = _element(text, index, 0)
-        if _skip(text, index) != len(text):
-            return None
-    except (_Cut, ValueError, RecursionError, IndexError):
-        return None
-    return value
-
-
-def _skip(text: str, index: int) -> int:
-    match = _SPACE.match(text, index)
-    return match.end() if match else index
-
-
-def _element(text: str, index: int, depth: int) -> tuple[Any, int]:
-    window = text[index : index + _WINDOW]
-    if window[:1] not in ("{", "[") and index + _WINDOW < len(text):
-        # A long string: find its end by hand, or the window would cut it.
-        return _scalar(text, index)
-    try:
-        value, used = _DECODER.raw_decode(window)
-        if used < len(window) or index + _WINDOW >= len(text):
-            return value, index + used
-    except (ValueError, RecursionError):
-        if index + _WINDOW >= len(text):
-            raise
-    if depth >= _MAX_DESCENT:
-        raise _Cut
-    if window[:1] == "[":
-        return _large_list(text, index + 1, depth + 1)
-    return _large_object(text, index + 1, depth + 1)
-
-
 _STRING_PIECE = re.compile(
     r'(?:[^"\\]{1,1024}|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}|\\u[0-9a-fA-F]{4}|\\[^u]){0,256}', re.DOTALL
 )
 
 
-def _scalar(text: str, index: int) -> tuple[Any, int]:
-    if text[index] != '"':
-        value, used = _DECODER.raw_decode(text[index : index + 5000])
-        return value, index + used
-    pieces = []
-    at = index + 1
-    while True:
-        match = _STRING_PIECE.match(text, at)
-        if match is None or (not match[0] and text[at] != '"'):
+class _Cut(Exception):
+    """The text is not JSON after all, or nests deeper than is opened by hand."""
+
+
+class _LargeJson:
+    """Decodes a long text element by element, each within a window, so that no C call runs long."""
+
+    __slots__ = ("_base", "_text", "_window")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._base = 0
+        self._window = text[:_WINDOW]
+
+    def value(self) -> Any:
+        """The whole text decoded; `None` when it is not JSON."""
+        try:
+            value, index = self._element(self._skip(0), 0)
+            if self._skip(index) != len(self._text):
+                return None
+        except (_Cut, ValueError, RecursionError, IndexError):
+            return None
+        return value
+
+    def _skip(self, index: int) -> int:
+        text = self._text
+        if index >= len(text) or text[index] not in _SPACES:
+            return index
+        match = _SPACE.match(text, index)
+        return match.end() if match else index
+
+    def _element(self, index: int, depth: int) -> tuple[Any, int]:
+        for fresh in (False, True):
+            if fresh:
+                self._base = index
+                self._window = self._text[index : index + _WINDOW]
+            elif not self._base <= index < self._base + len(self._window):
+                continue
+            try:
+                value, end = _DECODER.raw_decode(self._window, index - self._base)
+            except (ValueError, RecursionError):
+                continue
+            end += self._base
+            # A number at the very end of the window may go on behind it.
+            if end < self._base + len(self._window) or end == len(self._text):
+                return value, end
+        opener = self._text[index]
+        if opener == '"':
+            return self._string(index)
+        if opener not in "[{" or depth >= _MAX_DESCENT or index + _WINDOW >= len(self._text):
             raise _Cut
-        pieces.append(json.loads(f'"{match[0]}"', strict=False))
-        at = match.end()
-        if text[at] == '"':
-            return "".join(pieces), at + 1
+        return self._list(index + 1, depth + 1) if opener == "[" else self._object(index + 1, depth + 1)
 
+    def _string(self, index: int) -> tuple[str, int]:
+        text, pieces, at = self._text, [], index + 1
+        while True:
+            match = _STRING_PIECE.match(text, at)
+            if match is None or (not match[0] and text[at] != '"'):
+                raise _Cut
+            pieces.append(json.loads(f'"{match[0]}"', strict=False))
+            at = match.end()
+            if text[at] == '"':
+                return "".join(pieces), at + 1
 
-def _large_list(text: str, index: int, depth: int) -> tuple[Any, int]:
-    items: list[Any] = []
-    index = _skip(text, index)
-    if text[index] == "]":
-        return items, index + 1
-    while True:
-        value, index = _element(text, _skip(text, index), depth)
-        items.append(value)
-        index = _skip(text, index)
-        if text[index] == "]":
+    def _list(self, index: int, depth: int) -> tuple[Any, int]:
+        items: list[Any] = []
+        index = self._skip(index)
+        if self._text[index] == "]":
             return items, index + 1
-        if text[index] != ",":
-            raise _Cut
-        index += 1
+        while True:
+            value, index = self._element(self._skip(index), depth)
+            items.append(value)
+            index = self._skip(index)
+            if self._text[index] == "]":
+                return items, index + 1
+            if self._text[index] != ",":
+                raise _Cut
+            index += 1
 
-
-def _large_object(text: str, index: int, depth: int) -> tuple[Any, int]:
-    pairs: list[tuple[str, Any]] = []
-    index = _skip(text, index)
-    if text[index] == "}":
-        return _Members(pairs), index + 1
-    while True:
-        index = _skip(text, index)
-        if text[index] != '"':
-            raise _Cut
-        key, index = _scalar(text, index)
-        index = _skip(text, index)
-        if text[index] != ":":
-            raise _Cut
-        value, index = _element(text, _skip(text, index + 1), depth)
-        pairs.append((key, value))
-        index = _skip(text, index)
-        if text[index] == "}":
+    def _object(self, index: int, depth: int) -> tuple[Any, int]:
+        pairs: list[tuple[str, Any]] = []
+        index = self._skip(index)
+        if self._text[index] == "}":
             return _Members(pairs), index + 1
-        if text[index] != ",":
-            raise _Cut
-        index += 1
+        while True:
+            index = self._skip(index)
+            if self._text[index] != '"':
+                raise _Cut
+            key, index = self._string(index)
+            index = self._skip(index)
+            if self._text[index] != ":":
+                raise _Cut
+            value, index = self._element(self._skip(index + 1), depth)
+            pairs.append((key, value))
+            index = self._skip(index)
+            if self._text[index] == "}":
+                return _Members(pairs), index + 1
+            if self._text[index] != ",":
+                raise _Cut
+            index += 1
 
 
 # YAML, by events: no tags are resolved, no objects built, no aliases followed.
@@ -491,11 +501,9 @@ def _members(value: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[
         return _of_pairs(value.items(), place, shape, shapes)
     if kind is list or isinstance(value, list | tuple | set | frozenset):
         if shapes.exact:
-            return (
-                (Node(place, index), shapes.below(shape, index), member, False) for index, member in enumerate(value)
-            )
+            return (((place, index), shapes.below(shape, index), member, False) for index, member in enumerate(value))
         below = shapes.below(shape, 0)
-        return ((Node(place, index), below, member, False) for index, member in enumerate(value))
+        return (((place, index), below, member, False) for index, member in enumerate(value))
     return None
 
 
@@ -506,5 +514,5 @@ def _of_pairs(pairs: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator
         below = shapes.below(shape, name)
         if below == DEEP or below not in keys:
             keys.add(below)
-            yield KeyNode(place, name), below, name, True
-        yield Node(place, name), below, member, False
+            yield (place, name, True), below, name, True
+        yield (place, name), below, member, False
