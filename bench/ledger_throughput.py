@@ -2,19 +2,22 @@
 
     python bench/ledger_throughput.py [--json [FILE]] [--rounds N] [--million]
 
-Events of about 1 KB: an envelope that is hashed into the tree and a payload beside it. For each batch size, in turn and
-round after round, so that a disk whose speed drifts slows all alike:
+Events of about 1 KB, as the guard records them of a call: an envelope that is hashed into the tree and a payload beside
+it. For each batch size, in turn and round after round, so that a disk whose speed drifts slows all alike:
 
 ledger    `SqliteStore.commit`, one commit a batch, one transaction a batch: checked, encoded, hashed, tree and head
           signed, indexed, on disk
-sqlite    `sqlite3` alone: the same bytes (envelope, salt, payload), encoded beforehand, one row an event in one table
-          with no index but its number, in the same transactions with the same pragmas
-indexed   the same as one would write it by hand to find events by id and session, and payloads by digest
-replayed  the very rows that the ledger wrote, bundles and all, inserted again: what is left is what the ledger computes
+sqlite    `sqlite3` alone: the same bytes (envelope, salt, payload), encoded beforehand, in one table with one row an
+          event that is found by its number and its session, in the same transactions with the same pragmas
+indexed   the same, found as the ledger finds them: events by number, id and session, payloads by digest
+bare      the same as `sqlite`, found by its number alone
+replayed  the very rows that the ledger wrote, bundles and all, inserted again: the ledger without what it computes
 waiting   the ledger again, where each commit is waited for before the next is made
 
-Each round takes fresh databases. `ledger_over_sqlite` is the median over rounds of the two rates' ratio, and so are
-`ledger_over_indexed` and `ledger_over_replayed`. Figures are events a second; with `--million`, also what appending and verifying a million of them takes in time and memory.
+Each round takes fresh databases, in another order, and waits for the disk to be idle before each. `ledger_over_sqlite`
+is the median over rounds of the two rates' ratio, and so are `ledger_over_indexed`, `ledger_over_bare` and
+`ledger_over_replayed`. Figures are events a second; with `--million`, also what appending and verifying a million of
+them takes in time and memory.
 """
 
 from __future__ import annotations
@@ -30,14 +33,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from fiducial.core.event import CallDecided, Entry, Firing, encode_event
-from fiducial.core.ids import DecisionId, Digest, EventId, PolicyId, SessionId, mint
+from fiducial.core.event import CallDecided, CallFinished, Entry, Firing, encode_event
+from fiducial.core.ids import DecisionId, Digest, EventId, PolicyId, SessionId, SourceId, mint
+from fiducial.core.label import Integrity
 from fiducial.core.payload import seal
 from fiducial.core.store import Commit
 from fiducial.store import schema
@@ -47,18 +52,36 @@ BATCHES = (1, 10, 100, 1000)
 TRANSACTIONS = {1: 200, 10: 120, 100: 60, 1000: 12}
 """Per round and way: long enough to be more than noise, short enough for rounds to alternate."""
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY")
-WAYS = ("ledger", "sqlite", "indexed", "replayed", "waiting")
+WAYS = ("ledger", "waiting", "sqlite", "indexed", "bare", "replayed")
 MILLION = 1_000_000
-CONTENT = json.dumps({"note": "x" * 480}).encode()
+ASKED = json.dumps({"text": "x" * 360}).encode()
+RESULT = json.dumps({"text": "x" * 580}).encode()
+"""Together with their envelopes about 1 KB each."""
 
 
 def entry(number: int) -> Entry:
-    """A decision as the guard records it, with what was asked beside it: about 1 KB."""
+    """What the guard records of a call, by turns: the decision with what was asked, the outcome with the result."""
     now = time.time_ns() // 1_000_000
-    payload = seal("call", CONTENT)
-    event = CallDecided(
-        id=EventId(mint("evt", now)),
-        session=SessionId(f"ses_{number // 20:026d}"),
+    event_id = EventId(mint("evt", now))
+    session = SessionId(f"ses_{number // 20:026d}")
+    if number % 2:
+        payload = seal("result", RESULT)
+        finished = CallFinished(
+            id=event_id,
+            session=session,
+            at_us=now * 1000,
+            payloads=(payload.ref,),
+            decision=DecisionId(mint("dec", now)),
+            outcome="ok",
+            source=SourceId(mint("src", now)),
+            integrity=Integrity.UNTRUSTED,
+            duration_us=1200,
+        )
+        return Entry(finished, (payload,))
+    payload = seal("call", ASKED)
+    decided = CallDecided(
+        id=event_id,
+        session=session,
         at_us=now * 1000,
         payloads=(payload.ref,),
         decision=DecisionId(mint("dec", now)),
@@ -70,7 +93,7 @@ def entry(number: int) -> Entry:
         fired=(Firing(PolicyId("charter/customers-may-write")),),
         side_effect=True,
     )
-    return Entry(event, (payload,))
+    return Entry(decided, (payload,))
 
 
 def commits(batch: int) -> list[Commit]:
@@ -106,17 +129,18 @@ Statements = list[tuple[str, list[tuple[Any, ...]]]]
 def written(path: Path) -> list[Statements]:
     """What the ledger wrote to the database at `path`, transaction by transaction, but for the one that opened it."""
     connection = sqlite3.connect(path)
-    tables = (("bundle", schema.ADD_BUNDLE), ("lookup", schema.ADD_LOOKUP), ("session", schema.ADD_SESSION))
     found: list[Statements] = []
     for first, count in connection.execute("SELECT first, count FROM bundle WHERE first>0 ORDER BY first").fetchall():
-        statements = [
-            (sql, connection.execute(f"SELECT * FROM {table} WHERE first=?", (first,)).fetchall())
-            for table, sql in tables
-        ]
+        (bundle,) = connection.execute("SELECT * FROM bundle WHERE first=?", (first,)).fetchall()
+        (lookup,) = connection.execute("SELECT first_id, last_id, digests FROM lookup WHERE first=?", (first,))
+        sessions = [row[0] for row in connection.execute("SELECT session FROM session WHERE first=?", (first,))]
         nodes = connection.execute(
-            "SELECT * FROM node WHERE (start+1)<<level>? AND (start+1)<<level<=?", (first, first + count)
+            "SELECT * FROM node WHERE (start+length(hashes)/32)<<level>? AND (start+length(hashes)/32)<<level<=?",
+            (first, first + count),
         ).fetchall()
-        found.append([*statements, *([(schema.ADD_NODE, nodes)] if nodes else [])])
+        run = nodes.pop() if nodes else (None, None, None)
+        append = (schema.APPEND, [(*bundle, *lookup, json.dumps(sessions), *run)])
+        found.append([*([(schema.ADD_NODE, nodes)] if nodes else []), append])
     connection.close()
     return found
 
@@ -142,7 +166,8 @@ def insert(path: Path, tables: Sequence[str], work: list[Statements]) -> float:
     return seconds
 
 
-ONE_TABLE = ("CREATE TABLE entry(number INTEGER PRIMARY KEY, event BLOB, salt BLOB, payload BLOB)",)
+BARE = ("CREATE TABLE entry(number INTEGER PRIMARY KEY, id TEXT, session TEXT, event BLOB, salt BLOB, payload BLOB)",)
+BY_SESSION = (*BARE, "CREATE INDEX by_session ON entry(session)")
 INDEXED = (
     "CREATE TABLE event(number INTEGER PRIMARY KEY, id TEXT UNIQUE, session TEXT, data BLOB)",
     "CREATE INDEX by_session ON event(session)",
@@ -155,8 +180,12 @@ def one_table(work: list[Commit]) -> list[Statements]:
     return [
         [
             (
-                "INSERT INTO entry VALUES(NULL,?,?,?)",
-                [(encode_event(each.event), each.payloads[0].salt, each.payloads[0].data) for each in commit.entries],
+                "INSERT INTO entry VALUES(NULL,?,?,?,?,?)",
+                [
+                    (each.event.id, each.event.session, encode_event(each.event), payload.salt, payload.data)
+                    for each in commit.entries
+                    for payload in each.payloads
+                ],
             )
         ]
         for commit in work
@@ -190,14 +219,20 @@ def measure(rounds: int, told: Callable[[str], None]) -> dict[str, Any]:
             work = commits(batch)
             with tempfile.TemporaryDirectory(prefix="fiducial-bench-") as directory:
                 place = Path(directory)
-                times = {
-                    "sqlite": insert(place / "sqlite.db", ONE_TABLE, one_table(work)),
-                    "ledger": ledger(place / "ledger.db", work, batch),
-                    "indexed": insert(place / "indexed.db", INDEXED, indexed(work)),
-                    "waiting": waiting(place / "waiting.db", work, batch),
-                }
-                rows = written(place / "ledger.db")
-                times["replayed"] = insert(place / "replayed.db", schema.TABLES.strip(";\n").split(";"), rows)
+                ledger(place / "rows.db", work, batch)
+                rows = written(place / "rows.db")
+                ways: list[tuple[str, Callable[[Path], float]]] = [
+                    ("ledger", partial(ledger, work=work, batch=batch)),
+                    ("waiting", partial(waiting, work=work, batch=batch)),
+                    ("sqlite", partial(insert, tables=BY_SESSION, work=one_table(work))),
+                    ("indexed", partial(insert, tables=INDEXED, work=indexed(work))),
+                    ("bare", partial(insert, tables=BARE, work=one_table(work))),
+                    ("replayed", partial(insert, tables=(*schema.TABLES.split(";"), schema.TRIGGER), work=rows)),
+                ]
+                times = {}
+                for way, run in ways[number % len(ways) :] + ways[: number % len(ways)]:
+                    os.sync()
+                    times[way] = run(place / f"{way}.db")
             for way, seconds in times.items():
                 rates[way][batch].append(events / seconds)
 
@@ -205,12 +240,16 @@ def measure(rounds: int, told: Callable[[str], None]) -> dict[str, Any]:
         pairs = zip(rates["ledger"][batch], rates[way][batch], strict=True)
         return round(statistics.median(mine / other for mine, other in pairs), 3)
 
-    size = len(encode_event(entry(0).event))
+    sizes = [
+        {"envelope": len(encode_event(each.event)), "payload": len(each.payloads[0].data)}
+        for each in (entry(0), entry(1))
+    ]
     return {
-        "event_bytes": {"envelope": size, "payload": len(CONTENT)},
+        "event_bytes": sizes,
         "rounds": rounds,
         "ledger_over_sqlite": {str(batch): ratio("sqlite", batch) for batch in BATCHES},
         "ledger_over_indexed": {str(batch): ratio("indexed", batch) for batch in BATCHES},
+        "ledger_over_bare": {str(batch): ratio("bare", batch) for batch in BATCHES},
         "ledger_over_replayed": {str(batch): ratio("replayed", batch) for batch in BATCHES},
         "events_per_second": {
             way: {str(batch): round(statistics.median(rates[way][batch])) for batch in BATCHES} for way in rates

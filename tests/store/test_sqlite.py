@@ -367,6 +367,11 @@ class Failing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
+    def executemany(self, sql: str, *parameters: Any) -> Any:
+        if sql.startswith(self._beginning):
+            return self.execute(sql)
+        return self._connection.executemany(sql, *parameters)
+
     def execute(self, sql: str, *parameters: Any) -> Any:
         if sql.startswith(self._beginning):
             error = sqlite3.OperationalError("injected")
@@ -375,7 +380,7 @@ class Failing:
         return self._connection.execute(sql, *parameters)
 
 
-@pytest.mark.parametrize("step", ["BEGIN", "INSERT INTO bundle", "INSERT INTO lookup", "COMMIT"])
+@pytest.mark.parametrize("step", ["BEGIN", "INSERT INTO append", "INSERT INTO state", "COMMIT"])
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR])
 def test_a_failing_disk_fails_everybody_who_waits_and_stops_the_store(
     tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch, step: str, code: int
@@ -419,7 +424,7 @@ def test_losing_what_nobody_waited_for_is_told_at_close(
     tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SqliteStore(tmp_path / "log.db", linger=timedelta(seconds=60))
-    monkeypatch.setattr(store._writer, "connection", Failing(store._writer.connection, "COMMIT", sqlite3.SQLITE_IOERR))
+    monkeypatch.setattr(store._writer, "connection", Failing(store._writer.connection, "INSERT INTO append", sqlite3.SQLITE_IOERR))
     for _ in range(3):
         store.commit(Commit(entries=(make(),), durable=False))
     with pytest.raises(StoreError, match="3 entries that nobody waited for were not kept"):
@@ -435,7 +440,7 @@ def test_a_bug_in_the_writer_is_a_fault_too(tmp_path: Path, make: Make, monkeypa
 
     monkeypatch.setattr(store._writer, "put", broken)
     with pytest.raises(StoreError, match="the store failed"):
-        store.commit(Commit(entries=(make(),))).result()
+        store.commit(Commit(entries=(make(),), changes=(Put("k", b"v"),))).result()
     with pytest.raises(StoreClosed):
         store.commit(Commit(entries=(make(),)))
     store.close()
@@ -476,6 +481,19 @@ def test_two_stores_append_to_one_log(tmp_path: Path, make: Make) -> None:
         assert one.read(["n"]) == two.read(["n"]) == {"n": Cell(b"140", 140)}
         assert one.ledger().verify().size == 141
     SqliteStore(tmp_path / "log.db").close()
+
+
+def test_a_log_that_shrinks_under_a_live_store_is_noticed(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "log.db"
+    with SqliteStore(path) as store:
+        for _ in range(3):
+            store.commit(Commit(entries=(make(),))).result()
+        for table in ("bundle", "lookup", "session"):
+            run(path, f"DELETE FROM {table} WHERE first=3")
+        changed = store.commit(Commit(entries=(make(),), changes=(Put("k", b"v"),)))
+        assert isinstance(changed.exception(), RolledBack)
+        with pytest.raises(StoreClosed):
+            store.commit(Commit())
 
 
 def test_a_reader_sees_one_instant_while_a_writer_is_live(tmp_path: Path, make: Make) -> None:

@@ -136,18 +136,19 @@ class LogReader:
     def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
         """Stored hashes of the tree: `fiducial.store.merkle.Hashes`."""
         if level:
+            begin = None
             rows = self.rows(schema.NODES, level, start, stop)
-            if [row[0] for row in rows] != list(range(start, stop)) or any(len(row[1]) != HASH_BYTES for row in rows):
-                raise Corrupt(f"hashes of the tree are missing at level {level}; run `fiducial log verify`")
-            return [row[1] for row in rows]
-        begin = at = self.first_before(start)
+        else:
+            begin = self.first_before(start)
+            rows = self.rows(schema.LEAVES, begin, stop)
         found: list[bytes] = []
-        for first, leaves in self.rows(schema.LEAVES, begin, stop):
-            if first != at or not leaves or len(leaves) % HASH_BYTES:
-                raise Corrupt(f"entry {at}: hashes are missing; run `fiducial log verify`", index=at)
-            found += [leaves[offset : offset + HASH_BYTES] for offset in range(0, len(leaves), HASH_BYTES)]
+        for first, hashes in rows:
+            begin = first if begin is None else begin
             at = begin + len(found)
-        return found[start - begin : stop - begin]
+            if first != at or not hashes or len(hashes) % HASH_BYTES:
+                raise Corrupt(f"entry {at << level}: hashes are missing; run `fiducial log verify`", index=at << level)
+            found += [hashes[offset : offset + HASH_BYTES] for offset in range(0, len(hashes), HASH_BYTES)]
+        return [] if begin is None else found[start - begin : stop - begin]
 
     def subtrees(self, size: int) -> Subtrees:
         """Roots within the tree of the first `size` entries."""

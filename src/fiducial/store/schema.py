@@ -4,14 +4,17 @@
     bundle   one row a transaction: the events, their hashes, the signed tree head after them, their payloads
     lookup   one row a bundle: the range of its event ids, four bytes of each payload's digest
     session  which bundles hold events of a session; the empty name is the log's own
-    node     every eighth level of the Merkle tree, complete subtrees only: one row for 256 entries
+    node     every eighth level of the Merkle tree, complete subtrees only: neighbours that one transaction completed
+             share a row
     state    control state: value and version by key; a deleted key keeps its version
     export   files that were exported with payloads in them, so that erasing reaches them
 
 History is in `bundle`, and the tree over it is signed; `lookup`, `session` and `node` follow from it, and verifying
 compares them. `state` is what holds now, not history, and is not part of the tree.
 
-Statements keep to what PostgreSQL has too, the opening pragmas and in-place overwriting of blobs aside.
+What a transaction appends goes through the view `append`, whose trigger fills four tables. That makes appending one
+statement, and one statement is one stretch in which SQLite works without holding up the interpreter's other threads;
+with a statement a row, a busy interpreter makes the writer wait its turn for each.
 """
 
 from __future__ import annotations
@@ -39,10 +42,22 @@ CREATE TABLE bundle(
   leaves BLOB NOT NULL, events BLOB NOT NULL, payloads BLOB);
 CREATE TABLE lookup(first INTEGER PRIMARY KEY, first_id TEXT NOT NULL, last_id TEXT NOT NULL, digests BLOB NOT NULL);
 CREATE TABLE session(session TEXT NOT NULL, first INTEGER NOT NULL, PRIMARY KEY(session, first)) WITHOUT ROWID;
-CREATE TABLE node(level INTEGER NOT NULL, start INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(level, start))
+CREATE TABLE node(level INTEGER NOT NULL, start INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY(level, start))
   WITHOUT ROWID;
 CREATE TABLE state(key TEXT PRIMARY KEY, value BLOB, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE export(path TEXT PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID;
+CREATE VIEW append AS SELECT
+  first, count, root, signature, leaves, events, payloads, '' AS first_id, '' AS last_id, x'' AS digests,
+  '' AS sessions, 0 AS level, 0 AS start, x'' AS hashes FROM bundle
+"""
+TRIGGER: Final = """
+CREATE TRIGGER append_bundle INSTEAD OF INSERT ON append BEGIN
+  INSERT INTO bundle VALUES(
+    new.first, new.count, new.root, new.signature, new.leaves, new.events, new.payloads);
+  INSERT INTO lookup VALUES(new.first, new.first_id, new.last_id, new.digests);
+  INSERT INTO session SELECT value, new.first FROM json_each(new.sessions);
+  INSERT INTO node SELECT new.level, new.start, new.hashes WHERE new.hashes IS NOT NULL;
+END
 """
 
 BEGIN_WRITE: Final = "BEGIN IMMEDIATE"
@@ -52,9 +67,7 @@ ROLLBACK: Final = "ROLLBACK"
 DATA_VERSION: Final = "PRAGMA data_version"
 """Changes when another connection has written: https://www.sqlite.org/pragma.html#pragma_data_version."""
 
-ADD_BUNDLE: Final = "INSERT INTO bundle VALUES(?,?,?,?,?,?,?)"
-ADD_LOOKUP: Final = "INSERT INTO lookup VALUES(?,?,?,?)"
-ADD_SESSION: Final = "INSERT INTO session VALUES(?,?)"
+APPEND: Final = "INSERT INTO append VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 ADD_NODE: Final = "INSERT INTO node VALUES(?,?,?)"
 SET_META: Final = "INSERT INTO meta VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value"
 SET_STATE: Final = (
@@ -79,7 +92,11 @@ AT_FIRST: Final = "WHERE first=?"
 FIRST_AT_OR_BEFORE: Final = "SELECT max(first) FROM bundle WHERE first<=?"
 LAST_HEAD: Final = "SELECT first, count, root, signature FROM bundle ORDER BY first DESC LIMIT 1"
 LEAVES: Final = "SELECT first, leaves FROM bundle WHERE first>=? AND first<? ORDER BY first"
-NODES: Final = "SELECT start, hash FROM node WHERE level=? AND start>=? AND start<? ORDER BY start"
+NODES: Final = (
+    "SELECT start, hashes FROM node WHERE level=?1 AND start<?3 AND start>="
+    "coalesce((SELECT max(start) FROM node WHERE level=?1 AND start<=?2), ?2) ORDER BY start"
+)
+NODE_AT: Final = "SELECT hashes FROM node WHERE level=? AND start=?"
 LOOKUP_AT: Final = "SELECT first_id, last_id, digests FROM lookup WHERE first=?"
 LOOKUP_ID: Final = "SELECT first FROM lookup WHERE first_id<=? AND last_id>=? ORDER BY first"
 LOOKUP_DIGEST: Final = "SELECT first FROM lookup WHERE instr(digests, ?)>0 ORDER BY first"
@@ -208,7 +225,7 @@ def _recognise(connection: sqlite3.Connection, path: Path | None) -> bool:
 def create_tables(connection: sqlite3.Connection) -> None:
     """Make the tables, within the caller's transaction."""
     for statement in TABLES.split(";"):
-        if statement.strip():
-            connection.execute(statement)
+        connection.execute(statement)
+    connection.execute(TRIGGER)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

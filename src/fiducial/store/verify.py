@@ -243,12 +243,15 @@ class _Walk:
 
     def _stored_hashes(self, runs: list[Run]) -> None:
         for run in runs:
-            stored = self.reader.rows(schema.NODES, run.level, run.start, run.start + len(run.hashes))
-            for at, made in enumerate(run.hashes, run.start):
-                if at - run.start >= len(stored) or stored[at - run.start] != (at, made):
-                    index = at << run.level
+            row = self.reader.one(schema.NODE_AT, run.level, run.start)
+            stored = b"" if row is None else bytes(row[0])
+            for at, made in enumerate(run.hashes):
+                if stored[at * HASH_BYTES : (at + 1) * HASH_BYTES] != made:
+                    index = (run.start + at) << run.level
                     raise Corrupt(f"entry {index}: a stored hash of the tree is wrong", index=index)
-            self._nodes += len(run.hashes)
+            if len(stored) != HASH_BYTES * len(run.hashes):
+                raise Corrupt(f"entry {self.tree.size - 1}: stored hashes are left over", index=self.tree.size - 1)
+        self._nodes += len(runs)
 
     def _whole(self) -> None:
         counts = ((schema.COUNT_LOOKUP, self.bundles), (schema.COUNT_SESSION, self._sessions))

@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from fiducial.core.canonical import canonical_bytes
 from fiducial.core.event import Entry, KeyRotated, LogOpened
 from fiducial.core.ids import EventId, mint
 from fiducial.core.store import Receipt
-from fiducial.errors import Corrupt, StoreError, WrongKey
+from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
 from fiducial.store import schema
 from fiducial.store.bundle import Prepared, records
 from fiducial.store.checkpoint import Checkpoint, Signer, note
-from fiducial.store.merkle import Tree
+from fiducial.store.merkle import Run, Tree
 from fiducial.store.reader import LogReader, no_nonsense
 from fiducial.store.state import MISSING, Slot, outcome
 
@@ -104,8 +105,36 @@ class LogWriter:
 
     def write(self, batch: Sequence[Prepared]) -> list[Answer]:
         """All five steps; an answer for each commit. Raises `StoreError` when the database fails."""
+        if not any(prepared.preconditions or prepared.changes for prepared in batch):
+            answers = self._append_alone(batch)
+            if answers is not None:
+                return answers
         with self.transaction():
             return self.put(batch)
+
+    def _append_alone(self, batch: Sequence[Prepared]) -> list[Answer] | None:
+        """Steps 3 to 5 when there is nothing but events: one statement is a transaction by itself.
+
+        `None`, and nothing is kept, when another process has appended since: its bundle stands where this one would.
+        """
+        answers: list[Answer] = []
+        size = self._tree.size
+        for prepared in batch:
+            answers.append(Receipt(size, len(prepared.events)))
+            size += len(prepared.events)
+        events = [prepared for prepared in batch if prepared.events]
+        if events:
+            try:
+                tree, run, more = _extend(self._signer, self._tree, events)
+                if more:
+                    return None
+                self.connection.execute(schema.APPEND, run)
+                self._tree = tree
+            except sqlite3.IntegrityError:
+                return None
+            except schema.FAULTS as error:
+                raise schema.translate(error, self._where) from error
+        return answers
 
     def append(self, *entries: Entry) -> Receipt:
         """Steps 3 and 4 for what the store itself has to say, within the caller's transaction."""
@@ -165,7 +194,12 @@ class LogWriter:
                 "restore the key file that belongs to this log"
             )
         head = self.reader.head()
-        tree = self.reader.subtrees(head.size).tree()
+        subtrees = self.reader.subtrees(head.size)
+        if head.size < self._tree.size or subtrees.span(0, self._tree.size) != self._tree.root():
+            raise RolledBack(
+                f"the log `{self._where}` was cut off or rewritten while it was open; run `fiducial log verify`"
+            )
+        tree = subtrees.tree()
         if tree.root() != head.root:
             raise Corrupt(
                 f"the end of the log `{self._where}` does not lead to its tree head; run `fiducial log verify`",
@@ -180,6 +214,15 @@ class LogWriter:
 
 def _insert(connection: sqlite3.Connection, signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> Tree:
     """Add the events of `batch`, at least one, as a bundle with a signed head; returns the tree after it."""
+    tree, row, more = _extend(signer, tree, batch)
+    for run in more:
+        connection.execute(schema.ADD_NODE, _node(run))
+    connection.execute(schema.APPEND, row)
+    return tree
+
+
+def _extend(signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> tuple[Tree, tuple[object, ...], list[Run]]:
+    """Step 3: the tree with the events of `batch`, what to append, and completed hashes beyond those in it."""
     first = tree.size
     indexes = [prepared.indexed() for prepared in batch]
     leaves = [leaf for index in indexes for leaf in index.leaves]
@@ -188,17 +231,25 @@ def _insert(connection: sqlite3.Connection, signer: Signer, tree: Tree, batch: S
     tree = tree.copy()
     runs = tree.extend(leaves)
     root = tree.root()
-    signature = signer.sign(Checkpoint(signer.verifier.name, tree.size, root).body())
-    events = b"\n".join([data for prepared in batch for data in prepared.events])
-    payloads = b"".join([part for index in indexes for part in index.payloads])
-    digests = b"".join([index.digests for index in indexes])
-    connection.execute(schema.ADD_BUNDLE, (first, len(ids), root, signature, b"".join(leaves), events, payloads))
-    connection.execute(schema.ADD_LOOKUP, (first, min(ids), max(ids), digests))
-    connection.executemany(schema.ADD_SESSION, [(session, first) for session in sorted(sessions)])
-    for run in runs:
-        rows = [(run.level, at, each) for at, each in enumerate(run.hashes, run.start)]
-        connection.executemany(schema.ADD_NODE, rows)
-    return tree
+    row = (
+        first,
+        len(ids),
+        root,
+        signer.sign(Checkpoint(signer.verifier.name, tree.size, root).body()),
+        b"".join(leaves),
+        b"\n".join([data for prepared in batch for data in prepared.events]),
+        b"".join([part for index in indexes for part in index.payloads]),
+        min(ids),
+        max(ids),
+        b"".join([index.digests for index in indexes]),
+        canonical_bytes(sorted(sessions)).decode(),
+        *(_node(runs.pop(0)) if runs else (None, None, None)),
+    )
+    return tree, row, runs
+
+
+def _node(run: Run) -> tuple[int, int, bytes]:
+    return run.level, run.start, b"".join(run.hashes)
 
 
 def begin_log(connection: sqlite3.Connection, where: str, signer: Signer, at_us: int) -> None:
