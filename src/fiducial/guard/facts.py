@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fiducial.charter.contracts import Audience, Kind, Role
-from fiducial.core.label import TRUSTED, Integrity, Label
+from fiducial.charter.contracts import Audience, Role
+from fiducial.core.label import Integrity, Label
 from fiducial.flow.classes import classify
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import RANK, Asked
@@ -26,7 +26,6 @@ _UNTRUSTED, _UNKNOWN = Origin.UNTRUSTED, Origin.UNKNOWN
 _TARGET, _MAGNITUDE, _CONTENT = Role.TARGET, Role.MAGNITUDE, Role.CONTENT
 _SUSPECT = (_UNTRUSTED, _UNKNOWN)
 _WIDTH = {audience.value: width for width, audience in enumerate(Audience)}
-_REACHES_OTHERS = frozenset({Kind.SEND, Kind.PUBLISH, Kind.PAY})
 _THIRD_PARTY = Audience.THIRD_PARTY.value
 _CLEAN = {audience.value: FlowFacts(audience=audience.value) for audience in Audience}
 _EMPTY: frozenset[str] = frozenset()
@@ -37,18 +36,20 @@ def flow_facts(
     traces: Mapping[str, Trace],
     arguments: Mapping[str, Any],
     *,
+    plain: bool,
     novel: frozenset[str],
     inside: frozenset[str],
     when_named: bool,
 ) -> FlowFacts:
     """What the traces say.
 
+    `plain`: no trace is `remarkable`.
     `novel`: target parameters whose values this session has not acted on. `inside`: mail domains of the organization.
     `when_named`: the user named a date; where nobody said when, a date of the model's own is no unknown amount.
     """
     audience = audience_of(tool, arguments, inside)
     detected = _detected(tool, arguments) if tool.detects and audience != "self" else _EMPTY
-    if not detected and not tool.carries_classes and not any(map(_remarkable, traces.values())):
+    if plain and not detected and not tool.carries_classes:
         return FlowFacts(audience=audience, novel_targets=novel) if novel else _CLEAN[audience]
     parameters = tool.parameters
     sets: dict[str, set[str]] = {}
@@ -111,11 +112,7 @@ def _texts(value: Any) -> Iterator[str]:
             todo += item
 
 
-def _doubtful(trace: Trace) -> bool:
-    return trace.origin in _SUSPECT or bool(trace.classes)
-
-
-def _remarkable(trace: Trace) -> bool:
+def remarkable(trace: Trace) -> bool:
     """Some fact says something about a value traced like that."""
     return (
         trace.origin in _SUSPECT
@@ -134,9 +131,8 @@ def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]
     """
     if tool.speaks:
         return str(arguments.get("audience", "self"))
-    contract = tool.contract
-    widest = contract.audience.value
-    if _WIDTH[widest] <= 1:
+    widest = tool.audience
+    if _WIDTH[widest] <= 1 or (tool.reaches_others and not inside):
         return widest
     named = optional = False
     domains: set[str] = set()
@@ -148,7 +144,7 @@ def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]
         named = True
         for item in value if isinstance(value, list) else (value,):
             domains.add(item.rpartition("@")[2].lower() if isinstance(item, str) and "@" in item else "")
-    if not named and optional and contract.kind not in _REACHES_OTHERS:
+    if not named and optional and not tool.reaches_others:
         return Audience.SELF.value
     if widest == _THIRD_PARTY and inside and domains and domains <= inside:
         return Audience.ORGANIZATION.value
@@ -189,8 +185,6 @@ def arguments_label(tool: Tool, traces: Mapping[str, Trace]) -> Label:
     own words chooses among records without writing them. Content chooses nothing: what of it comes back in the result
     is told by what was written (`fiducial.flow.laundry`).
     """
-    if not any(map(_doubtful, traces.values())):
-        return TRUSTED
     classes: frozenset[str] = frozenset()
     sources: tuple[Any, ...] = ()
     integrity = Integrity.TRUSTED

@@ -70,21 +70,38 @@ class Sentence(msgspec.Struct, frozen=True):
     delegates: bool
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What was said about one tool."""
+class Asked(msgspec.Struct):
+    """What was said about one tool, so far."""
 
-    asked: bool
-    """The user, or someone above, asks for its effect."""
-    requested_by: str
+    asked: bool = False
+    """The user asks for its effect."""
+    requested_by: str = "none"
     """Highest authority whose words ask for it, `none` if nobody's."""
-    forbidden_by: str
+    forbidden_by: str = "none"
     """Highest authority whose words forbid it, `none` if nobody's."""
-    open_kinds: frozenset[str]
-    """Kinds of which some asking sentence names no object, with `*` when there is such a sentence at all."""
+    named: frozenset[str] = frozenset()
+    """Kinds of which every sentence of the user's that asks names an object."""
+    heard: int = 0
+    """Sentences gone through."""
 
     def leaves_open(self, kind: str) -> bool:
-        """Some sentence asks for the act without naming an object of this `kind`."""
-        return "*" in self.open_kinds and kind not in self.open_kinds
+        """Some sentence of the user's asks for the act without naming an object of this `kind`."""
+        return self.asked and kind not in self.named
+
+    def hear(self, sentence: Sentence, phrases: Sequence[Phrase]) -> None:
+        """Take in one more sentence."""
+        found = [candidate for candidate in phrases if candidate <= sentence.present]
+        if not found:
+            return
+        if all(_negated(sentence.stems, candidate) for candidate in found):
+            if not _CONDITIONS & sentence.present and RANK[sentence.authority] < RANK[self.forbidden_by]:
+                self.forbidden_by = sentence.authority
+            return
+        if RANK[sentence.authority] < RANK[self.requested_by]:
+            self.requested_by = sentence.authority
+        if sentence.authority == "user":
+            self.named = self.named & sentence.kinds if self.asked else sentence.kinds
+            self.asked = True
 
 
 class Intent:
@@ -96,7 +113,8 @@ class Intent:
         self._asked: dict[str, Asked] = {}
         self.delegated = False
         """The user told the agent to do what some document says."""
-        self._spoken: frozenset[str] = frozenset()
+        self._spoken: set[str] = set()
+        self._kinds: set[str] = set()
         self.days: frozenset[tuple[int, int]] = frozenset()
         """Months and days of the month that the user named."""
 
@@ -115,43 +133,24 @@ class Intent:
             if authority == "user":
                 self.delegated = self.delegated or heard.delegates
                 self._spoken |= heard.present
+                self._kinds |= heard.kinds
         if authority == "user":
             self.days |= days_in(text)
-        self._asked.clear()
 
     def about(self, tool: str, phrases: Sequence[Phrase]) -> Asked:
-        """What was said about `tool`, which is asked for by any of `phrases`. Cached until more is said."""
-        known = self._asked.get(tool)
-        if known is None:
-            known = self._asked[tool] = self._look(phrases)
-        return known
-
-    def _look(self, phrases: Sequence[Phrase]) -> Asked:
-        requested = forbidden = "none"
-        asking: list[Sentence] = []
-        for sentence in self._sentences:
-            found = [candidate for candidate in phrases if candidate <= sentence.present]
-            if not found:
-                continue
-            if all(_negated(sentence.stems, candidate) for candidate in found):
-                if not _CONDITIONS & sentence.present and RANK[sentence.authority] < RANK[forbidden]:
-                    forbidden = sentence.authority
-                continue
-            if RANK[sentence.authority] < RANK[requested]:
-                requested = sentence.authority
-            if sentence.authority in ("user", "operator", "system"):
-                asking.append(sentence)
-        user_asks = any(sentence.authority == "user" for sentence in asking)
-        return Asked(
-            asked=user_asks,
-            requested_by=requested,
-            forbidden_by=forbidden,
-            open_kinds=_open(sentence for sentence in asking if sentence.authority == "user"),
-        )
+        """What was said about `tool`, which is asked for by any of `phrases`. Each sentence is gone through once."""
+        asked = self._asked.get(tool)
+        if asked is None:
+            asked = self._asked[tool] = Asked()
+        if asked.heard < len(self._sentences):
+            for sentence in self._sentences[asked.heard :]:
+                asked.hear(sentence, phrases)
+            asked.heard = len(self._sentences)
+        return asked
 
     def names(self, kind: str) -> bool:
         """The user's words name an entity of this `kind`."""
-        return any(kind in sentence.kinds for sentence in self._sentences if sentence.authority == "user")
+        return kind in self._kinds
 
     def asks_for_classes(self, classes: Iterable[str]) -> bool:
         """The user's words name every one of the data `classes`; a class with no words known is never asked for."""
@@ -161,14 +160,6 @@ class Intent:
 def phrases_of(contract: Contract) -> tuple[Phrase, ...]:
     """The phrases by which users ask for what `contract` describes."""
     return tuple(dict.fromkeys(found for found in map(phrase, contract.asked_by) if found))
-
-
-def _open(asking: Iterable[Sentence]) -> frozenset[str]:
-    """`*` when somebody asks, with the kinds that every asking sentence names."""
-    named: frozenset[str] | None = None
-    for sentence in asking:
-        named = sentence.kinds if named is None else named & sentence.kinds
-    return frozenset() if named is None else named | {"*"}
 
 
 def _negated(words: tuple[str, ...], asked: Phrase) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -141,32 +141,42 @@ class State:
         tool: Tool,
         arguments: Mapping[str, Any],
         traces: Mapping[str, Trace],
+        plain: bool,
+        acts: Sequence[tuple[str, str]],
         use: Use,
         windows: Iterable[tuple[RateWindow, tuple[str, ...], Add]],
         preview: PreviewFacts,
         confidence: float | None,
     ) -> Facts:
-        """Step 5. Called with the lock held."""
+        """Step 5, with the lock held. `plain`: no trace is remarkable. `acts`: target parameters with their values."""
         intent, provenance = self._intent, self.provenance
         tainted = provenance.tainted
         asked = intent.about(tool.name, tool.phrases)
-        novel = self._novel(tool, arguments) if tool.side_effect and tool.targets else _NONE
-        flow = flow_facts(tool, traces, arguments, novel=novel, inside=self._inside, when_named=intent.names("date"))
+        novel = frozenset([name for name, value in acts if value not in self._acted]) if acts else _NONE
+        flow = flow_facts(
+            tool,
+            traces,
+            arguments,
+            plain=plain,
+            novel=novel,
+            inside=self._inside,
+            when_named=intent.names("date"),
+        )
         if flow.untrusted_targets or flow.contested_targets:
             told = instructed(provenance, tool, traces)
             if told:
                 flow = msgspec.structs.replace(flow, instructed_targets=told)
-        bound = bound_elsewhere(intent, tool, arguments, traces, asked)
-        plain = (tool.name, tainted)
-        words = self._words.get(plain) if not bound and not flow.classes else None
+        bound = _NONE if plain else bound_elsewhere(intent, tool, arguments, traces, asked)
+        known = (tool.name, tainted)
+        words = self._words.get(known) if not bound and not flow.classes else None
         if words is None:
             words = intent_facts(
                 asked, intent, known=self._known, tainted=tainted, bound_elsewhere=bound, classes=flow.classes
             )
             if not bound and not flow.classes:
-                self._words[plain] = words
+                self._words[known] = words
         unsure = confidence is not None and not confidence >= self._minimum_confidence
-        exceeds = self.account.exceeds(use)
+        exceeds = self.account.exceeds(use) if self.account.limited else _NONE
         if windows:
             exceeds |= self.windows.exceeded(windows)
         account = self.account
@@ -242,9 +252,9 @@ class State:
                 hashes.extend(self.ground.laundry.known.add_value(judgement.request.arguments[name]))
         return self.ground.laundry.changes(judgement.verdict.decision, hashes)
 
-    def note_targets(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
-        """The session is about to act on these targets."""
-        for _, value in _targets(tool, arguments):
+    def acts_on(self, values: Iterable[tuple[str, str]]) -> None:
+        """The session is about to act on these targets. Called with the lock held."""
+        for _, value in values:
             self._acted.add(value)
 
     def place(self, trace: Trace) -> str:
@@ -297,10 +307,6 @@ class State:
             return any(trace.origin is Origin.USER for trace in traces.values())
         return self._intent.delegated and all(trace.pointed for trace in doubtful)
 
-    def _novel(self, tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
-        found = {name for name, value in _targets(tool, arguments) if value not in self._acted}
-        return frozenset(found) if found else _NONE
-
     def event_id(self, now_us: int | None = None) -> EventId:
         """A new id for an event, now unless said otherwise."""
         return EventId(mint("evt", (self.clock.unix_us() if now_us is None else now_us) // 1000))
@@ -317,8 +323,8 @@ def _percent(confidence: float) -> int:
     return round(min(1.0, max(0.0, confidence)) * 100) if confidence == confidence else 0
 
 
-def _targets(tool: Tool, arguments: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Target parameters with each of their values, as text."""
+def targets(tool: Tool, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Target parameters with each of their values, as text that tells one kind of act from another."""
     for name in tool.targets:
         if (value := arguments.get(name)) is not None:
             for item in value if isinstance(value, list) else (value,):

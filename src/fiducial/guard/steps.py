@@ -28,6 +28,7 @@ import msgspec
 from fiducial.core.call import Call
 from fiducial.core.event import CallDecided, Entry, Firing, ShadowDecided
 from fiducial.core.ids import DecisionId, EventId, mint
+from fiducial.core.label import TRUSTED
 from fiducial.core.payload import Payload
 from fiducial.core.store import Add, Commit, Put, Receipt
 from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
@@ -36,12 +37,12 @@ from fiducial.flow.trace import Trace
 from fiducial.guard import probes
 from fiducial.guard.budgets import use_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
-from fiducial.guard.facts import arguments_label
+from fiducial.guard.facts import arguments_label, remarkable
 from fiducial.guard.judgement import Answer, Judgement, Question, Request, answer_entry
 from fiducial.guard.record import DecisionRecord, printable, sealed_decision
 from fiducial.guard.remedies import for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, settle
-from fiducial.guard.state import State
+from fiducial.guard.state import State, targets
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import PreviewFacts
 from fiducial.policy.rulebook import Ruling
@@ -130,7 +131,9 @@ def _serialized(
         fault = _FACTS
         use = use_of(tool.contract, spend, tool.currency)
         windows = session.windows.touched(tool.name, tool.contract, use, session.user, now) if session.windows else ()
-        facts = session.facts(tool, arguments, traces, use, windows, preview, request.confidence)
+        plain = not any(map(remarkable, traces.values()))
+        acts = tuple(targets(tool, arguments)) if tool.side_effect and tool.targets else ()
+        facts = session.facts(tool, arguments, traces, plain, acts, use, windows, preview, request.confidence)
         # 6 ask the policies
         fault = _POLICY
         ruling = tool.slice.ask(session.principal, arguments, facts, request.approvals)
@@ -142,7 +145,7 @@ def _serialized(
             tool=tool,
             traces=traces,
             facts=facts,
-            label=arguments_label(tool, traces),
+            label=TRUSTED if plain else arguments_label(tool, traces),
             use=use,
             evidence=evidence,
         )
@@ -157,11 +160,11 @@ def _serialized(
         if tool.slice.has_shadow:
             entries += _shadow(session, judgement, now)
         may_act = tool.side_effect and judgement.may_run
-        changes: tuple[Put | Add, ...] = session.launder(judgement) if may_act else ()
+        changes: tuple[Put | Add, ...] = session.launder(judgement) if may_act and not plain else ()
         if windows and judgement.may_run:
             changes += tuple(add for _, _, add in windows if add.amount)
         if may_act:
-            session.note_targets(tool, arguments)
+            session.acts_on(acts)
         try:
             future = session.store.commit(
                 Commit(
@@ -278,14 +281,16 @@ def _event(session: State, judgement: Judgement, now: int) -> tuple[CallDecided,
             confidence=request.confidence,
         )
     )
-    fault = next((reason.fault for reason in verdict.reasons if reason.fault is not None), None)
+    fault = None
+    if verdict.reasons:
+        fault = next((reason.fault for reason in verdict.reasons if reason.fault is not None), None)
     return CallDecided(
         id=EventId("evt" + verdict.decision[3:]),
         session=session.id,
         at_us=now,
         payloads=(payload.ref,),
         decision=verdict.decision,
-        tool=printable(request.tool)[:MAX_TOOL_NAME],
+        tool=(tool.name if tool is not None else printable(request.tool))[:MAX_TOOL_NAME],
         contract=tool.digest if tool is not None else None,
         policies=tool.slice.digest if tool is not None and judgement.facts is not None else None,
         verdict=verdict.kind,
@@ -301,6 +306,12 @@ def _event(session: State, judgement: Judgement, now: int) -> tuple[CallDecided,
         runs=request.runs and judgement.may_run,
         risk=judgement.facts.risk.level if judgement.facts is not None else 0,
     ), payload
+
+
+def _fired(verdict: Verdict) -> tuple[Firing, ...]:
+    return tuple(
+        Firing(reason.policy, reason.clause) for reason in verdict.reasons[:MAX_FIRINGS] if reason.policy is not None
+    )
 
 
 def _shadow(session: State, judgement: Judgement, now: int) -> tuple[Entry, ...]:

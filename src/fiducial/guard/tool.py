@@ -57,6 +57,10 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     prose: tuple[PathPattern, ...]
     classes: Mapping[str, tuple[PathPattern, ...]]
     records: str | None
+    audience: str
+    """The contract's."""
+    reaches_others: bool
+    """The act itself reaches somebody else, whoever is named."""
     speaks: bool
     """It is the built-in tool."""
     kind: str
@@ -97,6 +101,8 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
         prose=tuple(map(PathPattern, output.prose)),
         classes={name: tuple(map(PathPattern, paths)) for name, paths in output.classes.items()},
         records=output.records,
+        audience=contract.audience.value,
+        reaches_others=contract.kind in (Kind.SEND, Kind.PUBLISH, Kind.PAY),
         speaks=contract.kind is Kind.RESPOND,
         kind=contract.kind.value,
         cost=contract.cost,
