@@ -147,6 +147,9 @@ def test_verify(db: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text(run("checkpoint").stdout)
     assert run("verify", "--checkpoint", kept, "--checkpoint", tmp_path / "log.db.checkpoint")
+    assert run("checkpoint", "--out", tmp_path / "file").stdout == ""
+    assert (tmp_path / "file").read_text() == kept.read_text()
+    assert "cannot be written" in run("checkpoint", "--out", tmp_path / "none" / "file", status=2).stderr
     (tmp_path / "log.db.key").unlink()
     (tmp_path / "log.db.checkpoint").unlink()
     assert "give one with --key" in run("verify").stdout

@@ -29,6 +29,7 @@ from fiducial.errors import Corrupt, LedgerError, RolledBack, StoreError, WrongK
 from fiducial.store import export, retained
 from fiducial.store.bundle import Record
 from fiducial.store.checkpoint import Verifier
+from fiducial.store.files import write_atomically
 from fiducial.store.keyfile import read_key
 from fiducial.store.ledger import Ledger, Verified
 from fiducial.store.proof import InclusionProof
@@ -154,10 +155,20 @@ def check(
 
 
 @app.command()
-def checkpoint(db: Database = DEFAULT_DATABASE) -> None:
+def checkpoint(
+    db: Database = DEFAULT_DATABASE,
+    out: Annotated[Path | None, typer.Option(help="Write this file; without it, print.")] = None,
+) -> None:
     """Print the newest tree head, signed. Keep it elsewhere: `verify --checkpoint` holds the log to it."""
     with _reporting(), Ledger.open(db) as ledger:
-        typer.echo(ledger.checkpoint(), nl=False)
+        note = ledger.checkpoint()
+        if out is None:
+            typer.echo(note, nl=False)
+            return
+        try:
+            write_atomically(out, note, mode=0o644)
+        except OSError as error:
+            _fail(f"the checkpoint `{out}` cannot be written ({error.strerror}); check its path", 2)
 
 
 @app.command()
