@@ -392,7 +392,7 @@ def grouped(text: str) -> Iterator[str]:
         yield match[0]
 
 
-_HOSTED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([A-Za-z0-9.-]+)(:\d+)?((?:[/?#].*)?)", re.DOTALL)
+_HOSTED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)([A-Za-z0-9.-]+)(:\d+)?((?:[/?#].*)?)", re.DOTALL)
 
 
 def canonical_address(value: str) -> str | None:

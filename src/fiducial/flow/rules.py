@@ -544,7 +544,7 @@ def _carried(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
     return _names(memory, text)
 
 
-_CAPITALISED_PAIR = re.compile(r"([A-Z]\w*)\W{1,3}(?=([A-Z]\w*))")
+_CAPITALISED_PAIR = re.compile(r"([A-Z]\w{0,39})\W{1,3}(?=([A-Z]\w*))")
 _ODD_PAIR = re.compile(r"(?<!\w)([^\W\d_a-z]\w*)\W{1,3}(?=([^\W\d_a-z]\w*))")
 """As above with letters of other alphabets, whatever their case."""
 

@@ -276,7 +276,7 @@ def _pairs(items: list[Any]) -> _Members:
 # `repr` of dicts and lists.
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<open>[\[{(])|(?P<close>[\]})])|(?P<comma>,)|(?P<colon>:)"
+    r"\s*+(?:(?P<open>[\[{(])|(?P<close>[\]})])|(?P<comma>,)|(?P<colon>:)"
     r"|(?P<string>[bBuUrR]{0,2}(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"))"
     r"|(?P<call>[A-Za-z_][\w.]{0,80}\()|(?P<atom>[^\s\[\](){},:'\"]+))",
     re.DOTALL,
