@@ -30,7 +30,7 @@ _SCREEN.Add(r"(?:^|\W)\w(?:[ _.\-*|,/@:]{1,3}\w\b){5}")
 _SCREEN.Add(r"(?i)\bdot\b")
 _SCREEN.Add(r"(?:[A-Z]{2}\d{2}|\d{4})[ \x{a0}][0-9A-Z]{4}[ \x{a0}][0-9A-Z]{4}")
 _SCREEN.Add(r"%[0-9A-Fa-f]{2}[^%]{0,64}%[0-9A-Fa-f]{2}")
-_SCREEN.Add(r"[A-Za-z0-9+/_-]{16}")
+_SCREEN.Add(r"[A-Za-z0-9+/_-]{16}|[A-Za-z0-9+/_-]{11}=")
 _SCREEN.Compile()
 _LETTERS, _DOT, _GROUPS, _PERCENTS, _CODE = range(5)
 
@@ -45,7 +45,7 @@ _AT_DOT = re.compile(
 )
 _WORD_DOT = re.compile(r"\bdot\b", re.IGNORECASE)
 _PERCENT = re.compile(r"[\w.@:/?=&+-]{0,64}%[0-9A-Fa-f]{2}[\w.@:/?=&+%-]{0,1024}")
-_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,8192}={0,2}")
+_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,8192}={0,2}|[A-Za-z0-9+/_-]{11,15}={1,2}")
 _HEX = re.compile(r"[0-9a-fA-F]+")
 
 
