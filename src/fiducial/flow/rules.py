@@ -23,6 +23,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from fiducial.core.ids import SourceId
@@ -32,7 +33,7 @@ from fiducial.flow.disguise import decoded
 from fiducial.flow.index import COPIED, Hit, Lane, located_run
 from fiducial.flow.lexer import counted, fold, whole, words
 from fiducial.flow.memory import Memory
-from fiducial.flow.structure import show_place
+from fiducial.flow.structure import root_of, show_place
 from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace, Where
 
 _MAX_CONTESTED_CHUNKS = 8
@@ -60,11 +61,13 @@ _MAX_SAID = 16
 _LONG = 2000
 """Characters past which a content is not looked for as one whole."""
 _NO_CLASSES: frozenset[str] = frozenset()
+# Looking a member up in its enum costs as much as a small function call.
+_USER, _TRUSTED = Origin.USER, Integrity.TRUSTED
 
 
-def named(where: Where) -> Trace:
-    """A value that the user named, in a session that has seen no data classes: the frequent case, kept short."""
-    return Trace(Origin.USER, Label(Integrity.TRUSTED, _NO_CLASSES, (where.source,)), verbatim=True, where=(where,))
+def named(where: Where, classes: frozenset[str] = _NO_CLASSES) -> Trace:
+    """A value that the user named: the frequent case, kept short."""
+    return Trace(_USER, Label(_TRUSTED, classes, (where.source,)), verbatim=True, classes=classes, where=(where,))
 
 
 def target(memory: Memory, text: str) -> Trace:
@@ -249,16 +252,9 @@ def magnitude(memory: Memory, value: Any, text: str) -> Trace:
 
 
 def _number(memory: Memory, amount: Decimal) -> Trace:
-    named = memory.amounts.get(amount)
-    if named is not None:
-        classes = _classes(memory, words(named[1]))
-        return Trace(
-            Origin.USER,
-            Label(Integrity.TRUSTED, classes, (named[0].source,)),
-            verbatim=True,
-            classes=classes,
-            where=(named[0],),
-        )
+    known = memory.amounts.get(amount)
+    if known is not None:
+        return named(known[0], _classes(memory, words(known[1])) if memory.classed else _NO_CLASSES)
     spelled = [(form, words(form)) for form in numbers.spellings(amount)]
     for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
         for form, tokens in spelled:
@@ -458,19 +454,15 @@ def _exactly(lane: Lane, text: str) -> bool:
 
 def content(memory: Memory, text: str) -> Trace:
     """A value that is written or sent."""
+    tokens = words(text)
+    if 0 < len(tokens) <= _FEW:
+        # What the user said as it stands carries nothing of anybody else, whoever repeats it.
+        said = memory.user.find(text, tokens, _apart)
+        if said:
+            classes = memory.classed.of(words(fold(text))) if memory.classed else _NO_CLASSES
+            return named(_place(said[0]), classes)
     folded = words(fold(text))
     classes = _classes(memory, folded)
-    if len(folded) <= _FEW:
-        # What the user said as it stands carries nothing of anybody else, whoever repeats it.
-        said = memory.user.find(text, words(text), _apart) if folded else []
-        if said:
-            return Trace(
-                Origin.USER,
-                _label(said, classes, Integrity.TRUSTED),
-                verbatim=True,
-                classes=classes,
-                where=_where(said),
-            )
     links, hits = _links(memory, text)
     hits = hits or _carried(memory, text, folded)
     if hits or (memory.untrusted.full and not _covered(memory, folded)):
@@ -617,11 +609,12 @@ def _unknown(memory: Memory, classes: frozenset[str]) -> Label:
 
 
 def _where(hits: Iterable[Hit]) -> tuple[Where, ...]:
-    found = []
-    for hit in hits:
-        offset = hit.offset
-        end = offset + hit.end - hit.start
-        found.append(Where(SourceId(hit.root.id), show_place(hit.place), offset, end, hit.handle))
-        if len(found) >= MAX_WHERE:
-            break
-    return tuple(found)
+    return tuple(map(_place, islice(hits, MAX_WHERE)))
+
+
+def _place(hit: Hit) -> Where:
+    chunk, start = hit.chunk, hit.start
+    number = chunk.leaf_at(start)
+    place = chunk.places[number]
+    offset = start - chunk.starts[number] + (0 if number else chunk.base)
+    return Where(SourceId(root_of(place).id), show_place(place), offset, offset + hit.end - start, hit.handle)
