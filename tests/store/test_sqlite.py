@@ -424,7 +424,9 @@ def test_losing_what_nobody_waited_for_is_told_at_close(
     tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SqliteStore(tmp_path / "log.db", linger=timedelta(seconds=60))
-    monkeypatch.setattr(store._writer, "connection", Failing(store._writer.connection, "INSERT INTO append", sqlite3.SQLITE_IOERR))
+    monkeypatch.setattr(
+        store._writer, "connection", Failing(store._writer.connection, "INSERT INTO append", sqlite3.SQLITE_IOERR)
+    )
     for _ in range(3):
         store.commit(Commit(entries=(make(),), durable=False))
     with pytest.raises(StoreError, match="3 entries that nobody waited for were not kept"):
