@@ -153,6 +153,7 @@ class WrongKey(LedgerError):
 
 
 __all__ = sorted(
-    name for name, value in list(globals().items())
+    name
+    for name, value in list(globals().items())
     if isinstance(value, type) and value is not Any and (issubclass(value, FiducialError) or value is Problem)
 )
