@@ -67,17 +67,28 @@ class Prepared:
         """Who waits."""
         self.index: Index | None = None
         events = self.events
+        size = 0
         for entry in entries:
-            event = entry.event
+            event, payloads = entry.event, entry.payloads
             if type(event) not in kinds:
                 raise StoreError("only the store itself records what the log did; record another kind of event")
             try:
                 events.append(encode_event(event))
             except (ValueError, TypeError, msgspec.MsgspecError) as error:
                 raise StoreError(f"event `{event.id}` cannot be encoded; nothing of its commit was kept") from error
-            if entry.payloads or event.payloads:
-                self.cost += _check_payloads(entry)
-        self.cost += sum(map(len, events))
+            refs = event.payloads
+            if len(payloads) != len(refs):
+                raise StoreError(f"event `{event.id}` names {len(refs)} payloads, {len(payloads)} came with it")
+            for payload, ref in zip(payloads, refs, strict=False):
+                mine = payload.ref
+                if (
+                    (mine is not ref and mine != ref)
+                    or len(payload.data) != ref.size
+                    or len(payload.salt) != SALT_BYTES
+                ):
+                    raise StoreError(f"a payload of event `{event.id}` is not the one that the event names")
+                size += ref.size
+        self.cost = size + sum(map(len, events))
         if self.cost > MAX_COMMIT:
             raise StoreError(f"a commit of {self.cost} bytes is larger than {MAX_COMMIT}; record results by reference")
 
@@ -116,20 +127,6 @@ class Index:
 def digest_prefixes(refs: Sequence[PayloadRef]) -> bytes:
     """What the index keeps of the payloads' digests: the first four bytes of each."""
     return bytes.fromhex("".join([ref.digest[DIGEST_PREFIX] for ref in refs]))
-
-
-def _check_payloads(entry: Entry) -> int:
-    """Bytes of the entry's payloads, once they are seen to be those that its event names."""
-    refs = entry.event.payloads
-    if len(entry.payloads) != len(refs):
-        raise StoreError(f"event `{entry.event.id}` names {len(refs)} payloads, {len(entry.payloads)} came with it")
-    cost = 0
-    for payload, ref in zip(entry.payloads, refs, strict=True):
-        size = len(payload.data)
-        if (payload.ref is not ref and payload.ref != ref) or size != ref.size or len(payload.salt) != SALT_BYTES:
-            raise StoreError(f"a payload of event `{entry.event.id}` is not the one that the event names")
-        cost += size
-    return cost
 
 
 def prepare(commit: Commit) -> Prepared:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from itertools import chain
+from typing import TypeAlias, TypeVar
 
 from fiducial.core.canonical import canonical_bytes
 from fiducial.core.event import Entry, KeyRotated, LogOpened
@@ -28,6 +29,7 @@ from fiducial.store.merkle import Run, Tree
 from fiducial.store.reader import LogReader, no_nonsense
 from fiducial.store.state import MISSING, Slot, outcome
 
+_T = TypeVar("_T")
 Answer: TypeAlias = Receipt | StoreError
 """What became of one commit."""
 
@@ -225,8 +227,8 @@ def _extend(signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> tuple[Tree
     """Step 3: the tree with the events of `batch`, what to append, and completed hashes beyond those in it."""
     first = tree.size
     indexes = [prepared.indexed() for prepared in batch]
-    leaves = [leaf for index in indexes for leaf in index.leaves]
-    ids = [event for index in indexes for event in index.ids]
+    leaves = _joined([index.leaves for index in indexes])
+    ids = _joined([index.ids for index in indexes])
     sessions: set[str] = set().union(*[index.sessions for index in indexes])
     tree = tree.copy()
     runs = tree.extend(leaves)
@@ -237,8 +239,8 @@ def _extend(signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> tuple[Tree
         root,
         signer.sign(Checkpoint(signer.verifier.name, tree.size, root).body()),
         b"".join(leaves),
-        b"\n".join([data for prepared in batch for data in prepared.events]),
-        b"".join([part for index in indexes for part in index.payloads]),
+        b"\n".join(_joined([prepared.events for prepared in batch])),
+        b"".join(_joined([index.payloads for index in indexes])),
         min(ids),
         max(ids),
         b"".join([index.digests for index in indexes]),
@@ -246,6 +248,10 @@ def _extend(signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> tuple[Tree
         *(_node(runs.pop(0)) if runs else (None, None, None)),
     )
     return tree, row, runs
+
+
+def _joined(parts: list[list[_T]]) -> list[_T]:
+    return parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
 
 
 def _node(run: Run) -> tuple[int, int, bytes]:
