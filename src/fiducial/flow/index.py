@@ -59,7 +59,7 @@ Accept: TypeAlias = Callable[[str, int, int], bool]
 class Chunk:
     """A stretch of one lane's text: leaves, each with `LEAF` before it, and one at the end unless the text goes on."""
 
-    __slots__ = ("base", "handle", "lines", "places", "starts", "stream", "text")
+    __slots__ = ("_keys", "_parents", "base", "handle", "lines", "starts", "stream", "text")
 
     def __init__(self, text: str, handle: int) -> None:
         self.text = text
@@ -69,12 +69,32 @@ class Chunk:
         """Folded words, each with a space before and after; `LEAF` stands as a word."""
         self.starts: list[int] = []
         """Where each leaf's text starts."""
-        self.places: list[Place] = []
-        """Which leaf that is."""
+        # Places in two lists: a tuple kept for every leaf would be one more object for the garbage collector to walk.
+        self._parents: list[Place] = []
+        self._keys: list[str | int | None] = []
         self.base = 0
         """Characters of the first leaf that lie in earlier chunks."""
         self.lines = 0
         """Line ends of the first leaf that lie in earlier chunks."""
+
+    def add(self, start: int, place: Place) -> None:
+        """A leaf's text starts at `start`."""
+        self.starts.append(start)
+        if type(place) is tuple and len(place) == 2:
+            self._parents.append(place[0])
+            self._keys.append(place[1])
+        else:
+            self._parents.append(place)
+            self._keys.append(None)
+
+    def place(self, number: int) -> Place:
+        """The place of a leaf."""
+        key = self._keys[number]
+        return self._parents[number] if key is None else (self._parents[number], key)
+
+    def root(self, number: int) -> Root:
+        """The source of a leaf."""
+        return root_of(self._parents[number])
 
     def leaf_at(self, offset: int) -> int:
         """Number of the leaf that holds `offset`."""
@@ -94,12 +114,12 @@ class Hit:
     @property
     def place(self) -> Place:
         """The leaf."""
-        return self.chunk.places[self.chunk.leaf_at(self.start)]
+        return self.chunk.place(self.chunk.leaf_at(self.start))
 
     @property
     def root(self) -> Root:
         """The source."""
-        return root_of(self.place)
+        return self.chunk.root(self.chunk.leaf_at(self.start))
 
     @property
     def offset(self) -> int:
@@ -187,8 +207,7 @@ class Lane:
             chunk = self._open(LEAF)
         at = len(chunk.text)
         for (place, _), text in zip(batch, texts, strict=True):
-            chunk.starts.append(at)
-            chunk.places.append(place)
+            chunk.add(at, place)
             at += len(text) + 1
         self._put(chunk, added, texts)
 
@@ -210,8 +229,7 @@ class Lane:
             chunk = self._open(LEAF if start == 0 else "")
             chunk.base = start
             chunk.lines = lines
-            chunk.starts.append(len(chunk.text))
-            chunk.places.append(place)
+            chunk.add(len(chunk.text), place)
             self._put(chunk, piece + (LEAF if end >= size else ""), [])
             if end >= size:
                 return

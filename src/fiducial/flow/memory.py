@@ -34,7 +34,7 @@ from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF, fold, words
-from fiducial.flow.structure import DEEP, Place, Root, leaves, parse, path_of, root_of, scalar_text
+from fiducial.flow.structure import DEEP, Place, Root, leaves, parse, path_of, scalar_text
 from fiducial.flow.trace import Where
 
 PROSE_WORDS = 6
@@ -447,6 +447,6 @@ def spans(classed: Classed, text: str, classes: frozenset[str]) -> Iterator[tupl
 def texts_of(lane: Lane, root: Root) -> Iterable[tuple[Place, Chunk, int]]:
     """Every leaf of `root` in `lane`, in order."""
     for chunk in lane.chunks:
-        for number, place in enumerate(chunk.places):
-            if root_of(place) is root:
-                yield place, chunk, number
+        for number in range(len(chunk.starts)):
+            if chunk.root(number) is root:
+                yield chunk.place(number), chunk, number

@@ -144,14 +144,30 @@ class _LargeJson:
         self._window = text[:_WINDOW]
 
     def value(self) -> Any:
-        """The whole text decoded; `None` when it is not JSON."""
+        """The text's value, its outermost list or object one to be walked once; `None` when the text is not JSON.
+
+        All of it is decoded twice: once to know that it is JSON, and once member by member as the walk goes on. Kept
+        whole, its hundreds of thousands of objects would make the garbage collector stop every thread for longer than
+        decoding takes.
+        """
+        start = self._skip(0)
         try:
-            value, index = self._element(self._skip(0), 0)
-            if self._skip(index) != len(self._text):
-                return None
+            for _ in self._members(start):
+                pass
         except (_Cut, ValueError, RecursionError, IndexError):
             return None
-        return value
+        kind = _LazyList if self._text[start] == "[" else _LazyMembers
+        return kind(self._members(start))
+
+    def _members(self, index: int) -> Iterator[Any]:
+        """Members of the outermost list (values) or object (pairs), and then the check that nothing follows."""
+        listed = self._text[index] == "["
+        for member, end in (self._items if listed else self._pairs)(index + 1, 1):
+            index = end
+            if member is not _NOTHING:
+                yield member
+        if self._skip(index) != len(self._text):
+            raise _Cut
 
     def _skip(self, index: int) -> int:
         text = self._text
@@ -194,41 +210,71 @@ class _LargeJson:
                 return "".join(pieces), at + 1
 
     def _list(self, index: int, depth: int) -> tuple[Any, int]:
-        items: list[Any] = []
-        index = self._skip(index)
-        if self._text[index] == "]":
-            return items, index + 1
-        while True:
-            value, index = self._element(self._skip(index), depth)
-            items.append(value)
-            index = self._skip(index)
-            if self._text[index] == "]":
-                return items, index + 1
-            if self._text[index] != ",":
-                raise _Cut
-            index += 1
+        items = [(end, member) for member, end in self._items(index, depth)]
+        return [member for _, member in items if member is not _NOTHING], items[-1][0]
 
     def _object(self, index: int, depth: int) -> tuple[Any, int]:
-        pairs: list[tuple[str, Any]] = []
+        items = [(end, member) for member, end in self._pairs(index, depth)]
+        return _Members(member for _, member in items if member is not _NOTHING), items[-1][0]
+
+    def _items(self, index: int, depth: int) -> Iterator[tuple[Any, int]]:
+        """Members of a list and where each ends; at last `_NOTHING` and where the list ends."""
+        text = self._text
         index = self._skip(index)
-        if self._text[index] == "}":
-            return _Members(pairs), index + 1
-        while True:
-            index = self._skip(index)
-            if self._text[index] != '"':
-                raise _Cut
-            key, index = self._string(index)
-            index = self._skip(index)
-            if self._text[index] != ":":
-                raise _Cut
-            value, index = self._element(self._skip(index + 1), depth)
-            pairs.append((key, value))
-            index = self._skip(index)
-            if self._text[index] == "}":
-                return _Members(pairs), index + 1
-            if self._text[index] != ",":
-                raise _Cut
-            index += 1
+        if text[index] != "]":
+            while True:
+                value, index = self._element(self._skip(index), depth)
+                yield value, index
+                index = self._skip(index)
+                if text[index] == "]":
+                    break
+                if text[index] != ",":
+                    raise _Cut
+                index += 1
+        yield _NOTHING, index + 1
+
+    def _pairs(self, index: int, depth: int) -> Iterator[tuple[Any, int]]:
+        """Members of an object, as `_items`."""
+        text = self._text
+        index = self._skip(index)
+        if text[index] != "}":
+            while True:
+                index = self._skip(index)
+                if text[index] != '"':
+                    raise _Cut
+                key, index = self._string(index)
+                index = self._skip(index)
+                if text[index] != ":":
+                    raise _Cut
+                value, index = self._element(self._skip(index + 1), depth)
+                yield (key, value), index
+                index = self._skip(index)
+                if text[index] == "}":
+                    break
+                if text[index] != ",":
+                    raise _Cut
+                index += 1
+        yield _NOTHING, index + 1
+
+
+_NOTHING = object()
+
+
+class _Lazy:
+    """A list or object of a long text, decoded while it is walked, once."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: Iterator[Any]) -> None:
+        self.members = members
+
+
+class _LazyList(_Lazy):
+    __slots__ = ()
+
+
+class _LazyMembers(_Lazy):
+    __slots__ = ()
 
 
 # YAML, by events: no tags are resolved, no objects built, no aliases followed.
@@ -497,6 +543,10 @@ def _members(value: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[
     kind = type(value)
     if kind is _Members:
         return _of_pairs(value, place, shape, shapes)
+    if kind is _LazyMembers:
+        return _of_pairs(value.members, place, shape, shapes)
+    if kind is _LazyList:
+        value, kind = value.members, list
     if kind is dict or (kind not in _AS_IS and isinstance(value, Mapping)):
         return _of_pairs(value.items(), place, shape, shapes)
     if kind is list or isinstance(value, list | tuple | set | frozenset):
