@@ -233,7 +233,7 @@ def measure(rounds: int, told: Callable[[str], None]) -> dict[str, Any]:
                 ]
                 times = {}
                 for way, run in ways[number % len(ways) :] + ways[: number % len(ways)]:
-                    # What the benchmark itself holds is not for the measured code to collect, nor for the disk to write.
+                    # What the benchmark holds is not for the measured code to collect, nor for its disk to write.
                     gc.collect()
                     gc.freeze()
                     os.sync()

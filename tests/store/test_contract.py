@@ -137,6 +137,13 @@ def test_a_conflict_keeps_nothing_of_its_commit(store: AnyStore, make: Make) -> 
     assert store.ledger().size == 1
 
 
+def test_a_conflict_is_told_even_to_who_does_not_wait_for_the_disk(store: AnyStore) -> None:
+    commit = Commit(preconditions=(Unchanged("k", 1),), changes=(Put("k", b"v"),), durable=False)
+    assert isinstance(store.commit(commit).exception(), Conflict)
+    changed = Commit(changes=(Put("k", b"text"), Add("k", 1)), durable=False)
+    assert type(store.commit(changed).exception()) is StoreError
+
+
 def test_an_approval_is_spent_once(store: AnyStore, make: Make) -> None:
     store.commit(Commit(changes=(Put("approval", b"open"),))).result()
     results = []

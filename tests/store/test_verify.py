@@ -251,6 +251,12 @@ def test_heads_signed_by_a_stranger(log: Path) -> None:
     assert where(log) == 0
 
 
+def test_a_store_does_not_go_on_from_a_head_that_nobody_signed(log: Path) -> None:
+    change(log, "UPDATE bundle SET signature=zeroblob(64) WHERE first=11")
+    with pytest.raises(Corrupt, match="the signature does not fit"):
+        SqliteStore(log)
+
+
 @pytest.mark.parametrize(
     ("sql", "index"),
     [

@@ -80,12 +80,8 @@ class Prepared:
             if len(payloads) != len(refs):
                 raise StoreError(f"event `{event.id}` names {len(refs)} payloads, {len(payloads)} came with it")
             for payload, ref in zip(payloads, refs, strict=False):
-                mine = payload.ref
-                if (
-                    (mine is not ref and mine != ref)
-                    or len(payload.data) != ref.size
-                    or len(payload.salt) != SALT_BYTES
-                ):
+                same = payload.ref is ref or payload.ref == ref
+                if not same or len(payload.data) != ref.size or len(payload.salt) != SALT_BYTES:
                     raise StoreError(f"a payload of event `{event.id}` is not the one that the event names")
                 size += ref.size
         self.cost = size + sum(map(len, events))

@@ -233,14 +233,16 @@ def _extend(signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> tuple[Tree
     tree = tree.copy()
     runs = tree.extend(leaves)
     root = tree.root()
+    events = _joined([prepared.events for prepared in batch])
+    payloads = _joined([index.payloads for index in indexes])
     row = (
         first,
         len(ids),
         root,
         signer.sign(Checkpoint(signer.verifier.name, tree.size, root).body()),
         b"".join(leaves),
-        b"\n".join(_joined([prepared.events for prepared in batch])),
-        b"".join(_joined([index.payloads for index in indexes])),
+        b"\n".join(events),
+        b"".join(payloads),
         min(ids),
         max(ids),
         b"".join([index.digests for index in indexes]),
