@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,22 @@ def test_everything_is_made_at_first_start_and_for_the_owner_alone(tmp_path: Pat
     assert sorted(each.name for each in path.parent.iterdir()) == ["log.db", "log.db.checkpoint", "log.db.key"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE((path.parent / "log.db.key").stat().st_mode) == 0o600
+
+
+def test_several_that_start_at_once_share_one_log(tmp_path: Path, make: Make) -> None:
+    barrier = threading.Barrier(6)
+
+    def start(_: int) -> str:
+        barrier.wait()
+        with SqliteStore(tmp_path / "log.db") as store:
+            store.commit(Commit(entries=(make(),))).result()
+            return store.ledger().origin
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(start, range(6)))) == 1
+    with Ledger.open(tmp_path / "log.db") as ledger:
+        assert ledger.verify().size == 7
+    assert [each.name for each in tmp_path.iterdir() if each.suffix in (".new", ".tmp")] == []
 
 
 def test_what_was_kept_is_there_after_reopening(tmp_path: Path, make: Make) -> None:

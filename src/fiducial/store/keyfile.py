@@ -37,6 +37,22 @@ def read_key(path: Path) -> Signer:
     return Signer.parse(text)
 
 
+def make_key(path: Path) -> Signer:
+    """The key in `path`, made there if there is none yet; of several processes at once, all get the first one's."""
+    if not path.exists():
+        scratch = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
+        write_key(scratch, Signer.generate(fresh_origin()))
+        try:
+            # Unlike renaming, linking does not replace what somebody else just put there.
+            os.link(scratch, path)
+        except FileExistsError:
+            pass
+        finally:
+            scratch.unlink()
+        sync_directory(path.parent)
+    return read_key(path)
+
+
 def write_key(path: Path, signer: Signer) -> None:
     """Keep `signer` in `path`, readable by its owner alone."""
     write_atomically(path, signer.secret() + "\n", mode=0o600)

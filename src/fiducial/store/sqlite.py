@@ -432,9 +432,7 @@ class SqliteStore:
                         f"the database `{self.path}` is empty, but the checkpoint `{beside}` has seen a log there; "
                         "bring the database back, or move the checkpoint and the key away to start a new log"
                     )
-                if not self.key_path.exists():
-                    keyfile.write_key(self.key_path, Signer.generate(keyfile.fresh_origin()))
-                signer = keyfile.read_key(self.key_path)
+                signer = keyfile.make_key(self.key_path)
                 begin_log(connection, str(self.path), signer, self._clock.unix_us())
             writer = LogWriter(connection, str(self.path), lambda public: keyfile.signer_for(self.key_path, public))
             if seen is not None:
