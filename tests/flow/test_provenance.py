@@ -552,6 +552,8 @@ def test_a_trusted_value_inside_a_longer_entity_is_never_trusted(
     longer = glue + value if front else value + glue
     # `@` and `#` before a name are how people point at it; `x@` before a name makes an address of both.
     assume(not (front and glue in ("@", "#")))
+    # A colon behind a name is punctuation: `to www.example.com: hello`.
+    assume(front or glue != ":")
     session = Session("" if record else f"take {longer} please")
     if record:
         session.see([{"id": longer}])
