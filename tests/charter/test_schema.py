@@ -99,7 +99,7 @@ def test_references_that_fan_out_are_refused() -> None:
     started = time.process_time()
     with pytest.raises(ValueError, match="more than"):
         shape({"$ref": "#/$defs/d0"}, defs)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 10
 
 
 def test_the_checker_names_the_parameter_whose_schema_is_wrong() -> None:

@@ -95,4 +95,4 @@ def test_huge_and_hostile_results_and_arguments_take_linear_time(make_charter: A
         session.observe("read_file", {"path": "a"}, value)
         session.decide("send_email", {"to": ["ann@example.com"], "body": value if isinstance(value, str) else "x"})
         session.decide("send_email", {"to": value, "body": "x"})
-    assert time.process_time() - started < 30
+    assert time.process_time() - started < 90
