@@ -362,7 +362,10 @@ class Lane:
     def runs(self, tokens: Sequence[str]) -> list[tuple[int, Chunks]]:
         """Positions at which a run of four of `tokens` may be copied from here, and the chunks it may be from."""
         table = self._table
-        hashes = map(hash, zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))
+        hashes = list(map(hash, zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False)))
+        # Nearly always none is known; asked for all at once, the machine overlaps its misses in a large table.
+        if table.keys().isdisjoint(set(hashes)):
+            return []
         return [(index, self._chunks(token)) for index, token in enumerate(hashes) if token in table]
 
 
