@@ -17,7 +17,7 @@ from fiducial.store.ledger import Ledger
 from fiducial.store.sqlite import SqliteStore
 
 WRITER = """
-import itertools, os, sys, threading
+import itertools, os, sys, threading, time
 from fiducial.core.event import CallDecided, Entry
 from fiducial.core.ids import mint
 from fiducial.core.payload import seal
@@ -42,6 +42,7 @@ def agent(name):
             future.result()
             # Here a tool would run: what it did is in the world, whatever becomes of this process.
             os.write(effects, event.id.encode() + b"\\n")
+        time.sleep(0.003)
 
 for number in range(4):
     threading.Thread(target=agent, args=(f"ses_{number}",), daemon=True).start()

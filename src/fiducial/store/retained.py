@@ -25,7 +25,7 @@ def load(path: Path) -> str | None:
     """The text in `path`; `None` when there is no such file. Raises `StoreError` when it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the checkpoint `{path}` cannot be read; check its permissions") from error

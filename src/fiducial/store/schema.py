@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -159,8 +160,9 @@ def connect_writer(path: Path | None) -> tuple[sqlite3.Connection, bool]:
     try:
         connection = sqlite3.connect(where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         fresh = _recognise(connection, path)
+        _use_wal(connection)
         # FULL makes COMMIT wait for the disk. Erasing relies on secure_delete, and on temporary data staying in memory.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY"):
+        for pragma in ("synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
     except BaseException as error:
         if connection is not None:
@@ -194,11 +196,29 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Set the journal's mode. SQLite does not wait for another process in this, whatever the timeout."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
 def _recognise(connection: sqlite3.Connection, path: Path | None) -> bool:
     """True when the database is new and empty. Raises when it is not one that this version can work with."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute(COUNT_TABLES).fetchone()
+    connection.execute(BEGIN_READ)
+    try:
+        # All three of one instant; the first is what begins it.
+        (tables,) = connection.execute(COUNT_TABLES).fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    finally:
+        connection.execute(ROLLBACK)
     if (application, version, tables) == (0, 0, 0):
         return True
     if application != APPLICATION_ID:

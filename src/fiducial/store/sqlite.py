@@ -423,9 +423,10 @@ class SqliteStore:
 
     def _open(self, accept_rollback: bool) -> LogWriter:
         beside = retained.checkpoint_path(self.path)
+        # Before the database is looked at: another process may be making both at this moment.
+        seen = retained.load(beside)
         connection, fresh = schema.connect_writer(self.path)
         try:
-            seen = retained.load(beside)
             if fresh:
                 if seen is not None and not accept_rollback:
                     raise RolledBack(
