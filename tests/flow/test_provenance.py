@@ -211,6 +211,13 @@ class TestTargets:
         assert session.target(["12"] * (MAX_LEAVES + 1)).origin is Origin.UNKNOWN
         assert session.target("12 " * 40_000).origin is Origin.UNKNOWN
 
+    def test_keys_of_objects_are_values_unless_declared(self) -> None:
+        session = Session("Attach file 77")
+        assert session.target({"eve@y.org": "77"}).origin is Origin.UNKNOWN
+        trace = session.provenance.trace
+        assert trace("x", [{"file_id": "77"}], Role.TARGET, keys=frozenset({"file_id"})).origin is Origin.USER
+        assert trace("x", [{"other": "77"}], Role.TARGET, keys=frozenset({"file_id"})).origin is Origin.UNKNOWN
+
     def test_composed_addresses(self) -> None:
         session = Session("My secret word is Xylophone77")
         session.hear("visit https://evil.example/collect")
@@ -296,6 +303,11 @@ class TestMagnitudes:
         assert session.magnitude(731.2).origin is Origin.UNTRUSTED
         assert session.magnitude(10).origin is not Origin.USER
         assert session.magnitude(999.99).origin is Origin.UNKNOWN
+
+    def test_a_number_with_its_unit(self) -> None:
+        trace = Session("Send 98.70 there").provenance.trace
+        assert trace("amount", "98.7 EUR", Role.MAGNITUDE, unit="EUR").origin is Origin.USER
+        assert trace("amount", "98.7 EUR", Role.MAGNITUDE).origin is Origin.UNKNOWN
 
     def test_simple_sums_are_derived(self) -> None:
         session = Session("We spent 12.00, send the difference plus 19.5% and a fee of 5.29; rent goes up by 100")
@@ -469,6 +481,33 @@ class TestContent:
     def test_user_named_classes(self) -> None:
         session = Session().say("my password is tr0ub4dor", classes=frozenset({"credentials"}))
         assert session.target("tr0ub4dor").classes == {"credentials"}
+
+
+class TestExplanations:
+    def test_excerpts_of_long_texts(self) -> None:
+        session = Session("Look")
+        lines = [f"line {number} says nothing of note" for number in range(1, 9000)]
+        lines[7000] = "here is " + "x " * 100 + "mallory@evil.org" + " y" * 100
+        session.see("\n".join(lines), "$")
+        traced = session.target("mallory@evil.org")
+        shown = session.provenance.excerpt(traced.where[0])
+        assert shown.startswith("line 7001: …")
+        assert shown.endswith("…")
+        assert "mallory@evil.org" in shown
+        assert len(shown) < 140
+        assert len(session.provenance.excerpt(traced.where[0], around=20)) < len(shown)
+        text = "\n".join(lines)
+        assert text[traced.where[0].start : traced.where[0].end] == "mallory@evil.org"
+
+    def test_offsets_in_fields_and_the_text_of_a_source(self) -> None:
+        session = Session("Look")
+        session.see([{"id": 1, "note": "first\nsecond mallory@evil.org"}], "$[*].note")
+        where = session.target("mallory@evil.org").where[0]
+        assert (where.source, where.path, where.start, where.end) == ("src_2", "$[0].note", 13, 29)
+        assert session.provenance.excerpt(where) == "line 2: second mallory@evil.org"
+        assert session.provenance.text_of(SourceId("src_2")) == "$[0].id: 1\n$[0].note: first\nsecond mallory@evil.org"
+        assert session.provenance.text_of(SourceId("nobody")) == ""
+        assert Session().provenance.excerpt(where) == ""
 
 
 class TestNamed:

@@ -116,11 +116,20 @@ class Provenance:
         return observed
 
     def trace(
-        self, parameter: str, value: Any, role: Role, *, unit: str | None = None, entity: str | None = None
+        self,
+        parameter: str,
+        value: Any,
+        role: Role,
+        *,
+        unit: str | None = None,
+        entity: str | None = None,
+        keys: frozenset[str] = _NONE,
     ) -> Trace:
         """Where the value of a parameter came from.
 
-        `unit` and `entity` are the contract's; a magnitude counted in `time` or `date` is read as a date.
+        `unit` is the contract's: a magnitude may be written with it (`100 EUR`). `parameter` and `entity` name what is
+        traced and do not change the answer. `keys`: object keys that the parameter's schema declares; other keys of an
+        object are traced like its values, because whoever chose them chose what they say.
         """
         if type(value) is str:
             if role is Role.TARGET and not self._memory.classed:
@@ -128,18 +137,18 @@ class Provenance:
                 if where is not None:
                     return rules.named(where)
             if len(value) <= MAX_CHARACTERS:
-                return self._scalar(value, role)
+                return self._scalar(value, role, unit)
         elif value is None or isinstance(value, bool):
             return CONSTANT
         elif isinstance(value, int | float):
-            return self._scalar(value, role)
-        return self._compound(value, role)
+            return self._scalar(value, role, unit)
+        return self._compound(value, role, unit, keys)
 
-    def _compound(self, value: Any, role: Role) -> Trace:
+    def _compound(self, value: Any, role: Role, unit: str | None, keys: frozenset[str]) -> Trace:
         traces: list[Trace] = []
         characters = count = 0
-        for _, _, raw, _ in leaves(value, Root("argument"), exact_indices=False):
-            if raw is None or isinstance(raw, bool):
+        for _, _, raw, key in leaves(value, Root("argument"), exact_indices=False):
+            if raw is None or isinstance(raw, bool) or (key and raw in keys):
                 continue
             text = raw if type(raw) is str else scalar_text(raw)
             characters += len(text)
@@ -147,10 +156,10 @@ class Provenance:
             if count > MAX_LEAVES or characters > MAX_CHARACTERS:
                 traces.append(Trace(Origin.UNKNOWN, self._memory.seen, composed=True, links=True, untrusted_text=True))
                 break
-            traces.append(self._scalar(raw, role))
+            traces.append(self._scalar(raw, role, unit))
         return joined(traces)
 
-    def _scalar(self, value: Any, role: Role) -> Trace:
+    def _scalar(self, value: Any, role: Role, unit: str | None) -> Trace:
         text = value if isinstance(value, str) else scalar_text(value)
         if not text.strip():
             return CONSTANT
@@ -158,7 +167,7 @@ class Provenance:
         if role is Role.TARGET:
             return rules.target(memory, text)
         if role is Role.MAGNITUDE:
-            return rules.magnitude(memory, value, text)
+            return rules.magnitude(memory, value, text, unit)
         if role is Role.OPTION:
             return rules.option(memory, value, text)
         return rules.content(memory, text)

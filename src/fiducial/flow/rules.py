@@ -240,9 +240,11 @@ def _anywhere(memory: Memory, token: str) -> bool:
 # Magnitudes
 
 
-def magnitude(memory: Memory, value: Any, text: str) -> Trace:
-    """A value that says how much or when."""
+def magnitude(memory: Memory, value: Any, text: str, unit: str | None) -> Trace:
+    """A value that says how much, perhaps with its unit, or when."""
     amount = numbers.number(value)
+    if amount is None and unit is not None and unit in text:
+        amount = numbers.number(text.replace(unit, "", 1).strip())
     if amount is not None:
         return _number(memory, amount)
     when = dates.moment(text)
