@@ -772,6 +772,10 @@ class TestBudget:
             session.see(text, *untrusted)
             session.see(rows, *untrusted)
             session.say(text[:100_000])
+            for number in range(3000):
+                session.say(f"call {number} on 2031-05-{number % 28 + 1:02}")
+            for number in range(3000):
+                session.see({"at": f"20{number % 90 + 10}-05-02"}, *untrusted)
             del rows
             used = tracemalloc.get_traced_memory()[0]
         finally:

@@ -282,10 +282,19 @@ class Lane:
 
     # Lookups
 
+    def _at(self, handle: int) -> tuple[Chunk, int]:
+        return self.chunks[handle >> _START_BITS + _LANE_BITS], handle & (1 << _START_BITS) - 1
+
+    def source(self, handle: int) -> str:
+        """Id of the source that a hit's place is in; empty when the handle is of another session."""
+        if handle >> _START_BITS + _LANE_BITS >= len(self.chunks):
+            return ""
+        chunk, at = self._at(handle)
+        return chunk.root(chunk.leaf_at(at)).id
+
     def line(self, handle: int, size: int, around: int) -> tuple[int, str]:
         """The line that a hit's place is on, from 1, and what it says around `size` characters there."""
-        chunk = self.chunks[handle >> _START_BITS + _LANE_BITS]
-        at = handle & (1 << _START_BITS) - 1
+        chunk, at = self._at(handle)
         number = chunk.leaf_at(at)
         start = chunk.starts[number]
         text = chunk.text

@@ -56,6 +56,11 @@ _NUMBERED = 512
 _NUMERALS = 4096
 """Numbers and dates of one result that are laid out; the lists of a longer one are not totalled."""
 _DATES = 4096
+_PER_NAMED = 1024
+_PER_DATE = 16 * 1024
+_PER_SOURCE = 8 * 1024
+"""Bytes of budget for each character whose entities are laid ready, each date and each source that can be shown: so
+that the small tables stay within the twentieth that the lanes leave them."""
 
 _NUMERIC = re.compile(r"[-+$€£¥]?\d[\d,]{0,17}(?:\.\d{1,9})?\s?%?")
 _DATE_LEAF = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
@@ -80,7 +85,9 @@ class Memory:
         self.pointed_any = False
         self.named: dict[str, Where] = {}
         self.labels: dict[str, Label] = {}
-        self._named_left = _NAMED_TEXT
+        self._named_left = min(_NAMED_TEXT, budget // _PER_NAMED)
+        self._most_dates = min(_DATES, budget // _PER_DATE)
+        self._most_roots = budget // _PER_SOURCE
         self.user_texts: list[str] = []
         self.user_numbers: list[numbers.Seen] = []
         self.amounts: dict[Decimal, tuple[Where, str]] = {}
@@ -114,7 +121,8 @@ class Memory:
 
     def _root(self, source: SourceId, classes: frozenset[str], *, pointed: bool) -> Root:
         root = Root(source, pointed=pointed, classes=classes)
-        self.roots[source] = root
+        if len(self.roots) < self._most_roots:
+            self.roots[source] = root
         self.pointed_any |= pointed
         return root
 
@@ -150,7 +158,7 @@ class Memory:
         if room > 0:
             self.user_numbers += numbers.numbers_in(text, limit=room)
         for found in dates.dates_in(text):
-            if len(self.user_dates) < _DATES:
+            if len(self.user_dates) < self._most_dates:
                 self.user_dates.append((found, Hit(chunk, start + found.start, start + found.end)))
         self.times.update(dates.times_in(text))
         self.durations.update(dates.durations_in(text))
@@ -285,7 +293,7 @@ class Memory:
                 if isinstance(place, Root):
                     self.todays.pop(found.day, None)
                     self.todays[found.day] = None
-                if len(self.record_dates) < _DATES:
+                if len(self.record_dates) < self._most_dates:
                     self.record_dates.setdefault(found.day, text)
                 if found.minute is not None and len(self.times) < 1440:
                     self.times.add(found.minute)

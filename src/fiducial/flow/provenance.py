@@ -29,6 +29,8 @@ MAX_CHARACTERS = 64 * 1024
 """Characters of one argument that are traced; the rest counts as unknown."""
 _EXCERPT = 80
 """Characters shown around a value in an explanation."""
+_PER_SAID = 64
+"""Bytes of budget for each character of the user's words that `named_by_user` reads."""
 _TRUSTING = frozenset({"system", "operator", "user"})
 _NONE: frozenset[str] = frozenset()
 
@@ -36,7 +38,7 @@ _NONE: frozenset[str] = frozenset()
 class Provenance:
     """Traces values back to what the session observed."""
 
-    __slots__ = ("_memory", "_named_kinds", "_user_texts")
+    __slots__ = ("_memory", "_named_kinds", "_room", "_user_texts")
 
     def __init__(self, *, budget: int, laundered: Laundered | None = None) -> None:
         """`budget`: bytes that the index may use; past it values become unknown, never trusted.
@@ -45,6 +47,7 @@ class Provenance:
         """
         self._memory = Memory(budget, laundered)
         self._user_texts: list[str] = []
+        self._room = budget // _PER_SAID
         self._named_kinds: dict[str, frozenset[str]] = {}
 
     @property
@@ -89,8 +92,10 @@ class Provenance:
             lane = memory.record
         memory.text(source, text, lane, classes)
         if authority == "user" and lane is memory.user:
-            self._user_texts.append(text)
-            self._named_kinds.clear()
+            self._room -= len(text)
+            if self._room >= 0:
+                self._user_texts.append(text)
+                self._named_kinds.clear()
         memory.seen = memory.seen | label
         return label
 
@@ -205,7 +210,7 @@ class Provenance:
         return mask_with(value, finder)
 
     def text_of(self, source: SourceId) -> str:
-        """What was observed as `source`, leaves of a result one a line; empty for an unknown source."""
+        """What was observed as `source`, leaves of a result one a line; empty for a source that is not in the index."""
         root = self._memory.roots.get(source)
         if root is None:
             return ""
@@ -224,9 +229,12 @@ class Provenance:
 
         Empty when the source is not in the index. `around`: characters shown, half before and half after.
         """
-        if where.handle < 0 or where.source not in self._memory.roots:
+        number = lane_of(where.handle) if where.handle >= 0 else len(self._memory.lanes)
+        if number >= len(self._memory.lanes):
             return ""
-        lane = self._memory.lanes[lane_of(where.handle)]
+        lane = self._memory.lanes[number]
+        if lane.source(where.handle) != where.source:
+            return ""
         line, text = lane.line(where.handle, where.end - where.start, around)
         return f"line {line}: {text}"
 
