@@ -8,7 +8,8 @@ it. For each batch size, in turn and round after round, so that a disk whose spe
 ledger    `SqliteStore.commit`, one commit a batch, one transaction a batch: checked, encoded, hashed, tree and head
           signed, indexed, on disk
 sqlite    `sqlite3` alone: the same bytes (envelope, salt, payload), encoded beforehand, in one table with one row an
-          event that is found by its number and its session, in the same transactions with the same pragmas
+          event that is found by its number and its session, in transactions of the same size, WAL and FULL like the
+          ledger's and otherwise as SQLite comes
 indexed   the same, found as the ledger finds them: events by number, id and session, payloads by digest
 bare      the same as `sqlite`, found by its number alone
 replayed  the very rows that the ledger wrote, bundles and all, inserted again: the ledger without what it computes
@@ -53,7 +54,7 @@ BATCHES = (1, 10, 100, 1000)
 TRANSACTIONS = {1: 200, 10: 200, 100: 250, 1000: 30}
 """Per round and way: more than the queue holds at the larger sizes, so that what is measured can be sustained; short
 enough for rounds to alternate."""
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY")
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL")
 WAYS = ("ledger", "waiting", "sqlite", "indexed", "bare", "replayed")
 MILLION = 1_000_000
 ASKED = json.dumps({"text": "x" * 360}).encode()
@@ -147,10 +148,10 @@ def written(path: Path) -> list[Statements]:
     return found
 
 
-def insert(path: Path, tables: Sequence[str], work: list[Statements]) -> float:
+def insert(path: Path, tables: Sequence[str], work: list[Statements], pragmas: Sequence[str] = PRAGMAS) -> float:
     """Seconds to insert those rows, transaction by transaction, through `sqlite3` alone."""
     connection = sqlite3.connect(path, isolation_level=None)
-    for pragma in PRAGMAS:
+    for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     for table in tables:
         connection.execute(table)
@@ -169,6 +170,8 @@ def insert(path: Path, tables: Sequence[str], work: list[Statements]) -> float:
 
 
 BARE = ("CREATE TABLE entry(number INTEGER PRIMARY KEY, id TEXT, session TEXT, event BLOB, salt BLOB, payload BLOB)",)
+OWN = (*schema.TABLES.split(";"), schema.TRIGGER)
+OWN_PRAGMAS = (f"page_size={schema.PAGE_BYTES}", *PRAGMAS)
 BY_SESSION = (*BARE, "CREATE INDEX by_session ON entry(session)")
 INDEXED = (
     "CREATE TABLE event(number INTEGER PRIMARY KEY, id TEXT UNIQUE, session TEXT, data BLOB)",
@@ -229,7 +232,7 @@ def measure(rounds: int, told: Callable[[str], None]) -> dict[str, Any]:
                     ("sqlite", partial(insert, tables=BY_SESSION, work=one_table(work))),
                     ("indexed", partial(insert, tables=INDEXED, work=indexed(work))),
                     ("bare", partial(insert, tables=BARE, work=one_table(work))),
-                    ("replayed", partial(insert, tables=(*schema.TABLES.split(";"), schema.TRIGGER), work=rows)),
+                    ("replayed", partial(insert, tables=OWN, work=rows, pragmas=OWN_PRAGMAS)),
                 ]
                 times = {}
                 for way, run in ways[number % len(ways) :] + ways[: number % len(ways)]:

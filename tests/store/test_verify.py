@@ -346,7 +346,8 @@ def test_a_damaged_page_is_located(log: Path, make: Make) -> None:
             "SELECT pageno FROM dbstat WHERE name='bundle' AND pagetype='leaf' ORDER BY pageno DESC LIMIT 1"
         ).fetchone()
     connection.close()
-    whole[(page - 1) * 4096 : page * 4096] = bytes(4096)
+    size = schema.PAGE_BYTES
+    whole[(page - 1) * size : page * size] = bytes(size)
     log.write_bytes(whole)
     with pytest.raises(Corrupt) as caught:
         verify(log)
