@@ -8,8 +8,10 @@ after round, so that a machine whose speed drifts slows all of them alike; compa
 cedarpy             the same policies, the same pruned request, pre-parsed handles, public API
 cedarpy, sliced     the same, with only the policies that can apply to the tool
 cedarpy, unsliced   all policies and the whole context, as someone without slicing would ask
-fiducial            all steps of `session.decide` but a durable store: schema check, provenance of every argument,
-                    facts, policies, verdict, and the record of it, encoded and salted
+fiducial            all steps of `session.decide`: schema check, provenance of every argument, facts, policies, verdict
+                    and its record, which the store in memory keeps as it is; the same call again and again, as for all
+                    the others, so that the guard may remember what the policies said to it
+fiducial, new       the same where no two calls are alike, so that every one of them reaches the engine
 agt                 agent-governance-toolkit-core, `govern()` with as many rules
 invariant           invariant-ai, one flow rule, on a trace of 20 messages
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import logging
 import statistics
@@ -43,8 +46,11 @@ from fiducial.guard.steps import judge
 POLICIES = (1, 20, 200)
 MESSAGES = (10, 1_000, 10_000)
 TOOLS = 10
+NEW = "fiducial, new"
 PAYEE = "DE89370400440532013000"
 TASK = f"Please pay 98.70 EUR to {PAYEE} for the car rental and tell me when it is done."
+VALUES = 64
+"""Payees, amounts and subjects that the user names where no two calls are alike; all pairs are used."""
 
 
 def charter(count: int) -> Charter:
@@ -144,6 +150,30 @@ def guarded(count: int, messages: int) -> tuple[Any, Callable[[], Any]]:
     return session, lambda: session.decide("pay_3", arguments)
 
 
+def renewed(count: int) -> Callable[[], Any]:
+    """One decision under that many policies, on another call each time; the user has named every value in it."""
+    payees = [f"DE{89_370_400_440_532_013_000 + index:020d}" for index in range(VALUES)]
+    amounts = [100 + index + 0.25 for index in range(VALUES)]
+    subjects = [f"rental {index}" for index in range(VALUES)]
+    session = Guard(charter(count)).session(
+        user="emma",
+        task="Please pay these in instalments: "
+        + "; ".join(
+            f"{amount} EUR to {payee} for `{subject}`"
+            for payee, amount, subject in zip(payees, amounts, subjects, strict=True)
+        ),
+    )
+    fill(session, 10)
+    combinations = itertools.product(payees, amounts)
+
+    def decide() -> Any:
+        payee, amount = next(combinations)
+        return session.decide("pay_3", {"recipient": payee, "amount": amount, "subject": subjects[0]})
+
+    assert decide().kind == "allowed"
+    return decide
+
+
 def bare(session: Any) -> dict[str, Callable[[], Any]]:
     """cedarpy asked directly, three ways."""
     tool = session.tools["pay_3"]
@@ -238,9 +268,11 @@ def measure(rounds: int, calls: int) -> dict[str, Any]:
     times: dict[str, dict[str, dict[str, float]]] = {}
     ratios: dict[str, dict[str, float]] = {"cedarpy": {}, "cedarpy, sliced": {}, "cedarpy, unsliced": {}}
     peers: dict[str, dict[str, float]] = {}
+    fresh: dict[str, float] = {}
     for count in POLICIES:
         session, decide = guarded(count, 10)
         entrants = [Timing("fiducial", decide), *(Timing(name, run) for name, run in bare(session).items())]
+        entrants.insert(1, Timing(NEW, renewed(count)))
         if (run := agt(count)) is not None:
             entrants.append(Timing("agt", run))
         race(entrants, rounds=rounds, calls=calls)
@@ -251,7 +283,9 @@ def measure(rounds: int, calls: int) -> dict[str, Any]:
         ours = entrants[0].median
         times[str(count)] = {entrant.name: {"median": entrant.median, "p99": entrant.p99} for entrant in entrants}
         for entrant in entrants[1:]:
-            if entrant.name in ratios:
+            if entrant.name == NEW:
+                fresh[str(count)] = entrant.median / times[str(count)]["cedarpy"]["median"]
+            elif entrant.name in ratios:
                 ratios[entrant.name][str(count)] = ours / entrant.median
             else:
                 peers.setdefault(entrant.name, {})[str(count)] = entrant.median / ours
@@ -263,6 +297,7 @@ def measure(rounds: int, calls: int) -> dict[str, Any]:
         "by_policies": times,
         "by_messages": {entrant.name: {"median": entrant.median, "p99": entrant.p99} for entrant in lengths},
         "guard_over_cedarpy": ratios["cedarpy"],
+        "guard_over_cedarpy_new_calls": fresh,
         "guard_over_sliced_cedarpy": ratios["cedarpy, sliced"],
         "guard_over_unsliced_cedarpy": ratios["cedarpy, unsliced"],
         "longest_over_shortest_session": lengths[-1].median / lengths[0].median,
@@ -277,7 +312,7 @@ def show(report: dict[str, Any]) -> None:
     for count, entrants in report["by_policies"].items():
         ours = entrants["fiducial"]["median"]
         for name, taken in entrants.items():
-            ratio = "" if name == "fiducial" else f"{ours / taken['median']:.2f} ×"
+            ratio = "" if name in ("fiducial", NEW) else f"{ours / taken['median']:.2f} ×"
             table.add_row(count, name, f"{taken['median']:.1f}", f"{taken['p99']:.1f}", ratio)
     console.print(table)
     table = Table("messages", "median µs", "p99 µs", box=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from fiducial.core.event import (
     decode_event,
     encode_event,
 )
-from fiducial.core.ids import DecisionId, EventId, SessionId, SourceId, mint
+from fiducial.core.ids import RANDOM_BYTES, DecisionId, EventId, SessionId, SourceId, mint, random_bytes
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label, join
 from fiducial.core.path import PathPattern, show
 from fiducial.core.payload import payload_digest, seal
@@ -38,6 +40,23 @@ def test_ids_sort_by_time_and_do_not_repeat(now: int) -> None:
     assert mint("evt", now) != first
     assert len(first) == 30
     assert first.isascii()
+
+
+def test_random_bytes_are_never_handed_out_twice_not_even_to_a_child() -> None:
+    drawn = [random_bytes() for _ in range(3000)]
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        os.write(writer, b"".join(random_bytes() for _ in range(400)))
+        os._exit(0)
+    drawn += [random_bytes() for _ in range(400)]
+    os.waitpid(child, 0)
+    there = os.read(reader, 400 * RANDOM_BYTES)
+    os.close(reader)
+    os.close(writer)
+    drawn += [there[at : at + RANDOM_BYTES] for at in range(0, len(there), RANDOM_BYTES)]
+    assert len(there) == 400 * RANDOM_BYTES
+    assert len(set(drawn)) == len(drawn) == 3800
 
 
 @given(labels, labels, labels)

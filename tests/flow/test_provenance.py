@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from fiducial.charter.contracts import Role
@@ -818,3 +818,31 @@ def test_hostile_texts_are_linear(text: str) -> None:
         session.provenance.trace("x", text[:60_000], role)
         session.provenance.trace("x", text[:50], role)
     assert time.thread_time() - start < 8
+
+
+WORDS = ["ann", "bob@x.example", "12", "98.5", "rent for May", "GB29NWBK60161331926819", "2031-05-12"]
+
+
+@given(
+    said=st.sampled_from(WORDS),
+    seen=st.lists(st.tuples(st.sampled_from([*WORDS, "09:30", "2031-05-12 09:30"]), st.booleans()), max_size=3),
+    role=st.sampled_from(list(Role)),
+    more=st.sampled_from(["", " 09:30"]),
+    classed=st.booleans(),
+)
+@example(said="2031-05-12", seen=[("09:30", True)], role=Role.MAGNITUDE, more=" 09:30", classed=False)
+def test_having_traced_a_value_before_changes_nothing(
+    said: str, seen: list[tuple[str, bool]], role: Role, more: str, classed: bool
+) -> None:
+    early, late = Session(f"about {said}"), Session(f"about {said}")
+    values = [said + more, *([12] if said == "12" else []), *([98.5] if said == "98.5" else [])]
+    for value in values:
+        early.provenance.trace("x", value, role)
+    for text, untrusted in seen:
+        for session in (early, late):
+            session.see({"note": f"about {text}"}, *(["$.note"] if untrusted else []))
+    if classed:
+        for session in (early, late):
+            session.see({"pin": said}, classes={"credentials": ("$.pin",)})
+    for value in values:
+        assert early.provenance.trace("x", value, role) == late.provenance.trace("x", value, role)

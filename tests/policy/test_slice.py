@@ -14,6 +14,7 @@ from fiducial.charter.model import Charter
 from fiducial.core.verdict import Fault
 from fiducial.errors import PolicyError
 from fiducial.policy import engine
+from fiducial.policy import slice as slicing
 from fiducial.policy.encode import encoder
 from fiducial.policy.facts import Facts, FlowFacts, IntentFacts, PlanFacts, SessionFacts
 from fiducial.policy.rulebook import Rulebook, Ruling, compile_rulebook
@@ -276,3 +277,65 @@ def test_a_slice_decides_as_the_whole_set_under_the_whole_schema(
     assert full.allowed == (ruling.kind == "allowed" and not ruling.masks)
     if ruling.kind != "allowed" and ruling.reasons[0].policy is not None:
         assert sorted(full.diagnostics.reasons) == sorted(str(reason.policy) for reason in ruling.reasons)
+
+
+class TestRemembering:
+    """What the policies said to a request that was allowed is not asked again; nothing else is remembered."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        requests: list[Any] = []
+        real = engine.ask
+
+        def count(request: Any, *rest: Any) -> engine.Answer:
+            requests.append(request)
+            return real(request, *rest)
+
+        monkeypatch.setattr(engine, "ask", count)
+        return requests
+
+    def test_the_same_request_is_asked_once_a_principal(self, build: Build, asked: list[Any]) -> None:
+        charter = build(
+            '@id("charter/x") permit (principal in Role::"clerk", action == Action::"send_money", resource)\n'
+            "when { context.input.amount < 10000 };",
+            roles=["clerk"],
+        )
+        slice_ = compile_rulebook(charter).slice("send_money")
+        rulebook = compile_rulebook(charter)
+        clerk, nobody = rulebook.principal("emma", ["clerk"]), rulebook.principal("emma", [])
+        first = slice_.ask(clerk, ARGUMENTS, NOTHING)
+        assert slice_.ask(clerk, {**ARGUMENTS, "recipient": "not read by any policy"}, NOTHING) is first
+        assert len(asked) == 1
+        assert slice_.ask(nobody, ARGUMENTS, NOTHING).kind == "denied"
+        assert slice_.ask(clerk, {**ARGUMENTS, "amount": 100}, NOTHING).kind == "denied"
+        assert slice_.ask(rulebook.principal("bob", ["clerk"]), ARGUMENTS, NOTHING).kind == "allowed"
+        assert len(asked) == 4
+
+    def test_a_refusal_is_asked_anew(self, build: Build, asked: list[Any]) -> None:
+        slice_ = compile_rulebook(build()).slice("send_money")
+        principal = compile_rulebook(build()).principal("emma", [])
+        for times in (1, 2):
+            assert slice_.ask(principal, ARGUMENTS, NOTHING).kind == "denied"
+            assert len(asked) == times
+
+    def test_what_is_remembered_is_bounded(self, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(slicing, "_MAX_ANSWERED", 4)
+        slice_ = compile_rulebook(build(permit_when('context.input.recipient != ""'))).slice("send_money")
+        principal = compile_rulebook(build()).principal("emma", [])
+        for number in range(20):
+            assert slice_.ask(principal, {**ARGUMENTS, "recipient": f"bob-{number}"}, NOTHING).kind == "allowed"
+            assert len(slice_._answered) <= 4
+        slice_._answered.clear()
+        assert slice_.ask(principal, {**ARGUMENTS, "recipient": "b" * 2000}, NOTHING).kind == "allowed"
+        assert not slice_._answered
+
+    @given(
+        amounts=st.lists(st.sampled_from([1, 99.99, 100, 100.5]), min_size=2, max_size=6),
+        tainted=st.lists(st.booleans(), min_size=6, max_size=6),
+    )
+    def test_it_never_changes_an_answer(self, build: Build, amounts: list[float], tainted: list[bool]) -> None:
+        charter = build(permit_when("context.input.amount < 10050 && !context.session.tainted"))
+        lasting = compile_rulebook(charter)
+        for amount, taint in zip(amounts, tainted, strict=False):
+            arguments, facts = {**ARGUMENTS, "amount": amount}, Facts(session=SessionFacts(tainted=taint))
+            assert ask(lasting, arguments, facts) == ask(compile_rulebook(charter), arguments, facts)

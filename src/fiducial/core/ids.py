@@ -7,7 +7,7 @@ milliseconds and 80 random bits in Crockford base 32, so that they sort by time 
 from __future__ import annotations
 
 import os
-from typing import NewType
+from typing import Final, NewType
 
 SessionId = NewType("SessionId", str)
 """One run of an agent for one user: `ses_…`."""
@@ -25,13 +25,31 @@ ClauseId = NewType("ClauseId", str)
 """A clause's id in `intent.yaml`."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_RANDOM = (1 << 80) - 1
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 """All two-character groups: encoding ten bits at a time halves the work on the hot path."""
 
 
+RANDOM_BYTES: Final = 16
+_POOL: list[bytes] = []
+"""Random bytes that were drawn ahead: asking the kernel costs more than all the rest of an id."""
+_DRAWN = 4096
+os.register_at_fork(after_in_child=_POOL.clear)
+
+
+def random_bytes() -> bytes:
+    """`RANDOM_BYTES` bytes from the operating system's generator, never handed out twice."""
+    try:
+        return _POOL.pop()
+    except IndexError:
+        drawn = os.urandom(_DRAWN)
+        _POOL.extend(drawn[at : at + RANDOM_BYTES] for at in range(RANDOM_BYTES, _DRAWN, RANDOM_BYTES))
+        return drawn[:RANDOM_BYTES]
+
+
 def mint(prefix: str, unix_ms: int) -> str:
     """A new id with `prefix`, such as `dec`, for the instant `unix_ms` (milliseconds since 1970, UTC)."""
-    number = (unix_ms << 80 | int.from_bytes(os.urandom(10), "big")) & (1 << 130) - 1
+    number = (unix_ms << 80 | int.from_bytes(random_bytes()) & _RANDOM) & (1 << 130) - 1
     pairs = _PAIRS
     return (
         f"{prefix}_{pairs[number >> 120]}{pairs[number >> 110 & 1023]}{pairs[number >> 100 & 1023]}"

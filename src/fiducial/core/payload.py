@@ -8,14 +8,13 @@ can guess it (a name, an amount), and the log still verifies.
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import Literal
 
 import msgspec
 
-from fiducial.core.ids import Digest
+from fiducial.core.ids import RANDOM_BYTES, Digest, random_bytes
 
-SALT_BYTES = 16
+SALT_BYTES = RANDOM_BYTES
 """128 bits: NIST SP 800-132 section 5.1 asks for at least that much."""
 _DOMAIN = b"fiducial/payload/v1\x00"
 
@@ -51,5 +50,5 @@ def payload_digest(salt: bytes, data: bytes) -> Digest:
 
 def seal(role: PayloadRole, data: bytes) -> Payload:
     """`data` with a fresh salt and its digest."""
-    salt = os.urandom(SALT_BYTES)
+    salt = random_bytes()
     return Payload(PayloadRef(role, payload_digest(salt, data), len(data)), salt, data)

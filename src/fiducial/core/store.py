@@ -13,7 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from fiducial.core.event import Entry
+from fiducial.core.event import Entry, Event
+from fiducial.core.payload import Payload
 
 
 class Unchanged(msgspec.Struct, frozen=True):
@@ -44,10 +45,27 @@ class Add(msgspec.Struct, frozen=True):
     amount: int
 
 
+class LateEntry(Protocol):
+    """An entry whose event and payloads are made when they are first looked at.
+
+    Whatever it is made of must not change, and making it must not fail: a store that keeps nothing may look late.
+    """
+
+    @property
+    def event(self) -> Event:
+        """The event."""
+        ...
+
+    @property
+    def payloads(self) -> tuple[Payload, ...]:
+        """The payloads that the event refers to."""
+        ...
+
+
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be kept, all or nothing."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[Entry | LateEntry, ...] = ()
     preconditions: tuple[Unchanged | AtMost, ...] = ()
     changes: tuple[Put | Add, ...] = ()
     durable: bool = True

@@ -31,6 +31,9 @@ _EXCERPT = 80
 """Characters shown around a value in an explanation."""
 _PER_SAID = 64
 """Bytes of budget for each character of the user's words that `named_by_user` reads."""
+_MAX_SAID = 512
+"""Values of the user kept traced, a role."""
+_USER, _MAGNITUDE = Origin.USER, Role.MAGNITUDE
 _TRUSTING = frozenset({"system", "operator", "user"})
 _NONE: frozenset[str] = frozenset()
 
@@ -38,7 +41,7 @@ _NONE: frozenset[str] = frozenset()
 class Provenance:
     """Traces values back to what the session observed."""
 
-    __slots__ = ("_memory", "_named_kinds", "_room", "_user_texts")
+    __slots__ = ("_memory", "_named_kinds", "_room", "_said", "_user_texts")
 
     def __init__(self, *, budget: int, laundered: Laundered | None = None) -> None:
         """`budget`: bytes that the index may use; past it values become unknown, never trusted.
@@ -49,6 +52,8 @@ class Provenance:
         self._user_texts: list[str] = []
         self._room = budget // _PER_SAID
         self._named_kinds: dict[str, frozenset[str]] = {}
+        self._said: dict[Role, dict[Any, Trace]] = {role: {} for role in Role}
+        """By role: values traced to the user. Nothing observed later makes such a value any less the user's."""
 
     @property
     def tainted(self) -> bool:
@@ -136,15 +141,28 @@ class Provenance:
         traced and do not change the answer. `keys`: object keys that the parameter's schema declares; other keys of an
         object are traced like its values, because whoever chose them chose what they say.
         """
-        if type(value) is str:
-            if role is Role.TARGET and not self._memory.classed:
-                where = self._memory.named.get(value)
-                if where is not None:
-                    return rules.named(where)
+        kind = type(value)
+        if kind is str:
+            # A moment is judged by its hour too, which untrusted text may name later.
+            lasting = role is not _MAGNITUDE
+        elif value is None or kind is bool:
+            return CONSTANT
+        else:
+            lasting = role is _MAGNITUDE and (kind is float or kind is int)
+        if lasting and not self._memory.classed:
+            said = self._said[role]
+            trace = said.get(value)
+            if trace is None:
+                trace = self._traced(value, role, unit, keys)
+                if trace.origin is _USER and len(said) < _MAX_SAID:
+                    said[value] = trace
+            return trace
+        return self._traced(value, role, unit, keys)
+
+    def _traced(self, value: Any, role: Role, unit: str | None, keys: frozenset[str]) -> Trace:
+        if isinstance(value, str):
             if len(value) <= MAX_CHARACTERS:
                 return self._scalar(value, role, unit)
-        elif value is None or isinstance(value, bool):
-            return CONSTANT
         elif isinstance(value, int | float):
             return self._scalar(value, role, unit)
         return self._compound(value, role, unit, keys)

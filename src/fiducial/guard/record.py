@@ -1,16 +1,24 @@
-"""What is kept of a decision beside its event: everything needed to explain it later, in one erasable payload."""
+"""What is kept of a decision: its event, and beside it everything needed to explain it, in one erasable payload."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from fiducial.core.event import CallDecided, Firing, Mode
+from fiducial.core.ids import EventId, SessionId
 from fiducial.core.payload import Payload, seal
-from fiducial.core.verdict import Reason, Remedies, Verdict
+from fiducial.core.verdict import Allowed, Reason, Remedies, Verdict
 from fiducial.flow.trace import Trace
+from fiducial.guard.judgement import Judgement
 from fiducial.policy.facts import Facts
+
+MAX_FIRINGS = 64
+"""Policies listed in an event; all of them are in its payload."""
+MAX_TOOL_NAME = 256
+"""Characters of a tool's name in an event."""
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,6 +49,75 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
     result: Any = None
     error: str | None = None
     """What the tool said when it failed."""
+
+
+class DecisionEntry:
+    """The record of a judgement, a `fiducial.core.store.LateEntry`: made from what never changes, when it is needed."""
+
+    __slots__ = ("_event", "_judgement", "_mode", "_now", "_payload", "_session")
+
+    def __init__(self, session: SessionId, mode: Mode, judgement: Judgement, now_us: int) -> None:
+        self._session, self._mode, self._judgement, self._now = session, mode, judgement, now_us
+        self._event: CallDecided | None = None
+
+    @property
+    def event(self) -> CallDecided:
+        """The event."""
+        if self._event is None:
+            self._payload = _sealed(self._judgement)
+            self._event = _decided(self._session, self._mode, self._judgement, self._now, self._payload)
+        return self._event
+
+    @property
+    def payloads(self) -> tuple[Payload]:
+        """The one payload, `call`."""
+        self.event  # noqa: B018 - makes both
+        return (self._payload,)
+
+
+def _sealed(judgement: Judgement) -> Payload:
+    verdict, request = judgement.verdict, judgement.request
+    return sealed_decision(
+        DecisionRecord(
+            tool=request.tool,
+            arguments=request.arguments,
+            facts=judgement.facts,
+            traces=judgement.traces,
+            reasons=verdict.reasons,
+            remedies=verdict.remedies,
+            evidence=judgement.evidence,
+            confidence=request.confidence,
+        )
+    )
+
+
+def _decided(session: SessionId, mode: Mode, judgement: Judgement, now: int, payload: Payload) -> CallDecided:
+    verdict, request, tool, facts = judgement.verdict, judgement.request, judgement.tool, judgement.facts
+    fault = next((reason.fault for reason in verdict.reasons if reason.fault is not None), None)
+    return CallDecided(
+        id=EventId("evt" + verdict.decision[3:]),
+        session=session,
+        at_us=now,
+        payloads=(payload.ref,),
+        decision=verdict.decision,
+        tool=(tool.name if tool is not None else printable(request.tool))[:MAX_TOOL_NAME],
+        contract=tool.digest if tool is not None else None,
+        policies=tool.slice.digest if tool is not None and facts is not None else None,
+        verdict=verdict.kind,
+        mode=mode,
+        fired=firings(verdict.reasons),
+        fault=fault.value if fault is not None else None,
+        masks=verdict.masks if isinstance(verdict, Allowed) else (),
+        side_effect=tool is None or tool.side_effect,
+        runs=request.runs and judgement.may_run,
+        risk=facts.risk.level if facts is not None else 0,
+    )
+
+
+def firings(reasons: Iterable[Reason]) -> tuple[Firing, ...]:
+    """The policies among `reasons`, as an event lists them."""
+    fired = [Firing(reason.policy, reason.clause) for reason in reasons if reason.policy is not None]
+    return tuple(fired[:MAX_FIRINGS])
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=lambda value: describe(value), uuid_format="canonical")

@@ -30,10 +30,10 @@ from fiducial.flow.trace import Trace
 from fiducial.guard.drivers import drive, drive_async
 from fiducial.guard.effects import Ran
 from fiducial.guard.judgement import Request, own
-from fiducial.guard.record import ResultRecord, printable, sealed_result
+from fiducial.guard.record import MAX_TOOL_NAME, ResultRecord, printable, sealed_result
 from fiducial.guard.results import Result, record
 from fiducial.guard.state import Ground, State
-from fiducial.guard.steps import MAX_TOOL_NAME, call, judge
+from fiducial.guard.steps import call, judge
 from fiducial.policy.schema import RESPOND
 
 

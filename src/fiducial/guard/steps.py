@@ -26,10 +26,9 @@ from typing import Any
 import msgspec
 
 from fiducial.core.call import Call
-from fiducial.core.event import CallDecided, Entry, Firing, ShadowDecided
+from fiducial.core.event import Entry, ShadowDecided
 from fiducial.core.ids import DecisionId, EventId, mint
 from fiducial.core.label import TRUSTED
-from fiducial.core.payload import Payload
 from fiducial.core.store import Add, Commit, Put, Receipt
 from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
 from fiducial.errors import Conflict, StoreError
@@ -38,8 +37,8 @@ from fiducial.guard import probes
 from fiducial.guard.budgets import use_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
-from fiducial.guard.judgement import Answer, Judgement, Question, Request, answer_entry
-from fiducial.guard.record import DecisionRecord, printable, sealed_decision
+from fiducial.guard.judgement import Answer, Judgement, Question, Request, answer_entry, own
+from fiducial.guard.record import DecisionEntry, firings
 from fiducial.guard.remedies import for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, settle
 from fiducial.guard.state import State, targets
@@ -52,10 +51,6 @@ DEFAULT_TIMEOUT = timedelta(seconds=60)
 """Longest run of a tool that no contract describes; only in `observe` mode does one run."""
 MAX_ANSWERS = 8
 """Answers one call may need, where several roles must approve; past it the call stays as it is."""
-MAX_FIRINGS = 64
-"""Policies listed in an event; all of them are in its payload."""
-MAX_TOOL_NAME = 256
-"""Characters of a tool's name in an event."""
 _NO_PREVIEW = PreviewFacts()
 # Looking a member up in its enum costs as much as a small function call, and step by step that adds up.
 _UNKNOWN_TOOL, _BAD_ARGUMENTS, _FACTS = Fault.UNKNOWN_TOOL, Fault.BAD_ARGUMENTS, Fault.FACTS
@@ -155,8 +150,7 @@ def _serialized(
             over = session.account.reserve(use, even_over=not verdict.enforced)
             if over and verdict.enforced:
                 raise _Refused(f"the call would exceed {', '.join(sorted(over))}")
-        event, payload = _event(session, judgement, now)
-        entries: tuple[Entry, ...] = (Entry(event, (payload,)),)
+        entries: tuple[Entry | DecisionEntry, ...] = (DecisionEntry(session.id, session.mode, judgement, now),)
         if tool.slice.has_shadow:
             entries += _shadow(session, judgement, now)
         may_act = tool.side_effect and judgement.may_run
@@ -258,60 +252,13 @@ def _refuse(
     )
     judgement = Judgement(verdict=verdict, request=request, tool=tool)
     try:
-        event, payload = _event(session, judgement, now)
-        future = session.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))
+        entry = DecisionEntry(session.id, session.mode, judgement, now)
+        future = session.store.commit(Commit(entries=(entry,), durable=False))
     except Exception as lost:  # noqa: BLE001 - the call is denied all the same, and the log says that it could not be kept
         log.error("a denial could not be recorded: %s", lost)
         return judgement, None
     session.remember(judgement)
     return judgement, future
-
-
-def _event(session: State, judgement: Judgement, now: int) -> tuple[CallDecided, Payload]:
-    verdict, request, tool = judgement.verdict, judgement.request, judgement.tool
-    payload = sealed_decision(
-        DecisionRecord(
-            tool=request.tool,
-            arguments=request.arguments,
-            facts=judgement.facts,
-            traces=judgement.traces,
-            reasons=verdict.reasons,
-            remedies=verdict.remedies,
-            evidence=judgement.evidence,
-            confidence=request.confidence,
-        )
-    )
-    fault = None
-    if verdict.reasons:
-        fault = next((reason.fault for reason in verdict.reasons if reason.fault is not None), None)
-    return CallDecided(
-        id=EventId("evt" + verdict.decision[3:]),
-        session=session.id,
-        at_us=now,
-        payloads=(payload.ref,),
-        decision=verdict.decision,
-        tool=(tool.name if tool is not None else printable(request.tool))[:MAX_TOOL_NAME],
-        contract=tool.digest if tool is not None else None,
-        policies=tool.slice.digest if tool is not None and judgement.facts is not None else None,
-        verdict=verdict.kind,
-        mode=session.mode,
-        fired=tuple(
-            Firing(reason.policy, reason.clause)
-            for reason in verdict.reasons[:MAX_FIRINGS]
-            if reason.policy is not None
-        ),
-        fault=fault.value if fault is not None else None,
-        masks=verdict.masks if isinstance(verdict, Allowed) else (),
-        side_effect=tool is None or tool.side_effect,
-        runs=request.runs and judgement.may_run,
-        risk=judgement.facts.risk.level if judgement.facts is not None else 0,
-    ), payload
-
-
-def _fired(verdict: Verdict) -> tuple[Firing, ...]:
-    return tuple(
-        Firing(reason.policy, reason.clause) for reason in verdict.reasons[:MAX_FIRINGS] if reason.policy is not None
-    )
 
 
 def _shadow(session: State, judgement: Judgement, now: int) -> tuple[Entry, ...]:
@@ -322,14 +269,13 @@ def _shadow(session: State, judgement: Judgement, now: int) -> tuple[Entry, ...]
     ruling = tool.slice.ask_shadow(session.principal, judgement.request.arguments, facts, judgement.request.approvals)
     if ruling.kind == judgement.verdict.kind:
         return ()
-    fired = tuple(Firing(reason.policy, reason.clause) for reason in ruling.reasons if reason.policy is not None)
     event = ShadowDecided(
         id=EventId(mint("evt", now // 1000)),
         session=session.id,
         at_us=now,
         decision=judgement.verdict.decision,
         verdict=ruling.kind,
-        fired=fired[:MAX_FIRINGS],
+        fired=firings(ruling.reasons),
     )
     return (Entry(event),)
 
@@ -347,7 +293,7 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
     # 9 run the tool, or hold
     if not judgement.may_run:
         return Result(verdict=judgement.verdict, status="not-run")
-    tool, arguments = judgement.tool, dict(request.arguments)
+    tool, arguments = judgement.tool, own(request.arguments)
     if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks:
         arguments = masked(session, judgement.verdict, arguments)
     timeout = tool.contract.timeout if tool is not None else DEFAULT_TIMEOUT
@@ -372,7 +318,7 @@ def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:
         decision=verdict.decision,
         session=session.id,
         tool=request.tool,
-        arguments=request.arguments,
+        arguments=own(request.arguments),
         confidence=request.confidence,
     )
     question = Question(verdict=verdict, call=asked)

@@ -68,10 +68,11 @@ class Rulebook:
         uid = {"type": "User", "id": user} if autonomous_agent is None else {"type": "Agent", "id": autonomous_agent}
         parents = [{"type": "Role", "id": role} for role in sorted(set(roles))]
         try:
-            handle = engine.entities(self._base, json.dumps([{"uid": uid, "attrs": {}, "parents": parents}]))
+            document = json.dumps([{"uid": uid, "attrs": {}, "parents": parents}])
+            handle = engine.entities(self._base, document)
         except ValueError:
             raise PolicyError("the user or one of the roles has a name that is not valid text") from None
-        return Principal(uid, cedarpy.Entities(handle), handle)
+        return Principal(uid, cedarpy.Entities(handle), handle, document)
 
 
 def compile_rulebook(charter: Charter, *, lines: Mapping[str, int] | None = None) -> Rulebook:

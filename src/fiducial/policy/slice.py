@@ -36,6 +36,10 @@ from fiducial.policy.schema import ContextPath, ToolType, schema_json
 _NONE: frozenset[str] = frozenset()
 _MAX_MEMO = 256
 """Allowed rulings kept a slice, by the permits that applied; there are rarely more than two."""
+_MAX_ANSWERED = 512
+"""Requests that were allowed, kept a slice; past it all are forgotten."""
+_MAX_REQUEST = 1024
+"""Characters of a request that is kept."""
 
 NO_PERMIT = Reason(message="no policy permits this call")
 
@@ -49,6 +53,8 @@ class Principal(msgspec.Struct, frozen=True):
     """The principal in its roles, and the actions in their groups."""
     handle: engine.Handle
     """`entities` as the engine takes them."""
+    key: str
+    """Tells it from every principal that the policies could tell it from."""
 
 
 class PolicySets:
@@ -78,7 +84,7 @@ class Slice:
     """The policies of one tool, ready to be asked. Immutable; safe to share between threads."""
 
     __slots__ = (
-        "_action", "_context", "_encode", "_memo", "_resource", "_rules", "_shadow", "_tool",
+        "_action", "_answered", "_context", "_encode", "_memo", "_resource", "_rules", "_shadow", "_tool",
         "digest", "policy_set", "reads", "tool",
     )  # fmt: skip
 
@@ -101,6 +107,8 @@ class Slice:
         self.digest: Digest = digest([tool.action, tool.server, [rule.substance() for rule in enforced]])
         """Of the woven policies and what they apply to."""
         self._memo: dict[tuple[str, ...], Ruling] = {}
+        self._answered: dict[tuple[str, str], Ruling] = {}
+        """Principal's key and context → ruling. The engine is a function of these and of policies that never change."""
         self._shadow: Slice | None = None
         if len(applicable) > len(enforced):
             self._shadow = Slice(tool, [msgspec.structs.replace(rule, shadow=False) for rule in applicable], sets)
@@ -141,6 +149,10 @@ class Slice:
             return _unfit(error)
         except Exception:  # noqa: BLE001 - facts of a wrong type must deny, whatever they raise
             return _fault("the context of the call could not be written for the policies")
+        asked = (principal.key, context)
+        known = self._answered.get(asked)
+        if known is not None:
+            return known
         answer = engine.ask(
             {"principal": principal.uid, "action": self._action, "resource": self._resource, "context": context},
             self.policy_set,
@@ -153,6 +165,10 @@ class Slice:
                 ruling = Ruling(kind="allowed", permits=tuple(map(PolicyId, sorted(found.reason))))
                 if len(self._memo) < _MAX_MEMO:
                     self._memo[found.reason] = ruling
+            if len(context) <= _MAX_REQUEST:
+                if len(self._answered) >= _MAX_ANSWERED:
+                    self._answered.clear()
+                self._answered[asked] = ruling
             return ruling
         return self._refused(answer, principal, arguments, facts, approvals)
 

@@ -32,7 +32,7 @@ from fiducial.core.event import (
     encode_event,
 )
 from fiducial.core.payload import SALT_BYTES, PayloadRef
-from fiducial.core.store import Add, AtMost, Commit, Put, Receipt, Unchanged
+from fiducial.core.store import Add, AtMost, Commit, LateEntry, Put, Receipt, Unchanged
 from fiducial.errors import Corrupt, StoreError
 from fiducial.store.merkle import HASH_BYTES
 
@@ -51,7 +51,7 @@ class Prepared:
 
     __slots__ = ("changes", "cost", "entries", "events", "future", "index", "preconditions", "waits")
 
-    def __init__(self, entries: Sequence[Entry], *, own: bool = False) -> None:
+    def __init__(self, entries: Sequence[Entry | LateEntry], *, own: bool = False) -> None:
         """Raises `StoreError` when an entry cannot be kept. `own`: the store itself speaks."""
         kinds = _OWN if own else _KINDS
         self.preconditions: tuple[Unchanged | AtMost, ...] = ()
@@ -100,7 +100,7 @@ class Index:
 
     __slots__ = ("digests", "ids", "leaves", "payloads", "sessions")
 
-    def __init__(self, entries: Sequence[Entry], events: Sequence[bytes]) -> None:
+    def __init__(self, entries: Sequence[Entry | LateEntry], events: Sequence[bytes]) -> None:
         self.leaves = [_sha256(b"\x00" + data).digest() for data in events]
         """Leaf hash of each event."""
         self.ids: list[str] = []

@@ -1,8 +1,8 @@
 """A log kept in memory: what the guard uses when it is given no store, and what tests use.
 
-A commit costs a few microseconds: it is checked and encoded, nothing more. The tree, the index and the signatures
-are made when somebody asks (`ledger()`), by the same code that writes files, in a database that has none. So a query,
-a proof or an erasure means the same here as there; only durability is missing.
+A commit costs a few microseconds: it is checked and encoded, and a `LateEntry` not even that. The rest, the tree, the
+index and the signatures are made when somebody asks (`ledger()`), by the same code that writes files, in a database
+that has none. So a query, a proof or an erasure means the same here as there; only durability is missing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from fiducial.core.clock import Clock, SystemClock
+from fiducial.core.event import Entry
 from fiducial.core.ids import Digest
 from fiducial.core.store import Cell, Commit, Receipt
 from fiducial.errors import StoreClosed, StoreError
@@ -29,13 +30,20 @@ _FLUSH = 1000
 """Commits that become one bundle: what `SqliteStore` writes at most in one transaction."""
 
 
+def _events(kept: Prepared | Commit) -> Prepared:
+    """What the log is to keep: the events alone, state was changed at the commit."""
+    prepared = prepare(kept) if isinstance(kept, Commit) else kept
+    prepared.preconditions = prepared.changes = ()
+    return prepared
+
+
 class MemoryStore:
     """A `Store` that forgets. Usable from any thread."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._lock = RLock()
-        self._pending: list[Prepared] = []
+        self._pending: list[Prepared | Commit] = []
         self._slots: dict[str, Slot] = {}
         # The first entry says that the log was opened; it is written when the log is first asked for.
         self._opened_us = self._clock.unix_us()
@@ -45,22 +53,22 @@ class MemoryStore:
 
     def commit(self, commit: Commit) -> Future[Receipt]:
         """Keep `commit`; see `fiducial.core.store.Store`. Never blocks."""
-        prepared = prepare(commit)
+        count = len(commit.entries)
+        late = count == 1 and type(commit.entries[0]) is not Entry
+        kept = commit if late else prepare(commit)
         with self._lock:
             if self._closed:
                 raise StoreClosed("the store is closed; open another one")
-            if prepared.preconditions or prepared.changes:
+            if commit.preconditions or commit.changes:
                 try:
-                    self._slots.update(outcome(prepared.preconditions, prepared.changes, self._slot))
+                    self._slots.update(outcome(commit.preconditions, commit.changes, self._slot))
                 except StoreError as error:
                     return Settled(None, error)
-                # Settled here; the log is only to keep the events.
-                prepared.preconditions = prepared.changes = ()
             first = self._size if commit.durable else -1
-            if prepared.events:
-                self._pending.append(prepared)
-                self._size += len(prepared.events)
-        return Settled(Receipt(first, len(prepared.events)))
+            if count:
+                self._pending.append(kept)
+                self._size += count
+        return Settled(Receipt(first, count))
 
     def read(self, keys: Sequence[str]) -> Mapping[str, Cell]:
         """The cells of those `keys` that exist."""
@@ -78,7 +86,7 @@ class MemoryStore:
         with self._lock:
             writer = self._open()
             while self._pending and not writer.connection.in_transaction:
-                writer.write(self._pending[:_FLUSH])
+                writer.write([_events(kept) for kept in self._pending[:_FLUSH]])
                 del self._pending[:_FLUSH]
 
     def ledger(self) -> Ledger:
