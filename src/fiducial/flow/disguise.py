@@ -48,6 +48,11 @@ _PERCENT = re.compile(r"[\w.@:/?=&+-]{0,64}%[0-9A-Fa-f]{2}[\w.@:/?=&+%-]{0,1024}
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,8192}={0,2}|[A-Za-z0-9+/_-]{11,15}={1,2}")
 _HEX = re.compile(r"[0-9a-fA-F]+")
 
+_LONGEST = 128
+"""Characters of a value that anyone would spell out."""
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_SIGNS = {".": "dot", "@": "at", "-": "dash", "_": "underscore", "/": "slash", ":": "colon", " ": "space"}
+
 
 def may_disguise(text: str) -> bool:
     """Whether a text should be given to `undisguised`; spares short ones the way there."""
@@ -95,6 +100,33 @@ def _spoken(text: str) -> Iterator[str]:
         done = dot.end() + _AROUND
         for match in _AT_DOT.finditer(text, max(0, dot.start() - _AROUND), done + _AROUND):
             yield _POINT.sub(".", _AT.sub("@", match[0])).replace(" ", "")
+
+
+def spellings(value: str) -> Iterator[list[str]]:
+    """The words of the folded `value` when it is spelled out character by character: signs left out or said, digits as
+    digits or in words.
+
+    Nothing for a value that stands in any text by chance when it is spelled: of fewer than four characters, or of one
+    digit.
+    """
+    characters = [character for character in value if character.isalnum()]
+    if len(value) > _LONGEST or len(characters) < (2 if value.isdecimal() else 4):
+        return
+    yield characters
+    digits = any(map(value.__contains__, "0123456789"))
+    signs = any(map(value.__contains__, _SIGNS))
+    if digits:
+        yield [_said(character) for character in characters]
+    if signs:
+        said = [_SIGNS.get(character, character) for character in value]
+        said = [word for word in said if word.isalnum()]
+        yield said
+        if digits:
+            yield list(map(_said, said))
+
+
+def _said(character: str) -> str:
+    return _DIGITS[int(character)] if character in "0123456789" else character
 
 
 def decoded(token: str) -> str | None:

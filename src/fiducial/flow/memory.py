@@ -13,7 +13,8 @@ How a result's leaves are labelled:
 
 Keys are labelled like their members.
 
-Disguised values in untrusted text (`disguise`) are undone once, when the text is observed, and indexed beside it.
+Disguised values in untrusted text (`disguise`) are undone once, when the text is observed, and indexed beside it as
+`Recovered`: nobody wrote them like that.
 """
 
 from __future__ import annotations
@@ -66,6 +67,25 @@ _NUMERIC = re.compile(r"[-+$€£¥]?\d[\d,]{0,17}(?:\.\d{1,9})?\s?%?")
 _DATE_LEAF = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 
 TRUST, DISTRUST, PROSE = 0, 1, 2
+
+
+class Recovered(Root):
+    """The source of what a disguise says plainly. Never `pointed`: the plain form does not stand in the source."""
+
+    __slots__ = ()
+
+
+def _recovered(place: Place) -> Place:
+    """`place`, in a source of recovered text."""
+    keys: list[tuple[Any, ...]] = []
+    while type(place) is tuple:
+        keys.append(place[1:])
+        place = place[0]
+    assert isinstance(place, Root)
+    twin: Place = Recovered(place.id, classes=place.classes)
+    for key in reversed(keys):
+        twin = (twin, *key)
+    return twin
 
 
 class Memory:
@@ -268,8 +288,9 @@ class Memory:
         if len(text) <= _SHORT_NUMBER and text[0].isdigit():
             self._untrusted_number(text)
         if may_disguise(text):
+            twin = _recovered(place)
             for plain in undisguised(text):
-                self.untrusted.push(place, plain)
+                self.untrusted.push(twin, plain)
         if len(text) > _SHORT_NUMBER:
             self.untrusted_texts.append(text[:_NUMBERED])
 

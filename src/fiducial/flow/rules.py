@@ -4,7 +4,8 @@ Target: where or on whom the tool acts.
   1. One whole entity (`lexer`), code point for code point, in the user's text: *user*; in a tool's record: *record*,
      contested when untrusted text names the same entity, whole, in whatever case or look-alike letters.
   2. Otherwise *untrusted* when untrusted text has it: word for word, or folded, or with other punctuation, or spelled
-     out, reversed or encoded on either side, or when it has a telling part of it that no trusted source has.
+     out, reversed or encoded on either side, or when it has a telling part of it that no trusted source has. Only
+     word for word is it *verbatim*: whoever undoes a disguise composes.
   3. Otherwise *unknown*.
 Magnitude: how much or when. Numbers compare by value, dates by the day they mean, times where the sources have times.
   Found among the user's words or the records: so it is. Following from those in a simple way: *derived*. Otherwise
@@ -20,7 +21,7 @@ content as carrying untrusted text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import islice
@@ -29,10 +30,10 @@ from typing import Any
 from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity, Label
 from fiducial.flow import dates, lexer, numbers
-from fiducial.flow.disguise import decoded
-from fiducial.flow.index import COPIED, Hit, Lane, located_run
-from fiducial.flow.lexer import counted, fold, whole, words
-from fiducial.flow.memory import Memory
+from fiducial.flow.disguise import decoded, spellings
+from fiducial.flow.index import COPIED, Accept, Chunk, Hit, Lane, located_run
+from fiducial.flow.lexer import LEAF, counted, fold, whole, words
+from fiducial.flow.memory import Memory, Recovered
 from fiducial.flow.structure import root_of, show_place
 from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace, Where
 
@@ -44,6 +45,10 @@ text says that it is an identifier."""
 _IDENTIFIED = re.compile(r"(?:\b(?:ids?|identifier|no|nr|num|number|key|ref|reference|code)\b\W{0,6}|[#'\"`“‘])$")
 _MAX_AGAINST = 32
 """Places in untrusted text that are kept for a contested record."""
+_REVERSED = 5
+"""Characters from which a value that stands backwards or without its punctuation stands there by no chance."""
+_MAX_SPELLED = 64
+"""Places in one chunk that are looked at for one that somebody wrote, or that are kept of a spelled-out value."""
 _MAX_WINDOWS = 64
 """Copied stretches checked against trusted text; a content that copies more is untrusted without looking further."""
 _MAX_NUMBERS = 32
@@ -132,7 +137,12 @@ def _contested(memory: Memory, text: str, folded: Sequence[str]) -> tuple[bool, 
                 if len(found) >= _MAX_AGAINST:
                     return True, found
             at = haystack.find(plain, at + 1)
-    return bool(found), found
+    for hit in _spelled(lane, plain):
+        if not bare or _IDENTIFIED.search(hit.chunk.text.lower(), max(0, hit.start - 24), hit.start):
+            found.append(hit)
+    if not bare and len(plain) >= _REVERSED and plain != plain[::-1]:
+        found += lane.stream(words(plain[::-1]))
+    return bool(found), found[:_MAX_AGAINST]
 
 
 _JOINS = frozenset("-_/@")
@@ -154,7 +164,7 @@ def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> T
     folded = words(plain)
     classes = _classes(memory, folded)
     if folded:
-        hits = lane.find(text, folded, whole, limit=MAX_WHERE)
+        hits = _written(lane, text, folded, whole)
         if hits:
             if memory.pointed_any and not any(hit.root.pointed for hit in hits):
                 hits = [*hits[:-1], *_pointed(lane, text, folded), hits[-1]]
@@ -167,7 +177,11 @@ def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> T
                 where=_where(hits),
                 untrusted_text=True,
             )
-        hits = lane.stream(folded, limit=MAX_WHERE) or _disguised(lane, text, plain, folded) or _part(memory, folded)
+        hits = lane.stream(folded, limit=MAX_WHERE)
+        if any(isinstance(hit.root, Recovered) for hit in hits):
+            # Where it stands as somebody wrote it says more.
+            hits = [*_spelled(lane, plain), *hits]
+        hits = hits or _disguised(lane, text, plain, folded) or _part(memory, folded)
         if hits:
             return Trace(
                 Origin.UNTRUSTED,
@@ -189,17 +203,64 @@ def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> T
 
 def _pointed(lane: Lane, text: str, folded: Sequence[str]) -> list[Hit]:
     """An occurrence in a source that the user pointed to, among all that the index lists."""
-    return [hit for hit in lane.find(text, folded, whole, limit=1 << 30) if hit.root.pointed][:1]
+    return [hit for hit in _written(lane, text, folded, whole, limit=1 << 30) if hit.root.pointed][:1]
+
+
+def _written(lane: Lane, text: str, folded: Sequence[str], accept: Accept, *, limit: int = MAX_WHERE) -> list[Hit]:
+    """Where untrusted text says so word for word, and not in a disguise that was undone."""
+    found = []
+    for hit in lane.find(text, folded, accept, limit=limit):
+        chunk, at = hit.chunk, hit.start
+        for _ in range(_MAX_SPELLED):
+            if at < 0 or not isinstance(hit.root, Recovered):
+                break
+            at = chunk.text.find(text, at + 1)
+            if at >= 0 and accept(chunk.text, at, at + len(text)):
+                hit = Hit(chunk, at, at + len(text))
+        if not isinstance(hit.root, Recovered):
+            found.append(hit)
+    return found
+
+
+def _spelled(lane: Lane, plain: str) -> list[Hit]:
+    """Where untrusted text spells the folded value out, character by character."""
+    found: list[Hit] = []
+    if lane.chunks:
+        for tokens in spellings(plain):
+            for hit in lane.stream(tokens, limit=MAX_WHERE):
+                found += _standing(hit.chunk, tokens)
+    return found
+
+
+def _standing(chunk: Chunk, tokens: Sequence[str]) -> Iterator[Hit]:
+    """Every place where the words stand one after the other, exactly."""
+    wanted = f" {' '.join(tokens)} "
+    at = chunk.stream.find(wanted)
+    for _ in range(_MAX_SPELLED):
+        if at < 0:
+            return
+        number = min(chunk.stream.count(LEAF, 0, at), len(chunk.starts) - 1)
+        start = chunk.starts[number]
+        end = chunk.text.find(LEAF, start)
+        first = len(chunk.stream[chunk.stream.rfind(LEAF, 0, at) + 1 : at].split())
+        leaf = lexer.WORD.finditer(chunk.text, start, end if end >= 0 else len(chunk.text))
+        standing = list(islice(leaf, first, first + len(tokens)))
+        if standing:
+            yield Hit(chunk, standing[0].start(), standing[-1].end())
+        at = chunk.stream.find(wanted, at + 1)
 
 
 def _disguised(lane: Lane, text: str, plain: str, folded: Sequence[str]) -> list[Hit]:
-    """Spelled without its punctuation, backwards, or decoded."""
+    """Spelled out, without its punctuation, backwards, or decoded."""
+    spelled = _spelled(lane, plain)
+    if spelled:
+        return spelled
     squashed = "".join(folded)
-    if len(squashed) >= 5 and len(folded) > 1:
+    if len(squashed) >= _REVERSED and len(folded) > 1:
         hits = lane.stream([squashed])
         if hits:
             return hits
-    if len(squashed) >= 5:
+    if len(squashed) >= _REVERSED:
         hits = lane.stream([squashed[::-1]]) or lane.stream(words(plain[::-1]))
         if hits:
             return hits
@@ -274,11 +335,13 @@ def _number(memory: Memory, amount: Decimal) -> Trace:
     for form, tokens in spelled:
         hits = memory.untrusted.find(form, tokens, counted, limit=MAX_WHERE)
         if hits:
+            written = _written(memory.untrusted, form, tokens, counted)
             return Trace(
                 Origin.UNTRUSTED,
                 _label(hits, _NO_CLASSES, Integrity.UNTRUSTED),
-                verbatim=True,
-                pointed=any(hit.root.pointed for hit in hits),
+                verbatim=bool(written),
+                composed=not written,
+                pointed=any(hit.root.pointed for hit in written),
                 where=_where(hits),
                 untrusted_text=True,
             )
@@ -429,7 +492,7 @@ def option(memory: Memory, value: Any, text: str) -> Trace:
     hits = memory.untrusted.stream(folded, limit=MAX_WHERE) if folded else []
     hits = hits or _disguised(memory.untrusted, text, fold(text), folded) or _part(memory, folded)
     if hits:
-        verbatim = bool(memory.untrusted.find(text, folded, whole))
+        verbatim = bool(_written(memory.untrusted, text, folded, whole))
         return Trace(
             Origin.UNTRUSTED,
             _label(hits, classes, Integrity.UNTRUSTED),
@@ -468,7 +531,7 @@ def content(memory: Memory, text: str) -> Trace:
     links, hits = _links(memory, text)
     hits = hits or _carried(memory, text, folded)
     if hits or (memory.untrusted.full and not _covered(memory, folded)):
-        exact = memory.untrusted.find(text, folded, whole, limit=MAX_WHERE) if len(text) <= _LONG else []
+        exact = _written(memory.untrusted, text, folded, whole) if len(text) <= _LONG else []
         return Trace(
             Origin.UNTRUSTED if hits else Origin.UNKNOWN,
             _label(hits, classes, Integrity.UNTRUSTED) if hits else _unknown(memory, classes),
