@@ -12,36 +12,33 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from fiducial.core.canonical import canonical_bytes
-from fiducial.core.ids import ClauseId, DecisionId, Digest, EventId, PolicyId, SessionId, SourceId
+from fiducial.core.envelope import Authority, Envelope, Mode, Outcome
+from fiducial.core.ids import ClauseId, DecisionId, Digest, PolicyId, SessionId, SourceId
 from fiducial.core.label import Integrity
-from fiducial.core.payload import Payload, PayloadRef
+from fiducial.core.oversight import (
+    ApprovalSpent,
+    ClassGranted,
+    GlassBroken,
+    GlassReviewed,
+    HaltLifted,
+    HaltOrdered,
+    HoldRequested,
+    HoldSeen,
+    HoldSettled,
+    HoldVoted,
+    PersonChanged,
+    PlanSettled,
+    UndoFinished,
+    UndoStarted,
+)
+from fiducial.core.payload import Payload
 from fiducial.core.verdict import VerdictKind
 
 MAX_ENVELOPE = 64 * 1024
 """Bytes. The largest, a decision on which hundreds of rules fired, stays under a tenth of it."""
 
-Mode: TypeAlias = Literal["observe", "shadow", "enforce"]
-"""`observe`: record, never ask a policy to stop anything. `shadow`: decide and record. `enforce`: act on it."""
-Authority: TypeAlias = Literal["system", "operator", "user", "agent", "tool"]
-"""Who speaks, highest authority first; `agent` is another agent, `tool` a tool's output."""
-Outcome: TypeAlias = Literal["ok", "failed", "unknown"]
-"""`unknown`: it was cut off, and the effect may have happened."""
 
-
-class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
-    id: EventId
-    """Sorts by time."""
-    session: SessionId | None
-    """`None` for events of the log itself."""
-    at_us: int
-    """Microseconds since 1970-01-01 UTC, by the guard's clock."""
-    v: int = 1
-    """Version of this kind's fields."""
-    payloads: tuple[PayloadRef, ...] = ()
-    """What is kept beside the log."""
-
-
-class SessionOpened(_Event, frozen=True, kw_only=True, tag="session.opened"):
+class SessionOpened(Envelope, frozen=True, kw_only=True, tag="session.opened"):
     """A run of an agent began."""
 
     agent: str
@@ -60,7 +57,7 @@ class SessionOpened(_Event, frozen=True, kw_only=True, tag="session.opened"):
     """The session that delegated to this one."""
 
 
-class MessageObserved(_Event, frozen=True, kw_only=True, tag="message.observed"):
+class MessageObserved(Envelope, frozen=True, kw_only=True, tag="message.observed"):
     """Text entered the session; the payload `text` holds it."""
 
     source: SourceId
@@ -71,7 +68,7 @@ class MessageObserved(_Event, frozen=True, kw_only=True, tag="message.observed")
     """Whether values found in it are trusted."""
 
 
-class PlanDeclared(_Event, frozen=True, kw_only=True, tag="plan.declared"):
+class PlanDeclared(Envelope, frozen=True, kw_only=True, tag="plan.declared"):
     """The agent, or its host, said which tools it will use; the payload `note` holds the plan."""
 
     tools: tuple[str, ...]
@@ -85,7 +82,7 @@ class Firing(msgspec.Struct, frozen=True):
     clause: ClauseId | None = None
 
 
-class CallDecided(_Event, frozen=True, kw_only=True, tag="call.decided"):
+class CallDecided(Envelope, frozen=True, kw_only=True, tag="call.decided"):
     """A verdict. Payload `call` holds tool and arguments, `facts` every fact and trace, `evidence` the reasons."""
 
     decision: DecisionId
@@ -111,7 +108,7 @@ class CallDecided(_Event, frozen=True, kw_only=True, tag="call.decided"):
     """0 (none) to 4 (critical)."""
 
 
-class ShadowDecided(_Event, frozen=True, kw_only=True, tag="call.shadow"):
+class ShadowDecided(Envelope, frozen=True, kw_only=True, tag="call.shadow"):
     """What the shadow policies would have decided, when that differs."""
 
     decision: DecisionId
@@ -119,7 +116,7 @@ class ShadowDecided(_Event, frozen=True, kw_only=True, tag="call.shadow"):
     fired: tuple[Firing, ...] = ()
 
 
-class HoldAnswered(_Event, frozen=True, kw_only=True, tag="hold.answered"):
+class HoldAnswered(Envelope, frozen=True, kw_only=True, tag="hold.answered"):
     """A person, through the in-process hook, answered a held or unclear call; payload `note` holds what they said."""
 
     decision: DecisionId
@@ -128,7 +125,7 @@ class HoldAnswered(_Event, frozen=True, kw_only=True, tag="hold.answered"):
     """Who answered; `hook` when the hook did not say."""
 
 
-class CallFinished(_Event, frozen=True, kw_only=True, tag="call.finished"):
+class CallFinished(Envelope, frozen=True, kw_only=True, tag="call.finished"):
     """What came of a decided call; payload `result` holds it."""
 
     decision: DecisionId
@@ -145,7 +142,7 @@ class CallFinished(_Event, frozen=True, kw_only=True, tag="call.finished"):
     """What the contract's post-condition found."""
 
 
-class ResultObserved(_Event, frozen=True, kw_only=True, tag="result.observed"):
+class ResultObserved(Envelope, frozen=True, kw_only=True, tag="result.observed"):
     """A tool result that was obtained elsewhere, with no decision; payload `call` and `result`."""
 
     tool: str
@@ -154,7 +151,7 @@ class ResultObserved(_Event, frozen=True, kw_only=True, tag="result.observed"):
     classes: tuple[str, ...] = ()
 
 
-class SessionClosed(_Event, frozen=True, kw_only=True, tag="session.closed"):
+class SessionClosed(Envelope, frozen=True, kw_only=True, tag="session.closed"):
     """The run ended."""
 
     calls: int
@@ -162,7 +159,7 @@ class SessionClosed(_Event, frozen=True, kw_only=True, tag="session.closed"):
     reason: Literal["done", "error", "lost"] = "done"
 
 
-class LogOpened(_Event, frozen=True, kw_only=True, tag="log.opened"):
+class LogOpened(Envelope, frozen=True, kw_only=True, tag="log.opened"):
     """First entry of every log."""
 
     origin: str
@@ -171,7 +168,7 @@ class LogOpened(_Event, frozen=True, kw_only=True, tag="log.opened"):
     """Public key, C2SP `signed-note` verifier key."""
 
 
-class KeyRotated(_Event, frozen=True, kw_only=True, tag="log.key-rotated"):
+class KeyRotated(Envelope, frozen=True, kw_only=True, tag="log.key-rotated"):
     """Checkpoints from here on are signed by another key."""
 
     key: str
@@ -180,7 +177,7 @@ class KeyRotated(_Event, frozen=True, kw_only=True, tag="log.key-rotated"):
     """Who did it."""
 
 
-class PayloadErased(_Event, frozen=True, kw_only=True, tag="payload.erased"):
+class PayloadErased(Envelope, frozen=True, kw_only=True, tag="payload.erased"):
     """A payload and its salt were deleted; the log still verifies."""
 
     payload: Digest
@@ -189,7 +186,7 @@ class PayloadErased(_Event, frozen=True, kw_only=True, tag="payload.erased"):
     """Short and without the erased data; at most 500 characters."""
 
 
-class RetentionApplied(_Event, frozen=True, kw_only=True, tag="log.retention"):
+class RetentionApplied(Envelope, frozen=True, kw_only=True, tag="log.retention"):
     """Payloads older than the setting were erased."""
 
     before_us: int
@@ -198,7 +195,7 @@ class RetentionApplied(_Event, frozen=True, kw_only=True, tag="log.retention"):
     """How many payloads."""
 
 
-class RollbackAccepted(_Event, frozen=True, kw_only=True, tag="log.rollback-accepted"):
+class RollbackAccepted(Envelope, frozen=True, kw_only=True, tag="log.rollback-accepted"):
     """The log went on from an older copy of itself than was last seen; whoever opened it said that this is meant."""
 
     seen: int
@@ -207,7 +204,7 @@ class RollbackAccepted(_Event, frozen=True, kw_only=True, tag="log.rollback-acce
     """Its root hash, hexadecimal."""
 
 
-class CharterActivated(_Event, frozen=True, kw_only=True, tag="charter.activated"):
+class CharterActivated(Envelope, frozen=True, kw_only=True, tag="charter.activated"):
     """New sessions use this charter from here on."""
 
     charter: Digest
@@ -230,6 +227,20 @@ Event: TypeAlias = (
     | RetentionApplied
     | RollbackAccepted
     | CharterActivated
+    | HoldRequested
+    | HoldSeen
+    | HoldVoted
+    | HoldSettled
+    | ApprovalSpent
+    | ClassGranted
+    | GlassBroken
+    | GlassReviewed
+    | PlanSettled
+    | UndoStarted
+    | UndoFinished
+    | HaltOrdered
+    | HaltLifted
+    | PersonChanged
 )
 
 
@@ -254,3 +265,45 @@ _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event, strict=True)
 def decode_event(data: bytes) -> Event:
     """The event that `data` holds. Raises `msgspec.ValidationError` on anything but a known event."""
     return _DECODER.decode(data)
+
+
+__all__ = [
+    "MAX_ENVELOPE",
+    "ApprovalSpent",
+    "Authority",
+    "CallDecided",
+    "CallFinished",
+    "CharterActivated",
+    "ClassGranted",
+    "Entry",
+    "Event",
+    "Firing",
+    "GlassBroken",
+    "GlassReviewed",
+    "HaltLifted",
+    "HaltOrdered",
+    "HoldAnswered",
+    "HoldRequested",
+    "HoldSeen",
+    "HoldSettled",
+    "HoldVoted",
+    "KeyRotated",
+    "LogOpened",
+    "MessageObserved",
+    "Mode",
+    "Outcome",
+    "PayloadErased",
+    "PersonChanged",
+    "PlanDeclared",
+    "PlanSettled",
+    "ResultObserved",
+    "RetentionApplied",
+    "RollbackAccepted",
+    "SessionClosed",
+    "SessionOpened",
+    "ShadowDecided",
+    "UndoFinished",
+    "UndoStarted",
+    "decode_event",
+    "encode_event",
+]

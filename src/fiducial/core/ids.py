@@ -23,6 +23,12 @@ PolicyId = NewType("PolicyId", str)
 """A policy's `@id`, namespaced: `baseline/…`, `charter/…`, `clause/…`."""
 ClauseId = NewType("ClauseId", str)
 """A clause's id in `intent.yaml`."""
+HoldId = NewType("HoldId", str)
+"""One request to people, or question to the user: `hld_…`."""
+GrantId = NewType("GrantId", str)
+"""One standing permission or halt that people gave: `gra_…`, `gls_…`, `hlt_…`."""
+PersonId = NewType("PersonId", str)
+"""A person who oversees agents, as the console or the host's own sign-in knows them."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM = (1 << 80) - 1

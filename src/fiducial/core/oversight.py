@@ -1,0 +1,186 @@
+"""Events of oversight: what people were asked, saw, decided, stopped and took back."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fiducial.core.envelope import Envelope
+from fiducial.core.ids import DecisionId, Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
+
+
+class HoldRequested(Envelope, frozen=True, kw_only=True, tag="hold.requested"):
+    """People are asked about a call that was held, or the user about one that was unclear.
+
+    What they are shown is the payload `call` of the decision.
+    """
+
+    hold: HoldId
+    decision: DecisionId
+    asks: Literal["approval", "question"]
+    """`question`: put to the user, or to a person in the same role."""
+    role: str
+    """Who may answer."""
+    quorum: int
+    """How many of them must agree."""
+    policies: tuple[PolicyId, ...]
+    """What an approval would satisfy."""
+    binding: Digest
+    """Of session, tool, contract, arguments, the arguments' labels and the policies: what the answer is for."""
+    expires_us: int
+    """Microseconds since 1970 UTC; unanswered by then, the call is refused."""
+    appeals: HoldId | None = None
+    """The refusal that this one appeals against."""
+
+
+class HoldSeen(Envelope, frozen=True, kw_only=True, tag="hold.seen"):
+    """A person was shown a request in a list, or opened it with its evidence."""
+
+    hold: HoldId
+    by: PersonId
+    how: Literal["shown", "opened"]
+
+
+class HoldVoted(Envelope, frozen=True, kw_only=True, tag="hold.voted"):
+    """A person answered a request; payload `note` holds what they said."""
+
+    hold: HoldId
+    by: PersonId
+    role: str
+    """In which role."""
+    answer: Literal["approve", "reject", "edit", "answer"]
+    """`edit`: approve another call instead, which is decided afresh."""
+    dwell_us: int
+    """From opening it to answering, -1 when it was never opened."""
+    instead_of: PersonId | None = None
+    """Whose place they took, by delegation."""
+    glass: GrantId | None = None
+    """The emergency access that gave them the role."""
+
+
+class HoldSettled(Envelope, frozen=True, kw_only=True, tag="hold.settled"):
+    """A request has its answer, or will get none."""
+
+    hold: HoldId
+    outcome: Literal["approved", "rejected", "expired", "void", "escalated"]
+    """`void`: what it was asked for has changed. `escalated`: another role is asked from here on."""
+    why: str
+    """Short, by the software; what people said is in their votes."""
+
+
+class ApprovalSpent(Envelope, frozen=True, kw_only=True, tag="approval.spent"):
+    """An approval let one call run; it is used up (a class grant: one use of it)."""
+
+    decision: DecisionId
+    """The decision that it let through."""
+    hold: HoldId | None = None
+    grant: GrantId | None = None
+
+
+class ClassGranted(Envelope, frozen=True, kw_only=True, tag="grant.given"):
+    """A person approved a bounded class of calls; payload `note` holds the Cedar rule."""
+
+    grant: GrantId
+    by: PersonId
+    tool: str
+    policies: tuple[PolicyId, ...]
+    uses: int
+    """How many calls at most."""
+    expires_us: int
+
+
+class GlassBroken(Envelope, frozen=True, kw_only=True, tag="glass.broken"):
+    """A person took a role for a short time in an emergency; payload `note` says why."""
+
+    grant: GrantId
+    by: PersonId
+    role: str
+    until_us: int
+
+
+class GlassReviewed(Envelope, frozen=True, kw_only=True, tag="glass.reviewed"):
+    """Another person looked at an emergency access afterwards; payload `note` says what they found."""
+
+    grant: GrantId
+    by: PersonId
+    justified: bool
+
+
+class PlanSettled(Envelope, frozen=True, kw_only=True, tag="plan.settled"):
+    """A declared plan was decided as a whole; payload `note` holds it."""
+
+    plan: Digest
+    outcome: Literal["accepted", "held", "rejected", "superseded"]
+    by: PersonId | None = None
+    """The person who decided; `None` when the policies did."""
+    steps: int = 0
+
+
+class UndoStarted(Envelope, frozen=True, kw_only=True, tag="undo.started"):
+    """Somebody is taking back what `target` did."""
+
+    target: SessionId
+    by: PersonId
+    why: str
+    dry_run: bool = False
+
+
+class UndoFinished(Envelope, frozen=True, kw_only=True, tag="undo.finished"):
+    """What became of one effect that was to be taken back."""
+
+    target: SessionId
+    decision: DecisionId
+    """The call whose effect it is."""
+    outcome: Literal["undone", "already", "impossible", "too-late", "held", "denied", "failed", "unknown"]
+    compensation: DecisionId | None = None
+    """The call that took it back."""
+
+
+class HaltOrdered(Envelope, frozen=True, kw_only=True, tag="halt.ordered"):
+    """Calls that match every part given are stopped from here on."""
+
+    halt: GrantId
+    by: PersonId
+    why: str
+    """At most 500 characters."""
+    agent: str | None = None
+    tool: str | None = None
+    user: str | None = None
+    release: str | None = None
+
+
+class HaltLifted(Envelope, frozen=True, kw_only=True, tag="halt.lifted"):
+    """A halt no longer holds."""
+
+    halt: GrantId
+    by: PersonId
+    why: str
+
+
+class PersonChanged(Envelope, frozen=True, kw_only=True, tag="person.changed"):
+    """An administrative act about a person: roles, absence, delegation, sign-in."""
+
+    person: PersonId
+    by: PersonId
+    act: str
+    """Such as `created`, `roles`, `absent`, `delegated`, `revoked`, `signed-in`, `sign-in-failed`."""
+    roles: tuple[str, ...] = ()
+    """Their roles from here on, where the act is about roles."""
+    until_us: int | None = None
+
+
+__all__ = [
+    "ApprovalSpent",
+    "ClassGranted",
+    "GlassBroken",
+    "GlassReviewed",
+    "HaltLifted",
+    "HaltOrdered",
+    "HoldRequested",
+    "HoldSeen",
+    "HoldSettled",
+    "HoldVoted",
+    "PersonChanged",
+    "PlanSettled",
+    "UndoFinished",
+    "UndoStarted",
+]
