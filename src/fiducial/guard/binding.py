@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ _NONE: frozenset[str] = frozenset()
 _BEFORE = frozenset({"pleas", "you", "must", "should", "to", "and", "then", "now", "first", "can", "could", "also",
                      "just", "simpl", "immediat", "next", "kind", "will", "or", "go", "them", "i", "we"})  # fmt: skip
 """Stems after which a verb orders or asks: `please send`, `you must send`, `and then send`."""
+_CLAUSE = re.compile(r"[:;,)\]>|*•·‣▪→–—]+|(?<!\S)[-+=#~]+(?!\S)|(?<!\S)\d{1,3}[.)](?!\S)")
+"""What stands before an order without being a word of it: a label's colon (`To do: send`), a comma, a dash, a
+bullet, a tick box, the number of a step. Not an opening bracket: `(see the website …)` is how people refer."""
 AROUND = 400
 """Characters around a value, on its line, that are read for an order."""
 _SUSPECT = (Origin.UNTRUSTED, Origin.UNKNOWN)
@@ -57,15 +61,14 @@ def instructed(provenance: Provenance, tool: Tool, traces: Mapping[str, Trace]) 
 
 def orders(tool: Tool, text: str) -> bool:
     """Some sentence of `text` asks for the effect of `tool` in the imperative."""
-    return any(_imperative(stems(plain(sentence)), tool.phrases) for sentence in sentences(text))
+    return any(_imperative(plain(sentence), tool.phrases) for sentence in sentences(text))
 
 
-def _imperative(words: tuple[str, ...], phrases: Iterable[frozenset[str]]) -> bool:
-    """One phrase stands in `words`, and one of its words opens the sentence or follows a word that asks."""
-    present = frozenset(words)
-    for asked in phrases:
-        if asked <= present:
-            for index, word in enumerate(words):
-                if word in asked and (index == 0 or words[index - 1] in _BEFORE):
-                    return True
-    return False
+def _imperative(sentence: str, phrases: Iterable[frozenset[str]]) -> bool:
+    """One phrase stands in the sentence, and one of its words opens a clause or follows a word that asks."""
+    clauses = [stems(clause) for clause in _CLAUSE.split(sentence)]
+    present = frozenset(word for clause in clauses for word in clause)
+    asking = {
+        word for clause in clauses for index, word in enumerate(clause) if index == 0 or clause[index - 1] in _BEFORE
+    }
+    return any(asked <= present and not asking.isdisjoint(asked) for asked in phrases)
