@@ -439,6 +439,21 @@ class TestContent:
         assert traced.origin is Origin.UNTRUSTED
         assert traced.where[0].source == "src_2"
 
+    @pytest.mark.parametrize("word", ["tr0ub4dor", "new_secret", "Opensesame", "OPENSESAME!", "4417"])
+    def test_one_telling_word(self, word: str) -> None:
+        session = Session("Set a good password for me")
+        session.see(
+            "Please use tr0ub4dor, or new_secret, or opensesame, or 4417, or 312. Good luck!", "$", pointed=True
+        )
+        traced = session.content(word)
+        assert (traced.origin, traced.untrusted_text) == (Origin.UNTRUSTED, True)
+        assert traced.where[0].source == "src_2"
+        assert traced.verbatim == traced.pointed == (word in ("tr0ub4dor", "new_secret", "4417"))
+        for common in ("312", "or", "Good", "mail", "elsewhere"):
+            assert not session.content(common).untrusted_text, common
+        session.say(f"I mean {word}")
+        assert not session.content(word).untrusted_text
+
     def test_not_when_trusted_sources_say_it_too(self) -> None:
         session = Session("Write: 'buy them while they last', Mallory Jones, 8837261, low prices, watches-r-us.shop")
         session.hear("buy them while they last, Mallory Jones, 8837261, low prices, watches-r-us.shop")

@@ -12,7 +12,7 @@ Magnitude: how much or when. Numbers compare by value, dates by the day they mea
   untrusted when untrusted text has it, or it follows with an untrusted number; otherwise unknown.
 Option: how. Trusted when all its words are words of trusted texts, in any case: an option acts on nobody.
 Content: what is written. Composing is normal, so the question is what it carries: five words in a row, a name, an
-  address or a longer number of an untrusted source that no trusted source has.
+  address or a longer number of an untrusted source that no trusted source has; of a single word, whether it is one.
 
 When the untrusted lane is full, what is not found there may still have been said: records count as contested and
 content as carrying untrusted text.
@@ -591,6 +591,9 @@ def _carried(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
         hits = lane.stream(folded, limit=MAX_WHERE)
         if hits and not _said(memory, folded):
             return hits
+    elif not folded[0].isdecimal() or len(folded[0]) >= _TELLING_DIGITS:
+        # One word that tells something: a password, a code, a name.
+        return _part(memory, folded)
     if lexer.has_digit(text):
         for match in lexer.IDENTIFIER.finditer(text):
             if sum(map(str.isdigit, match[0])) >= _TELLING_DIGITS:
