@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from fiducial.core.ids import ClauseId, DecisionId, PolicyId
+from fiducial.core.ids import ClauseId, DecisionId, HoldId, PolicyId
 
 VerdictKind: TypeAlias = Literal["allowed", "held", "unclear", "denied"]
 
@@ -31,6 +31,9 @@ class Fault(StrEnum):
     FLOW = "flow-failed"
     FACTS = "facts-failed"
     POLICY = "policy-failed"
+    PEOPLE = "people-refused"
+    """A person said no, or nobody answered in time."""
+    DESK = "desk-failed"
     STORE = "store-failed"
     SESSION = "session-closed"
 
@@ -92,6 +95,8 @@ class Held(_Verdict, frozen=True, kw_only=True, tag="held", tag_field="verdict")
     """Policies that an approval would satisfy."""
     evidence: Mapping[str, str] = {}
     """For the person: parameter → where its value came from, in words."""
+    hold: HoldId | None = None
+    """The request that people, or the user, now have before them; `None` where nobody keeps requests."""
 
 
 class Unclear(_Verdict, frozen=True, kw_only=True, tag="unclear", tag_field="verdict"):
@@ -106,6 +111,8 @@ class Unclear(_Verdict, frozen=True, kw_only=True, tag="unclear", tag_field="ver
     """Policies that the answer would satisfy."""
     evidence: Mapping[str, str] = {}
     """For the person: parameter → where its value came from, in words."""
+    hold: HoldId | None = None
+    """The request that people, or the user, now have before them; `None` where nobody keeps requests."""
 
 
 class Denied(_Verdict, frozen=True, kw_only=True, tag="denied", tag_field="verdict"):

@@ -16,6 +16,7 @@ from fiducial.core.event import CharterActivated, Entry, Mode
 from fiducial.core.ids import EventId, mint
 from fiducial.core.store import Commit, Store
 from fiducial.errors import SessionError
+from fiducial.guard.desk import Desk
 from fiducial.guard.judgement import Answer, Question
 from fiducial.guard.laundry import Laundry
 from fiducial.guard.session import Session
@@ -46,6 +47,7 @@ class Guard:
     tools        functions that previews and post-conditions may run, by tool name
     on_held      asked, in process, about calls that are held; returns an `Answer`, or `None` to leave it held
     on_unclear   asked about calls that are unclear; returns the user's words, an `Answer`, or `None`
+    desk         keeps requests to people, so that answers outlive this process: `fiducial.oversight.Desk`
 
     Raises `CharterError` when the charter's policies cannot be compiled, `StoreError` when the store cannot be used.
     """
@@ -60,6 +62,7 @@ class Guard:
         tools: Mapping[str, Callable[..., Any]] | None = None,
         on_held: Callable[[Question], Any] | None = None,
         on_unclear: Callable[[Question], Any] | None = None,
+        desk: Desk | None = None,
     ) -> None:
         if mode not in ("observe", "shadow", "enforce"):
             raise SessionError(f"the mode `{mode}` is none of observe, shadow, enforce")
@@ -69,6 +72,7 @@ class Guard:
         self.tools: Mapping[str, Callable[..., Any]] = MappingProxyType(dict(tools or {}))
         self.on_held = on_held
         self.on_unclear = on_unclear
+        self.desk = desk
         self.switches = Switches()
         self.laundry = Laundry(self.store)
         self._lock = threading.Lock()
@@ -130,6 +134,7 @@ class Guard:
             runners=self.tools,
             on_held=self.on_held,
             on_unclear=self.on_unclear,
+            desk=self.desk,
         )
         return Session(
             ground, user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, agent=agent

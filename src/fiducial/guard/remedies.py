@@ -28,12 +28,23 @@ _FAULTS: dict[Fault, Remedies] = {
         user="An operator has stopped this assistant.",
         operator="lift the halt when its reason is gone",
     ),
+    Fault.DESK: Remedies(
+        agent="A person must approve this, but nobody could be asked. Do not retry at once; tell the user.",
+        user="This needs approval, and nobody could be asked.",
+        operator="the reason names what failed; nothing ran",
+    ),
     Fault.SESSION: Remedies(
         agent="This session is closed. Stop.",
         user="This conversation has ended.",
         operator="open a new session",
     ),
 }
+CHANGED = Remedies(
+    agent="Something that this decision rested on has just changed. Call once more; it is then decided afresh.",
+    user="The situation changed while this was being checked, so nothing was done.",
+    operator="two decisions were made at once, or an approval was spent or withdrawn; nothing ran",
+)
+"""After a conflict in the store that is not about a budget."""
 _BROKEN = Remedies(
     agent="The action could not be checked, so it was not run. Do not retry at once; tell the user.",
     user="A safety check could not be completed, so nothing was done.",

@@ -24,6 +24,7 @@ from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.binding import bound_elsewhere, instructed
 from fiducial.guard.budgets import Account, Use, Windows
+from fiducial.guard.desk import Desk, Reply
 from fiducial.guard.facts import arguments_label, flow_facts, intent_facts
 from fiducial.guard.intent import Intent
 from fiducial.guard.judgement import Judgement
@@ -37,6 +38,8 @@ from fiducial.policy.rulebook import Rulebook
 
 MAX_PENDING = 4096
 """Decisions whose outcome is awaited; past it the oldest can no longer be reported on."""
+_REPLY_BUDGET = 2**20
+"""Bytes of index for one answer of the user."""
 _NO_PLAN = PlanFacts()
 _NONE: frozenset[str] = frozenset()
 
@@ -56,6 +59,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """Functions that previews and post-conditions may run, by tool name."""
     on_held: Callable[..., Any] | None
     on_unclear: Callable[..., Any] | None
+    desk: Desk | None = None
 
 
 class State:
@@ -109,6 +113,9 @@ class State:
         self._said: list[tuple[Authority, str]] = []
         self._known = False
         self._words: dict[tuple[str, bool], IntentFacts] = {}
+        self._replies: dict[str, dict[str, Reply]] = {}
+        self._replied: dict[str, dict[str, Provenance]] = {}
+        """Tool → parameter → what the user answered to a question about it: trusted for that alone."""
 
     def hear(self, source: SourceId, text: str, authority: Authority, integrity: Integrity) -> None:
         """Somebody said something. Called with the lock held."""
@@ -122,6 +129,32 @@ class State:
             self._said.append((authority, text))
         self._known = self._known or authority == "user"
         self._words.clear()
+
+    def traces(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Trace]:
+        """Step 4, with the lock held: where each argument came from."""
+        trace, parameters = self.provenance.trace, tool.parameters
+        replied = self._replied.get(tool.name)
+        traces = {}
+        for name, value in arguments.items():
+            parameter = parameters[name]
+            traces[name] = trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
+            if replied is not None and name in replied:
+                answer = replied[name].trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
+                if answer.origin is Origin.USER:
+                    traces[name] = answer
+        return traces
+
+    def replied(self, tool: str, replies: Mapping[str, Reply]) -> bool:
+        """Take in what the user answered about parameters of `tool`; returns whether anything of it is new."""
+        if self._replies.get(tool, {}) == replies:
+            return False
+        self._replies[tool] = dict(replies)
+        self._replied[tool] = {}
+        for parameter, reply in replies.items():
+            answer = self._replied[tool][parameter] = Provenance(budget=_REPLY_BUDGET)
+            answer.observe_text(SourceId(reply.hold), reply.text, authority="user", integrity=Integrity.TRUSTED)
+            self._about[SourceId(reply.hold)] = "the user's answer"
+        return True
 
     @property
     def said(self) -> tuple[tuple[Authority, str], ...]:

@@ -35,16 +35,17 @@ from fiducial.errors import Conflict, StoreError
 from fiducial.flow.trace import Trace
 from fiducial.guard import probes
 from fiducial.guard.budgets import use_of
+from fiducial.guard.desk import Case, Consulted, Writes, binding_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
 from fiducial.guard.judgement import Answer, Judgement, Question, Request, answer_entry, own
 from fiducial.guard.record import DecisionEntry, firings
-from fiducial.guard.remedies import for_fault, for_ruling, in_words
+from fiducial.guard.remedies import CHANGED, for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, settle
 from fiducial.guard.state import State, targets
 from fiducial.guard.tool import Tool
-from fiducial.policy.facts import PreviewFacts
-from fiducial.policy.rulebook import Ruling
+from fiducial.policy.facts import Facts, PreviewFacts
+from fiducial.policy.ruling import Ruling, parameter_of
 
 log = logging.getLogger("fiducial.guard")
 DEFAULT_TIMEOUT = timedelta(seconds=60)
@@ -54,6 +55,10 @@ MAX_ANSWERS = 8
 _NO_PREVIEW = PreviewFacts()
 # Looking a member up in its enum costs as much as a small function call, and step by step that adds up.
 _UNKNOWN_TOOL, _BAD_ARGUMENTS, _FACTS = Fault.UNKNOWN_TOOL, Fault.BAD_ARGUMENTS, Fault.FACTS
+_ASKING = ("held", "unclear")
+_NOBODY = Consulted(ruling=Ruling(kind="denied"))
+"""No need to ask people; its ruling is not looked at."""
+_DESK = Fault.DESK
 _SESSION, _HALTED, _FLOW, _POLICY, _STORE = Fault.SESSION, Fault.HALTED, Fault.FLOW, Fault.POLICY, Fault.STORE
 
 
@@ -115,25 +120,31 @@ def _serialized(
         fault = _HALTED
         if session.switches.halts and (halt := session.switches.stops(session.agent, tool.name, session.user)):
             raise _Refused(f"halted: {halt.why}")
-        # 4 trace each argument to its sources
-        fault = _FLOW
-        trace, parameters = session.provenance.trace, tool.parameters
-        traces = {}
-        for name, value in arguments.items():
-            parameter = parameters[name]
-            traces[name] = trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
-        # 5 gather the facts
-        fault = _FACTS
         use = use_of(tool.contract, spend, tool.currency)
         windows = session.windows.touched(tool.name, tool.contract, use, session.user, now) if session.windows else ()
-        plain = not any(map(remarkable, traces.values()))
         acts = tuple(targets(tool, arguments)) if tool.side_effect and tool.targets else ()
-        facts = session.facts(tool, arguments, traces, plain, acts, use, windows, preview, request.confidence)
-        # 6 ask the policies
-        fault = _POLICY
-        ruling = tool.slice.ask(session.principal, arguments, facts, request.approvals)
+        while True:
+            # 4 trace each argument to its sources
+            fault = _FLOW
+            traces = session.traces(tool, arguments)
+            # 5 gather the facts
+            fault = _FACTS
+            plain = not any(map(remarkable, traces.values()))
+            facts = session.facts(tool, arguments, traces, plain, acts, use, windows, preview, request.confidence)
+            # 6 ask the policies
+            fault = _POLICY
+            ruling = tool.slice.ask(session.principal, arguments, facts, request.approvals)
+            consulted = _NOBODY
+            if ruling.kind in _ASKING and session.ground.desk is not None and session.mode == "enforce":
+                fault = _DESK
+                if session.replied(tool.name, session.ground.desk.replies(session.id, tool.name)):
+                    continue  # the user has answered since: what they named counts
+                consulted = _consult(session, tool, request, decision, now, traces, facts, ruling)
+                ruling = consulted.ruling
+            break
         # 7 compose the verdict
-        verdict, evidence = _compose(session, decision, ruling, traces)
+        fault = _POLICY
+        verdict, evidence = _compose(session, decision, ruling, traces, consulted)
         judgement = Judgement(
             verdict=verdict,
             request=request,
@@ -150,22 +161,28 @@ def _serialized(
             over = session.account.reserve(use, even_over=not verdict.enforced)
             if over and verdict.enforced:
                 raise _Refused(f"the call would exceed {', '.join(sorted(over))}")
-        entries: tuple[Entry | DecisionEntry, ...] = (DecisionEntry(session.id, session.mode, judgement, now),)
+        entries: tuple[Entry | DecisionEntry, ...] = (
+            DecisionEntry(session.id, session.mode, judgement, now),
+            *consulted.writes.entries,
+        )
         if tool.slice.has_shadow:
             entries += _shadow(session, judgement, now)
         may_act = tool.side_effect and judgement.may_run
-        changes: tuple[Put | Add, ...] = session.launder(judgement) if may_act and not plain else ()
+        changes: tuple[Put | Add, ...] = consulted.writes.changes
+        if may_act and not plain:
+            changes += session.launder(judgement)
         if windows and judgement.may_run:
             changes += tuple(add for _, _, add in windows if add.amount)
         if may_act:
             session.acts_on(acts)
+        limits = session.windows.preconditions(windows) if windows and judgement.may_run else ()
         try:
             future = session.store.commit(
                 Commit(
                     entries=entries,
-                    preconditions=session.windows.preconditions(windows) if windows and judgement.may_run else (),
+                    preconditions=consulted.writes.preconditions + limits,
                     changes=changes,
-                    durable=may_act or bool(windows) or isinstance(verdict, (Held, Unclear)),
+                    durable=may_act or bool(changes) or bool(windows) or isinstance(verdict, (Held, Unclear)),
                 )
             )
         except Exception:
@@ -202,25 +219,58 @@ def _kept(session: State, judgement: Judgement, future: Future[Receipt] | None, 
     return judgement
 
 
+def _consult(
+    session: State,
+    tool: Tool,
+    request: Request,
+    decision: DecisionId,
+    now: int,
+    traces: Mapping[str, Trace],
+    facts: Facts,
+    ruling: Ruling,
+) -> Consulted:
+    """Step 6, where the policies want a person: what people have said, or that they are asked now."""
+    desk = session.ground.desk
+    assert desk is not None
+    parts = (session.user, session.roles, session.agent, tool.name, tool.digest, tool.slice.digest)
+    binding, group = binding_of(parts, session.id, request.arguments, traces)
+    case = Case(
+        session=session.id, agent=session.agent, user=session.user, tool=tool.name, arguments=request.arguments,
+        decision=decision, binding=binding, group=group, now_us=now,
+    )  # fmt: skip
+    said = desk.said(case)
+    if said.refusal is not None:
+        denied = Ruling(kind="denied", reasons=(said.refusal.reason, *ruling.reasons), fault=Fault.PEOPLE)
+        return Consulted(ruling=denied, remedies=said.refusal.remedies)
+    if said.approvals:
+        # Decided afresh, on today's facts, as if those policies were satisfied.
+        ruling = tool.slice.ask(session.principal, request.arguments, facts, request.approvals | said.approvals)
+        if ruling.kind not in _ASKING:
+            return Consulted(ruling=ruling, writes=said.spend if ruling.kind == "allowed" else Writes())
+    asked = desk.ask(case, ruling)
+    return Consulted(ruling=ruling, hold=asked.hold, writes=asked.writes)
+
+
 def _compose(
-    session: State, decision: DecisionId, ruling: Ruling, traces: Mapping[str, Trace]
+    session: State, decision: DecisionId, ruling: Ruling, traces: Mapping[str, Trace], consulted: Consulted
 ) -> tuple[Verdict, Mapping[str, str]]:
-    """Step 7: what the policies said, as a verdict with remedies, and the evidence in words."""
+    """Step 7: what the policies and people said, as a verdict with remedies, and the evidence in words."""
     enforced = session.mode == "enforce"
     if ruling.kind == "allowed":
         return Allowed(decision=decision, reasons=ruling.reasons, masks=ruling.masks, enforced=enforced), {}
-    remedies = for_ruling(ruling)
+    remedies = consulted.remedies or for_ruling(ruling)
     evidence = in_words(traces, {name: session.place(trace) for name, trace in traces.items()})
     if ruling.kind == "denied":
         return Denied(decision=decision, reasons=ruling.reasons, remedies=remedies, enforced=enforced), evidence
     if ruling.kind == "held":
         return Held(
             decision=decision, reasons=ruling.reasons, remedies=remedies, enforced=enforced, evidence=evidence,
-            role=ruling.role or "operator", quorum=ruling.quorum, approvals=ruling.approvals,
+            role=ruling.role or "operator", quorum=ruling.quorum, approvals=ruling.approvals, hold=consulted.hold,
         ), evidence  # fmt: skip
     return Unclear(
         decision=decision, reasons=ruling.reasons, remedies=remedies, enforced=enforced, evidence=evidence,
         question=ruling.question or "Please confirm what you want.", approvals=ruling.approvals,
+        parameter=parameter_of(ruling), hold=consulted.hold,
     ), evidence  # fmt: skip
 
 
@@ -239,7 +289,8 @@ def _refuse(
     if not said:
         log.exception("step failed: %s", fault.value, exc_info=error)
     budget = fault is Fault.STORE and isinstance(error, (Conflict, _Refused))
-    remedies = for_fault(fault) if not budget else Remedies(
+    changed = isinstance(error, Conflict) and not error.key.startswith("rate/")
+    remedies = CHANGED if changed else for_fault(fault) if not budget else Remedies(
         agent="The budget for this is used up. Do not retry; tell the user.",
         user="The assistant has reached a limit that was set for it.",
         operator="raise the budget or the rate window in charter.yaml, or wait for the window to pass",

@@ -29,3 +29,9 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     """Why it was denied, when it was not by a policy that fired."""
     permits: tuple[PolicyId, ...] = ()
     """For `allowed`: the permits that applied."""
+
+
+def parameter_of(ruling: Ruling) -> str | None:
+    """The one parameter that the ruling is about; `None` when it is about several, or about the call as a whole."""
+    named = {name for reason in ruling.reasons for name in reason.parameters}
+    return named.pop() if len(named) == 1 else None
