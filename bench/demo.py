@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +95,9 @@ class _WatchedSession:
 
     def observe(self, tool: str, arguments: Mapping[str, Any], result: str, decision: Decision) -> None:
         self._session.observe(tool, arguments, result, decision)
+
+    def approved(self, tool: str, arguments: Mapping[str, Any], run: Callable[[], str]) -> bool:
+        return self._session.approved(tool, arguments, run)
 
 
 def compare(console: Console, suites: Sequence[str]) -> list[Outcome]:

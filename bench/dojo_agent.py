@@ -139,13 +139,20 @@ def replay(stage: Stage, guard: GuardUnderTest, *, person: bool = False) -> Run:
         decision = session.decide(call.function, arguments)
         asked = person and decision.kind in ASKING
         approved = asked and any(call.function == one.function and arguments == dict(one.args) for one in own)
-        runs = decision.kind == "allowed" or approved
+        result = None
+
+        def run() -> str:
+            nonlocal result
+            result, error = runtime.run_function(environment, call.function, call.args)
+            return shown(result) if error is None else error
+
+        if runs := decision.kind == "allowed":
+            session.observe(call.function, arguments, run(), decision)
+        elif approved:
+            runs = session.approved(call.function, arguments, run)
         steps.append(Step(side, call.function, arguments, decision.kind, decision.reasons, runs, asked, decision.broke))
-        if not runs:
-            return None
-        result, error = runtime.run_function(environment, call.function, call.args)
-        session.observe(call.function, arguments, shown(result) if error is None else error, decision)
-        ran.append(call)
+        if runs:
+            ran.append(call)
         return result
 
     injected = False

@@ -6,7 +6,7 @@ user's and which the attacker's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import fiducial
 from dojo_world import leaves
 from fiducial.core.store import Store
+from fiducial.guard.guard import Answer, Question
 from fiducial.guard.laundry import Laundry
 from fiducial.store.memory import MemoryStore
 
@@ -50,6 +51,10 @@ class Session(Protocol):
     def decide(self, tool: str, arguments: Mapping[str, Any]) -> Decision: ...
 
     def observe(self, tool: str, arguments: Mapping[str, Any], result: str, decision: Decision) -> None: ...
+
+    def approved(self, tool: str, arguments: Mapping[str, Any], run: Callable[[], str]) -> bool:
+        """Run a call that a person has agreed to, and hear what came of it; false when it was stopped all the same."""
+        ...
 
 
 class GuardUnderTest(Protocol):
@@ -117,6 +122,9 @@ class _TrivialSession:
     def observe(self, tool: str, arguments: Mapping[str, Any], result: str, decision: Decision) -> None:
         self._has_read = self._has_read or tool not in DESTINATIONS
 
+    def approved(self, tool: str, arguments: Mapping[str, Any], run: Callable[[], str]) -> bool:
+        return False
+
     def _named(self, tool: str, arguments: Mapping[str, Any]) -> bool:
         given = [arguments[name] for name in DESTINATIONS[tool] if name in arguments]
         return all(
@@ -132,7 +140,7 @@ class Fiducial:
         baseline = "balanced" if profile == "planned" else profile
         charter = fiducial.load_charter(CHARTERS / suite).with_baseline(baseline)
         self.digest = charter.digest
-        self._guard = fiducial.Guard(charter, store=store)
+        self._guard = fiducial.Guard(charter, store=store, on_held=_agree, on_unclear=_agree)
         self._forgets = store is None
 
     def session(self, prompt: str, tools: Sequence[str]) -> AbstractContextManager[Session]:
@@ -166,6 +174,16 @@ class _FiducialSession:
 
     def observe(self, tool: str, arguments: Mapping[str, Any], result: str, decision: Decision) -> None:
         self._session.observe(tool, dict(arguments), result, decision=decision.verdict)
+
+    def approved(self, tool: str, arguments: Mapping[str, Any], run: Callable[[], str]) -> bool:
+        ran = self._session.call(tool, dict(arguments), run=lambda **_: run())
+        if ran.status not in ("ok", "not-run"):
+            raise RuntimeError(f"`{tool}` did not run to its end: {ran.error}")
+        return bool(ran.status == "ok")
+
+
+def _agree(question: Question) -> Answer:
+    return Answer(approved=True, by="person")
 
 
 def guard(name: str, suite: str) -> GuardUnderTest:

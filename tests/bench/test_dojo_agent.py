@@ -44,6 +44,10 @@ class Scripted:
     def observe(self, tool: str, arguments: Mapping[str, Any], result: str, decision: Decision) -> None:
         self.observed.append((tool, result))
 
+    def approved(self, tool: str, arguments: Mapping[str, Any], run: Callable[[], str]) -> bool:
+        self.observed.append((tool, run()))
+        return True
+
 
 def stage(suite: str, user: int, injection: int | None = None) -> Stage:
     here = world(suite, ATTACK)

@@ -462,3 +462,43 @@ def test_the_record_holds_what_was_decided_whatever_a_hook_or_a_tool_does_to_it(
     for verdict, recipient in ((sent.verdict, "ann@example.com"), (held.verdict, "mallory@evil.example")):
         (record,) = [each for each in ledger.decision(verdict.decision) if isinstance(each.event, CallDecided)]
         assert decode_decision(ledger.payload(record.event.payloads[0].digest)).arguments["to"] == [recipient]
+
+
+# what ran although it had not been allowed
+
+
+@pytest.mark.parametrize("outcome", ["ok", "failed", "unknown"])
+def test_a_result_of_a_call_that_was_not_allowed_is_a_recorded_breach(guard: Guard, outcome: Any) -> None:
+    arguments = {"recipient": OTHER, "amount": 98.7}
+    with guard.session(user="ann", task=TASK) as session:
+        verdict = session.decide("send_money", arguments)
+        assert verdict.kind == "held"
+        label = session.observe("send_money", arguments, "sent", decision=verdict, outcome=outcome)
+        assert not label.trusted
+    (event,) = events(guard, CallFinished)
+    assert (event.breach, event.outcome, event.integrity) == (True, outcome, "untrusted")
+
+
+def test_nothing_in_the_result_of_a_breach_is_trusted_and_its_classes_are_kept(make_charter: Any) -> None:
+    policies = '@id("charter/permit") permit (principal, action in Action::"declared", resource);'
+    forbid = '@id("charter/no-lists") forbid (principal, action == Action::"list_payees", resource);'
+    for extra in ("", forbid):
+        guard = Guard(make_charter(policies + extra))
+        with guard.session(user="ann", task="Pay our landlord his rent") as session:
+            verdict = session.decide("list_payees", {})
+            label = session.observe("list_payees", {}, [{"account": OTHER, "name": "Landlord"}], decision=verdict)
+            payment = session.decide("send_money", {"recipient": OTHER, "amount": 5})
+        (event, *_) = events(guard, CallFinished)
+        assert label.classes == {"payment"}
+        assert event.breach == bool(extra)
+        assert (label.trusted, payment.kind) == ((False, "held") if extra else (True, "allowed"))
+
+
+def test_what_is_not_enforced_is_no_breach(make_charter: Any) -> None:
+    guard = Guard(make_charter(), mode="shadow")
+    arguments = {"recipient": OTHER, "amount": 98.7}
+    with guard.session(user="ann", task=TASK) as session:
+        verdict = session.decide("send_money", arguments)
+        session.observe("send_money", arguments, "sent", decision=verdict)
+    (event,) = events(guard, CallFinished)
+    assert (verdict.kind, event.breach) == ("held", False)

@@ -49,6 +49,8 @@ def show_recorded(console: Console, found: Explained, changes: Sequence[str] | N
     if found.finished is not None:
         seconds = found.finished.duration_us / 1_000_000
         console.print(f"  outcome: {found.finished.outcome} after {seconds:.3f} s", highlight=False)
+        if found.finished.breach:
+            console.print("  [bold red]breach[/]: it ran although it was not allowed", highlight=False)
     elif decided.runs:
         console.print("  outcome: unknown; it was about to run, and nothing was recorded after", highlight=False)
 

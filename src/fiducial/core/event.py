@@ -140,6 +140,8 @@ class CallFinished(Envelope, frozen=True, kw_only=True, tag="call.finished"):
     """By the monotonic clock."""
     confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked"
     """What the contract's post-condition found."""
+    breach: bool = False
+    """The call had not been allowed and ran all the same: whoever ran it went around the guard."""
 
 
 class ResultObserved(Envelope, frozen=True, kw_only=True, tag="result.observed"):

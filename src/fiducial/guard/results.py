@@ -84,9 +84,18 @@ def record(
     ran: Ran,
     confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked",
 ) -> tuple[Label, bool]:
-    """Label the result, settle the budgets, and record the outcome. Returns the label and whether it was kept."""
+    """Label the result, settle the budgets, and record the outcome. Returns the label and whether it was kept.
+
+    A call that had not been allowed and ran all the same is a breach: it is spent and counted like any other, recorded
+    as what it is, and nothing in its result is trusted.
+    """
     tool, request = judgement.tool, judgement.request
     now = session.clock.unix_us()
+    breach = not judgement.may_run
+    if breach:
+        log.error(
+            "`%s` ran although the call was %s (%s)", request.tool, judgement.verdict.kind, judgement.verdict.decision
+        )
     with session.lock:
         seen = ran.value if ran.value is not None else ran.error
         source = SourceId(mint("src", now // 1000)) if ran.outcome == "ok" or seen is not None else None
@@ -109,8 +118,9 @@ def record(
             classes=tuple(sorted(label.classes)),
             duration_us=ran.duration_us,
             confirmed=confirmed,
+            breach=breach,
         )
-        changes: tuple[Put | Add, ...] = session.launder(judgement) if not judgement.may_run and kept else ()
+        changes: tuple[Put | Add, ...] = session.launder(judgement) if breach and kept else ()
         if records and tool is not None and session.windows:
             changes += session.windows.read(tool.name, tool.contract, session.user, now, records)
         try:

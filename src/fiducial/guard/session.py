@@ -113,6 +113,9 @@ class Session(State):
     ) -> Label:
         """Take in a tool's result: what came of `decision`, or something obtained elsewhere. Returns its label.
 
+        A result of a call that was not allowed is taken in too, because the agent has seen it, and recorded as a
+        breach: nothing in it is trusted.
+
         Raises `CallMismatch` when `decision` was made on another session, tool or arguments, or has been reported
         already; `SessionError` when the session is closed; `StoreError` when it cannot be kept.
         """

@@ -273,7 +273,16 @@ class State:
     def take_in(self, source: SourceId, judgement: Judgement, value: Any, *, failed: bool) -> Label:
         """Step 10: label a result and make it known to later traces. Called with the lock held."""
         tool, request = judgement.tool, judgement.request
-        return self.index(source, tool, request.tool, request.arguments, value, judgement.traces, failed=failed)
+        return self.index(
+            source,
+            tool,
+            request.tool,
+            request.arguments,
+            value,
+            judgement.traces,
+            failed=failed,
+            breach=not judgement.may_run,
+        )
 
     def launder(self, judgement: Judgement) -> tuple[Put, ...]:
         """Remember untrusted values that a call writes somewhere, so that they stay untrusted when read back."""
@@ -311,19 +320,24 @@ class State:
         traces: Mapping[str, Trace],
         *,
         failed: bool = False,
+        breach: bool = False,
     ) -> Label:
-        """Make a result known to later traces; returns its label. Called with the lock held."""
+        """Make a result known to later traces; returns its label. Called with the lock held.
+
+        `breach`: the call had not been allowed, so nobody vouches for anything in what came of it.
+        """
         self._about[source] = f"the result of `{name}`{_shown(arguments)}"
         if tool is None or failed:
             label = self.provenance.observe_result(
                 source, value, label=UNTRUSTED, untrusted=(), prose=(), classes={}, pointed=False
             )
         else:
-            pointed = tool.contract.kind is not Kind.FETCH and self._points(traces)
+            label = arguments_label(tool, traces)
+            pointed = not breach and tool.contract.kind is not Kind.FETCH and self._points(traces)
             label = self.provenance.observe_result(
                 source,
                 value,
-                label=arguments_label(tool, traces),
+                label=label | UNTRUSTED if breach else label,
                 untrusted=tool.untrusted,
                 prose=tool.prose,
                 classes=tool.classes,
