@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fiducial import Guard, MemoryStore, SessionError
 from fiducial.core.event import SessionOpened
+from fiducial.core.store import Cell
+from fiducial.store.sqlite import SqliteStore
 
 PAYEE = "DE89370400440532013000"
 OTHER = "GB29NWBK60161331926819"
@@ -83,6 +87,50 @@ def test_laundering_in_a_later_session_of_another_guard(make_charter: Any) -> No
     with Guard(make_charter(), store=store).session(user="ann", task="Pay 10 EUR as my note 'todo' says") as session:
         session.observe("read_note", {"name": "todo"}, {"account": OTHER})
         assert pay(session, OTHER) == "held"
+
+
+def test_laundering_by_a_process_that_came_after_is_known_to_the_next_session(
+    make_charter: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.db"
+    with SqliteStore(path) as store:
+        guard = Guard(make_charter(), store=store)  # reads the store before the other one writes to it
+        with guard.session(user="ann", task="Pay 10 EUR as my note 'todo' says") as early, SqliteStore(path) as other:
+            launder(Guard(make_charter(), store=other))
+            other.flush()
+            early.observe("read_note", {"name": "todo"}, {"account": PAYEE})
+        with guard.session(user="ann", task="Pay 10 EUR as my note 'todo' says") as later:
+            later.observe("read_note", {"name": "todo"}, {"account": OTHER})
+            assert pay(later, OTHER) == "held"
+            later.observe("read_note", {"name": "todo"}, {"account": PAYEE})
+            assert pay(later, PAYEE) == "allowed"
+
+
+class Watched(MemoryStore):
+    """Keeps the prefixes that were scanned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scanned: list[str] = []
+
+    def scan(self, prefix: str) -> Mapping[str, Cell]:
+        self.scanned.append(prefix)
+        return super().scan(prefix)
+
+
+def test_a_session_looks_for_laundering_only_where_something_is_new(make_charter: Any) -> None:
+    store = Watched()
+    guard, other = Guard(make_charter(), store=store), Guard(make_charter(), store=store)
+    store.scanned.clear()
+    guard.session(user="ann").close()
+    assert store.scanned == ["laundry-count/"]
+    launder(other)
+    store.scanned.clear()
+    guard.session(user="ann").close()
+    assert len(store.scanned) == 2
+    store.scanned.clear()
+    guard.session(user="ann").close()
+    assert store.scanned == ["laundry-count/"]
 
 
 def test_an_honest_record_read_back_stays_trusted(make_charter: Any) -> None:

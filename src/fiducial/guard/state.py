@@ -284,7 +284,7 @@ class State:
             breach=not judgement.may_run,
         )
 
-    def launder(self, judgement: Judgement) -> tuple[Put, ...]:
+    def launder(self, judgement: Judgement) -> tuple[Put | Add, ...]:
         """Remember untrusted values that a call writes somewhere, so that they stay untrusted when read back."""
         if judgement.tool is None or not judgement.tool.side_effect:
             return ()
