@@ -13,7 +13,7 @@ import msgspec
 from fiducial.charter.model import Charter
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import CharterActivated, Entry, Mode
-from fiducial.core.ids import EventId, PersonId, mint
+from fiducial.core.ids import EventId, mint
 from fiducial.core.store import Commit, Store
 from fiducial.errors import SessionError
 from fiducial.guard.desk import Desk
@@ -73,7 +73,7 @@ class Guard:
         self.on_held = on_held
         self.on_unclear = on_unclear
         self.desk = desk
-        self.switches = Switches(self.store, self.clock)
+        self.switches = Switches()
         self.laundry = Laundry(self.store)
         self._lock = threading.Lock()
         self.current = _in_force(charter)
@@ -117,6 +117,7 @@ class Guard:
 
         Raises `SessionError` for a plan with an unknown tool, `StoreError` when the store cannot be read or written.
         """
+        self.laundry.refresh()
         roles = tuple(roles)
         for role in roles:
             if role not in self.current.charter.about.roles:
@@ -140,27 +141,15 @@ class Guard:
             ground, user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, agent=agent
         )
 
-    def halt(
-        self,
-        why: str,
-        *,
-        by: str = "operator",
-        agent: str | None = None,
-        tool: str | None = None,
-        user: str | None = None,
-        release: str | None = None,
-    ) -> Halt:
-        """Stop every call that matches all parts given, at once; with none given, every call.
+    def halt(self, why: str, *, agent: str | None = None, tool: str | None = None, user: str | None = None) -> Halt:
+        """Stop every call that matches all parts given, at once; with none given, every call."""
+        halt = Halt(why=why, agent=agent, tool=tool, user=user)
+        self.switches.halt(halt)
+        return halt
 
-        It holds for every process on the store, and voids what people approved before it. Raises `OversightError`
-        without a reason, `StoreError` when it holds in this process only.
-        """
-        return self.switches.order(why, by=PersonId(by), agent=agent, tool=tool, user=user, release=release)
-
-    def resume(self, halt: Halt, *, by: str, why: str = "") -> None:
-        """Lift `halt`. Raises `OversightError` when it is not in force, `NotPermitted` when it stops everything and
-        `by` is who ordered it."""
-        self.switches.lift(halt.id, by=PersonId(by), why=why)
+    def resume(self, halt: Halt) -> None:
+        """Lift `halt`. Raises `ValueError` when it is not in force."""
+        self.switches.resume(halt)
 
     def _activated(self, previous: InForce | None) -> None:
         now = self.clock.unix_us()
