@@ -1,10 +1,9 @@
 """What a session observed, so that an argument's lookup costs by the argument and not by the session.
 
 A *lane* holds the texts of one kind of source (the user's words, tools' records, untrusted text), leaf after leaf, in
-chunks of about `CHUNK` characters. One table maps the hash of every word to the chunks it stands in, listed up to
-`CAP`. A lookup takes the chunks of the value's rarest word and searches those for the value itself: the table only says
-where to look, and a collision costs a search and never an answer. Python's string hash is keyed anew in every process,
-so collisions cannot be prepared.
+chunks of about `CHUNK` characters. Its table (`fiducial.flow.table`) says for every word in which chunks it stands. A
+lookup takes the chunks of the value's rarest word and searches those for the value itself: the table only says where to
+look, and a collision of hashes costs a search and never an answer.
 
 - An *exact* lane (trusted text) also has the hashes of its short whole leaves. Its words keep their case: only the same
   code points count.
@@ -23,36 +22,25 @@ from typing import TypeAlias
 
 from fiducial.flow.lexer import LEAF, fold, words, words_and_leaves
 from fiducial.flow.structure import Place, Root, root_of
+from fiducial.flow.table import CAP, RUN, STEP, Table
 
 CHUNK = 32 * 1024
 """Characters a chunk: one search takes about 3 µs, one indexing about 3 ms, so other threads never wait long."""
 OVERLAP = 512
 """Characters that the pieces of a longer leaf share, so that no entity shorter than that is cut."""
-CAP = 16
-"""Chunks listed for one token; it is common from there on, and the list stays. Bounds the work of a lookup."""
 LATEST = 32
 """Of a value all of whose words are common, this many of the latest chunks are searched too."""
 SHORT_LEAF = 200
-"""Characters up to which a whole leaf is in the table as one token."""
-RUN = 4
-STEP = 2
-"""Words a run, and the step between runs: any `RUN + STEP - 1` copied words contain a whole one."""
+"""Characters up to which a whole leaf of an exact lane is in the table as one token."""
 COPIED = RUN + STEP - 1
 """Words in a row that count as copied."""
 
-_TOKEN_BYTES = 104
-"""A dict entry at its emptiest (CPython grows a full table twofold: 8/3 × 24 bytes and its index) and an int."""
-_CHUNK_BITS = 20
-_CHUNK_MASK = (1 << _CHUNK_BITS) - 1
-_ALMOST_FULL = 1 << _CHUNK_BITS * (CAP - 2)
-"""A packed integer from here on holds `CAP - 1` chunks."""
-_PACKED_BYTES = 16
-"""What a packed integer grows by for each chunk, and what a new one takes, spread over them."""
 _CHUNK_BYTES = 600
+_WIDEST = 8
+"""Bytes that a character takes at most: four in the text and four in its stream."""
 _LEAF_BYTES = 160
 """A path node, its place and its start."""
 
-Chunks: TypeAlias = Sequence[int]
 Accept: TypeAlias = Callable[[str, int, int], bool]
 
 
@@ -148,11 +136,9 @@ class Lane:
 
     __slots__ = (
         "_batch",
-        "_common",
         "_pending",
         "_table",
         "_text_bytes",
-        "_token_bytes",
         "budget",
         "chunks",
         "folded",
@@ -168,9 +154,7 @@ class Lane:
         self.chunks: list[Chunk] = []
         self.full = False
         """Took no more from some point on."""
-        self._table: dict[int, int] = {}
-        self._token_bytes = 0
-        self._common: set[int] = set()
+        self._table = Table()
         self._text_bytes = 0
         self._batch: list[tuple[Place, str]] = []
         self._pending = 0
@@ -178,7 +162,7 @@ class Lane:
     @property
     def size(self) -> int:
         """Bytes used, at most; the tests compare it with what the interpreter allocates."""
-        return self._text_bytes + self._token_bytes
+        return self._text_bytes + self._table.size
 
     def push(self, place: Place, text: str) -> None:
         """Take one leaf; it can be found after `flush`, or sooner."""
@@ -212,9 +196,10 @@ class Lane:
         self._put(chunk, added, texts)
 
     def _over(self, more: int) -> bool:
-        """Whether the budget is used up; estimates what `more` characters would take at worst."""
-        if not self.full and self.size + 24 * min(more, CHUNK) > self.budget:
-            self.full = True
+        """Whether the budget is used up, were `more` characters added that take as much as any can."""
+        if not self.full:
+            more = min(more, CHUNK)
+            self.full = self._text_bytes + _WIDEST * more + self._table.size_with(more) > self.budget
         return self.full
 
     def _add_long(self, place: Place, text: str) -> None:
@@ -246,39 +231,15 @@ class Lane:
 
     def _put(self, chunk: Chunk, added: str, texts: list[str]) -> None:
         chunk.text += added
-        wide = 1 if added.isascii() else 4
+        number = len(self.chunks)
+        ascii_ = added.isascii()
         if self.folded:
-            tokens = words_and_leaves(fold(added))
-            chunk.stream += " ".join(tokens) + " " if tokens else ""
-            hashes = set(map(hash, tokens))
-            hashes.update(
-                map(hash, zip(tokens[::STEP], tokens[1::STEP], tokens[2::STEP], tokens[3::STEP], strict=False))
-            )
-            wide *= 2
+            chunk.stream += self._table.add_folded(added if ascii_ else " ".join(words_and_leaves(fold(added))), number)
         else:
-            hashes = set(map(hash, words(added)))
-            hashes.update(hash(text) for text in texts if len(text) <= SHORT_LEAF)
+            self._table.add_words(added if ascii_ else " ".join(words(added)), number)
+            self._table.add_tokens([text for text in texts if len(text) <= SHORT_LEAF], number)
+        wide = (1 if ascii_ else 4) * (2 if self.folded else 1)
         self._text_bytes += len(added) * wide + _CHUNK_BYTES // 8 + _LEAF_BYTES * len(texts)
-        self._note(hashes, len(self.chunks))
-
-    def _note(self, hashes: set[int], number: int) -> None:
-        # The hot loop of observing: it runs only over tokens that stand in some chunk already and are not yet common.
-        # The chunks of a token are packed into one integer, the latest lowest: a table of integers alone is nothing
-        # that the garbage collector walks, and it is smaller than one of lists.
-        table = self._table
-        hashes = hashes - self._common
-        known = table.keys() & hashes
-        hashes -= known
-        grown = 0
-        for token, packed in zip(known, map(table.__getitem__, known), strict=True):
-            if packed & _CHUNK_MASK != number:
-                table[token] = packed << _CHUNK_BITS | number
-                grown += 1
-                if packed >= _ALMOST_FULL:
-                    self._common.add(token)
-                    grown += _TOKEN_BYTES // _PACKED_BYTES
-        table.update(dict.fromkeys(hashes, number))
-        self._token_bytes += grown * _PACKED_BYTES + _TOKEN_BYTES * len(hashes)
 
     # Lookups
 
@@ -308,23 +269,11 @@ class Lane:
 
     def has(self, token: str) -> bool:
         """Whether the word stands anywhere; a collision of 64-bit hashes apart."""
-        return hash(token) in self._table
+        return token in self._table
 
-    def _chunks(self, token: int) -> Chunks:
-        return _unpacked(self._table.get(token, 0))
-
-    def candidates(self, tokens: Sequence[str]) -> Chunks:
+    def candidates(self, tokens: Sequence[str]) -> Sequence[int]:
         """Numbers of chunks that may hold all of `tokens`: those of the rarest."""
-        least = 0
-        get = self._table.get
-        for token in tokens:
-            packed = get(hash(token))
-            if packed is None:
-                return ()
-            # Fewer chunks make a smaller integer.
-            if not least or packed < least:
-                least = packed
-        found = _unpacked(least)
+        found = self._table.rarest(tokens)
         if len(found) < CAP:
             return found
         last = len(self.chunks)
@@ -348,7 +297,7 @@ class Lane:
 
     def leaf(self, value: str) -> Hit | None:
         """A whole leaf that equals `value`."""
-        for number in self._chunks(hash(value)):
+        for number in self._table.chunks(value):
             chunk = self.chunks[number - 1]
             at = chunk.text.find(f"{LEAF}{value}{LEAF}")
             if at >= 0:
@@ -368,26 +317,9 @@ class Lane:
                     break
         return hits
 
-    def runs(self, tokens: Sequence[str]) -> list[tuple[int, Chunks]]:
+    def runs(self, tokens: Sequence[str]) -> list[tuple[int, list[int]]]:
         """Positions at which a run of four of `tokens` may be copied from here, and the chunks it may be from."""
-        table = self._table
-        hashes = list(map(hash, zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False)))
-        # Nearly always none is known; asked for all at once, the machine overlaps its misses in a large table.
-        if table.keys().isdisjoint(set(hashes)):
-            return []
-        return [(index, self._chunks(token)) for index, token in enumerate(hashes) if token in table]
-
-
-def _unpacked(packed: int) -> Chunks:
-    """The chunks in a packed integer, earliest first."""
-    if packed <= _CHUNK_MASK:
-        return (packed,) if packed else ()
-    found = []
-    while packed:
-        found.append(packed & _CHUNK_MASK)
-        packed >>= _CHUNK_BITS
-    found.reverse()
-    return found
+        return self._table.runs(tokens)
 
 
 def _occurrence(text: str, value: str, accept: Accept | None) -> int:

@@ -1,0 +1,3 @@
+from fiducial.flow.table import DictTable
+
+class Table(DictTable): ...
