@@ -10,22 +10,21 @@ from __future__ import annotations
 import getpass
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from fiducial.cli import publish, witness
+from fiducial.cli.reporting import cannot_run, console, fail, judging, plain, print_json, progress, reporting
 from fiducial.core.clock import SystemClock, instant
 from fiducial.core.event import Event
 from fiducial.core.ids import Digest, EventId, SessionId
-from fiducial.errors import Corrupt, LedgerError, RolledBack, StoreError, WrongKey
+from fiducial.errors import LedgerError, StoreError
 from fiducial.store import export, retained
 from fiducial.store.bundle import Record
 from fiducial.store.checkpoint import Verifier
@@ -41,6 +40,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.command()(publish.publish)
+app.command()(witness.witness)
 
 DEFAULT_DATABASE = Path(".fiducial/fiducial.db")
 _POLL_SECONDS = 0.5
@@ -61,7 +63,7 @@ def tail(
     json: AsJson = False,
 ) -> None:
     """Print the latest entries."""
-    with _reporting(), Ledger.open(db) as ledger:
+    with reporting(), Ledger.open(db) as ledger:
         at = ledger.size
         _print(ledger.entries(max(0, at - number), at), json)
         try:
@@ -82,10 +84,10 @@ def show(
     json: AsJson = False,
 ) -> None:
     """Print what happened in a session, in order."""
-    with _reporting(), Ledger.open(db) as ledger:
+    with reporting(), Ledger.open(db) as ledger:
         records = list(ledger.session(SessionId(session)))
         if not records:
-            _fail(f"no session `{_plain(session)}` in `{db}`; `fiducial log tail` lists the latest", 1)
+            fail(f"no session `{plain(session)}` in `{db}`; `fiducial log tail` lists the latest", 1)
         _print(records, json, payloads=payloads)
         if payloads and not json:
             _print_payloads(records)
@@ -99,31 +101,41 @@ def verify(
     checkpoint: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A checkpoint that you kept; the log has to contain it.")
     ] = None,
+    tiles: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Verify what `publish` wrote there, and no database.")
+    ] = None,
+    witness_key: Annotated[
+        list[str] | None, typer.Option(metavar="VKEY", help="With --tiles: a witness that may have cosigned it.")
+    ] = None,
+    quorum: Annotated[
+        int | None, typer.Option(min=1, help="With --tiles: how many of those witnesses must have. Without it, all.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Check every stored byte of the log, and say where it goes wrong.
 
     Without --key, the key file beside the database is what it is held to; without --checkpoint, the checkpoint there.
+    With --tiles, the published files are all that is read.
     """
+    if tiles is not None:
+        if database is not None:
+            fail("`--tiles` verifies published files and no database; leave out one of them", 2)
+        publish.verify_tiles(tiles, key, witness_key or [], quorum, _notes(checkpoint or []), json)
+        return
+    if witness_key or quorum is not None:
+        fail("witnesses cosign what is published: `--witness-key` and `--quorum` go with `--tiles`", 2)
     path = database or db
-    try:
-        with _cannot_run():
+    with judging(json):
+        with cannot_run():
             verifier = None if key is None else Verifier(key)
             notes = _retained(path, checkpoint)
             ledger = Ledger.open(path)
-        with ledger, _progress(json) as told:
+        with ledger, progress(json) as told:
             if verifier is None:
                 verifier = _own_key(path)
             verified = ledger.verify(key=verifier, checkpoints=notes, progress=told)
-    except (Corrupt, RolledBack, WrongKey) as error:
-        if json:
-            index = error.index if isinstance(error, Corrupt) else None
-            _print_json({"verified": False, "error": type(error).__name__, "index": index, "message": str(error)})
-        _fail(str(error), 1)
-    except StoreError as error:
-        _fail(str(error), 2)
     if json:
-        _print_json({"verified": True, **msgspec.to_builtins(verified)})
+        print_json({"verified": True, **msgspec.to_builtins(verified)})
     else:
         _print_verified(verified)
 
@@ -134,9 +146,9 @@ def prove(
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Print a proof that an event stands in the log: JSON, for somebody who has only the log's public key."""
-    with _reporting(), Ledger.open(db) as ledger:
+    with reporting(), Ledger.open(db) as ledger:
         if ledger.find(EventId(event)) is None:
-            _fail(f"no event `{_plain(event)}` in `{db}`; `fiducial log tail` lists the latest", 1)
+            fail(f"no event `{plain(event)}` in `{db}`; `fiducial log tail` lists the latest", 1)
         typer.echo(ledger.prove(EventId(event)).to_json())
 
 
@@ -146,8 +158,8 @@ def check(
     key: Annotated[str, typer.Option(metavar="VKEY", help="The log's public key, as you were given it.")],
 ) -> None:
     """Check a proof that an event stands in a log, with nothing but the log's public key; print the event."""
-    with _reporting():
-        with _cannot_run():
+    with reporting():
+        with cannot_run():
             verifier = Verifier(key)
         document = InclusionProof.parse(proof.read())
         document.verify(verifier)
@@ -160,7 +172,7 @@ def checkpoint(
     out: Annotated[Path | None, typer.Option(help="Write this file; without it, print.")] = None,
 ) -> None:
     """Print the newest tree head, signed. Keep it elsewhere: `verify --checkpoint` holds the log to it."""
-    with _reporting(), Ledger.open(db) as ledger:
+    with reporting(), Ledger.open(db) as ledger:
         note = ledger.checkpoint()
         if out is None:
             typer.echo(note, nl=False)
@@ -168,7 +180,7 @@ def checkpoint(
         try:
             write_atomically(out, note, mode=0o644)
         except OSError as error:
-            _fail(f"the checkpoint `{out}` cannot be written ({error.strerror}); check its path", 2)
+            fail(f"the checkpoint `{out}` cannot be written ({error.strerror}); check its path", 2)
 
 
 @app.command()
@@ -179,10 +191,10 @@ def erase(
     by: Annotated[str | None, typer.Option(help="Who erases it; without it, the user who runs this.")] = None,
 ) -> None:
     """Erase a payload from every file that Fiducial wrote. The log still verifies, and says that it was erased."""
-    with _reporting():
+    with reporting():
         with Ledger.open(db) as ledger:
             if not ledger.names_payload(Digest(payload)):
-                _fail(f"no entry names the payload `{_plain(payload)}`; `fiducial log show` lists them", 1)
+                fail(f"no entry names the payload `{plain(payload)}`; `fiducial log show` lists them", 1)
         with SqliteStore(db) as store:
             done = store.erase(Digest(payload), by=by or getpass.getuser(), why=why)
     typer.echo("erased, and recorded" if done else "it was erased already")
@@ -199,7 +211,7 @@ def export_(
 ) -> None:
     """Print the log as lines of JSON, one an entry; the last one holds the checkpoint."""
     chosen = None if session is None else SessionId(session)
-    with _reporting():
+    with reporting():
         if out is not None:
             count = export.write(db, out, at_us=SystemClock().unix_us(), session=chosen, payloads=payloads)
             typer.echo(f"{count} lines in {out}", err=True)
@@ -210,43 +222,25 @@ def export_(
             sys.stdout.buffer.flush()
 
 
-# Errors, and what ends how
-
-
-@contextmanager
-def _reporting() -> Iterator[None]:
-    """An error becomes one line on standard error: 1 when the log is at fault, 2 when it could not be looked at."""
-    try:
-        yield
-    except (Corrupt, RolledBack, WrongKey) as error:
-        _fail(str(error), 1)
-    except StoreError as error:
-        _fail(str(error), 2)
-
-
-@contextmanager
-def _cannot_run() -> Iterator[None]:
-    """Within it, a fault is one of what was given to the command."""
-    try:
-        yield
-    except WrongKey as error:
-        _fail(str(error), 2)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"fiducial: {message}", err=True)
-    raise typer.Exit(status)
+# What the log is held to
 
 
 def _retained(database: Path, given: list[Path] | None) -> list[tuple[str, str]]:
     """The checkpoints that the log is held to: where each came from, and its text."""
+    if given:
+        return _notes(given)
+    path = retained.checkpoint_path(database)
+    text = retained.load(path)
+    return [] if text is None else [(str(path), text)]
+
+
+def _notes(given: list[Path]) -> list[tuple[str, str]]:
     notes = []
-    for path in given or [retained.checkpoint_path(database)]:
+    for path in given:
         text = retained.load(path)
-        if text is not None:
-            notes.append((str(path), text))
-        elif given:
-            _fail(f"there is no checkpoint at `{path}`", 2)
+        if text is None:
+            fail(f"there is no checkpoint at `{path}`", 2)
+        notes.append((str(path), text))
     return notes
 
 
@@ -280,31 +274,31 @@ def _print(records: Iterable[Record], json: bool, *, headers: bool = True, paylo
         table.add_row(
             str(record.index),
             instant(event.at_us).strftime("%Y-%m-%d %H:%M:%S"),
-            Text(_plain(event.session or ""), style="dim"),
+            Text(plain(event.session or ""), style="dim"),
             _kind(event),
             Text(_summary(record)),
         )
         empty = False
     if not empty or headers:
-        _console().print(table)
+        console().print(table)
 
 
 def _print_payloads(records: list[Record]) -> None:
-    console = _console()
+    out = console()
     for record in records:
         for stored in record.payloads:
-            console.print(Text(f"\n{record.index} {stored.ref.role} {stored.ref.digest}", style="dim"))
+            out.print(Text(f"\n{record.index} {stored.ref.role} {stored.ref.digest}", style="dim"))
             if stored.data is None:
-                console.print(Text("erased", style="italic"))
+                out.print(Text("erased", style="italic"))
                 continue
             text = stored.data[: 4 * _EXCERPT].decode(errors="replace")
-            shown = _plain(text[:_EXCERPT], keep="\n\t")
-            console.print(Text(shown + (" …" if len(text) > _EXCERPT else "")))
+            shown = plain(text[:_EXCERPT], keep="\n\t")
+            out.print(Text(shown + (" …" if len(text) > _EXCERPT else "")))
 
 
 def _print_verified(verified: Verified) -> None:
-    console = _console()
-    console.print(Text(f"{verified.origin} verifies", style="bold green"))
+    out = console()
+    out.print(Text(f"{verified.origin} verifies", style="bold green"))
     table = Table(box=None, pad_edge=False, show_header=False)
     held_to = f"{verified.checkpoints} kept checkpoint" + ("s" if verified.checkpoints != 1 else "")
     for name, value in (
@@ -315,7 +309,7 @@ def _print_verified(verified: Verified) -> None:
         ("held to", held_to + (" and a key" if verified.pinned else "; no key: give one with --key")),
     ):
         table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
-    console.print(table)
+    out.print(table)
 
 
 def _kind(event: Event) -> Text:
@@ -333,34 +327,9 @@ def _summary(record: Record) -> str:
             continue
         if isinstance(value, tuple):
             value = ",".join(str(getattr(each, "policy", each)) for each in value)
-        parts.append(f"{name}={_plain(str(value))}")
+        parts.append(f"{name}={plain(str(value))}")
     parts += [
         f"{stored.ref.role}:{stored.ref.digest if stored.data is not None else 'erased'}" for stored in record.payloads
     ]
     parts.append(record.event.id)
     return " ".join(parts)
-
-
-def _plain(text: str, keep: str = "") -> str:
-    """`text` with everything that a terminal would act on made visible."""
-    return "".join(each if each.isprintable() or each in keep else f"\\x{ord(each):02x}" for each in text)
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-@contextmanager
-def _progress(json: bool) -> Iterator[Any]:
-    """Something to tell how far it is; `None` when nobody is looking."""
-    if json or not sys.stderr.isatty():
-        yield None
-        return
-    columns = (TextColumn("verifying"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("verifying", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -17,6 +17,7 @@ from fiducial.core.ids import ClauseId, DecisionId, Digest, PolicyId, SessionId,
 from fiducial.core.label import Integrity
 from fiducial.core.oversight import (
     ApprovalSpent,
+    CaptureTaken,
     ClassGranted,
     GlassBroken,
     GlassReviewed,
@@ -34,8 +35,9 @@ from fiducial.core.oversight import (
 from fiducial.core.payload import Payload
 from fiducial.core.verdict import VerdictKind
 
-MAX_ENVELOPE = 64 * 1024
-"""Bytes. The largest, a decision on which hundreds of rules fired, stays under a tenth of it."""
+MAX_ENVELOPE = 64 * 1024 - 1
+"""Bytes: what the two-byte length of a published entry can say (C2SP tlog-tiles section "Log entries"). The largest, a
+decision on which hundreds of rules fired, stays under a tenth of it."""
 
 
 class SessionOpened(Envelope, frozen=True, kw_only=True, tag="session.opened"):
@@ -238,6 +240,7 @@ Event: TypeAlias = (
     | GlassBroken
     | GlassReviewed
     | PlanSettled
+    | CaptureTaken
     | UndoStarted
     | UndoFinished
     | HaltOrdered
@@ -275,6 +278,7 @@ __all__ = [
     "Authority",
     "CallDecided",
     "CallFinished",
+    "CaptureTaken",
     "CharterActivated",
     "ClassGranted",
     "Entry",

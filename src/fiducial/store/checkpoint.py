@@ -30,14 +30,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from fiducial.errors import Corrupt, WrongKey
 from fiducial.store.merkle import HASH_BYTES, MAX_LEVELS
 
-_ALGORITHM = b"\x01"
-"""Ed25519: C2SP signed-note section "Signature types"."""
-_ID_BYTES = 4
+ED25519 = b"\x01"
+"""Ed25519 over the note's text: C2SP signed-note section "Signature types"."""
+COSIGNATURE_V1 = b"\x04"
+"""Ed25519 with a time, by a witness: C2SP signed-note section "Signature types"."""
+_MEANT = {ED25519: "log", COSIGNATURE_V1: "witness"}
+ID_BYTES = 4
+"""Of a key's id."""
 _KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 """Ed25519: RFC 8032 section 5.1.6."""
 _DASH = "\u2014"
 _NAME = re.compile(r"[^\s+\x00-\x1f\x7f]+")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIZE = re.compile(r"0|[1-9][0-9]*")
 _PRIVATE = "PRIVATE+KEY+"
 _MAX_NOTE = 1_000_000
@@ -63,15 +68,17 @@ class Checkpoint(NamedTuple):
 class Verifier:
     """A public key under a name. Raises `WrongKey` when the text is not one."""
 
-    __slots__ = ("_public", "key_id", "name", "text")
+    __slots__ = ("_public", "key_id", "name", "raw", "text")
 
     def __init__(self, text: str) -> None:
-        name, raw = _decode_key(text.strip())
+        name, raw = decode_key(text.strip(), ED25519)
         self.name = name
         """The log's origin."""
-        self.text = _encode_key(name, raw)
+        self.raw = raw
+        """The key itself, 32 bytes."""
+        self.text = encode_key(name, raw, ED25519)
         """`name+id+base64`."""
-        self.key_id = _key_id(name, raw)
+        self.key_id = key_id(name, raw, ED25519)
         """First four bytes of the hash of name and key."""
         self._public = Ed25519PublicKey.from_public_bytes(raw)
 
@@ -90,9 +97,9 @@ class Verifier:
         Raises `WrongKey` when no line of it is by this key, and `Corrupt` when it is malformed or a signature by
         this key does not fit.
         """
-        body, signatures = _split_note(note)
+        body, signatures = split_note(note)
         checkpoint = _parse_body(body)
-        mine = [raw[_ID_BYTES:] for name, raw in signatures if name == self.name and raw[:_ID_BYTES] == self.key_id]
+        mine = [raw[ID_BYTES:] for name, raw in signatures if name == self.name and raw[:ID_BYTES] == self.key_id]
         if checkpoint.origin != self.name or not mine:
             raise WrongKey(
                 f"the checkpoint of `{checkpoint.origin}` carries no signature by `{self.text}`; "
@@ -114,7 +121,7 @@ class Signer:
             raise ValueError(f"`{name}` cannot name a log; use no spaces, no `+` and no control characters")
         self._raw = seed
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
-        self.verifier = Verifier(_encode_key(name, self._private.public_key().public_bytes_raw()))
+        self.verifier = Verifier(encode_key(name, self._private.public_key().public_bytes_raw(), ED25519))
         """The public half."""
 
     @classmethod
@@ -129,7 +136,7 @@ class Signer:
         if not text.startswith(_PRIVATE):
             raise WrongKey("the file holds no private key; it has to begin with `PRIVATE+KEY+`")
         name, rest = _key_parts(text[len(_PRIVATE) :])
-        if len(rest) != len(_ALGORITHM) + _KEY_BYTES or rest[:1] != _ALGORITHM:
+        if len(rest) != len(ED25519) + _KEY_BYTES or rest[:1] != ED25519:
             raise WrongKey("the private key is damaged; restore its file from a backup")
         signer = cls(name, rest[1:])
         if not text.startswith(f"{_PRIVATE}{name}+{signer.verifier.key_id.hex()}+"):
@@ -138,7 +145,7 @@ class Signer:
 
     def secret(self) -> str:
         """`PRIVATE+KEY+name+id+base64`: for the key file and nothing else."""
-        data = base64.b64encode(_ALGORITHM + self._raw).decode()
+        data = base64.b64encode(ED25519 + self._raw).decode()
         return f"{_PRIVATE}{self.verifier.name}+{self.verifier.key_id.hex()}+{data}"
 
     def sign(self, body: str) -> bytes:
@@ -151,19 +158,29 @@ class Signer:
 
 def note(checkpoint: Checkpoint, verifier: Verifier, signature: bytes) -> str:
     """The signed note of a checkpoint whose body was signed by the key of `verifier`."""
-    line = base64.b64encode(verifier.key_id + signature).decode()
-    return f"{checkpoint.body()}\n{_DASH} {verifier.name} {line}\n"
+    return f"{checkpoint.body()}\n{signature_line(verifier.name, verifier.key_id, signature)}"
+
+
+def signature_line(name: str, key: bytes, signature: bytes) -> str:
+    """The line of a signed note, with its newline, that holds `signature` by the key whose id is `key`."""
+    return f"{_DASH} {name} {base64.b64encode(key + signature).decode()}\n"
 
 
 def peek(text: str) -> Checkpoint:
     """What a signed note says, unverified: for messages and for finding the key. Raises `Corrupt` when malformed."""
-    return _parse_body(_split_note(text)[0])
+    return _parse_body(split_note(text)[0])
 
 
-def _split_note(text: str) -> tuple[str, list[tuple[str, bytes]]]:
+def split_note(text: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text that was signed, and each signature: its name, and key id (4 bytes) with what follows it.
+
+    Raises `Corrupt` when the note is malformed. Nothing is verified.
+    """
     body, gap, tail = text.rpartition("\n\n")
     if len(text) > _MAX_NOTE or not gap or not tail.endswith("\n"):
         raise Corrupt("the checkpoint is cut short, or is not a signed note")
+    if _CONTROL.search(text):
+        raise Corrupt("the checkpoint has a control character in it")
     signatures = []
     for line in tail[:-1].split("\n"):
         dash, _, rest = line.partition(" ")
@@ -171,7 +188,7 @@ def _split_note(text: str) -> tuple[str, list[tuple[str, bytes]]]:
         if dash != _DASH or not _NAME.fullmatch(name):
             raise Corrupt("a signature line of the checkpoint is malformed")
         raw = _base64(data)
-        if raw is None or len(raw) <= _ID_BYTES:
+        if raw is None or len(raw) <= ID_BYTES:
             raise Corrupt("a signature line of the checkpoint is malformed")
         signatures.append((name, raw))
     return body + "\n", signatures
@@ -199,29 +216,34 @@ def _base64(text: str) -> bytes | None:
     return raw if base64.b64encode(raw).decode() == text else None
 
 
-def _key_id(name: str, raw: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + b"\n" + _ALGORITHM + raw).digest()[:_ID_BYTES]
+def key_id(name: str, raw: bytes, algorithm: bytes) -> bytes:
+    """Four bytes that name the key `raw` (32 bytes) of `algorithm`: C2SP signed-note section "Signatures"."""
+    return hashlib.sha256(name.encode() + b"\n" + algorithm + raw).digest()[:ID_BYTES]
 
 
-def _encode_key(name: str, raw: bytes) -> str:
-    return f"{name}+{_key_id(name, raw).hex()}+{base64.b64encode(_ALGORITHM + raw).decode()}"
+def encode_key(name: str, raw: bytes, algorithm: bytes) -> str:
+    """`name+id+base64` of the public key `raw` (32 bytes)."""
+    return f"{name}+{key_id(name, raw, algorithm).hex()}+{base64.b64encode(algorithm + raw).decode()}"
 
 
 def _key_parts(text: str) -> tuple[str, bytes]:
     name, _, rest = text.partition("+")
-    key_id, _, data = rest.partition("+")
+    stated, _, data = rest.partition("+")
     raw = _base64(data)
-    if not _NAME.fullmatch(name) or len(key_id) != 2 * _ID_BYTES or raw is None:
+    if not _NAME.fullmatch(name) or len(stated) != 2 * ID_BYTES or raw is None:
         raise WrongKey("that is not a key; it has the form `name+id+base64`")
     return name, raw
 
 
-def _decode_key(text: str) -> tuple[str, bytes]:
+def decode_key(text: str, algorithm: bytes) -> tuple[str, bytes]:
+    """Name and 32 bytes of the public key that `encode_key` wrote. Raises `WrongKey` for anything else."""
     if text.startswith(_PRIVATE):
         raise WrongKey("that is a private key; give the public one, and keep the private one to its file")
     name, raw = _key_parts(text)
-    if len(raw) != len(_ALGORITHM) + _KEY_BYTES or raw[:1] != _ALGORITHM:
+    if len(raw) == 1 + _KEY_BYTES and raw[:1] in _MEANT and raw[:1] != algorithm:
+        raise WrongKey(f"that is the key of a {_MEANT[raw[:1]]}; give the one of the {_MEANT[algorithm]}")
+    if len(raw) != 1 + _KEY_BYTES or raw[:1] != algorithm:
         raise WrongKey("the key is not an Ed25519 one; it has the form `name+id+base64`")
-    if not text.startswith(f"{name}+{_key_id(name, raw[1:]).hex()}+"):
+    if not text.startswith(f"{name}+{key_id(name, raw[1:], algorithm).hex()}+"):
         raise WrongKey("the key's id does not fit its name and bytes; copy it again, whole")
     return name, raw[1:]

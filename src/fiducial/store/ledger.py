@@ -19,6 +19,7 @@ from fiducial.store.checkpoint import Checkpoint, Verifier, note
 from fiducial.store.merkle import inclusion_proof
 from fiducial.store.proof import InclusionProof
 from fiducial.store.reader import LogReader
+from fiducial.store.rows import SqliteRows
 from fiducial.store.verify import Verified, verify
 
 
@@ -31,7 +32,7 @@ class Ledger:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Ledger:
         """The log in the database at `path`. Raises `TooNew`, `Corrupt` or another `StoreError`."""
-        return cls(LogReader(schema.connect_reader(Path(path)), str(path)))
+        return cls(LogReader(SqliteRows(schema.connect_reader(Path(path)), str(path))))
 
     def close(self) -> None:
         """Let go of the database."""
@@ -75,9 +76,9 @@ class Ledger:
         """The newest tree head as a signed note. Raises `Corrupt` when no key of the log has signed it."""
         return self.signed_head()[0]
 
-    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Record]:
-        """Entries from `start` up to `stop` (default: the end), with what is kept of their payloads."""
-        for bundle in self._reader.bundles(max(0, start)):
+    def entries(self, start: int = 0, stop: int | None = None, *, payloads: bool = True) -> Iterator[Record]:
+        """Entries from `start` up to `stop` (default: the end), with what is kept of their payloads, or without."""
+        for bundle in self._reader.bundles(max(0, start), payloads=payloads):
             for record in records(bundle):
                 if stop is not None and record.index >= stop:
                     return
