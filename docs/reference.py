@@ -41,6 +41,8 @@ _ADVICE = {
     "CallMismatch": "Report an outcome with the tool and arguments that were decided; decide changed ones anew.",
     "ToolFailed": "`outcome` is `failed`: the tool said so. `unknown`: find out whether it happened, then go on.",
     "SessionError": "Open a new session.",
+    "CaptureError": "Read the message: it names what stands in the way. Mend it and try again.",
+    "ChangedSince": "Look at what changed. Put it back by hand, or with `fiducial undo --force`.",
     "StoreError": "The effect did not run. Free the disk, or whatever the message names, and ask again.",
     "StoreBusy": "Slow down, or give the store a faster disk; nothing was lost.",
     "StoreClosed": "Open the store again; look in the message for the fault that stopped its writer.",
@@ -153,7 +155,7 @@ _FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     (
         "contracts.yaml",
         "Under `tools:`, a mapping of tool names to contracts.",
-        (contracts.Contract, contracts.Parameter, contracts.Output, contracts.Probe, contracts.Undo),
+        (contracts.Contract, contracts.Parameter, contracts.Output, contracts.Probe, contracts.Undo, contracts.Capture),
     ),
     (
         "cases/*.yaml",

@@ -39,11 +39,24 @@ def test_every_field_survives() -> None:
                    "records": "$.items"},
         "preview": {"tool": "look", "facts": {"cost": "$.c"}, "timeout": "2s"},
         "postcondition": {"tool": "look", "expect": {"$.a": "$arguments.amount"}},
-        "undo": {"tool": "look", "within": "7d"},
+        "undo": {"tool": "back", "within": "7d", "idempotent": True},
     }  # fmt: skip
     contracts = {
         "pay": Contract.model_validate(full),
         "look": Contract.model_validate({"effect": "read", "kind": "read"}),
+        "back": Contract.model_validate(
+            {
+                "effect": "reversible",
+                "kind": "update",
+                "capture": {
+                    "driver": "rows",
+                    "tool": "pay",
+                    "optional": True,
+                    "timeout": "2s",
+                    "arguments": {"amount": 1, "on": {"a": 1}, "long": "a", "free": 1},
+                },
+            }
+        ),
         "yes: no": Contract.model_validate({"effect": "read", "kind": "fetch"}),
     }
     assert back(contracts) == contracts

@@ -360,8 +360,24 @@ def test_postconditions_and_undo() -> None:
     only(after("expect: {$.a: $result.b..}"), "invalid-value", 16)
     assert tool("    undo: {tool: refund, arguments: {id: $arguments.id, amount: $result.paid}, within: 7d}\n") == []
     only(tool("    undo: {tool: refnd}\n"), "unknown-tool", 16)
-    hard = TOOLS.replace("compensable", "irreversible") + "    undo: {tool: find, arguments: {id: a}}\n"
+    only(tool("    undo: {tool: find, arguments: {id: a}}\n"), "contradiction", 16, "cannot take anything back")
+    hard = TOOLS.replace("compensable", "irreversible") + "    undo: {tool: refund, arguments: {id: a, amount: 1}}\n"
     only(problems(contracts_yaml=hard), "contradiction", 16, "there is an `undo`")
+
+
+def test_captures() -> None:
+    def capture(arguments: str, more: str = "") -> str:
+        return f"    capture: {{driver: files, tool: refund, arguments: {{{arguments}}}{more}}}\n"
+
+    assert tool(capture("id: $arguments.id, amount: 1", ", optional: true, timeout: 1s")) == []
+    only(tool(capture("id: $result.id, amount: 1")), "invalid-template", 16, "no result before the call")
+    only(tool(capture("id: $arguments.id")), "missing-argument", 16)
+    only(tool(capture("id: a, amount: 1").replace("refund", "refnd")), "unknown-tool", 16)
+    only(tool(capture("id: a").replace("refund", "find")), "contradiction", 16, "cannot take anything back")
+    both = capture("id: a, amount: 1") + "    undo: {tool: refund, arguments: {id: a, amount: 1}}\n"
+    only(tool(both), "contradiction", 16, "there is an `undo`, and a `capture`")
+    hard = TOOLS.replace("compensable", "irreversible") + capture("id: a, amount: 1")
+    only(problems(contracts_yaml=hard), "contradiction", 16, "there is a `capture`")
 
 
 def test_one_broken_contract_does_not_make_its_name_unknown() -> None:

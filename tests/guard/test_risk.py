@@ -26,9 +26,11 @@ def test_a_plain_read_has_no_risk() -> None:
     assert risk_of(contract("read", "read"), FlowFacts(), IntentFacts(), unsure=False).level == 0
 
 
-def test_what_cannot_be_undone_has_some() -> None:
+def test_what_cannot_be_undone_raises_the_level_by_itself() -> None:
     calm = IntentFacts(known=True, asked=True)
-    assert risk_of(contract("irreversible", "pay"), FlowFacts(), calm, unsure=False).level == 2
+    risk = risk_of(contract("irreversible", "pay"), FlowFacts(), calm, unsure=False)
+    assert (risk.level, risk.factors) == (3, {"irreversible"})
+    assert risk_of(contract("compensable", "pay"), FlowFacts(), calm, unsure=False).level == 2
 
 
 def test_the_worst_call_has_every_factor_and_no_more_than_the_highest_level() -> None:

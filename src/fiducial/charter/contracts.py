@@ -217,6 +217,25 @@ class Undo(_Written):
     """Templates over `$arguments` and `$result`."""
     within: Annotated[timedelta, Field(gt=timedelta(0), strict=False), DURATION] | None = None
     """How long after the call it works; `None`: always."""
+    idempotent: bool = False
+    """Running it does no harm when there is nothing to take back, or when it has run before."""
+
+
+class Capture(_Written):
+    """What the call is about to change, kept before it runs; `fiducial undo` puts it back."""
+
+    driver: str
+    """Name under which the host registered what takes it and puts it back; see `fiducial.oversight.captures`."""
+    tool: str
+    """Name of the tool as which putting it back is decided; its contract says who may."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """What is captured, and the arguments of that tool: templates over `$arguments`."""
+    optional: bool = False
+    """Whether the call runs when it cannot be taken."""
+    timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(seconds=60), strict=False), DURATION] = timedelta(
+        seconds=5
+    )
+    """Longest that taking it may last."""
 
 
 class Contract(_Written):
@@ -246,6 +265,8 @@ class Contract(_Written):
     """An independent read that confirms the outcome."""
     undo: Undo | None = None
     """How the effect is taken back."""
+    capture: Capture | None = None
+    """What is kept of the state before, to be put back; instead of `undo`."""
     timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(hours=24), strict=False), DURATION] = timedelta(
         seconds=60
     )

@@ -1,9 +1,9 @@
 """What only the whole charter can show: names that nothing declares, and parts that contradict each other.
 
-Every name in a charter must be declared somewhere in it: tools in clauses, cases, budgets, previews, post-conditions
-and undo; parameters in templates, `cost` and `idempotency_key`; roles in approvals and cases; data classes in outputs
-and parameters; currencies in ISO 4217. A misspelt name makes a rule that never fires, which is why each is an error.
-Policies are looked at in a layer above, where Cedar is known.
+Every name in a charter must be declared somewhere in it: tools in clauses, cases, budgets, previews, post-conditions,
+undo and captures; parameters in templates, `cost` and `idempotency_key`; roles in approvals and cases; data classes in
+outputs and parameters; currencies in ISO 4217. A misspelt name makes a rule that never fires, which is why each is an
+error. Policies are looked at in a layer above, where Cedar is known.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
-from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Parameter, Probe, Role, Undo
+from fiducial.charter.contracts import Audience, Capture, Contract, Effect, Kind, Parameter, Probe, Role, Undo
 from fiducial.charter.currency import EXPONENTS, is_currency
 from fiducial.charter.findings import did_you_mean, quote
 from fiducial.charter.model import BUILT_IN_ROLES, RESPOND, About, Case, Clause, PolicySource, Tier
@@ -181,6 +181,8 @@ class _Checked:
             self._probe("postcondition", self.contract.postcondition)
         if self.contract.undo is not None:
             self._undo(self.contract.undo)
+        if self.contract.capture is not None:
+            self._capture(self.contract.capture)
         for index, phrase in enumerate(self.contract.asked_by):
             if not any(letter.isalnum() for letter in phrase):
                 self._add(("asked_by", index), "invalid-value", "a phrase has no words", "drop it")
@@ -204,9 +206,15 @@ class _Checked:
         if kind in ACTS and effect is Effect.READ:
             message = f"the effect is `read`, and the kind `{kind}` changes something"
             self._add(("effect",), "contradiction", message, "say what remains after it has run")
-        if contract.undo is not None and effect in (Effect.READ, Effect.IRREVERSIBLE):
-            message = f"the effect is `{effect}`, and there is an `undo`"
-            self._add(("undo",), "contradiction", message, "make the effect `reversible` or `compensable`, or drop it")
+        declared = [key for key in ("undo", "capture") if getattr(contract, key) is not None]
+        for key in declared:
+            if effect in (Effect.READ, Effect.IRREVERSIBLE):
+                message = f"the effect is `{effect}`, and there is {'an' if key == 'undo' else 'a'} `{key}`"
+                fix = "make the effect `reversible` or `compensable`, or drop it"
+                self._add((key,), "contradiction", message, fix)
+        if len(declared) > 1:
+            message = "there is an `undo`, and a `capture`"
+            self._add(("capture",), "contradiction", message, "keep the one that puts things back more exactly")
         about = self.parts.about
         if about is not None and about.tier is Tier.READ and effect is not Effect.READ:
             message = f"{quote(self.name)} has the effect `{effect}`, and the tier is `read`"
@@ -294,7 +302,16 @@ class _Checked:
             self._templates((*path, "expect", pattern), value, results=True)
 
     def _undo(self, undo: Undo) -> None:
-        self._called(("undo",), undo.tool, undo.arguments, results=True)
+        self._takes_back(("undo",), self._called(("undo",), undo.tool, undo.arguments, results=True))
+
+    def _capture(self, capture: Capture) -> None:
+        called = self._called(("capture",), capture.tool, capture.arguments, results=False)
+        self._takes_back(("capture",), called)
+
+    def _takes_back(self, path: Path, called: Contract | None) -> None:
+        if called is not None and called.effect is Effect.READ:
+            message = "the effect of the tool is `read`, and it cannot take anything back"
+            self._add((*path, "tool"), "contradiction", message, "name a tool that changes something")
 
     def _called(self, path: Path, tool: str, arguments: Mapping[str, Any], *, results: bool) -> Contract | None:
         """The contract of the `tool` that a probe or undo calls; problems for what does not fit it."""

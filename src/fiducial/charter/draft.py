@@ -49,9 +49,12 @@ def _contract(contract: Contract) -> Iterator[str]:
         for key, value in contract.output.model_dump(exclude_defaults=True).items():
             yield from ("  " + line for line in _value(key, _plain(value)))
     rest = contract.model_dump(exclude_defaults=True)
-    for key in ("asked_by", "cost", "preview", "postcondition", "undo", "timeout", "idempotency_key", "guessed"):
+    for key in _REST:
         if key in rest:
             yield from _value(key, _plain(rest[key]))
+
+
+_REST = ("asked_by", "cost", "preview", "postcondition", "undo", "capture", "timeout", "idempotency_key", "guessed")
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from fiducial.core.envelope import Envelope
 from fiducial.core.ids import DecisionId, Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
@@ -115,6 +115,24 @@ class PlanSettled(Envelope, frozen=True, kw_only=True, tag="plan.settled"):
     steps: int = 0
 
 
+UndoOutcome: TypeAlias = Literal[
+    "undone", "already", "nothing", "changed", "impossible", "too-late", "held", "denied", "failed", "unknown"
+]
+"""What became of an effect that was to be taken back. `nothing`: there was no effect. `changed`: somebody else has
+changed since what would be put back."""
+
+
+class CaptureTaken(Envelope, frozen=True, kw_only=True, tag="capture.taken"):
+    """What a call was about to change was kept, or what it left was looked at; payload `capture` holds it."""
+
+    decision: DecisionId
+    driver: str
+    """What took it, by the name under which the host registered it."""
+    moment: Literal["before", "after"]
+    taken: bool = True
+    """False: it could not be taken, and the contract lets the call run all the same."""
+
+
 class UndoStarted(Envelope, frozen=True, kw_only=True, tag="undo.started"):
     """Somebody is taking back what `target` did."""
 
@@ -130,9 +148,11 @@ class UndoFinished(Envelope, frozen=True, kw_only=True, tag="undo.finished"):
     target: SessionId
     decision: DecisionId
     """The call whose effect it is."""
-    outcome: Literal["undone", "already", "impossible", "too-late", "held", "denied", "failed", "unknown"]
+    outcome: UndoOutcome
     compensation: DecisionId | None = None
     """The call that took it back."""
+    why: str = ""
+    """Short, by the software."""
 
 
 class HaltOrdered(Envelope, frozen=True, kw_only=True, tag="halt.ordered"):
@@ -170,6 +190,7 @@ class PersonChanged(Envelope, frozen=True, kw_only=True, tag="person.changed"):
 
 __all__ = [
     "ApprovalSpent",
+    "CaptureTaken",
     "ClassGranted",
     "GlassBroken",
     "GlassReviewed",
@@ -182,5 +203,6 @@ __all__ = [
     "PersonChanged",
     "PlanSettled",
     "UndoFinished",
+    "UndoOutcome",
     "UndoStarted",
 ]

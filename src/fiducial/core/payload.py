@@ -18,7 +18,7 @@ SALT_BYTES = RANDOM_BYTES
 """128 bits: NIST SP 800-132 section 5.1 asks for at least that much."""
 _DOMAIN = b"fiducial/payload/v1\x00"
 
-PayloadRole = Literal["text", "call", "facts", "result", "evidence", "note"]
+PayloadRole = Literal["text", "call", "facts", "result", "evidence", "note", "capture"]
 """What a payload is to its event."""
 
 

@@ -16,6 +16,7 @@ from fiducial.guard.state import State
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import PreviewFacts
 
+_ROOTS = ("$arguments", "$result")
 MAX_WALK = 100_000
 """Leaves and branches of a probe's result that are looked at; past it the fact is unknown."""
 
@@ -40,26 +41,47 @@ def confirm(
         return "not-checked"
     if probe.tool not in session.ground.runners or not probe.expect:
         return "unknown"
-    ran = yield Run(session.ground.runners[probe.tool], fill(probe.arguments, arguments, result), probe.timeout)
+    try:
+        asked, expected = (fill_exactly(each, arguments, result) for each in (probe.arguments, probe.expect))
+    except LookupError:
+        return "unknown"  # a call that was cut off has no result to compare with
+    ran = yield Run(session.ground.runners[probe.tool], asked, probe.timeout)
     if not isinstance(ran, Ran) or ran.outcome != "ok":
         return "unknown"
-    expected = fill(probe.expect, arguments, result)
     return "yes" if all(value in find(ran.value, path) for path, value in expected.items()) else "no"
 
 
 def fill(template: Mapping[str, Any], arguments: Mapping[str, Any], result: Any) -> dict[str, Any]:
     """`template` with `$arguments.x` and `$result.y` replaced by what they name; `None` where that is nothing."""
-    return {name: _fill(value, arguments, result) for name, value in template.items()}
+    return {name: _fill(value, arguments, result, exactly=False) for name, value in template.items()}
 
 
-def _fill(value: Any, arguments: Mapping[str, Any], result: Any) -> Any:
+def fill_exactly(template: Mapping[str, Any], arguments: Mapping[str, Any], result: Any) -> dict[str, Any]:
+    """`fill`. Raises `LookupError` when a part of the template names nothing."""
+    return {name: _fill(value, arguments, result, exactly=True) for name, value in template.items()}
+
+
+def templates(value: Any) -> list[str]:
+    """The templates in `value`; what is left out is constant."""
+    if isinstance(value, Mapping):
+        return [found for member in value.values() for found in templates(member)]
+    if isinstance(value, (list, tuple)):
+        return [found for member in value for found in templates(member)]
+    return [value] if isinstance(value, str) and value.startswith(_ROOTS) else []
+
+
+def _fill(value: Any, arguments: Mapping[str, Any], result: Any, *, exactly: bool) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _fill(member, arguments, result, exactly=exactly) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_fill(member, arguments, result, exactly=exactly) for member in value]
     if not isinstance(value, str):
         return value
     for prefix, root in (("$arguments", arguments), ("$result", result)):
-        if value == prefix:
-            return root
-        if value.startswith((prefix + ".", prefix + "[")):
+        if value.startswith((prefix + ".", prefix + "[")) or value == prefix:
             found = find(root, "$" + value[len(prefix) :])
+            if exactly and (not found or (root is None and prefix == "$result")):
+                raise LookupError(f"`{value}` names nothing")
             return found[0] if found else None
     return value
 

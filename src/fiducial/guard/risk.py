@@ -5,7 +5,7 @@ policies and for the order in which people look at questions; it decides nothing
 
     effect      read 0 · reversible 1 · compensable 2 · irreversible 2
     factors     untrusted-target, unknown-target, composed-target, sensitive-data, wide-audience, novel-target,
-                not-asked, unsure, guessed-contract, credential-act
+                not-asked, unsure, guessed-contract, credential-act, irreversible
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ def risk_of(contract: Contract, flow: FlowFacts, intent: IntentFacts, *, unsure:
             factors.append("not-asked")
         if contract.kind in _CREDENTIAL:
             factors.append("credential-act")
+        if contract.effect is Effect.IRREVERSIBLE:
+            factors.append("irreversible")
         if unsure:
             factors.append("unsure")
     if contract.guessed:
         factors.append("guessed-contract")
     raised = frozenset(factors)
     memo = _MEMO.get((start, raised))
-    if memo is None:  # at most 4 × 2^10 combinations
+    if memo is None:  # at most 4 × 2^11 combinations
         memo = _MEMO[start, raised] = RiskFacts(level=min(CRITICAL, start + len(raised)), factors=raised)
     return memo

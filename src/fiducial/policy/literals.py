@@ -30,6 +30,7 @@ RISK_FACTORS = (
     "unsure",
     "guessed-contract",
     "credential-act",
+    "irreversible",
 )
 """What can raise a risk level."""
 SESSION_BUDGETS = ("session-calls", "session-writes", "session-records", "session-spend")
