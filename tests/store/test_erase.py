@@ -82,7 +82,7 @@ def test_the_database_is_told_to_overwrite_and_to_sync(tmp_path: Path) -> None:
     """Said aloud, because a build of SQLite may have other defaults."""
     with SqliteStore(tmp_path / "log.db") as store:
         for pragma, value in (("secure_delete", 1), ("synchronous", 2), ("journal_mode", "wal"), ("temp_store", 2)):
-            assert store._writer.connection.execute(f"PRAGMA {pragma}").fetchone() == (value,)
+            assert store._writer.tables.connection.execute(f"PRAGMA {pragma}").fetchone() == (value,)
 
 
 def test_what_retention_erases_is_gone_too(tmp_path: Path, make: Make) -> None:

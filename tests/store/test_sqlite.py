@@ -407,7 +407,7 @@ def test_a_failing_disk_fails_everybody_who_waits_and_stops_the_store(
     kept = store.commit(Commit(entries=(make("kept"),), changes=(Put("k", b"kept"),)))
     kept.result()
     gate = Gate(store, monkeypatch)
-    monkeypatch.setattr(store._writer, "connection", Failing(store._writer.connection, step, code))
+    monkeypatch.setattr(store._writer.tables, "connection", Failing(store._writer.tables.connection, step, code))
     attempted = store.commit(Commit(entries=(make("lost"),), changes=(Put("k", b"lost"),)))
     gate.entered.wait(30)
     queued = store.commit(Commit(entries=(make("lost"),)))
@@ -428,8 +428,8 @@ def test_a_failing_disk_fails_everybody_who_waits_and_stops_the_store(
 
 def test_a_full_disk_is_said_in_words(tmp_path: Path, make: Make) -> None:
     store = SqliteStore(tmp_path / "log.db")
-    (pages,) = store._writer.connection.execute("PRAGMA page_count").fetchone()
-    store._writer.connection.execute(f"PRAGMA max_page_count={pages + 4}")
+    (pages,) = store._writer.tables.connection.execute("PRAGMA page_count").fetchone()
+    store._writer.tables.connection.execute(f"PRAGMA max_page_count={pages + 4}")
     with pytest.raises(StoreError, match="full; make room"):
         store.commit(Commit(entries=(make(os.urandom(100_000)),))).result()
     store.close()
@@ -442,7 +442,7 @@ def test_losing_what_nobody_waited_for_is_told_at_close(
 ) -> None:
     store = SqliteStore(tmp_path / "log.db", linger=timedelta(seconds=60))
     monkeypatch.setattr(
-        store._writer, "connection", Failing(store._writer.connection, "INSERT INTO append", sqlite3.SQLITE_IOERR)
+        store._writer.tables, "connection", Failing(store._writer.tables.connection, "INSERT INTO append", sqlite3.SQLITE_IOERR)
     )
     for _ in range(3):
         store.commit(Commit(entries=(make(),), durable=False))

@@ -44,7 +44,7 @@ def erase(writer: LogWriter, payload: Digest, *, by: str, why: str, at_us: int) 
             raise StoreError(f"no entry names the payload `{payload}`; `fiducial log show` lists them")
         alive = [(first, stored) for first, stored in found if stored.data is not None]
         for first, stored in alive:
-            _overwrite(writer.connection, first, stored)
+            _overwrite(writer, first, stored)
         if alive:
             event = PayloadErased(id=_mint(at_us), session=None, at_us=at_us, payload=payload, by=by, why=why)
             writer.append(Entry(event))
@@ -91,16 +91,16 @@ def retain_step(writer: LogWriter, before: datetime, *, at_us: int) -> Step:
             if kept and not expired:
                 break
             if len(expired) == len(kept):
-                writer.connection.execute(schema.DROP_PAYLOADS, (bundle.first,))
+                writer.tables.run(schema.DROP_PAYLOADS, bundle.first)
             else:
                 clean = False
                 for stored in expired:
-                    _overwrite(writer.connection, bundle.first, stored)
+                    _overwrite(writer, bundle.first, stored)
             erased += len(expired)
             if clean:
                 position = bundle.first + bundle.count
         if position != start:
-            writer.connection.execute(schema.SET_META, (_POSITION, str(position)))
+            writer.tables.run(schema.SET_META, _POSITION, str(position))
         if erased:
             writer.append(
                 Entry(RetentionApplied(id=_mint(at_us), session=None, at_us=at_us, before_us=before_us, erased=erased))
@@ -133,10 +133,8 @@ def _alive(stored: StoredPayload) -> bool:
     return stored.data is not None
 
 
-def _overwrite(connection: sqlite3.Connection, first: int, stored: StoredPayload) -> None:
-    with connection.blobopen("bundle", "payloads", first) as blob:
-        blob.seek(stored.offset)
-        blob.write(bytes(SALT_BYTES + stored.ref.size))
+def _overwrite(writer: LogWriter, first: int, stored: StoredPayload) -> None:
+    writer.tables.overwrite(first, stored.offset, SALT_BYTES + stored.ref.size)
 
 
 def _mint(at_us: int) -> EventId:

@@ -14,9 +14,12 @@ import os
 import stat
 from pathlib import Path
 
+from fiducial.core.event import Entry, KeyRotated
+from fiducial.core.ids import EventId, mint
 from fiducial.errors import StoreError, WrongKey
 from fiducial.store.checkpoint import Signer
 from fiducial.store.files import sync_directory, write_atomically
+from fiducial.store.writer import LogWriter
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -56,6 +59,19 @@ def make_key(path: Path) -> Signer:
 def write_key(path: Path, signer: Signer) -> None:
     """Keep `signer` in `path`, readable by its owner alone."""
     write_atomically(path, signer.secret() + "\n", mode=0o600)
+
+
+def rotate(writer: LogWriter, path: Path, *, by: str, at_us: int) -> str:
+    """Have `writer` sign with a new key from here on, recorded in the log and kept in `path`; the new public key."""
+    signer = Signer.generate(writer.signer.verifier.name)
+    public = signer.verifier.text
+    write_key(next_path(path), signer)
+    with writer.transaction():
+        event = KeyRotated(id=EventId(mint("evt", at_us // 1000)), session=None, at_us=at_us, key=public, by=by)
+        writer.append(Entry(event))
+        writer.adopt_key(signer)
+    signer_for(path, public)
+    return public
 
 
 def next_path(path: Path) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import Entry
@@ -24,7 +24,7 @@ from fiducial.store.state import MISSING, Slot, cell, outcome
 
 if TYPE_CHECKING:
     from fiducial.store.ledger import Ledger
-    from fiducial.store.writer import LogWriter
+    from fiducial.store.writer import SqliteWriter
 
 _FLUSH = 1000
 """Commits that become one bundle: what `SqliteStore` writes at most in one transaction."""
@@ -49,7 +49,7 @@ class MemoryStore:
         self._opened_us = self._clock.unix_us()
         self._size = 1
         self._closed = False
-        self._writer: LogWriter | None = None
+        self._writer: SqliteWriter | None = None
 
     def commit(self, commit: Commit) -> Future[Receipt]:
         """Keep `commit`; see `fiducial.core.store.Store`. Never blocks."""
@@ -85,7 +85,7 @@ class MemoryStore:
         """Put everything committed so far into the log."""
         with self._lock:
             writer = self._open()
-            while self._pending and not writer.connection.in_transaction:
+            while self._pending and not writer.tables.inside:
                 writer.write([_events(kept) for kept in self._pending[:_FLUSH]])
                 del self._pending[:_FLUSH]
 
@@ -93,18 +93,19 @@ class MemoryStore:
         """The log, to query and to verify; it also sees what is committed later."""
         from fiducial.store.ledger import Ledger
         from fiducial.store.reader import LogReader
+        from fiducial.store.rows import SqliteRows
 
         store = self
 
-        class _Fresh(LogReader):
-            def rows(self, sql: str, *parameters: object, budget: int | None = None) -> list[tuple[object, ...]]:
+        class _Fresh(SqliteRows):
+            def fetch(self, sql: str, parameters: Sequence[Any], budget: int | None) -> list[tuple[Any, ...]]:
                 store.flush()
-                return super().rows(sql, *parameters, budget=budget)
+                return super().fetch(sql, parameters, budget)
 
             def close(self) -> None:
                 """Nothing: the connection is the store's."""
 
-        return Ledger(_Fresh(self._open().connection, ":memory:", self._lock))
+        return Ledger(LogReader(_Fresh(self._open().tables.connection, ":memory:"), self._lock))
 
     def erase(self, payload: Digest, *, by: str, why: str) -> bool:
         """Erase a payload: see `fiducial.store.erase.erase`."""
@@ -136,17 +137,19 @@ class MemoryStore:
     def _slot(self, key: str) -> Slot:
         return self._slots.get(key, MISSING)
 
-    def _open(self) -> LogWriter:
+    def _open(self) -> SqliteWriter:
         # SQLite and the signatures are loaded here, and not with the module: a guard that keeps nothing needs neither.
         from fiducial.store.checkpoint import Signer
         from fiducial.store.keyfile import fresh_origin
+        from fiducial.store.rows import SqliteTables
         from fiducial.store.schema import connect_writer
-        from fiducial.store.writer import LogWriter, begin_log
+        from fiducial.store.writer import SqliteWriter, begin_log
 
         with self._lock:
             if self._writer is None:
                 connection, _ = connect_writer(None)
                 signer = Signer.generate(fresh_origin())
-                begin_log(connection, ":memory:", signer, self._opened_us)
-                self._writer = LogWriter(connection, ":memory:", lambda _: signer)
+                tables = SqliteTables(connection, ":memory:")
+                begin_log(tables, signer, self._opened_us)
+                self._writer = SqliteWriter(tables, lambda _: signer)
             return self._writer

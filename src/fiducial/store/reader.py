@@ -5,22 +5,25 @@ Everything here returns what is stored and believes it; `fiducial.store.verify` 
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any, NamedTuple
 
 from fiducial.core.event import KeyRotated, LogOpened
 from fiducial.core.ids import SessionId
+from fiducial.core.store import Cell
 from fiducial.errors import Corrupt, StoreClosed, StoreError
 from fiducial.store import schema
 from fiducial.store.bundle import DIGEST_PREFIX, Bundle, Record, StoredPayload, records
 from fiducial.store.checkpoint import Verifier
 from fiducial.store.merkle import HASH_BYTES, Subtrees
+from fiducial.store.rows import Rows
 
 _PAGE_BYTES = 1024 * 1024
 """How much is read ahead when going through the log: enough to make queries cheap, little enough for any machine."""
+_KEYS = 500
+"""State keys that one query asks for; SQLite bounds the parameters of a statement."""
 
 
 @contextmanager
@@ -44,34 +47,36 @@ class Head(NamedTuple):
 
 
 class LogReader:
-    """Reads through one connection, from any thread. Raises `StoreError` for whatever SQLite raises."""
+    """Reads through one connection, from any thread. Raises `StoreError` for whatever the database raises."""
 
-    def __init__(self, connection: sqlite3.Connection, where: str, lock: RLock | None = None) -> None:
+    def __init__(self, source: Rows, lock: RLock | None = None) -> None:
         """`lock` is taken around every read, for a connection that others use too."""
-        self._connection: sqlite3.Connection | None = connection
+        self._source: Rows | None = source
         self._lock = lock or RLock()
-        self.where = where
-        """The database's path, for messages."""
+        self.where = source.where
+        """The database, for messages."""
 
     def close(self) -> None:
         """Let go of the connection."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            if self._source is not None:
+                self._source.close()
+                self._source = None
 
     def rows(self, sql: str, *parameters: Any, budget: int | None = None) -> list[tuple[Any, ...]]:
         """The rows of a query; with a `budget`, only the first whose blobs fit into that many bytes, at least one."""
         with self._lock:
-            if self._connection is None:
-                raise StoreClosed(f"the database `{self.where}` is closed; open it again")
-            try:
-                cursor = self._connection.execute(sql, parameters)
-                if budget is None:
-                    return cursor.fetchall()
-                return _within(cursor, budget)
-            except schema.FAULTS as error:
-                raise schema.translate(error, self.where) from error
+            return self._open().fetch(sql, parameters, budget)
+
+    def _open(self) -> Rows:
+        if self._source is None:
+            raise StoreClosed(f"the database `{self.where}` is closed; open it again")
+        return self._source
+
+    def fault(self) -> str | None:
+        """What is wrong with the database itself; `None` when nothing is."""
+        with self._lock:
+            return self._open().fault()
 
     def one(self, sql: str, *parameters: Any) -> tuple[Any, ...] | None:
         """The first row of a query."""
@@ -82,17 +87,32 @@ class LogReader:
     def snapshot(self) -> Iterator[None]:
         """Within it, everything read is as of one instant, whatever is written meanwhile."""
         with self._lock:
-            if self._connection is not None and self._connection.in_transaction:
+            source = self._open()
+            if source.inside:
                 yield
                 return
-            self.one(schema.BEGIN_READ)
+            source.begin()
             try:
                 yield
             finally:
-                # Nothing was written: on a database that fails even in this, only what failed before matters.
-                if self._connection is not None and self._connection.in_transaction:
-                    with suppress(*schema.FAULTS):
-                        self._connection.execute(schema.ROLLBACK)
+                if self._source is not None:
+                    source.end()
+
+    def cells(self, keys: Sequence[str]) -> Mapping[str, Cell]:
+        """The cells of those `keys` that exist, as of one instant."""
+        wanted = sorted(set(keys))
+        rows: list[tuple[Any, ...]] = []
+        with self.snapshot():
+            for at in range(0, len(wanted), _KEYS):
+                part = wanted[at : at + _KEYS]
+                numbered = ",".join(f"?{number}" for number in range(1, len(part) + 1))
+                rows += self.rows(schema.GET_STATES.format(numbered), *part)
+        return {key: Cell(value, version) for key, value, version in rows}
+
+    def scan(self, prefix: str) -> Mapping[str, Cell]:
+        """Every cell whose key starts with `prefix`, as of one instant, in key order."""
+        rows = self.rows(schema.SCAN_STATE, prefix, len(prefix))
+        return {key: Cell(value, version) for key, value, version in rows}
 
     def meta(self, name: str) -> str:
         """A fact about the log. Raises `Corrupt` when it is missing."""
@@ -215,24 +235,6 @@ class LogReader:
                         return record.event.session
                 at = row[0] + 1
         return None
-
-
-def _within(cursor: sqlite3.Cursor, budget: int) -> list[tuple[Any, ...]]:
-    """The first rows, at least one, that fit into `budget` bytes of blobs; an error only when it is in the first."""
-    found: list[tuple[Any, ...]] = []
-    try:
-        for row in cursor:
-            found.append(row)
-            budget -= sum(len(value) for value in row if isinstance(value, bytes))
-            if budget < 0:
-                break
-    except schema.FAULTS:
-        # Whoever goes on from here meets it again, and then knows where.
-        if not found:
-            raise
-    finally:
-        cursor.close()
-    return found
 
 
 def _bundle(fields: tuple[Any, ...]) -> Bundle:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fiducial.core.event import Entry, RollbackAccepted
+from fiducial.core.ids import EventId, mint
 from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
 from fiducial.store.checkpoint import Checkpoint, Verifier, peek
 from fiducial.store.files import write_atomically
 from fiducial.store.reader import LogReader
+from fiducial.store.writer import LogWriter
 
 
 def checkpoint_path(database: Path) -> Path:
@@ -79,3 +82,30 @@ def check(checkpoint: Checkpoint, reader: LogReader, where: str) -> None:
             "rewritten, or went on from an older copy; bring back the other one, or accept the loss by opening it "
             "with `accept_rollback`"
         )
+
+
+def hold_to(text: str, beside: Path, writer: LogWriter, accept_rollback: bool, at_us: int) -> None:
+    """Check the log against the signed note `text`, kept in `beside`; go on from an older log only when told to.
+
+    Then the loss is recorded in the log, and the checkpoint moved to `.rejected`. Raises as `check` and `open_note`.
+    """
+    with writer.reader.snapshot():
+        checkpoint = open_note(text, writer.reader.keys(), str(beside))
+        try:
+            check(checkpoint, writer.reader, str(beside))
+            return
+        except RolledBack:
+            if not accept_rollback:
+                raise
+    event = RollbackAccepted(
+        id=EventId(mint("evt", at_us // 1000)), session=None, at_us=at_us,
+        seen=checkpoint.size, root=checkpoint.root.hex(),
+    )  # fmt: skip
+    with writer.transaction():
+        writer.append(Entry(event))
+    reject(beside)
+
+
+def reject(beside: Path) -> None:
+    """Move the checkpoint in `beside` out of the way, for whoever wants to know what was lost."""
+    beside.replace(beside.with_name(beside.name + ".rejected"))

@@ -1,13 +1,12 @@
 """The durable store: a SQLite database, one thread that writes it, and as few waits for the disk as there can be.
 
     commit      checked, encoded and hashed by the caller's thread, then queued
-    queue       bounded in entries and in bytes; when it is full, callers wait, and past a deadline get `StoreBusy`
+    queue       bounded; when it is full, callers wait, and past a deadline get `StoreBusy` (`fiducial.store.queue`)
     writer      takes all that is queued, up to a limit, and writes it as one transaction (`fiducial.store.writer`)
     answer      a durable commit's future resolves when the transaction is on disk; other commits are answered when
                 queued, unless they have preconditions or changes, which only the writer can judge
 
-The writer starts as soon as somebody waits; with nobody waiting it lingers a little, so that what needs no waiting
-(records of reads) costs few transactions. When the database fails, every commit that waits gets the error, the store
+When the database fails, every commit that waits gets the error, the store
 stops, and everything later raises `StoreClosed`: there is no state in which events are quietly not kept.
 
 Several processes may have the same database open; SQLite serializes their transactions, and each takes up the
@@ -24,46 +23,28 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
 
 from fiducial.core.clock import Clock, SystemClock, instant
-from fiducial.core.event import Entry, KeyRotated, RollbackAccepted
-from fiducial.core.ids import Digest, EventId, mint
+from fiducial.core.ids import Digest
 from fiducial.core.store import Cell, Commit, Receipt
-from fiducial.errors import RolledBack, StoreBusy, StoreClosed, StoreError
+from fiducial.errors import RolledBack, StoreClosed, StoreError
 from fiducial.store import erase, keyfile, retained, schema
 from fiducial.store.bundle import Prepared, prepare
-from fiducial.store.checkpoint import Signer
 from fiducial.store.export import purge_exports
 from fiducial.store.ledger import Ledger
+from fiducial.store.queue import CommitQueue, Job, Limits, refuse, settle
 from fiducial.store.reader import LogReader
-from fiducial.store.settled import Settled
-from fiducial.store.writer import LogWriter, begin_log
+from fiducial.store.rows import SqliteRows, SqliteTables
+from fiducial.store.writer import SqliteWriter, begin_log
 
-_BATCH_BYTES = 16 * 1024 * 1024
-"""Where a transaction ends even when more is queued: it bounds memory, and SQLite's copy of it in the WAL."""
 _LARGE = 32
 """Entries past which a commit has kept other threads waiting for about a millisecond."""
 _RETENTION_PAUSE = timedelta(hours=1)
 """How often a retention setting is applied. Its unit is days."""
-
-
-_T = TypeVar("_T")
-
-
-class _Job:
-    """Something the writer's thread does between two transactions."""
-
-    __slots__ = ("future", "run")
-
-    def __init__(self, run: Callable[[], Any]) -> None:
-        self.run = run
-        self.future: Future[Any] = Future()
 
 
 class SqliteStore:
@@ -95,8 +76,8 @@ class SqliteStore:
 
         Raises `RolledBack`, `WrongKey`, `TooNew`, `Corrupt` or another `StoreError`.
         """
-        if min(queue_size, queue_bytes, max_batch, checkpoint_every) < 1:
-            raise StoreError("queue_size, queue_bytes, max_batch and checkpoint_every have to be at least 1")
+        if checkpoint_every < 1:
+            raise StoreError("checkpoint_every has to be at least 1")
         if retention is not None and retention <= timedelta(0):
             raise StoreError("retention has to be a positive duration; leave it out to keep payloads")
         self.path = Path(path)
@@ -104,29 +85,19 @@ class SqliteStore:
         self.key_path = Path(key_path) if key_path is not None else self.path.with_name(self.path.name + ".key")
         """The signing key."""
         self._clock = clock or SystemClock()
-        self._queue_size = queue_size
-        self._queue_bytes = queue_bytes
-        self._queue_deadline = queue_deadline.total_seconds()
-        self._max_batch = max_batch
-        self._linger = linger.total_seconds()
         self._checkpoint_every = checkpoint_every
         self._checkpoint_interval = checkpoint_interval.total_seconds()
         self._retention = retention
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
-        self._room = threading.Condition(self._lock)
-        self._queue: deque[Prepared | _Job] = deque()
-        self._weight = self._bytes = self._urgent = self._crowd = 0
-        self._closing = self._stopped = False
+        self._queue = CommitQueue(Limits(queue_size, queue_bytes, queue_deadline, max_batch, linger), self._check_open)
         self._fault: StoreError | None = None
         self._unheard = ""
         self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
         self._writer = self._open(accept_rollback)
         try:
-            self._reader = LogReader(schema.connect_reader(self.path), str(self.path))
+            self._reader = LogReader(SqliteRows(schema.connect_reader(self.path), str(self.path)))
         except BaseException:
-            self._writer.connection.close()
+            self._writer.tables.close()
             raise
         self._kept_size = 0
         self._kept_at = self._clock.monotonic()
@@ -140,13 +111,7 @@ class SqliteStore:
         """Keep `commit`; see `fiducial.core.store.Store`. A future cannot be cancelled: what was queued is kept."""
         prepared = prepare(commit)
         prepared.indexed()
-        future: Future[Receipt]
-        if prepared.waits:
-            future = prepared.future = Future()
-            future.set_running_or_notify_cancel()
-        else:
-            future = Settled(Receipt(-1, len(prepared.events)))
-        self._enqueue(prepared, max(1, len(prepared.events)), prepared.cost)
+        future = self._queue.commit(prepared)
         if len(prepared.events) >= _LARGE:
             # Preparing a large commit holds the interpreter; let the writer's thread have it.
             time.sleep(0)
@@ -155,23 +120,16 @@ class SqliteStore:
     def read(self, keys: Sequence[str]) -> Mapping[str, Cell]:
         """The cells of those `keys` that exist, as of one instant. What is still queued does not show."""
         self._check_open()
-        wanted = sorted(set(keys))
-        rows: list[tuple[Any, ...]] = []
-        with self._reader.snapshot():
-            for at in range(0, len(wanted), 500):
-                part = wanted[at : at + 500]
-                rows += self._reader.rows(schema.GET_STATES.format(",".join("?" * len(part))), *part)
-        return {key: Cell(value, version) for key, value, version in rows}
+        return self._reader.cells(keys)
 
     def scan(self, prefix: str) -> Mapping[str, Cell]:
         """Every cell whose key starts with `prefix`, as of one instant, in key order. What is queued does not show."""
         self._check_open()
-        rows = self._reader.rows(schema.SCAN_STATE, prefix, len(prefix), prefix)
-        return {key: Cell(value, version) for key, value, version in rows}
+        return self._reader.scan(prefix)
 
     def flush(self) -> None:
         """Wait until everything queued so far is on disk. Raises `StoreError` when that fails."""
-        self._do(lambda: None)
+        self._queue.do(lambda: None)
 
     def ledger(self) -> Ledger:
         """The log, to query and to verify, over a connection of its own; what is still queued does not show.
@@ -185,7 +143,7 @@ class SqliteStore:
 
     def checkpoint(self) -> str:
         """Sign the log as it is now, keep that beside the database and return it: a signed note."""
-        return self._do(self._keep_checkpoint)
+        return self._queue.do(self._keep_checkpoint)
 
     def erase(self, payload: Digest, *, by: str, why: str) -> bool:
         """Erase a payload from the database, the -wal and the exports: see `fiducial.store.erase.erase`."""
@@ -195,7 +153,7 @@ class SqliteStore:
             self._scrub()
             return done
 
-        return self._do(run)
+        return self._queue.do(run)
 
     def retain(self, before: datetime) -> int:
         """Erase the payloads of all events before `before`; how many there were."""
@@ -205,35 +163,24 @@ class SqliteStore:
             self._scrub()
             return erased
 
-        return self._do(run)
+        return self._queue.do(run)
 
     def rotate_key(self, *, by: str) -> str:
         """Sign with a new key from here on, recorded in the log; returns the new public key."""
 
         def run() -> str:
-            signer = Signer.generate(self._writer.signer.verifier.name)
-            public = signer.verifier.text
-            keyfile.write_key(keyfile.next_path(self.key_path), signer)
-            now = self._clock.unix_us()
-            with self._writer.transaction():
-                event = KeyRotated(id=EventId(mint("evt", now // 1000)), session=None, at_us=now, key=public, by=by)
-                self._writer.append(Entry(event))
-                self._writer.adopt_key(signer)
-            keyfile.signer_for(self.key_path, public)
+            public = keyfile.rotate(self._writer, self.key_path, by=by, at_us=self._clock.unix_us())
             self._keep_checkpoint()
             return public
 
-        return self._do(run)
+        return self._queue.do(run)
 
     def close(self) -> None:
         """Write what is queued, keep a checkpoint, let go of the files.
 
         Raises `StoreError` when the writer stopped and nobody has heard of it yet.
         """
-        with self._lock:
-            self._closing = True
-            self._work.notify_all()
-            self._room.notify_all()
+        self._queue.close()
         if os.getpid() != self._pid or threading.current_thread() is self._thread:
             return
         self._thread.join()
@@ -255,57 +202,21 @@ class SqliteStore:
             raise StoreClosed("the store was opened by another process; open one in this process")
         if self._fault is not None:
             raise StoreClosed(f"the store stopped: {self._fault}") from self._fault
-        if self._closing or self._stopped:
+        if self._queue.closing:
             raise StoreClosed("the store is closed; open another one")
-
-    def _enqueue(self, item: Prepared | _Job, weight: int, cost: int) -> None:
-        with self._lock:
-            self._check_open()
-            if self._full(weight, cost):
-                self._crowd += 1
-                try:
-                    if not self._room.wait_for(
-                        lambda: self._closing or self._stopped or not self._full(weight, cost), self._queue_deadline
-                    ):
-                        raise StoreBusy(
-                            f"the queue stayed full for {self._queue_deadline:g} s; nothing of this commit was kept, "
-                            "try again when the disk has caught up"
-                        )
-                finally:
-                    self._crowd -= 1
-                self._check_open()
-            self._queue.append(item)
-            self._weight += weight
-            self._bytes += cost
-            if isinstance(item, _Job) or item.waits:
-                self._urgent += 1
-            self._work.notify()
-
-    def _full(self, weight: int, cost: int) -> bool:
-        # Something larger than the whole queue still gets through, alone.
-        return bool(self._queue) and (
-            self._weight + weight > self._queue_size or self._bytes + cost > self._queue_bytes
-        )
-
-    def _do(self, run: Callable[[], _T]) -> _T:
-        job = _Job(run)
-        self._enqueue(job, 0, 0)
-        result: _T = job.future.result()
-        return result
 
     # The writer's thread
 
     def _run(self) -> None:
-        batch: list[Prepared] | _Job | None = None
+        batch: list[Prepared] | Job | None = None
         try:
-            while (batch := self._take()) is not None:
-                if isinstance(batch, _Job):
+            while (batch := self._queue.take(self._pause)) is not None:
+                if isinstance(batch, Job):
                     self._work_on(batch)
                 elif batch:
                     answers = self._writer.write(batch)
                     for prepared, answer in zip(batch, answers, strict=True):
-                        if prepared.future is not None:
-                            _settle(prepared, answer)
+                        settle(prepared, answer)
                 batch = None
                 self._tend()
             self._keep_checkpoint()
@@ -316,41 +227,9 @@ class SqliteStore:
             for ledger in list(self._ledgers):
                 ledger.close()
             self._reader.close()
-            self._writer.connection.close()
+            self._writer.tables.close()
 
-    def _take(self) -> list[Prepared] | _Job | None:
-        """What to do next: a batch, a job, an empty batch when it is time to look after the log, `None` at the end."""
-        with self._lock:
-            if not self._queue and not self._closing:
-                self._work.wait(self._pause())
-            if self._queue and not (self._urgent or self._closing or self._weight >= self._max_batch):
-                self._work.wait_for(
-                    lambda: self._urgent or self._closing or self._weight >= self._max_batch, self._linger
-                )
-            if not self._queue:
-                return None if self._closing else []
-            if isinstance(head := self._queue[0], _Job):
-                self._queue.popleft()
-                self._urgent -= 1
-                return head
-            batch: list[Prepared] = []
-            weight = cost = 0
-            while self._queue and weight < self._max_batch and cost < _BATCH_BYTES:
-                item = self._queue[0]
-                if isinstance(item, _Job) or (batch and weight + len(item.events) > self._max_batch):
-                    break
-                self._queue.popleft()
-                batch.append(item)
-                weight += max(1, len(item.events))
-                cost += item.cost
-                self._urgent -= item.waits
-            self._weight -= weight
-            self._bytes -= cost
-            if self._crowd:
-                self._room.notify_all()
-            return batch
-
-    def _work_on(self, job: _Job) -> None:
+    def _work_on(self, job: Job) -> None:
         try:
             result = job.run()
         except StoreError as error:
@@ -392,40 +271,30 @@ class SqliteStore:
         return note
 
     def _scrub(self) -> None:
-        erase.empty_wal(self._writer.connection, str(self.path))
+        erase.empty_wal(self._writer.tables.connection, str(self.path))
         purge_exports(self._writer.reader)
 
-    def _stop(self, error: Exception, work: list[Prepared] | _Job | None) -> None:
+    def _stop(self, error: Exception, work: list[Prepared] | Job | None) -> None:
         """Answer everybody who waits, and let nobody in. A job that was worked on has its answer already."""
         batch = work if isinstance(work, list) else []
-        fault = error if isinstance(error, StoreError) else StoreError(f"the store failed: {error}")
-        with self._lock:
-            self._fault = fault
-            self._stopped = True
-            rest = list(self._queue)
-            self._queue.clear()
-            self._room.notify_all()
+        fault = self._fault = error if isinstance(error, StoreError) else StoreError(f"the store failed: {error}")
         for prepared in batch:
-            _settle(prepared, fault)
-        for item in rest:
-            if isinstance(item, _Job):
-                item.future.set_exception(StoreClosed(f"the store stopped: {fault}"))
-            else:
-                _settle(item, StoreClosed(f"the store stopped: {fault}"))
-        quiet = [each for each in [*batch, *rest] if isinstance(each, Prepared) and each.future is None]
-        if quiet:
-            lost = sum(len(each.events) for each in quiet)
+            settle(prepared, fault)
+        rest = self._queue.stop()
+        lost = sum(len(each.events) for each in batch if each.future is None) + refuse(rest, fault)
+        if lost:
             self._unheard = f"{lost} entries that nobody waited for were not kept"
         elif not work and not rest:
             self._unheard = "the store stopped while nobody waited for it"
 
     # Opening
 
-    def _open(self, accept_rollback: bool) -> LogWriter:
+    def _open(self, accept_rollback: bool) -> SqliteWriter:
         beside = retained.checkpoint_path(self.path)
         # Before the database is looked at: another process may be making both at this moment.
         seen = retained.load(beside)
         connection, fresh = schema.connect_writer(self.path)
+        tables = SqliteTables(connection, str(self.path))
         try:
             if fresh:
                 if seen is not None and not accept_rollback:
@@ -434,39 +303,11 @@ class SqliteStore:
                         "bring the database back, or move the checkpoint and the key away to start a new log"
                     )
                 signer = keyfile.make_key(self.key_path)
-                begin_log(connection, str(self.path), signer, self._clock.unix_us())
-            writer = LogWriter(connection, str(self.path), lambda public: keyfile.signer_for(self.key_path, public))
+                begin_log(tables, signer, self._clock.unix_us())
+            writer = SqliteWriter(tables, lambda public: keyfile.signer_for(self.key_path, public))
             if seen is not None:
-                self._hold_to(seen, beside, writer, accept_rollback)
+                retained.hold_to(seen, beside, writer, accept_rollback, self._clock.unix_us())
         except BaseException:
-            connection.close()
+            tables.close()
             raise
         return writer
-
-    def _hold_to(self, seen: str, beside: Path, writer: LogWriter, accept_rollback: bool) -> None:
-        """Check the log against the checkpoint kept beside it; go on from an older one only when told to."""
-        with writer.reader.snapshot():
-            checkpoint = retained.open_note(seen, writer.reader.keys(), str(beside))
-            try:
-                retained.check(checkpoint, writer.reader, str(beside))
-                return
-            except RolledBack:
-                if not accept_rollback:
-                    raise
-        now = self._clock.unix_us()
-        event = RollbackAccepted(
-            id=EventId(mint("evt", now // 1000)), session=None, at_us=now,
-            seen=checkpoint.size, root=checkpoint.root.hex(),
-        )  # fmt: skip
-        with writer.transaction():
-            writer.append(Entry(event))
-        beside.replace(beside.with_name(beside.name + ".rejected"))
-
-
-def _settle(prepared: Prepared, answer: Receipt | StoreError) -> None:
-    if prepared.future is None:
-        return
-    if isinstance(answer, Receipt):
-        prepared.future.set_result(answer)
-    else:
-        prepared.future.set_exception(answer)

@@ -264,9 +264,9 @@ class _Walk:
         if self.reader.meta("key") != self.keys[-1].text:
             raise Corrupt("the database states another key than the log's newest", index=self.tree.size - 1)
         self._duplicates()
-        sound = self.reader.rows(schema.SOUND)
-        if sound != [("ok",)]:
-            raise Corrupt(f"the database itself is damaged: {sound[0][0]}; restore it from a backup")
+        fault = self.reader.fault()
+        if fault is not None:
+            raise Corrupt(f"the database itself is damaged: {fault}; restore it from a backup")
 
     def _duplicates(self) -> None:
         prints = self._fingerprints

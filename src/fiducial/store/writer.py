@@ -11,7 +11,6 @@ A transaction is written in these steps:
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -27,6 +26,7 @@ from fiducial.store.bundle import Prepared, records
 from fiducial.store.checkpoint import Checkpoint, Signer, note
 from fiducial.store.merkle import Run, Tree
 from fiducial.store.reader import LogReader, no_nonsense
+from fiducial.store.rows import SqliteTables, Tables
 from fiducial.store.state import MISSING, Slot, outcome
 
 _T = TypeVar("_T")
@@ -35,18 +35,18 @@ Answer: TypeAlias = Receipt | StoreError
 
 
 class LogWriter:
-    """Appends to the log behind `connection`, from one thread at a time."""
+    """Appends to the log behind `tables`, from one thread at a time."""
 
-    def __init__(self, connection: sqlite3.Connection, where: str, signer: Callable[[str], Signer]) -> None:
+    def __init__(self, tables: Tables, signer: Callable[[str], Signer]) -> None:
         """`signer` gives the private key for a public one, or raises `WrongKey`.
 
         Raises `Corrupt` when the end of the log does not verify, `WrongKey` when its key is not at hand.
         """
-        self.connection = connection
-        self.reader = LogReader(connection, where)
-        self._where = where
+        self.tables = tables
+        self.reader = LogReader(tables)
+        self._where = tables.where
         self._find_signer = signer
-        self._seen = -1
+        self._stale = True
         self._tree = Tree()
         self._signer: Signer
         with self.transaction():
@@ -75,68 +75,22 @@ class LogWriter:
     def transaction(self) -> Iterator[None]:
         """Steps 1 and 5 around what is done within. Raises `StoreError`, and keeps nothing, when any of it fails."""
         try:
-            self._begin()
+            self.tables.begin_write()
+            self._stale = self.tables.changed(self._tree) or self._stale
+            if self._stale:
+                with no_nonsense(self._where):
+                    self._tree, self._signer = self._load()
+                self._stale = False
             before = self._tree, self._signer
             try:
                 yield
-                self.connection.execute(schema.COMMIT)
+                self.tables.commit()
             except BaseException:
                 self._tree, self._signer = before
                 raise
-        except schema.FAULTS as error:
-            self._roll_back()
-            raise schema.translate(error, self._where) from error
         except BaseException:
-            self._roll_back()
+            self.tables.roll_back()
             raise
-
-    def _begin(self) -> None:
-        self.connection.execute(schema.BEGIN_WRITE)
-        (version,) = self.connection.execute(schema.DATA_VERSION).fetchone()
-        if version != self._seen:
-            with no_nonsense(self._where):
-                self._tree, self._signer = self._load()
-            self._seen = version
-
-    def _roll_back(self) -> None:
-        try:
-            if self.connection.in_transaction:
-                self.connection.execute(schema.ROLLBACK)
-        except schema.FAULTS as error:
-            raise schema.translate(error, self._where) from error
-
-    def write(self, batch: Sequence[Prepared]) -> list[Answer]:
-        """All five steps; an answer for each commit. Raises `StoreError` when the database fails."""
-        if not any(prepared.preconditions or prepared.changes for prepared in batch):
-            answers = self._append_alone(batch)
-            if answers is not None:
-                return answers
-        with self.transaction():
-            return self.put(batch)
-
-    def _append_alone(self, batch: Sequence[Prepared]) -> list[Answer] | None:
-        """Steps 3 to 5 when there is nothing but events: one statement is a transaction by itself.
-
-        `None`, and nothing is kept, when another process has appended since: its bundle stands where this one would.
-        """
-        answers: list[Answer] = []
-        size = self._tree.size
-        for prepared in batch:
-            answers.append(Receipt(size, len(prepared.events)))
-            size += len(prepared.events)
-        events = [prepared for prepared in batch if prepared.events]
-        if events:
-            try:
-                tree, run, more = _extend(self._signer, self._tree, events)
-                if more:
-                    return None
-                self.connection.execute(schema.APPEND, run)
-                self._tree = tree
-            except sqlite3.IntegrityError:
-                return None
-            except schema.FAULTS as error:
-                raise schema.translate(error, self._where) from error
-        return answers
 
     def append(self, *entries: Entry) -> Receipt:
         """Steps 3 and 4 for what the store itself has to say, within the caller's transaction."""
@@ -147,7 +101,7 @@ class LogWriter:
 
     def adopt_key(self, signer: Signer) -> None:
         """Sign every later head by `signer`, within the caller's transaction, after the event that says so."""
-        self.connection.execute(schema.SET_META, ("key", signer.verifier.text))
+        self.tables.run(schema.SET_META, "key", signer.verifier.text)
         self._signer = signer
 
     def put(self, batch: Sequence[Prepared]) -> list[Answer]:
@@ -175,15 +129,13 @@ class LogWriter:
         # 3 and 4
         if size > self._tree.size:
             events = [prepared for prepared in kept if prepared.events]
-            self._tree = _insert(self.connection, self._signer, self._tree, events)
-        if changed:
-            self.connection.executemany(
-                schema.SET_STATE, [(key, slot.value, slot.version) for key, slot in changed.items()]
-            )
+            self._tree = _insert(self.tables, self._signer, self._tree, events)
+        for key, each in changed.items():
+            self.tables.run(schema.SET_STATE, key, each.value, each.version)
         return answers
 
     def _slot(self, key: str) -> Slot:
-        row = self.connection.execute(schema.GET_STATE, (key,)).fetchone()
+        row = self.reader.one(schema.GET_STATE, key)
         return MISSING if row is None else Slot(*row)
 
     def _load(self) -> tuple[Tree, Signer]:
@@ -214,12 +166,45 @@ class LogWriter:
         return tree, signer
 
 
-def _insert(connection: sqlite3.Connection, signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> Tree:
+class SqliteWriter(LogWriter):
+    """Appends to a log in SQLite, and judges the preconditions of what it appends."""
+
+    tables: SqliteTables
+
+    def write(self, batch: Sequence[Prepared]) -> list[Answer]:
+        """All five steps; an answer for each commit. Raises `StoreError` when the database fails."""
+        if not any(prepared.preconditions or prepared.changes for prepared in batch):
+            answers = self._append_alone(batch)
+            if answers is not None:
+                return answers
+        with self.transaction():
+            return self.put(batch)
+
+    def _append_alone(self, batch: Sequence[Prepared]) -> list[Answer] | None:
+        """Steps 3 to 5 when there is nothing but events: one statement is a transaction by itself.
+
+        `None`, and nothing is kept, when another process has appended since: its bundle stands where this one would.
+        """
+        answers: list[Answer] = []
+        size = self._tree.size
+        for prepared in batch:
+            answers.append(Receipt(size, len(prepared.events)))
+            size += len(prepared.events)
+        events = [prepared for prepared in batch if prepared.events]
+        if events:
+            tree, run, more = _extend(self._signer, self._tree, events)
+            if more or not self.tables.append_alone(run):
+                return None
+            self._tree = tree
+        return answers
+
+
+def _insert(tables: Tables, signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> Tree:
     """Add the events of `batch`, at least one, as a bundle with a signed head; returns the tree after it."""
     tree, row, more = _extend(signer, tree, batch)
     for run in more:
-        connection.execute(schema.ADD_NODE, _node(run))
-    connection.execute(schema.APPEND, row)
+        tables.run(schema.ADD_NODE, *_node(run))
+    tables.append(row)
     return tree
 
 
@@ -260,19 +245,19 @@ def _node(run: Run) -> tuple[int, int, bytes]:
     return run.level, run.start, b"".join(run.hashes)
 
 
-def begin_log(connection: sqlite3.Connection, where: str, signer: Signer, at_us: int) -> None:
+def begin_log(tables: Tables, signer: Signer, at_us: int) -> None:
     """Make the tables of a new log and its first entry, in one transaction; nothing when another process just did."""
     verifier = signer.verifier
     event = LogOpened(
         id=EventId(mint("evt", at_us // 1000)), session=None, at_us=at_us, origin=verifier.name, key=verifier.text
     )
     try:
-        connection.execute(schema.BEGIN_WRITE)
-        if not connection.execute(schema.COUNT_TABLES).fetchone()[0]:
-            schema.create_tables(connection)
-            connection.execute(schema.SET_META, ("origin", verifier.name))
-            connection.execute(schema.SET_META, ("key", verifier.text))
-            _insert(connection, signer, Tree(), [Prepared([Entry(event)], own=True)])
-        connection.execute(schema.COMMIT)
-    except schema.FAULTS as error:
-        raise schema.translate(error, where) from error
+        tables.begin_write()
+        if tables.create():
+            tables.run(schema.SET_META, "origin", verifier.name)
+            tables.run(schema.SET_META, "key", verifier.text)
+            _insert(tables, signer, Tree(), [Prepared([Entry(event)], own=True)])
+        tables.commit()
+    except BaseException:
+        tables.roll_back()
+        raise

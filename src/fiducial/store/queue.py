@@ -1,0 +1,206 @@
+"""What waits to be written: bounded in entries and in bytes, in the order in which it was committed.
+
+A store's writer takes all that is queued, up to a limit, and writes it as one transaction. It starts as soon as
+somebody waits; with nobody waiting it lingers a little, so that what needs no waiting (records of reads) costs few
+transactions. When the queue is full, callers wait, and past a deadline get `StoreBusy`; nothing is ever dropped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from fiducial.core.store import Receipt
+from fiducial.errors import StoreBusy, StoreClosed, StoreError
+from fiducial.store.bundle import Prepared
+from fiducial.store.settled import Settled
+
+_T = TypeVar("_T")
+
+_BATCH_BYTES = 16 * 1024 * 1024
+"""Where a transaction ends even when more is queued: it bounds memory, and a database's copy of it in its log."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much may wait, and how long."""
+
+    size: int = 10_000
+    """Entries that may wait to be written."""
+    bytes: int = 64 * 1024 * 1024
+    """And how many bytes of them."""
+    deadline: timedelta = timedelta(seconds=30)
+    """How long a commit waits for room."""
+    batch: int = 1_000
+    """Entries in a transaction."""
+    linger: timedelta = timedelta(milliseconds=5)
+    """How long entries that nobody waits for are gathered."""
+
+
+class Job:
+    """Something the writer's thread does between two transactions."""
+
+    __slots__ = ("future", "run")
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self.run = run
+        self.future: Future[Any] = Future()
+
+
+class CommitQueue:
+    """Between the threads that commit and the one that writes."""
+
+    def __init__(self, limits: Limits, check_open: Callable[[], None]) -> None:
+        """`check_open` raises when nothing may be queued any more. Raises `StoreError` when a limit admits nothing."""
+        if min(limits.size, limits.bytes, limits.batch) < 1:
+            raise StoreError("queue_size, queue_bytes and max_batch have to be at least 1")
+        self._limits = limits
+        self._deadline = limits.deadline.total_seconds()
+        self._linger = limits.linger.total_seconds()
+        self._check_open = check_open
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+        self._items: deque[Prepared | Job] = deque()
+        self._weight = self._bytes = self._urgent = self._crowd = 0
+        self.closing = False
+        """Nothing is taken in any more, and the writer ends once the queue is empty."""
+        self._stopped = False
+
+    def put(self, item: Prepared | Job) -> None:
+        """Queue `item`. Blocks while there is no room, then raises `StoreBusy`."""
+        weight, cost = _load(item)
+        with self._lock:
+            self._check_open()
+            if self._full(weight, cost):
+                self._crowd += 1
+                try:
+                    if not self._room.wait_for(
+                        lambda: self.closing or self._stopped or not self._full(weight, cost), self._deadline
+                    ):
+                        raise StoreBusy(
+                            f"the queue stayed full for {self._deadline:g} s; nothing of this commit was kept, "
+                            "try again when the disk has caught up"
+                        )
+                finally:
+                    self._crowd -= 1
+                self._check_open()
+            self._items.append(item)
+            self._count(item, 1)
+            self._work.notify()
+
+    def commit(self, prepared: Prepared) -> Future[Receipt]:
+        """Queue a commit; its future, which cannot be cancelled: what was queued is kept."""
+        future: Future[Receipt]
+        if prepared.waits:
+            future = prepared.future = Future()
+            future.set_running_or_notify_cancel()
+        else:
+            future = Settled(Receipt(-1, len(prepared.events)))
+        self.put(prepared)
+        return future
+
+    def do(self, run: Callable[[], _T]) -> _T:
+        """Have the writer's thread do something after what is queued; its result."""
+        job = Job(run)
+        self.put(job)
+        result: _T = job.future.result()
+        return result
+
+    def take(self, pause: Callable[[], float | None]) -> list[Prepared] | Job | None:
+        """What to do next: a batch, a job, an empty batch when `pause` seconds passed with nothing to do, `None` at the
+        end. `None` for a pause waits for as long as it takes."""
+        with self._lock:
+            if not self._items and not self.closing:
+                self._work.wait(pause())
+            if self._items and not self._enough():
+                self._work.wait_for(self._enough, self._linger)
+            if not self._items:
+                return None if self.closing else []
+            if isinstance(head := self._items[0], Job):
+                self._items.popleft()
+                self._urgent -= 1
+                return head
+            batch: list[Prepared] = []
+            weight = cost = 0
+            while self._items and weight < self._limits.batch and cost < _BATCH_BYTES:
+                item = self._items[0]
+                if isinstance(item, Job) or (batch and weight + len(item.events) > self._limits.batch):
+                    break
+                self._items.popleft()
+                batch.append(item)
+                self._count(item, -1)
+                weight += max(1, len(item.events))
+                cost += item.cost
+            if self._crowd:
+                self._room.notify_all()
+            return batch
+
+    def give_back(self, batch: Sequence[Prepared]) -> None:
+        """Put what could not be written back to the front: it goes on counting for what may wait."""
+        with self._lock:
+            self._items.extendleft(reversed(batch))
+            for item in batch:
+                self._count(item, 1)
+
+    def close(self) -> None:
+        """Take nothing in any more; the writer still gets what is queued."""
+        with self._lock:
+            self.closing = True
+            self._work.notify_all()
+            self._room.notify_all()
+
+    def stop(self) -> list[Prepared | Job]:
+        """Take nothing in any more; returns what will not be written, for somebody to tell."""
+        with self._lock:
+            self._stopped = True
+            rest = list(self._items)
+            self._items.clear()
+            self._room.notify_all()
+            return rest
+
+    def _enough(self) -> bool:
+        return bool(self._urgent) or self.closing or self._weight >= self._limits.batch
+
+    def _full(self, weight: int, cost: int) -> bool:
+        # Something larger than the whole queue still gets through, alone.
+        return bool(self._items) and (
+            self._weight + weight > self._limits.size or self._bytes + cost > self._limits.bytes
+        )
+
+    def _count(self, item: Prepared | Job, sign: int) -> None:
+        weight, cost = _load(item)
+        self._weight += sign * weight
+        self._bytes += sign * cost
+        self._urgent += sign * (isinstance(item, Job) or item.waits)
+
+
+def settle(prepared: Prepared, answer: Receipt | StoreError) -> None:
+    """Tell whoever waits for `prepared` what became of it."""
+    if prepared.future is None:
+        return
+    if isinstance(answer, Receipt):
+        prepared.future.set_result(answer)
+    else:
+        prepared.future.set_exception(answer)
+
+
+def refuse(rest: Sequence[Prepared | Job], fault: StoreError) -> int:
+    """Tell whoever waits for any of `rest` that it was not done; how many entries nobody waited for."""
+    quiet = 0
+    for item in rest:
+        if isinstance(item, Job):
+            item.future.set_exception(StoreClosed(f"the store stopped: {fault}"))
+            continue
+        settle(item, StoreClosed(f"the store stopped: {fault}"))
+        quiet += len(item.events) if item.future is None else 0
+    return quiet
+
+
+def _load(item: Prepared | Job) -> tuple[int, int]:
+    return (0, 0) if isinstance(item, Job) else (max(1, len(item.events)), item.cost)
