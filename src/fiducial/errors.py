@@ -8,6 +8,11 @@ FiducialError
 │   ├── CallMismatch    an outcome does not belong to the decision it names
 │   └── ToolFailed      the tool ran and raised, or its outcome is unknown
 ├── SessionError        the session is closed, lost or used wrongly
+├── OversightError      a person's decision cannot be taken
+│   ├── NotPermitted    the person may not decide this
+│   └── AlreadySettled  the request has its answer, or its time is over
+├── CaptureError        what a call changes cannot be kept, or put back
+│   └── ChangedSince    somebody else has changed it since
 └── StoreError          what happened could not be kept
     ├── StoreBusy       the queue stayed full past its deadline
     ├── StoreClosed     the store was closed, or its writer stopped
@@ -104,6 +109,26 @@ class ToolFailed(CallError):
 
 class SessionError(FiducialError):
     """The session is closed, lost, or was used in a way it does not allow."""
+
+
+class OversightError(FiducialError):
+    """A person's decision cannot be taken as it was given."""
+
+
+class NotPermitted(OversightError):
+    """The person may not decide this: another role, their own request, or their second vote."""
+
+
+class AlreadySettled(OversightError):
+    """The request has its answer, its time is over, or what it was asked for has changed."""
+
+
+class CaptureError(FiducialError):
+    """What a call is about to change cannot be kept, or cannot be put back as it was; nothing was changed."""
+
+
+class ChangedSince(CaptureError):
+    """What would be put back is no longer as the call left it; nothing was changed."""
 
 
 class StoreError(FiducialError):

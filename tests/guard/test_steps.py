@@ -15,6 +15,7 @@ from fiducial import CallMismatch, Guard, MemoryStore, NotAllowed, SessionError,
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import CallDecided, CallFinished, HoldAnswered, SessionClosed
 from fiducial.core.store import Commit
+from fiducial.errors import NotPermitted, OversightError
 from fiducial.guard.guard import Answer
 from fiducial.guard.record import decode_decision
 
@@ -106,10 +107,24 @@ def test_a_halt_denies_at_once_and_resume_lifts_it(guard: Guard) -> None:
         assert (verdict.kind, verdict.reasons[0].fault) == ("denied", "halted")
         assert "incident 7" in verdict.reasons[0].message
         assert session.decide("read_file", {"path": "a"}).kind == "allowed"
-        guard.resume(halt)
+        guard.resume(halt, by="ops")
         assert session.decide("send_money", {"recipient": PAYEE, "amount": 98.7}).kind == "allowed"
-        with pytest.raises(ValueError, match="not in force"):
-            guard.resume(halt)
+        with pytest.raises(OversightError, match="not in force"):
+            guard.resume(halt, by="ops")
+
+
+def test_a_halt_outlives_its_guard_and_whoever_stopped_everything_does_not_start_it_again(make_charter: Any) -> None:
+    store = MemoryStore()
+    halt = Guard(make_charter(), store=store).halt("incident 8", by="ann")
+    guard = Guard(make_charter(), store=store)
+    with guard.session(user="ann", task=TASK) as session:
+        assert session.decide("read_file", {"path": "a"}).reasons[0].fault == "halted"
+        with pytest.raises(NotPermitted):
+            guard.resume(halt, by="ann")
+        guard.resume(halt, by="bob", why="it was a drill")
+        assert session.decide("read_file", {"path": "a"}).kind == "allowed"
+    with pytest.raises(OversightError, match="say why"):
+        guard.halt("  ")
 
 
 # 4 to 7

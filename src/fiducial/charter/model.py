@@ -148,6 +148,27 @@ class Budgets(_Written):
     _tuples = field_validator("windows", mode="before")(_as_tuple)
 
 
+class Oversight(_Written):
+    """How long people have, and who is asked when they do not answer."""
+
+    expires: Annotated[timedelta, Field(gt=timedelta(0), strict=False), DURATION] = timedelta(hours=24)
+    """Unanswered by then, a request is refused."""
+    valid: Annotated[timedelta, Field(gt=timedelta(0), strict=False), DURATION] = timedelta(hours=1)
+    """How long an approval may be used."""
+    escalate_after: Annotated[timedelta, Field(gt=timedelta(0), strict=False), DURATION] | None = None
+    """Unanswered by then, the role `escalate_to` is asked instead."""
+    escalate_to: str | None = None
+    """A role of the charter."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.escalate_after is None) != (self.escalate_to is None):
+            raise ValueError("`escalate_after` and `escalate_to` go together")
+        if self.escalate_after is not None and self.escalate_after >= self.expires:
+            raise ValueError("`escalate_after` must be shorter than `expires`")
+        return self
+
+
 class About(_Written):
     """`charter.yaml`."""
 
@@ -167,6 +188,8 @@ class About(_Written):
     """Data classes beyond the built-in ones."""
     organization: tuple[str, ...] = ()
     """Mail domains and hosts that count as inside."""
+    oversight: Oversight = Oversight()
+    """How people are asked."""
     minimum_confidence: float = Field(default=0.5, ge=0, le=1, strict=False)
     """An agent that says it is less sure than this, and is about to change something, is stopped to ask."""
     budgets: Budgets = Budgets()

@@ -8,11 +8,12 @@ keeps all this in the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
+from fiducial.charter.model import Oversight
 from fiducial.core.canonical import digest
 from fiducial.core.event import Entry
 from fiducial.core.ids import DecisionId, Digest, HoldId, PolicyId, SessionId
@@ -40,6 +41,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     group: Digest
     """The same without the session: equal for calls that differ in nothing a person would look at."""
     now_us: int
+    rules: Oversight
+    """The charter's."""
+    covered: Callable[[str], bool]
+    """Whether a Cedar rule for a class of calls covers this one; see `fiducial.policy.bounds`."""
 
 
 class Writes(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +90,8 @@ class Reply(msgspec.Struct, frozen=True):
 class Desk(Protocol):
     """Asks people. Every method may raise `StoreError`, and the call is then denied."""
 
-    def said(self, case: Case) -> Said:
-        """What people have said of exactly this call."""
+    def said(self, case: Case, ruling: Ruling) -> Said:
+        """What people have said of exactly this call, which `ruling` wants them to decide."""
         ...
 
     def ask(self, case: Case, ruling: Ruling) -> Asked:

@@ -13,9 +13,10 @@ import msgspec
 from fiducial.charter.model import Charter
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import CharterActivated, Entry, Mode
-from fiducial.core.ids import EventId, mint
+from fiducial.core.ids import EventId, PersonId, mint
 from fiducial.core.store import Commit, Store
 from fiducial.errors import SessionError
+from fiducial.guard.compensation import Capture
 from fiducial.guard.desk import Desk
 from fiducial.guard.judgement import Answer, Question
 from fiducial.guard.laundry import Laundry
@@ -44,7 +45,8 @@ class Guard:
     store        where events are kept; the default keeps them in memory, unsigned
     mode         `enforce`: act on verdicts. `shadow`: record what the policies would have decided and let calls run,
                  though unknown tools, malformed arguments and halts still stop. `observe`: stop nothing
-    tools        functions that previews and post-conditions may run, by tool name
+    tools        functions that previews, post-conditions and undo may run, by tool name
+    captures     what takes the states that contracts want kept, and puts them back, by name
     on_held      asked, in process, about calls that are held; returns an `Answer`, or `None` to leave it held
     on_unclear   asked about calls that are unclear; returns the user's words, an `Answer`, or `None`
     desk         keeps requests to people, so that answers outlive this process: `fiducial.oversight.Desk`
@@ -60,6 +62,7 @@ class Guard:
         mode: Mode = "enforce",
         clock: Clock | None = None,
         tools: Mapping[str, Callable[..., Any]] | None = None,
+        captures: Mapping[str, Capture] | None = None,
         on_held: Callable[[Question], Any] | None = None,
         on_unclear: Callable[[Question], Any] | None = None,
         desk: Desk | None = None,
@@ -70,10 +73,11 @@ class Guard:
         self.store: Store = store if store is not None else MemoryStore()
         self.mode: Mode = mode
         self.tools: Mapping[str, Callable[..., Any]] = MappingProxyType(dict(tools or {}))
+        self.captures: Mapping[str, Capture] = MappingProxyType(dict(captures or {}))
         self.on_held = on_held
         self.on_unclear = on_unclear
         self.desk = desk
-        self.switches = Switches()
+        self.switches = Switches(self.store, self.clock)
         self.laundry = Laundry(self.store)
         self._lock = threading.Lock()
         self.current = _in_force(charter)
@@ -133,6 +137,7 @@ class Guard:
             switches=self.switches,
             laundry=self.laundry,
             runners=self.tools,
+            captures=self.captures,
             on_held=self.on_held,
             on_unclear=self.on_unclear,
             desk=self.desk,
@@ -141,15 +146,27 @@ class Guard:
             ground, user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, agent=agent
         )
 
-    def halt(self, why: str, *, agent: str | None = None, tool: str | None = None, user: str | None = None) -> Halt:
-        """Stop every call that matches all parts given, at once; with none given, every call."""
-        halt = Halt(why=why, agent=agent, tool=tool, user=user)
-        self.switches.halt(halt)
-        return halt
+    def halt(
+        self,
+        why: str,
+        *,
+        by: str = "operator",
+        agent: str | None = None,
+        tool: str | None = None,
+        user: str | None = None,
+        release: str | None = None,
+    ) -> Halt:
+        """Stop every call that matches all parts given, at once; with none given, every call.
 
-    def resume(self, halt: Halt) -> None:
-        """Lift `halt`. Raises `ValueError` when it is not in force."""
-        self.switches.resume(halt)
+        It holds for every process on the store, and voids what people approved before it. Raises `OversightError`
+        without a reason, `StoreError` when it holds in this process only.
+        """
+        return self.switches.order(why, by=PersonId(by), agent=agent, tool=tool, user=user, release=release)
+
+    def resume(self, halt: Halt, *, by: str, why: str = "") -> None:
+        """Lift `halt`. Raises `OversightError` when it is not in force, `NotPermitted` when it stops everything and
+        `by` is who ordered it."""
+        self.switches.lift(halt.id, by=PersonId(by), why=why)
 
     def _activated(self, previous: InForce | None) -> None:
         now = self.clock.unix_us()

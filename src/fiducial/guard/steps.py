@@ -8,7 +8,7 @@
  6 ask the policies
  7 compose the verdict               allowed (with masks) · held · unclear · denied
  8 record it                         durable before any side effect; budgets are reserved
- 9 run the tool, or hold
+ 9 run the tool, or hold             what it changes is captured first, where the contract says so
 10 label the result, record the outcome        ok · failed · unknown; budgets are settled
 
 Steps 3 to 8 are serialized within a session. The steps are generators that yield what is to be waited for or run
@@ -29,11 +29,11 @@ from fiducial.core.call import Call
 from fiducial.core.event import Entry, ShadowDecided
 from fiducial.core.ids import DecisionId, EventId, mint
 from fiducial.core.label import TRUSTED
-from fiducial.core.store import Add, Commit, Put, Receipt
+from fiducial.core.store import Add, AtMost, Commit, Put, Receipt, Unchanged
 from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
 from fiducial.errors import Conflict, StoreError
 from fiducial.flow.trace import Trace
-from fiducial.guard import probes
+from fiducial.guard import captures, probes
 from fiducial.guard.budgets import use_of
 from fiducial.guard.desk import Case, Consulted, Writes, binding_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
@@ -44,6 +44,7 @@ from fiducial.guard.remedies import CHANGED, for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, settle
 from fiducial.guard.state import State, targets
 from fiducial.guard.tool import Tool
+from fiducial.policy.bounds import covers
 from fiducial.policy.facts import Facts, PreviewFacts
 from fiducial.policy.ruling import Ruling, parameter_of
 
@@ -175,7 +176,12 @@ def _serialized(
             changes += tuple(add for _, _, add in windows if add.amount)
         if may_act:
             session.acts_on(acts)
-        limits = session.windows.preconditions(windows) if windows and judgement.may_run else ()
+        limits: tuple[AtMost | Unchanged, ...] = ()
+        if windows and judgement.may_run:
+            limits += session.windows.preconditions(windows)
+        if request.claim is not None and judgement.may_run:
+            limits += (request.claim.precondition,)
+            changes += (request.claim.change(session.id, decision, now),)
         try:
             future = session.store.commit(
                 Commit(
@@ -236,9 +242,10 @@ def _consult(
     binding, group = binding_of(parts, session.id, request.arguments, traces)
     case = Case(
         session=session.id, agent=session.agent, user=session.user, tool=tool.name, arguments=request.arguments,
-        decision=decision, binding=binding, group=group, now_us=now,
+        decision=decision, binding=binding, group=group, now_us=now, rules=session.charter.about.oversight,
+        covered=lambda rule: covers(tool.slice.type, session.principal, rule, request.arguments),
     )  # fmt: skip
-    said = desk.said(case)
+    said = desk.said(case, ruling)
     if said.refusal is not None:
         denied = Ruling(kind="denied", reasons=(said.refusal.reason, *ruling.reasons), fault=Fault.PEOPLE)
         return Consulted(ruling=denied, remedies=said.refusal.remedies)
@@ -349,7 +356,10 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
         arguments = masked(session, judgement.verdict, arguments)
     timeout = tool.contract.timeout if tool is not None else DEFAULT_TIMEOUT
     try:
-        ran: Ran = yield Run(run, arguments, timeout)
+        ran: Ran | None = yield from captures.before(session, judgement, arguments)
+        if ran is None:
+            ran = yield Run(run, arguments, timeout)
+            yield from captures.after(session, judgement, arguments, ran)
     except BaseException as cut_off:
         # The run was cancelled from outside: record that before passing the cancellation on.
         yield from settle(session, judgement, Ran("unknown", error=f"cancelled ({type(cut_off).__name__})"))

@@ -1,48 +1,155 @@
 """Switches: what has been stopped by command.
 
-A halt names what it stops: an agent, a tool, a user, or everything. A call that matches every part that a halt names
-is denied. These switches live in the guard's own process.
+A halt names what it stops: an agent, a tool, a user, a release, or everything. A call that matches every part that a
+halt names is denied. Halts are cells of the store, so that they hold for every process on it and outlive all of them.
+A lifted halt stays there: what people approved before it does not come back to life.
 """
 
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 import msgspec
 
+from fiducial.core.clock import Clock
+from fiducial.core.event import Entry, HaltLifted, HaltOrdered
+from fiducial.core.ids import EventId, GrantId, PersonId, mint
+from fiducial.core.store import Commit, Put, Store, Unchanged
+from fiducial.errors import NotPermitted, OversightError, StoreError
 
-class Halt(msgspec.Struct, frozen=True):
+HALTS: Final = "halt/"
+"""Prefix of the halts' cells."""
+MAX_WHY = 500
+"""Characters of a halt's reason; it is in the log itself, so it must name nobody."""
+
+
+class Halt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One halt; a part that is `None` matches everything."""
 
+    id: GrantId
     why: str
+    by: PersonId
+    at_us: int
     agent: str | None = None
     tool: str | None = None
     user: str | None = None
+    release: str | None = None
+    lifted_us: int = 0
+    """When it was lifted; 0 while it is in force."""
+
+    @property
+    def total(self) -> bool:
+        """It stops everything."""
+        return self.agent is None and self.tool is None and self.user is None and self.release is None
+
+
+_DECODER = msgspec.json.Decoder(Halt, strict=True)
+
+
+def read_halts(store: Store) -> tuple[Halt, ...]:
+    """Every halt there ever was, in the order in which they were given. Raises `StoreError` when one is unreadable."""
+    halts = []
+    for key, cell in store.scan(HALTS).items():
+        try:
+            halts.append(_DECODER.decode(cell.value))
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"the halt `{key}` cannot be read ({error}); nothing runs until it can") from None
+    return tuple(sorted(halts, key=lambda halt: (halt.at_us, halt.id)))
 
 
 class Switches:
-    """The halts in force."""
+    """The halts in force, as this process knows them."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store, clock: Clock, *, release: str | None = None) -> None:
+        """Raises `StoreError` when the halts cannot be read."""
+        self._store, self._clock, self._release = store, clock, release
         self._lock = threading.Lock()
         self.halts: tuple[Halt, ...] = ()
         """Replaced as a whole at each change, so that readers need no lock."""
+        self.refresh()
 
-    def halt(self, halt: Halt) -> None:
-        """Put `halt` in force."""
+    def refresh(self) -> None:
+        """Read the halts anew. Raises `StoreError`; what was in force before then stays in force."""
+        with self._lock:
+            self.halts = tuple(halt for halt in read_halts(self._store) if not halt.lifted_us)
+
+    def order(
+        self,
+        why: str,
+        *,
+        by: PersonId,
+        agent: str | None = None,
+        tool: str | None = None,
+        user: str | None = None,
+        release: str | None = None,
+    ) -> Halt:
+        """Stop what matches every part given, and everything when none is. In force here at once.
+
+        Raises `OversightError` without a reason, `StoreError` when it could not be kept: it then holds in this process
+        alone, until it ends.
+        """
+        if not why.strip():
+            raise OversightError("say why; it is the first thing that everybody asks")
+        now = self._clock.unix_us()
+        halt = Halt(
+            id=GrantId(mint("hlt", now // 1000)), why=why[:MAX_WHY], by=by, at_us=now,
+            agent=agent, tool=tool, user=user, release=release,
+        )  # fmt: skip
         with self._lock:
             self.halts = (*self.halts, halt)
+        event = HaltOrdered(
+            id=EventId(mint("evt", now // 1000)), session=None, at_us=now, halt=halt.id, by=by, why=halt.why,
+            agent=agent, tool=tool, user=user, release=release,
+        )  # fmt: skip
+        key = HALTS + halt.id
+        self._store.commit(
+            Commit(
+                entries=(Entry(event),),
+                preconditions=(Unchanged(key, 0),),
+                changes=(Put(key, msgspec.json.encode(halt)),),
+            )
+        ).result()
+        return halt
 
-    def resume(self, halt: Halt) -> None:
-        """Lift `halt`. Raises `ValueError` when it is not in force."""
-        with self._lock:
-            if halt not in self.halts:
-                raise ValueError("that halt is not in force")
-            self.halts = tuple(each for each in self.halts if each != halt)
+    def lift(self, halt: GrantId, *, by: PersonId, why: str) -> Halt:
+        """Let go again what `halt` stopped.
+
+        Raises `OversightError` when it is not in force, `NotPermitted` when the person who stopped everything wants to
+        lift that alone.
+        """
+        key = HALTS + halt
+        cell = self._store.read([key]).get(key)
+        if cell is None:
+            raise OversightError(f"there is no halt `{halt}`")
+        before = _DECODER.decode(cell.value)
+        if before.lifted_us:
+            raise OversightError("that halt is not in force any more")
+        if before.total and before.by == by:
+            raise NotPermitted("whoever stopped everything does not start it again; it takes somebody else")
+        now = self._clock.unix_us()
+        lifted = msgspec.structs.replace(before, lifted_us=now)
+        event = HaltLifted(
+            id=EventId(mint("evt", now // 1000)), session=None, at_us=now, halt=halt, by=by, why=why[:MAX_WHY]
+        )
+        self._store.commit(
+            Commit(
+                entries=(Entry(event),),
+                preconditions=(Unchanged(key, cell.version),),
+                changes=(Put(key, msgspec.json.encode(lifted)),),
+            )
+        ).result()
+        self.refresh()
+        return lifted
 
     def stops(self, agent: str, tool: str, user: str) -> Halt | None:
         """The first halt that matches; `None` when nothing stops the call."""
         for halt in self.halts:
-            if halt.agent in (None, agent) and halt.tool in (None, tool) and halt.user in (None, user):
+            if (
+                halt.agent in (None, agent)
+                and halt.tool in (None, tool)
+                and halt.user in (None, user)
+                and halt.release in (None, self._release)
+            ):
                 return halt
         return None

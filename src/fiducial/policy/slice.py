@@ -84,8 +84,8 @@ class Slice:
     """The policies of one tool, ready to be asked. Immutable; safe to share between threads."""
 
     __slots__ = (
-        "_action", "_answered", "_context", "_encode", "_memo", "_resource", "_rules", "_shadow", "_tool",
-        "digest", "policy_set", "reads", "tool",
+        "_action", "_answered", "_context", "_encode", "_memo", "_resource", "_rules", "_shadow",
+        "digest", "policy_set", "reads", "tool", "type",
     )  # fmt: skip
 
     def __init__(self, tool: ToolType, rules: Sequence[Rule], sets: PolicySets) -> None:
@@ -93,7 +93,8 @@ class Slice:
         enforced = [rule for rule in applicable if not rule.shadow]
         self.tool = tool.name
         """Name of the tool."""
-        self._tool = tool
+        self.type = tool
+        """The tool as policies see it."""
         self._rules = {str(rule.id): rule for rule in enforced}
         self.policy_set = sets.of(enforced)
         """The parsed policies, woven."""
@@ -126,7 +127,7 @@ class Slice:
     @property
     def schema(self) -> cedarpy.Schema:
         """The Cedar schema of exactly the requests that the slice makes; parsed anew each time."""
-        return cedarpy.Schema.from_json_str(schema_json([self._tool], {self.tool: self._context}))
+        return cedarpy.Schema.from_json_str(schema_json([self.type], {self.tool: self._context}))
 
     def encode_context(self, arguments: Mapping[str, Any], facts: Facts, approvals: frozenset[str] = _NONE) -> str:
         """The context that is asked with, as JSON text. Raises `ValueError` when a value does not fit."""
@@ -241,7 +242,7 @@ class Slice:
                 names.update(path[1:2])
             elif len(path) == 2 and path in _NAMING:
                 names |= getattr(getattr(facts, path[0]), path[1])
-        return tuple(sorted(names & self._tool.contract.parameters.keys()))
+        return tuple(sorted(names & self.type.contract.parameters.keys()))
 
 
 _NAMING = {

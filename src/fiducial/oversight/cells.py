@@ -1,0 +1,94 @@
+"""Cells of oversight in the store: keys, and values as JSON that is read strictly."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from fiducial.core.ids import Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
+from fiducial.core.store import Cell
+from fiducial.errors import StoreError
+from fiducial.oversight.hold import Hold
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+HOLDS, WAITING, GRANTS, GLASS, SEEN, REPLIES = "hold/", "waiting/", "grant/", "glass/", "seen/", "reply/"
+
+
+class ClassGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bounded class of calls that a person approved, for one session."""
+
+    id: GrantId
+    session: SessionId
+    tool: str
+    policies: tuple[PolicyId, ...]
+    """What it satisfies."""
+    rule: str
+    """The class, as a Cedar `permit`."""
+    by: PersonId
+    role: str
+    hold: HoldId
+    """The request on which it was given."""
+    given_us: int
+    expires_us: int
+    uses: int
+    """How many calls it lets through at most."""
+    used: int = 0
+
+
+class Glass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A role taken for a short time in an emergency."""
+
+    id: GrantId
+    by: PersonId
+    role: str
+    from_us: int
+    until_us: int
+    reviewed_by: PersonId | None = None
+    justified: bool | None = None
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """When one person first had one request before them."""
+
+    shown_us: int = 0
+    opened_us: int = 0
+
+
+class ReplyCell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The user's answer about one parameter of a tool."""
+
+    hold: HoldId
+    tool: str
+    parameter: str
+    text: str
+    at_us: int
+
+
+def asked_prefix(session: SessionId, binding: Digest) -> str:
+    """Keys of the requests about exactly one call."""
+    return f"asked/{session}/{binding.removeprefix('sha256:')[:32]}/"
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """`value` as a cell holds it."""
+    return msgspec.json.encode(value)
+
+
+def decode(key: str, cell: Cell, of: type[T]) -> T:
+    """The value in `cell`. Raises `StoreError` when it is no such value, so that whoever relies on it stops."""
+    try:
+        return msgspec.json.decode(cell.value, type=of, strict=True)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"the cell `{key}` cannot be read ({error}); run `fiducial store check`") from None
+
+
+def hold_key(hold: HoldId) -> str:
+    """Key of a request."""
+    return HOLDS + hold
+
+
+def written(hold: Hold) -> bytes:
+    """A request as its cell holds it."""
+    return encode(hold)

@@ -1,0 +1,178 @@
+"""A hold: one request to people, as a state machine without a clock.
+
+    waiting ── enough approve ──→ approved ── the call is made ──→ spent
+       │ one rejects, or edits          │ its time is over, or it was voided
+       ├─→ rejected                     └─→ expired, void
+       │ the user answers in words
+       ├─→ answered
+       └─ its time is over, or it was voided ─→ expired, void
+
+What is written down may lag behind; `effective` says what a hold means now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from fiducial.core.ids import DecisionId, Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
+from fiducial.errors import AlreadySettled, NotPermitted
+
+State: TypeAlias = Literal["waiting", "approved", "rejected", "answered", "expired", "void", "spent"]
+Answer: TypeAlias = Literal["approve", "reject", "edit", "answer"]
+
+
+class Approver(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who wants to decide, with what they may do at this moment."""
+
+    id: PersonId
+    roles: frozenset[str]
+    """Their own, and those they hold for somebody else."""
+    stands_in: dict[str, PersonId] = {}
+    """Role → the person whose place they take in it; that person and they count as one."""
+    glass: dict[str, GrantId] = {}
+    """Role → the emergency access that gives it."""
+
+
+class Vote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One person's answer."""
+
+    by: PersonId
+    role: str
+    answer: Answer
+    at_us: int
+    instead_of: PersonId | None = None
+    glass: GrantId | None = None
+
+    @property
+    def seats(self) -> frozenset[PersonId]:
+        """Who cannot vote again: the person, and whose place they took."""
+        return frozenset({self.by} | ({self.instead_of} if self.instead_of else set()))
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One request. Ids, digests, roles and times; what people are shown is the payload of the decision."""
+
+    id: HoldId
+    decision: DecisionId
+    asks: Literal["approval", "question"]
+    session: SessionId
+    agent: str
+    user: str
+    """The requester."""
+    tool: str
+    binding: Digest
+    group: Digest
+    policies: tuple[PolicyId, ...]
+    """What an approval satisfies."""
+    role: str
+    quorum: int
+    requested_us: int
+    expires_us: int
+    """Until when it may be answered; of an approved one, until when it may be used."""
+    valid_us: int
+    """How long an approval may be used."""
+    escalate_us: int = 0
+    """When `escalate_to` is asked instead; 0: never."""
+    escalate_to: str = ""
+    parameter: str | None = None
+    """Of a question: what the answer is about."""
+    state: State = "waiting"
+    settled_us: int = 0
+    votes: tuple[Vote, ...] = ()
+    excluded: tuple[PersonId, ...] = ()
+    """People who cannot decide it: who decided before an appeal."""
+    appeals: HoldId | None = None
+    instead: Any = None
+    """Of an edited request: the arguments to call with; until it is swept."""
+    reply: str | None = None
+    """Of an answered question: the user's words; until it is swept."""
+    why: str = ""
+    """Why it is void."""
+
+    @property
+    def open(self) -> bool:
+        """People can still answer it."""
+        return self.state == "waiting"
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Something that voids requests made before it, such as a halt."""
+
+    at_us: int
+    why: str
+    agent: str | None = None
+    tool: str | None = None
+    user: str | None = None
+
+    def voids(self, hold: Hold) -> bool:
+        """The hold was requested before, and is about what is stopped."""
+        return (
+            hold.requested_us <= self.at_us
+            and self.agent in (None, hold.agent)
+            and self.tool in (None, hold.tool)
+            and self.user in (None, hold.user)
+        )
+
+
+def effective(hold: Hold, now_us: int, stops: Iterable[Stop] = ()) -> Hold:
+    """What `hold` means at `now_us`."""
+    if hold.state not in ("waiting", "approved"):
+        return hold
+    for stop in stops:
+        if stop.voids(hold):
+            return msgspec.structs.replace(hold, state="void", settled_us=stop.at_us, why=stop.why)
+    if now_us >= hold.expires_us:
+        return msgspec.structs.replace(hold, state="expired", settled_us=hold.expires_us)
+    if hold.state == "waiting" and hold.escalate_us and now_us >= hold.escalate_us and hold.role != hold.escalate_to:
+        return msgspec.structs.replace(hold, role=hold.escalate_to)
+    return hold
+
+
+def voted(hold: Hold, who: Approver, answer: Answer, now_us: int) -> Hold:
+    """`hold` with the person's answer, settled when that settles it.
+
+    Raises `AlreadySettled` when it is no longer open, `NotPermitted` when it is not theirs to decide.
+    """
+    if not hold.open:
+        raise AlreadySettled(f"the request is {hold.state}; nothing is left to decide")
+    role = seat(hold, who)
+    vote = Vote(
+        by=who.id, role=role, answer=answer, at_us=now_us, instead_of=who.stands_in.get(role), glass=who.glass.get(role)
+    )
+    for earlier in hold.votes:
+        if earlier.seats & vote.seats:
+            raise NotPermitted("they have answered already; it takes somebody else")
+    hold = msgspec.structs.replace(hold, votes=(*hold.votes, vote))
+    if answer == "answer":
+        return _settled(hold, "answered", now_us)
+    if answer in ("reject", "edit"):
+        return _settled(hold, "rejected", now_us)
+    if sum(1 for each in hold.votes if each.answer == "approve") >= hold.quorum:
+        hold = _settled(hold, "approved", now_us)
+        return msgspec.structs.replace(hold, expires_us=now_us + hold.valid_us)
+    return hold
+
+
+def seat(hold: Hold, who: Approver) -> str:
+    """The role in which the person may answer. Raises `NotPermitted`."""
+    requester = who.id == hold.user or hold.user in who.stands_in.values()
+    if hold.asks == "question":
+        if who.id == hold.user:
+            return "user"
+        if hold.role in who.roles:
+            return hold.role
+        raise NotPermitted(f"only `{hold.user}` or somebody in the role `{hold.role}` may answer")
+    if requester:
+        raise NotPermitted("the person on whose behalf the agent acts cannot approve it; it takes somebody else")
+    if who.id in hold.excluded:
+        raise NotPermitted("they decided it before the appeal; it takes somebody else")
+    if hold.role not in who.roles:
+        raise NotPermitted(f"it takes the role `{hold.role}`")
+    return hold.role
+
+
+def _settled(hold: Hold, state: State, now_us: int) -> Hold:
+    return msgspec.structs.replace(hold, state=state, settled_us=now_us)
