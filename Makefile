@@ -77,7 +77,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,demo)
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console)
+	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)analytics$(comma)witness)
 	@touch $(VENV)/.demo
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python

@@ -126,7 +126,10 @@ def _print(audited: Audited) -> None:
         ("entries", str(head.size)),
         ("root", base64.b64encode(head.root).decode()),
         ("key", plain(audited.key)),
-        ("cosigned", _cosigned(audited.cosignatures) or "by no witness that was asked for"),
+        (
+            "cosigned",
+            _cosigned(audited.cosignatures) or "by nobody who was asked for: give witnesses with --witness-key",
+        ),
         ("held to", held_to + (" and a key" if audited.pinned else "; no key: give one with --key")),
     ):
         table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))

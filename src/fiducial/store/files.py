@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,26 @@ def write_atomically(path: Path, text: str, *, mode: int) -> None:
     """Replace `path` by a file with `text`, durably."""
     with replacing(path, mode=mode) as file:
         file.write(text.encode())
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Within it, no other process is within one of the same `path`, a file that is made for it and stays empty."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory `path` and those above it, durably, if they are not there."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

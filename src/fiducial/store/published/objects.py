@@ -6,8 +6,6 @@ A backend for another place (an object store) provides the same four methods. `p
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fiducial.errors import Corrupt, StoreError
-from fiducial.store.files import replacing, sync_directory
+from fiducial.store.files import locked, make_directory, replacing
 from fiducial.store.merkle import TILE_HEIGHT, TILE_WIDTH
 from fiducial.store.published.tiles import Tile, decode_entries, decode_hashes
 
@@ -62,22 +60,18 @@ class Folder:
         """See `Objects`."""
         with self._translated(path):
             target = self.root / path
-            self._make(target.parent)
+            make_directory(target.parent)
             with replacing(target, mode=_MODE) as file:
                 file.write(data)
 
     def swap(self, path: str, old: bytes | None, new: bytes) -> None:
         """See `Objects`."""
         with self._translated(path):
-            self._make(self.root)
-            descriptor = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            make_directory(self.root)
+            with locked(self.root / _LOCK):
                 if self.get(path) != old:
                     raise StoreError(f"another process replaced `{self.root / path}` meanwhile; run the command again")
                 self.put(path, new)
-            finally:
-                os.close(descriptor)
 
     def discard(self, prefix: str) -> None:
         """See `Objects`."""
@@ -85,13 +79,6 @@ class Folder:
             target = self.root / prefix
             if target.is_dir():
                 shutil.rmtree(target)
-
-    def _make(self, directory: Path) -> None:
-        if directory.is_dir():
-            return
-        self._make(directory.parent)
-        directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
 
     @contextmanager
     def _translated(self, path: str) -> Iterator[None]:
