@@ -16,6 +16,7 @@ from fiducial.core.payload import seal
 from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
 from fiducial.flow.trace import Trace
 from fiducial.guard.budgets import Use
+from fiducial.guard.compensation import Claim
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import Facts
 
@@ -30,6 +31,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Whether Fiducial runs the tool itself if it may."""
     approvals: frozenset[str] = frozenset()
     """Policies that a person has satisfied for exactly this call."""
+    claim: Claim | None = None
+    """The effect that this call takes back."""
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})

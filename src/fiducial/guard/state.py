@@ -17,13 +17,15 @@ from fiducial.charter.model import Charter, RateWindow
 from fiducial.core.clock import Clock
 from fiducial.core.event import Authority, Mode
 from fiducial.core.ids import DecisionId, EventId, SessionId, SourceId, mint
-from fiducial.core.label import UNTRUSTED, Integrity, Label
+from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
+from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Put, Store
 from fiducial.errors import CallMismatch
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.binding import bound_elsewhere, instructed
 from fiducial.guard.budgets import Account, Use, Windows
+from fiducial.guard.compensation import Capture
 from fiducial.guard.desk import Desk, Reply
 from fiducial.guard.facts import arguments_label, flow_facts, intent_facts
 from fiducial.guard.intent import Intent
@@ -57,6 +59,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     laundry: Laundry
     runners: Mapping[str, Callable[..., Any]]
     """Functions that previews and post-conditions may run, by tool name."""
+    captures: Mapping[str, Capture]
+    """What takes states and puts them back, by name."""
     on_held: Callable[..., Any] | None
     on_unclear: Callable[..., Any] | None
     desk: Desk | None = None
@@ -347,6 +351,26 @@ class State:
             self._read |= label.classes
         return label
 
+    def recall(
+        self, about: str, values: Mapping[str, Any], untrusted: Iterable[str], classes: Mapping[str, Iterable[str]]
+    ) -> None:
+        """Take `values` in as records of Fiducial's own log, for a call that takes back what the log says was done.
+
+        `untrusted`: names of those that a third party could have chosen when they were first used. `classes`: data
+        class → names of those that hold it. Nothing is recorded: the log has it already.
+        """
+        source = SourceId(mint("src", self.clock.unix_us() // 1000))
+        with self.lock:
+            self._about[source] = about
+            self.provenance.observe_result(
+                source,
+                values,
+                label=TRUSTED,
+                untrusted=[_member(name) for name in untrusted],
+                prose=(),
+                classes={key: [_member(name) for name in names] for key, names in classes.items()},
+            )
+
     def _points(self, traces: Mapping[str, Trace]) -> bool:
         """The user named what a call reads, or handed the task to a document that names it."""
         doubtful = [trace for trace in traces.values() if trace.origin is Origin.UNTRUSTED]
@@ -364,6 +388,11 @@ _GENERAL = AnswerFacts()
 
 def _answer_facts(arguments: Mapping[str, Any]) -> AnswerFacts:
     return AnswerFacts(domain=str(arguments.get("domain", "general")))
+
+
+def _member(name: str) -> PathPattern:
+    """The member `name`; everything, when a pattern cannot name it."""
+    return PathPattern("$" if "'" in name else f"$['{name}']")
 
 
 def _percent(confidence: float) -> int:
