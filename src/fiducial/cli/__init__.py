@@ -1,27 +1,93 @@
-"""The `fiducial` command, one file per subcommand."""
+"""The `fiducial` command, one file per subcommand.
+
+A subcommand's module is imported when it is run: the policy engine and the charter's models take a second, and reading
+a log needs neither. So the list of commands stands here, with what each is for in one line. Help is printed without
+rich's frames, whose import takes longer than everything else.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections import UserDict
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from fiducial.cli import check, contracts, decide, explain, init, log
+import fiducial
 from fiducial.errors import FiducialError
+
+COMMANDS = {
+    "init": "Scaffold a charter with explanations.",
+    "check": "Report every problem of a charter with file, line and the fix, and run its cases.",
+    "decide": "Decide one call without running anything.",
+    "explain": "Explain a recorded decision.",
+    "contracts": "Draft contracts from what tool servers say about their tools.",
+    "log": "The ledger: what happened, kept so that an outsider can verify it.",
+}
+"""Each is a module beside this one, with a function of that name, or an `app` with commands of its own."""
+
+
+class _Lazy(UserDict[str, Any]):
+    """The commands by name, each made when it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = dict.fromkeys(COMMANDS)
+
+    def __getitem__(self, name: str) -> Any:
+        if self.data[name] is None:
+            self.data[name] = _command(name)
+        return self.data[name]
+
+
+def _command(name: str) -> Any:
+    module = import_module(f"fiducial.cli.{name}")
+    holder = typer.Typer(add_completion=False, rich_markup_mode=None)
+    if hasattr(module, "app"):
+        holder.add_typer(module.app, name=name)
+        group: Any = typer.main.get_command(holder)
+        return group.commands[name]
+    holder.command(name)(getattr(module, name))
+    return typer.main.get_command(holder)
+
+
+class _Commands(TyperGroup):
+    """The group of all commands, which is listed without importing any."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Lazy()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
 
 app = typer.Typer(
     name="fiducial",
-    help="The alignment control plane for AI agents.",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-app.command("init")(init.init)
-app.command("check")(check.check)
-app.command("decide")(decide.decide)
-app.command("explain")(explain.explain)
-app.add_typer(contracts.app, name="contracts")
-app.add_typer(log.app, name="log")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fiducial {fiducial.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The alignment control plane for AI agents."""
 
 
 def main() -> None:
@@ -35,4 +101,4 @@ def main() -> None:
         sys.exit(0)
 
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
