@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiducial.charter.words import phrase, sentences, stem
 from fiducial.guard.intent import Intent
-from fiducial.guard.words import phrase, sentences, stem
 
 SEND = (phrase("send email"), phrase("email"))
 DELETE = (phrase("delete"), phrase("remove"))

@@ -20,7 +20,7 @@ import msgspec
 from fiducial.charter import lexicon
 from fiducial.charter.contracts import Effect, Kind
 from fiducial.charter.objects import ADDRESSES, READ_RULES, RULES
-from fiducial.charter.words import name_words, sentences, text_words
+from fiducial.charter.words import first_sentence, name_words, text_words
 
 _SEVERITY = [
     Kind.READ, Kind.FETCH, Kind.UPDATE, Kind.CREATE, Kind.AUTHENTICATE, Kind.REVOKE, Kind.BOOK, Kind.DELETE, Kind.SEND,
@@ -82,8 +82,7 @@ class _Verb(msgspec.Struct, frozen=True):
 def act_of(tool: Described) -> Act:
     """What `tool` does, as far as its words tell, erring towards more."""
     words = name_words(tool.name)
-    first = sentences(tool.description)[:1]
-    said = text_words(first[0]) if first else []
+    said = text_words(first_sentence(tool.description))
     opened, rest = _opening(said)  # 3
     named = _named(words, said, opened)  # 1
     if (

@@ -14,9 +14,9 @@ from typing import Any
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.contracts import Audience, Capture, Contract, Effect, Kind, Parameter, Probe, Role, Undo
-from fiducial.charter.currency import EXPONENTS, is_currency
 from fiducial.charter.findings import did_you_mean, quote
 from fiducial.charter.model import BUILT_IN_ROLES, RESPOND, About, Case, Clause, PolicySource, Tier
+from fiducial.charter.money import EXPONENTS, is_currency
 from fiducial.charter.schema import shape
 from fiducial.charter.yaml import Document
 from fiducial.core.path import Path, PathPattern

@@ -15,7 +15,7 @@ from fiducial.charter import lexicon
 from fiducial.charter.acts import Act
 from fiducial.charter.contracts import Effect, Kind, Output
 from fiducial.charter.roles import classes_of
-from fiducial.charter.words import name_words, sentences, text_words
+from fiducial.charter.words import first_sentence, name_words, text_words
 
 PROSE_KEYS = (
     "body", "text", "content", "comment", "comments", "review", "reviews", "description", "note", "notes", "subject",
@@ -63,8 +63,7 @@ def _own(act: Act, description: str) -> bool:
     if act.effect is not Effect.READ:
         return act.kind not in (Kind.FETCH, Kind.EXECUTE) and not {"response", "page"} & set(act.nouns[-1:])
     nouns = list(act.nouns)
-    first = sentences(description)[:1]
-    said = text_words(first[0]) if first else []
+    said = text_words(first_sentence(description))
     if _WORLD & {*nouns, *said} and act.verb in ("search", "find", "browse", "query", "lookup", "fetch", "get"):
         return False
     if {"content", "contents", "text"} & set(text_words(description)) and not _LISTED & set(nouns):

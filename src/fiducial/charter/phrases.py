@@ -1,6 +1,6 @@
 """By what words users ask for what a tool does.
 
-A phrase is a few words that must all stand in one sentence, whatever their form and order (`fiducial.guard.words`): a
+A phrase is a few words that must all stand in one sentence, whatever their form and order (`fiducial.charter.words`): a
 verb that people use for the act, with a noun by which they name its object. Users ask for ends, not for means: whoever
 asks to buy something asks for a filled cart, a sign-in and a proof of identity too. Words can only ever add a hold, so
 these lists are generous.

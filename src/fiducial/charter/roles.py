@@ -22,8 +22,8 @@ import msgspec
 
 from fiducial.charter.acts import Act
 from fiducial.charter.contracts import Effect, Kind, Role
-from fiducial.charter.currency import EXPONENTS
 from fiducial.charter.lexicon import words_of
+from fiducial.charter.money import EXPONENTS
 from fiducial.charter.words import name_words, text_words
 
 _ENTITIES: tuple[tuple[str, frozenset[str]], ...] = (

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fiducial.charter.contracts import Role
+from fiducial.charter.words import plain, sentences, stems
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import Asked, Intent
 from fiducial.guard.kinds import day_of, kinds_of_value
 from fiducial.guard.tool import Tool
-from fiducial.guard.words import plain, sentences, stems
 
 _NONE: frozenset[str] = frozenset()
 _BEFORE = frozenset({"pleas", "you", "must", "should", "to", "and", "then", "now", "first", "can", "could", "also",

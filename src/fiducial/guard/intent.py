@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from fiducial.charter.contracts import Contract
+from fiducial.charter.words import Phrase, phrase, plain, sentences, stem, stems
 from fiducial.core.event import Authority
 from fiducial.guard.kinds import days_in
-from fiducial.guard.words import Phrase, phrase, plain, sentences, stem, stems
 
 RANK: dict[str, int] = {"system": 0, "operator": 1, "user": 2, "agent": 3, "tool": 4, "none": 5}
 """Authority, highest first."""

@@ -9,13 +9,13 @@ import msgspec
 
 from fiducial.charter.contracts import Contract, Effect, Kind, Role
 from fiducial.charter.model import Charter
+from fiducial.charter.money import minor_units
 from fiducial.charter.schema import arguments_checker
+from fiducial.charter.words import Phrase
 from fiducial.core.canonical import digest
 from fiducial.core.ids import Digest
 from fiducial.core.path import PathPattern
 from fiducial.guard.intent import phrases_of
-from fiducial.guard.words import Phrase
-from fiducial.policy.money import minor_units
 from fiducial.policy.rulebook import Rulebook, Slice
 from fiducial.policy.schema import RESPOND, RESPOND_CONTRACT
 

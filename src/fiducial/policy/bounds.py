@@ -13,10 +13,10 @@ from typing import Any
 import cedarpy
 import msgspec
 
+from fiducial.charter.money import scaled
 from fiducial.policy import engine
 from fiducial.policy.encode import Unfit, encoder
 from fiducial.policy.facts import Facts
-from fiducial.policy.money import scaled
 from fiducial.policy.schema import DECIMAL_PLACES, ToolType, Type, schema_json
 from fiducial.policy.slice import Principal
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring
 from typing import Any, Protocol
 
+from fiducial.charter.money import LONG, scaled
 from fiducial.policy.facts import Facts
-from fiducial.policy.money import LONG, scaled
 from fiducial.policy.schema import DECIMAL_PLACES, ContextPath, Type
 
 _DECIMAL_UNIT = 10**DECIMAL_PLACES

@@ -36,8 +36,8 @@ import cedarpy
 import msgspec
 
 from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Output, Parameter, Role
-from fiducial.charter.currency import EXPONENTS
 from fiducial.charter.model import Charter
+from fiducial.charter.money import EXPONENTS
 from fiducial.charter.schema import shape
 from fiducial.charter.shape import Shape
 from fiducial.policy.facts import Facts

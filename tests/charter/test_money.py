@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiducial.policy.money import LONG, minor_units, scaled
+from fiducial.charter.money import LONG, minor_units, scaled
 
 
 @pytest.mark.parametrize(

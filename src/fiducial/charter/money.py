@@ -1,4 +1,4 @@
-"""Money: amounts in minor units, exactly.
+"""Money: currencies, and amounts in minor units, exactly.
 
 An amount of a currency becomes an integer of minor units (cents, yen, fils), or nothing at all: what is finer than a
 minor unit has no integer and is refused, never rounded, because a limit that rounds can be slipped under.
@@ -9,7 +9,28 @@ from __future__ import annotations
 from decimal import Decimal
 from math import isfinite
 
-from fiducial.charter.currency import EXPONENTS
+_NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_TWO = (
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC "
+    "CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD "
+    "KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO "
+    "NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL "
+    "THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
+)
+_THREE = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR = "CLF UYW"
+
+EXPONENTS: dict[str, int] = {
+    code: digits for digits, codes in ((0, _NONE), (2, _TWO), (3, _THREE), (4, _FOUR)) for code in codes.split()
+}
+"""Code → digits after the point of its minor unit. ISO 4217, list one:
+https://www.six-group.com/en/products-services/financial-information/market-reference-data/data-standards.html"""
+
+
+def is_currency(code: str | None) -> bool:
+    """Whether `code` is an ISO 4217 code of money; `None` is not."""
+    return code in EXPONENTS
+
 
 LONG = 2**63
 """Longs of Cedar lie within −2⁶³ and 2⁶³ − 1 (https://docs.cedarpolicy.com/policies/syntax-datatypes.html#long)."""
