@@ -78,7 +78,7 @@ def charter(policies: str = PERMIT, *, tools: dict[str, dict[str, Any]] | None =
     return Charter(about=written, contracts=contracts, policies=sources, digest=digest(content))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_charter() -> Any:
     return charter
 

@@ -412,3 +412,16 @@ def test_requests_are_not_made_where_verdicts_are_not_enforced(charter: Build, d
     session = Guard(charter(), store=store, desk=desk, mode="shadow").session(user="emma", task=TASK)
     assert session.decide("send_money", BOB).kind == "held"
     assert not desk.waiting()
+
+
+def test_an_approval_outlives_the_agent_and_the_guard(
+    charter: Build, session: Session, desk: Desk, store: MemoryStore, clock: ManualClock
+) -> None:
+    hold = held(session.decide("send_money", BOB))
+    again = Guard(charter(), store=store, desk=Desk(store, clock=clock), clock=clock).reopen(session.id)
+    assert held(again.decide("send_money", BOB)) == hold
+    desk.vote(hold, CLERK, "approve")
+    tool = Tool()
+    assert again.call("send_money", BOB, run=tool).status == "ok"
+    assert again.call("send_money", BOB, run=tool).verdict.kind == "held"
+    assert len(tool.runs) == 1

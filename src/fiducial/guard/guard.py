@@ -13,13 +13,14 @@ import msgspec
 from fiducial.charter.model import Charter
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import CharterActivated, Entry, Mode
-from fiducial.core.ids import EventId, PersonId, mint
+from fiducial.core.ids import EventId, PersonId, SessionId, mint
 from fiducial.core.store import Commit, Store
 from fiducial.errors import SessionError
 from fiducial.guard.compensation import Capture
 from fiducial.guard.desk import Desk
 from fiducial.guard.judgement import Answer, Question
 from fiducial.guard.laundry import Laundry
+from fiducial.guard.reopen import reopened
 from fiducial.guard.session import Session
 from fiducial.guard.state import Ground
 from fiducial.guard.switches import Halt, Switches
@@ -127,7 +128,20 @@ class Guard:
             if role not in self.current.charter.about.roles:
                 # Identity providers send every group a person is in; one that no policy can name gives nothing.
                 log.info("the role `%s` of `%s` is none that the charter declares; no policy can name it", role, user)
-        ground = Ground(
+        return Session(
+            self._ground(), user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, agent=agent
+        )
+
+    def reopen(self, session: str) -> Session:
+        """Go on with a session whose process has ended, from what the store holds of it.
+
+        A call that was running then gets the outcome `unknown`. Raises `SessionError` when that session cannot be gone
+        on with, `StoreError` when it cannot be read.
+        """
+        return reopened(self._ground(), SessionId(session))
+
+    def _ground(self) -> Ground:
+        return Ground(
             charter=self.current.charter,
             rulebook=self.current.rulebook,
             tools=self.current.tools,
@@ -141,9 +155,6 @@ class Guard:
             on_held=self.on_held,
             on_unclear=self.on_unclear,
             desk=self.desk,
-        )
-        return Session(
-            ground, user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, agent=agent
         )
 
     def halt(

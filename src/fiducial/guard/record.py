@@ -163,6 +163,11 @@ def printable(value: object) -> str:
         return f"<{type(value).__name__} that cannot be printed: {type(fault).__name__}>"
 
 
+def decode_result(data: bytes) -> ResultRecord:
+    """The record in `data`. Raises `msgspec.ValidationError` when it is none."""
+    return msgspec.json.decode(data, type=ResultRecord)
+
+
 def decode_decision(data: bytes) -> DecisionRecord:
     """The record in `data`. Raises `msgspec.ValidationError` when it is none."""
     return msgspec.json.decode(data, type=DecisionRecord)

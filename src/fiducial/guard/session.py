@@ -20,13 +20,12 @@ from fiducial.core.event import (
     SessionClosed,
     SessionOpened,
 )
-from fiducial.core.ids import DecisionId, SourceId, mint
+from fiducial.core.ids import DecisionId, SessionId, SourceId, mint
 from fiducial.core.label import Integrity, Label
 from fiducial.core.payload import seal
 from fiducial.core.store import Commit
 from fiducial.core.verdict import Verdict
 from fiducial.errors import CallMismatch, SessionError
-from fiducial.flow.trace import Trace
 from fiducial.guard.drivers import drive, drive_async
 from fiducial.guard.effects import Ran
 from fiducial.guard.judgement import Request, own
@@ -77,6 +76,13 @@ class Session(State):
             self.say(task)
         if plan is not None:
             self._declare(tuple(plan))
+
+    @classmethod
+    def continued(cls, ground: Ground, id: SessionId, *, user: str, roles: Iterable[str], agent: str) -> Session:
+        """The session `id` with nothing in it yet, opened earlier; see `fiducial.guard.reopen`."""
+        session = cls.__new__(cls)
+        State.__init__(session, ground, user=user, roles=roles, agent=agent, plan=None, account=None, id=id)
+        return session
 
     # --- what is said and seen
 
@@ -228,19 +234,9 @@ class Session(State):
 
     def _obtained(self, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
         with self.lock:
-            tool = self.tools.get(name)
-            traces: dict[str, Trace] = {}
-            if tool is not None and not tool.check(arguments):
-                for key, value in arguments.items():
-                    parameter = tool.parameters[key]
-                    traces[key] = self.provenance.trace(
-                        key, value, parameter.role, unit=parameter.unit, entity=parameter.entity
-                    )
-            elif arguments:
-                tool = None
             now = self.clock.unix_us()
             source = SourceId(mint("src", now // 1000))
-            label = self.index(source, tool, name, arguments, result, traces)
+            label = self.obtained(source, name, arguments, result)
             payload = sealed_result(ResultRecord(tool=name, arguments=arguments, result=result))
             event = ResultObserved(
                 id=self.event_id(now), session=self.id, at_us=now, payloads=(payload.ref,),

@@ -78,6 +78,7 @@ class State:
         agent: str | None,
         plan: Sequence[str] | None,
         account: Account | None,
+        id: SessionId | None = None,
     ) -> None:
         about = ground.charter.about
         self.ground = ground
@@ -89,7 +90,7 @@ class State:
         self.charter = ground.charter
         """The charter that holds for the whole session, whatever the guard is given later."""
         self.rulebook = ground.rulebook
-        self.id = SessionId(mint("ses", self.clock.unix_us() // 1000))
+        self.id = id or SessionId(mint("ses", self.clock.unix_us() // 1000))
         self.user = user
         self.roles = tuple(sorted(set(roles)))
         self.agent = agent or about.agent
@@ -255,6 +256,24 @@ class State:
             self._pending.popitem(last=False)
         if self._plan is not None and judgement.may_run and judgement.tool is not None:
             self._plan[judgement.tool.name] -= 1
+
+    def plan(self, tools: Iterable[str]) -> None:
+        """The agent, or its host, said which tools it will use. Called with the lock held."""
+        self._plan = Counter(tools)
+
+    def running(self) -> list[Judgement]:
+        """Calls that Fiducial was to run, and whose outcome is not known. Called with the lock held."""
+        return [judgement for judgement in self._pending.values() if judgement.may_run and judgement.request.runs]
+
+    def obtained(self, source: SourceId, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
+        """Take in a result that was obtained with no decision. Called with the lock held."""
+        tool = self.tools.get(name)
+        traces: dict[str, Trace] = {}
+        if tool is not None and not tool.check(arguments):
+            traces = self.traces(tool, arguments)
+        elif arguments:
+            tool = None
+        return self.index(source, tool, name, arguments, result, traces)
 
     def forget(self, judgement: Judgement) -> None:
         """The decision came to nothing; no outcome will be accepted for it."""

@@ -1,0 +1,158 @@
+"""Reopening: a session's state folded again from what the log holds of it, after its process has ended.
+
+What was said, seen, decided and done is taken in once more, in order, from the payloads. A call that was running when
+the process ended gets the outcome `unknown`: nobody can tell from here whether its effect happened.
+
+Reads are recorded without waiting for the disk, so the last things that the agent read may be lost. A reopened session
+therefore counts as having read something untrusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+from fiducial.core.event import (
+    CallDecided,
+    CallFinished,
+    MessageObserved,
+    PlanDeclared,
+    ResultObserved,
+    SessionClosed,
+    SessionOpened,
+)
+from fiducial.core.ids import SessionId
+from fiducial.core.label import TRUSTED
+from fiducial.core.payload import PayloadRole
+from fiducial.core.verdict import Allowed, Denied, Reason
+from fiducial.errors import SessionError
+from fiducial.guard.budgets import Use, use_of
+from fiducial.guard.effects import Ran
+from fiducial.guard.facts import arguments_label
+from fiducial.guard.judgement import Judgement, Request
+from fiducial.guard.record import DecisionRecord, decode_decision, decode_result
+from fiducial.guard.results import count_records, record
+from fiducial.guard.session import Session
+from fiducial.guard.state import Ground, targets
+from fiducial.store.bundle import Record
+from fiducial.store.ledger import Ledger
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A store whose log can be read back."""
+
+    def ledger(self) -> Ledger:
+        """The log."""
+        ...
+
+
+def reopened(ground: Ground, session_id: SessionId) -> Session:
+    """The session `session_id`, as the log knows it, to go on with.
+
+    Raises `SessionError` when the log does not hold it, it was closed, it ran under another charter or mode, it belongs
+    to another session, or something of it was erased; `StoreError` when the log cannot be read.
+    """
+    if not isinstance(ground.store, Readable):
+        raise SessionError("the store cannot be read back; sessions on it end with their process")
+    ledger = ground.store.ledger()
+    records = list(ledger.session(session_id))
+    opened = next((each.event for each in records if isinstance(each.event, SessionOpened)), None)
+    if opened is None:
+        raise SessionError(f"the log holds no session `{session_id}`")
+    if any(isinstance(each.event, SessionClosed) for each in records):
+        raise SessionError("the session was closed; open a new one")
+    if opened.parent is not None:
+        raise SessionError(f"the session was delegated by `{opened.parent}`; reopen that one and delegate again")
+    if opened.charter != ground.charter.digest or opened.mode != ground.mode:
+        raise SessionError("the session ran under another charter or mode; open a new one")
+    session = Session.continued(ground, session_id, user=opened.user, roles=opened.roles, agent=opened.agent)
+    with session.lock:
+        for each in records:
+            _fold(session, each)
+        for used in _by_children(ledger, session_id, records[0].index, ground):
+            session.account.reserve(used, even_over=True)
+        session.provenance.doubt()
+        for judgement in session.running():
+            record(session, judgement, Ran("unknown", error="the process ended while the tool was running"))
+    return session
+
+
+def _fold(session: Session, found: Record) -> None:
+    event = found.event
+    if isinstance(event, MessageObserved):
+        text = _payload(found, "text").decode("utf-8")
+        session.hear(event.source, text, event.authority, event.integrity)
+    elif isinstance(event, PlanDeclared):
+        session.plan(event.tools)
+    elif isinstance(event, CallDecided):
+        judgement = _judgement(session, event, decode_decision(_payload(found, "call")))
+        if judgement.may_run:
+            session.account.reserve(judgement.use, even_over=True)
+            if judgement.tool is not None and judgement.tool.side_effect:
+                session.acts_on(targets(judgement.tool, judgement.request.arguments))
+        session.remember(judgement)
+    elif isinstance(event, CallFinished):
+        judgement = session.awaited(event.decision)
+        result = decode_result(_payload(found, "result"))
+        seen = result.result if result.result is not None else result.error
+        if event.source is not None:
+            session.take_in(event.source, judgement, seen, failed=event.outcome != "ok")
+        records = count_records(judgement.tool, seen) if judgement.tool is not None and event.outcome == "ok" else 0
+        session.finished(judgement, kept=event.outcome != "failed", records=records)
+    elif isinstance(event, ResultObserved):
+        result = decode_result(_payload(found, "result"))
+        session.obtained(event.source, result.tool, result.arguments or {}, result.result)
+
+
+def _judgement(session: Session, event: CallDecided, kept: DecisionRecord) -> Judgement:
+    tool = session.tools.get(kept.tool)
+    enforced = event.mode != "observe" and (event.mode == "enforce" or event.fault is not None)
+    verdict: Allowed | Denied
+    if event.verdict == "allowed":
+        verdict = Allowed(decision=event.decision, reasons=kept.reasons, masks=event.masks, enforced=enforced)
+    else:
+        # Held, unclear or denied: no outcome can follow from it any more, whatever it was.
+        verdict = Denied(decision=event.decision, reasons=kept.reasons or (Reason("held"),), enforced=enforced)
+    use, label = Use(), TRUSTED
+    if tool is not None and kept.facts is not None:
+        use = use_of(tool.contract, tool.spend(kept.arguments), tool.currency)
+        label = arguments_label(tool, kept.traces)
+    return Judgement(
+        verdict=verdict,
+        request=Request(tool=kept.tool, arguments=kept.arguments, confidence=kept.confidence, runs=event.runs),
+        tool=tool,
+        traces=kept.traces,
+        facts=kept.facts,
+        label=label,
+        use=use,
+        evidence=kept.evidence,
+    )
+
+
+def _by_children(ledger: Ledger, parent: SessionId, start: int, ground: Ground) -> Iterator[Use]:
+    """What sessions that this one delegated to were allowed to do: it counts against the same budget."""
+    family: set[SessionId | None] = set()
+    parents: set[SessionId | None] = {parent}
+    for found in ledger.entries(start):
+        event = found.event
+        if isinstance(event, SessionOpened) and event.parent in parents:
+            parents.add(event.session)
+            family.add(event.session)
+        elif isinstance(event, CallDecided) and event.session in family and event.verdict == "allowed":
+            kept = decode_decision(_payload(found, "call"))
+            tool = ground.tools.get(kept.tool)
+            if tool is not None:
+                yield use_of(tool.contract, tool.spend(kept.arguments), tool.currency)
+
+
+def _payload(found: Record, role: PayloadRole) -> bytes:
+    for stored in found.payloads:
+        if stored.ref.role == role:
+            if stored.data is None:
+                raise SessionError(f"entry {found.index} of the session was erased; open a new one")
+            return stored.data
+    raise SessionError(f"entry {found.index} of the session lacks its `{role}`; run `fiducial log verify`")
+
+
+__all__ = ["Readable", "reopened"]
