@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from fiducial.cli import publish, witness
+from fiducial.cli import parquet, publish, witness
 from fiducial.cli.reporting import cannot_run, console, fail, judging, plain, print_json, progress, reporting
 from fiducial.core.clock import SystemClock, instant
 from fiducial.core.event import Event
@@ -204,12 +204,30 @@ def erase(
 def export_(
     db: Database = DEFAULT_DATABASE,
     session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write this file; without it, print.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write this file; for Parquet, into this directory. Without it, print.")
+    ] = None,
     payloads: Annotated[
         bool, typer.Option("--payloads", help="With what was said, asked and returned. Erasing reaches --out files.")
     ] = False,
+    format: Annotated[
+        Literal["jsonl", "parquet"], typer.Option(help="Lines of JSON, or sealed Parquet files for analytics.")
+    ] = "jsonl",
+    tenant: Annotated[
+        str | None, typer.Option(help="With Parquet: whose log it is; without it, the log's name.")
+    ] = None,
 ) -> None:
-    """Print the log as lines of JSON, one an entry; the last one holds the checkpoint."""
+    """Print the log as lines of JSON, one an entry; the last one holds the checkpoint.
+
+    With --format parquet, write what the files in the directory do not hold yet into new ones, which never change.
+    """
+    if format == "parquet":
+        if out is None or session is not None or payloads:
+            fail("Parquet files hold the whole log, without payloads, and go into a directory: give `--out` alone", 2)
+        parquet.export(db, out, tenant)
+        return
+    if tenant is not None:
+        fail("`--tenant` is a column of Parquet files: it goes with `--format parquet`", 2)
     chosen = None if session is None else SessionId(session)
     with reporting():
         if out is not None:

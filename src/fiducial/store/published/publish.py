@@ -81,7 +81,7 @@ def publish(ledger: Ledger, objects: Objects, witnesses: Witnesses | None = None
     old = _published(objects, before, ledger)
     start = old.size - old.size % TILE_WIDTH
     base = Subtrees(TileHashes(objects), start).tree() if start else Tree()
-    if head.size < old.size or _root(ledger, base.copy(), head.size) != head.root:
+    if not _extends(ledger, base.copy(), old, head):
         raise _parting(ledger, objects, old, head)
     _write(ledger, objects, base, old.size, head)
     if before is not None and old.size == head.size:
@@ -117,11 +117,14 @@ def _batches(ledger: Ledger, start: int, stop: int) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _root(ledger: Ledger, tree: Tree, size: int) -> bytes:
-    """The root of `tree` with the ledger's entries after it, up to `size`."""
-    for batch in _batches(ledger, tree.size, size):
-        tree.extend([leaf_hash(entry) for entry in batch])
-    return tree.root()
+def _extends(ledger: Ledger, tree: Tree, old: Checkpoint, head: Checkpoint) -> bool:
+    """Whether the ledger's entries after `tree`, the last full tile of what is published, lead to both heads."""
+    for point in (old, head):
+        for batch in _batches(ledger, tree.size, point.size):
+            tree.extend([leaf_hash(entry) for entry in batch])
+        if (tree.size, tree.root()) != point[1:]:
+            return False
+    return True
 
 
 def _write(ledger: Ledger, objects: Objects, tree: Tree, old: int, head: Checkpoint) -> None:
