@@ -283,22 +283,35 @@ _YAML_HEAD = re.compile(r"(?:---\s*\n)?(?:- |-\n|[\w.@/ +&()'\"-]{1,120}:(?: |\n
 
 
 def _yaml(text: str) -> Any:
-    """The block mapping or list that `text` is; `None` when it is not, or uses anchors or several documents."""
+    """The block mapping or list that `text` is; `None` when it is not, or says anything that no leaf or key would hold.
+
+    Comments, tags, anchors, directives and keys that are no scalars say something to whoever reads the text and nothing
+    to a parser. So what stands between the scalars must be indicators and white space, and what a scalar spans must be
+    its value.
+    """
     stack: list[tuple[str, list[Any]]] = []
     root: Any = None
+    start = _DOCUMENT.match(text)
+    done = start.end() if start else 0
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             if isinstance(event, yaml.ScalarEvent):
-                if not stack or event.anchor:
+                if not stack or event.start_mark is None or event.end_mark is None:
                     return None
+                low, high = event.start_mark.index, event.end_mark.index
+                if not _BETWEEN.fullmatch(text, done, low) or not _spans_its_value(event, text[low:high]):
+                    return None
+                done = high
                 stack[-1][1].append(event.value)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-                if event.anchor or len(stack) >= _MAX_DEPTH or (not stack and root is not None):
+                if len(stack) >= _MAX_DEPTH or (not stack and root is not None):
                     return None
                 stack.append(("map" if isinstance(event, yaml.MappingStartEvent) else "list", []))
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 kind, items = stack.pop()
                 value: Any = items if kind == "list" else _pairs(items)
+                if value is None:
+                    return None
                 if stack:
                     stack[-1][1].append(value)
                 else:
@@ -307,16 +320,37 @@ def _yaml(text: str) -> Any:
                 return None
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
-    return root
+    return root if _BETWEEN.fullmatch(text, done) else None
+
+
+_DOCUMENT = re.compile(r"\s*---(?=\s)")
+_BETWEEN = re.compile(r"[\s\-:?,\[\]{}]*+")
+"""What may stand between the scalars of a YAML text: indicators that hold no word, and white space."""
+_BLOCK_HEAD = re.compile(r"[|>](?:[+-][1-9]?|[1-9][+-]?)?[ \t]*(?=[\r\n]|\Z)")
+_QUOTES = ("'", '"')
+
+
+def _spans_its_value(event: yaml.ScalarEvent, written: str) -> bool:
+    """All of `written`, as it stands in the text, is the scalar's value: no tag, no anchor, no comment."""
+    if event.style in _QUOTES:
+        return written[:1] == event.style == written[-1:]
+    if event.style:
+        head = _BLOCK_HEAD.match(written)
+        if head is None:
+            return False
+        written = written[head.end() :]
+    # Plain and block scalars have no escapes; only their white space is folded.
+    return written.split() == event.value.split()
 
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
-def _pairs(items: list[Any]) -> _Members:
-    return _Members(
-        (key if isinstance(key, str) else "?", value) for key, value in zip(items[::2], items[1::2], strict=True)
-    )
+def _pairs(items: list[Any]) -> _Members | None:
+    """An object of keys and values in turn; `None` when a key is no scalar."""
+    if not all(isinstance(key, str) for key in items[::2]):
+        return None
+    return _Members(zip(items[::2], items[1::2], strict=True))
 
 
 # `repr` of dicts and lists.
@@ -419,16 +453,25 @@ def _call_end(text: str, index: int) -> int | None:
     return None
 
 
-_DATETIME = re.compile(r"datetime\.(?:datetime|date)\((\d+), (\d+), (\d+)(?:, (\d+), (\d+)(?:, (\d+))?)?[^)]*\)?\)?$")
+_DATETIME = re.compile(
+    r"datetime\.date(?P<time>time)?\((\d{4}), (\d{1,2}), (\d{1,2})"
+    r"(?(time), (\d{1,2}), (\d{1,2})(?:, (\d{1,2})(?:, (\d{1,6}))?)?"
+    r"(?P<utc>, tzinfo=(?:datetime\.timezone\.utc|TzInfo\((?:UTC|0)\)))?)\)"
+)
+"""Nothing else: whatever a call says besides a date and an hour is kept as it is written."""
 
 
 def _shown_call(text: str) -> str:
-    match = _DATETIME.match(text)
+    match = _DATETIME.fullmatch(text)
     if match is None:
         return text
-    year, month, day, hour, minute, second = (int(part) if part else 0 for part in match.groups())
+    year, month, day, hour, minute, second = (int(part) if part else 0 for part in match.groups()[1:7])
     shown = f"{year:04}-{month:02}-{day:02}"
-    return shown if match[4] is None else f"{shown} {hour:02}:{minute:02}:{second:02}"
+    if match["time"]:
+        shown += f" {hour:02}:{minute:02}:{second:02}"
+        shown += f".{int(match[8]):06}" if match[8] else ""
+        shown += "+00:00" if match["utc"] else ""
+    return shown
 
 
 # Leaves
@@ -475,6 +518,8 @@ def plain(value: Any) -> Any:
     return value
 
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
 Item: TypeAlias = tuple[Place, int, Any, bool]
 """Place, shape, value, and whether it is a key. Leaves whose paths differ in indices alone have the same shape."""
 
@@ -485,26 +530,30 @@ DEEP = -1
 class _Shapes:
     """Numbers for the shapes of paths, each step found by its parent's number and its own key."""
 
-    __slots__ = ("_depths", "_numbers", "exact", "keys")
+    __slots__ = ("_below", "_depths", "exact")
 
     def __init__(self, exact: bool) -> None:
         self.exact = exact
         """Indices count, because a pattern names one."""
-        self._numbers: dict[tuple[int, str | int], int] = {}
         self._depths = [0]
-        self.keys: set[int] = set()
-        """Shapes of the keys that have come."""
+        self._below: list[dict[str | int, int]] = [{}]
+
+    def known(self, shape: int) -> dict[str | int, int]:
+        """Of the keys that have come at `shape`, the shapes of their members; to be read only."""
+        return {} if shape == DEEP else self._below[shape]
 
     def below(self, shape: int, key: str | int) -> int:
+        """The shape of a member."""
         if shape == DEEP:
             return DEEP
-        number = self._numbers.get((shape, key))
+        number = self._below[shape].get(key)
         if number is None:
             depth = self._depths[shape] + 1
             if depth > _MAX_DEPTH:
                 return DEEP
-            number = self._numbers[shape, key] = len(self._depths)
+            number = self._below[shape][key] = len(self._depths)
             self._depths.append(depth)
+            self._below.append({})
         return number
 
 
@@ -521,7 +570,7 @@ def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[Item]:
     while stack:
         for item in stack[-1]:
             place, shape, raw, _ = item
-            if type(raw) is str:
+            if type(raw) in _SCALARS:
                 yield item
                 continue
             opened = plain(raw)
@@ -558,11 +607,11 @@ def _members(value: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[
 
 
 def _of_pairs(pairs: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[Item]:
-    keys = shapes.keys
+    known = shapes.known(shape)
     for key, member in pairs:
         name = key if type(key) is str else scalar_text(key)
-        below = shapes.below(shape, name)
-        if below == DEEP or below not in keys:
-            keys.add(below)
+        below = known.get(name)
+        if below is None:
+            below = shapes.below(shape, name)
             yield (place, name, True), below, name, True
         yield (place, name), below, member, False
