@@ -49,7 +49,8 @@ class Guard:
     tools        functions that previews, post-conditions and undo may run, by tool name
     captures     what takes the states that contracts want kept, and puts them back, by name
     on_held      asked, in process, about calls that are held; returns an `Answer`, or `None` to leave it held
-    on_unclear   asked about calls that are unclear; returns the user's words, an `Answer`, or `None`
+    on_unclear   asked about calls that are unclear; returns an `Answer`, the user's words, which are heard and approve
+                 nothing by themselves, or `None`
     desk         keeps requests to people, so that answers outlive this process: `fiducial.oversight.Desk`
 
     Raises `CharterError` when the charter's policies cannot be compiled, `StoreError` when the store cannot be used.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import msgspec
 
@@ -92,6 +92,33 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Who else agreed, where the quorum is more than one; the same name twice counts once."""
     note: str = ""
     """What they said; told to the agent on refusal."""
+
+    @property
+    def people(self) -> frozenset[str]:
+        """Everybody who agreed; one person however often and in whatever case the name is written."""
+        return frozenset(name.strip().casefold() for name in (self.by, *self.others))
+
+
+def sound(answer: object) -> TypeGuard[Answer]:
+    """`answer` is an `Answer` whose every field has its type: nothing that merely counts as true approves."""
+    if not isinstance(answer, Answer):
+        return False
+    given: tuple[Any, Any] = (answer.approved, answer.others)
+    if type(given[0]) is not bool or type(given[1]) is not tuple:
+        return False
+    names = (answer.by, *answer.others)
+    return all(map(_text, (*names, answer.note))) and all(name.strip() for name in names)
+
+
+def _text(value: object) -> bool:
+    """`value` is text that has a UTF-8 form."""
+    if type(value) is not str:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def answer_entry(session_id: SessionId, now: int, verdict: Held | Unclear, answer: Answer) -> Entry:

@@ -13,7 +13,6 @@ from typing import Any, Literal, Self
 from fiducial.core.event import (
     Authority,
     Entry,
-    MessageObserved,
     Outcome,
     PlanDeclared,
     ResultObserved,
@@ -22,10 +21,10 @@ from fiducial.core.event import (
 )
 from fiducial.core.ids import DecisionId, SessionId, SourceId, mint
 from fiducial.core.label import Integrity, Label
-from fiducial.core.payload import seal
 from fiducial.core.store import Commit
 from fiducial.core.verdict import Verdict
 from fiducial.errors import CallMismatch, SessionError
+from fiducial.guard import messages
 from fiducial.guard.drivers import drive, drive_async
 from fiducial.guard.effects import Ran
 from fiducial.guard.judgement import Request, own
@@ -90,22 +89,9 @@ class Session(State):
         """Take in what somebody said: the user (the default), the operator, the system, or another agent.
 
         What another agent or a tool says is untrusted unless `integrity` says otherwise. Raises `SessionError` when
-        the session is closed, `StoreError` when it cannot be kept.
+        the session is closed or something given is not of its type, `StoreError` when it cannot be kept.
         """
-        self._open()
-        if integrity is None:
-            integrity = Integrity.UNTRUSTED if authority in ("agent", "tool") else Integrity.TRUSTED
-        with self.lock:
-            now = self.clock.unix_us()
-            source = SourceId(mint("src", now // 1000))
-            payload = seal("text", text.encode("utf-8", "replace"))
-            event = MessageObserved(
-                id=self.event_id(now), session=self.id, at_us=now, payloads=(payload.ref,),
-                source=source, authority=authority, integrity=integrity,
-            )  # fmt: skip
-            self.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))
-            self.hear(source, text, authority, integrity)
-        return source
+        return messages.take_in(self, text, authority, integrity)
 
     def observe(
         self,
@@ -125,7 +111,7 @@ class Session(State):
         Raises `CallMismatch` when `decision` was made on another session, tool or arguments, or has been reported
         already; `SessionError` when the session is closed; `StoreError` when it cannot be kept.
         """
-        self._open()
+        self.must_be_open()
         if decision is None:
             return self._obtained(tool, arguments, result)
         decided = decision if isinstance(decision, str) else decision.decision
@@ -193,7 +179,7 @@ class Session(State):
         The user's own words go along with the authority they have. The instructions are an agent's words: trusted
         only while this session has read nothing that is not. Budgets are shared.
         """
-        self._open()
+        self.must_be_open()
         child = Session(self.ground, user=self.user, roles=self.roles, parent=self, agent=agent)
         for authority, text in self.said:
             child.say(text, authority=authority)
@@ -255,10 +241,6 @@ class Session(State):
 
     def _note(self, event: SessionOpened | SessionClosed | PlanDeclared) -> None:
         self.store.commit(Commit(entries=(Entry(event),), durable=False))
-
-    def _open(self) -> None:
-        if self.closed:
-            raise SessionError("the session is closed; open a new one")
 
 
 def _answer(text: str, audience: str, domain: str) -> str:

@@ -20,7 +20,7 @@ from fiducial.core.ids import DecisionId, EventId, SessionId, SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Put, Store
-from fiducial.errors import CallMismatch
+from fiducial.errors import CallMismatch, SessionError
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.binding import bound_elsewhere, instructed
@@ -121,6 +121,11 @@ class State:
         self._replies: dict[str, dict[str, Reply]] = {}
         self._replied: dict[str, dict[str, Provenance]] = {}
         """Tool → parameter → what the user answered to a question about it: trusted for that alone."""
+
+    def must_be_open(self) -> None:
+        """Raises `SessionError` when the session is closed."""
+        if self.closed:
+            raise SessionError("the session is closed; open a new one")
 
     def hear(self, source: SourceId, text: str, authority: Authority, integrity: Integrity) -> None:
         """Somebody said something. Called with the lock held."""

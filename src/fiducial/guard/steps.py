@@ -31,14 +31,14 @@ from fiducial.core.ids import DecisionId, EventId, mint
 from fiducial.core.label import TRUSTED
 from fiducial.core.store import Add, AtMost, Commit, Put, Receipt, Unchanged
 from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
-from fiducial.errors import Conflict, StoreError
+from fiducial.errors import Conflict, SessionError, StoreError
 from fiducial.flow.trace import Trace
-from fiducial.guard import captures, probes
+from fiducial.guard import captures, messages, probes
 from fiducial.guard.budgets import use_of
 from fiducial.guard.desk import Case, Consulted, Writes, binding_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
-from fiducial.guard.judgement import Answer, Judgement, Question, Request, answer_entry, own
+from fiducial.guard.judgement import Judgement, Question, Request, answer_entry, own, sound
 from fiducial.guard.record import DecisionEntry, firings
 from fiducial.guard.remedies import CHANGED, for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, settle
@@ -346,7 +346,7 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
         if not isinstance(waiting, (Held, Unclear)) or not waiting.enforced:
             break
         judgement = yield from _answered(session, judgement)
-        if judgement.verdict is waiting:
+        if _asks_the_same(waiting, judgement.verdict):
             break
     # 9 run the tool, or hold
     if not judgement.may_run:
@@ -388,16 +388,25 @@ def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:
     except Exception as error:
         log.exception("the hook failed; the call stays %s", verdict.kind, exc_info=error)
         return judgement
-    if isinstance(answer, str) and isinstance(verdict, Unclear):
-        answer = Answer(approved=True, by="user", note=answer)
-    if not isinstance(answer, Answer):
+    try:
+        if isinstance(answer, str) and isinstance(verdict, Unclear):
+            # Words approve nothing, whatever they say: they are heard like everything the user says, and may name what
+            # was not named before.
+            messages.take_in(session, answer)
+            return (yield from _afresh(session, judgement, request))
+        if not sound(answer):
+            if answer is not None:
+                log.warning("the hook returned no answer: the call stays %s", verdict.kind)
+            return judgement
+        if answer.approved and isinstance(verdict, Held) and len(answer.people) < verdict.quorum:
+            log.warning("%d of %d approvals: the call stays held", len(answer.people), verdict.quorum)
+            return judgement
+        # Kept, durably, before it is acted on.
+        entry = answer_entry(session.id, session.clock.unix_us(), verdict, answer)
+        yield Kept(session.store.commit(Commit(entries=(entry,))))
+    except (SessionError, StoreError) as error:
+        log.error("the answer could not be kept: the call stays %s (%s)", verdict.kind, error)
         return judgement
-    if answer.approved and isinstance(verdict, Held) and len({answer.by, *answer.others}) < verdict.quorum:
-        log.warning("%d of %d approvals: the call stays held", len({answer.by, *answer.others}), verdict.quorum)
-        return judgement
-    # Kept, durably, before it is acted on.
-    entry = answer_entry(session.id, session.clock.unix_us(), verdict, answer)
-    yield Kept(session.store.commit(Commit(entries=(entry,))))
     if not answer.approved:
         refused = Denied(
             decision=verdict.decision,
@@ -409,6 +418,20 @@ def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:
             ),
         )
         return msgspec.structs.replace(judgement, verdict=refused)
-    session.forget(judgement)
     approvals = request.approvals | frozenset(verdict.approvals)
-    return (yield from judge(session, msgspec.structs.replace(request, approvals=approvals)))
+    return (yield from _afresh(session, judgement, msgspec.structs.replace(request, approvals=approvals)))
+
+
+def _afresh(session: State, judgement: Judgement, request: Request) -> Steps[Judgement]:
+    """Judge `request` in the place of `judgement`, on what is known now."""
+    session.forget(judgement)
+    return (yield from judge(session, request))
+
+
+def _asks_the_same(before: Verdict, now: Verdict) -> bool:
+    """Nothing that would be asked now has not been asked before."""
+    return (
+        isinstance(before, (Held, Unclear))
+        and isinstance(now, type(before))
+        and (before.reasons, before.approvals) == (now.reasons, now.approvals)
+    )
