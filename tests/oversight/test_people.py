@@ -109,7 +109,7 @@ def test_two_who_demote_each_other_at_once_do_not_both_succeed() -> None:
     [
         {"id": ""}, {"id": "a b"}, {"id": "-ada"}, {"id": "a/b"}, {"id": "unknown"}, {"id": "x" * 129},
         {"name": " "}, {"name": "A\u202eb"}, {"name": "x" * 121}, {"email": "nobody"}, {"email": "a@b@c"},
-        {"roles": ("Finance",)}, {"console": ("root",)}, {"delegate": "ada"}, {"delegate": "nobody"},
+        {"roles": ("the lead",)}, {"console": ("root",)}, {"delegate": "ada"}, {"delegate": "nobody"},
     ],
 )  # fmt: skip
 def test_what_is_not_as_it_has_to_be_is_refused(wrong: dict[str, object]) -> None:

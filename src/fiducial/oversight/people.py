@@ -50,7 +50,7 @@ MAX_ROLES = 64
 UNKNOWN = PersonId("unknown")
 """Whom an event is about when somebody signs in under a name that nobody has: what they typed may be a password."""
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,126}[A-Za-z0-9])?")
-_ROLE = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _EMAIL = re.compile(r"[^\s@\"<>()\[\]\\,;:]{1,64}@[A-Za-z0-9.-]{1,190}")
 
 
@@ -216,7 +216,7 @@ def _checked(person: Person) -> Person:
     if person.email and not _EMAIL.fullmatch(person.email):
         raise SessionError("that is not an e-mail address")
     if len(person.roles) > MAX_ROLES or not all(_ROLE.fullmatch(role) for role in person.roles):
-        raise SessionError(f"roles are lower-case words with hyphens, at most {MAX_ROLES} of them")
+        raise SessionError(f"roles are words of letters, digits and `_.-`, at most {MAX_ROLES} of them")
     if not set(person.console) <= set(CONSOLE_ROLES):
         raise SessionError(f"console roles are {', '.join(CONSOLE_ROLES)}")
     if person.delegate == person.id:

@@ -1,0 +1,63 @@
+"""Who may do what: one line for every route there is.
+
+A route that has no line here, or a line that has no route, keeps the console from starting. No role includes another;
+a person may have several. `PUBLIC` needs no sign-in, `ANYONE` any person who is signed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from fiducial.oversight.people import CONSOLE_ROLES, ConsoleRole
+
+PUBLIC: Final[frozenset[ConsoleRole] | None] = None
+ANYONE: Final = frozenset(CONSOLE_ROLES)
+READERS: Final[frozenset[ConsoleRole]] = frozenset({"viewer", "approver", "operator", "auditor"})
+"""Who may see what users said and what agents did: not administrators as such."""
+AUDITORS: Final[frozenset[ConsoleRole]] = frozenset({"auditor"})
+ADMINS: Final[frozenset[ConsoleRole]] = frozenset({"admin"})
+
+ACCESS: Mapping[str, frozenset[ConsoleRole] | None] = {
+    "GET /health": PUBLIC,
+    "GET /static/{name}": PUBLIC,
+    "GET /sign-in": PUBLIC,
+    "POST /sign-in": PUBLIC,
+    "GET /sign-in/link/{secret}": PUBLIC,
+    "POST /sign-in/link": PUBLIC,
+    "GET /sign-in/provider": PUBLIC,
+    "GET /sign-in/provider/answer": PUBLIC,
+    "POST /sign-out": ANYONE,
+    "GET /": ANYONE,
+    "GET /account": ANYONE,
+    "POST /account/password": ANYONE,
+    "POST /account/away": ANYONE,
+    "POST /account/sessions/end": ANYONE,
+    "POST /account/tokens": ANYONE,
+    "POST /account/tokens/end": ANYONE,
+    "GET /sessions": READERS,
+    "GET /sessions/{session}": READERS,
+    "GET /events/{event}": READERS,
+    "GET /events/{event}/proof": READERS,
+    "GET /charter": ANYONE,
+    "GET /ledger": ANYONE,
+    "GET /ledger/checkpoint": ANYONE,
+    "POST /ledger/verify": AUDITORS | ADMINS,
+    "GET /people": AUDITORS | ADMINS,
+    "POST /people": ADMINS,
+    "GET /people/{person}": AUDITORS | ADMINS,
+    "POST /people/{person}": ADMINS,
+    "POST /people/{person}/link": ADMINS,
+    "POST /people/{person}/revoke": ADMINS,
+}
+"""Method and path → the roles of which one is needed."""
+
+
+def may(roles: frozenset[ConsoleRole], route: str) -> bool:
+    """Whether somebody who is signed in with `roles` may use `route`, such as `GET /people`."""
+    needed = ACCESS[route]
+    # People without any role may still sign out and change their own password.
+    return needed is None or needed == ANYONE or bool(roles & needed)
+
+
+__all__ = ["ACCESS", "ADMINS", "ANYONE", "AUDITORS", "PUBLIC", "READERS", "may"]

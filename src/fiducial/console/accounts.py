@@ -1,0 +1,361 @@
+"""Signing in: passwords, one-time links, sessions and tokens, as cells of the store.
+
+| cell | holds |
+|---|---|
+| `console/account/<person>` | how that person signs in |
+| `console/link/<hash>` | a link that signs in once |
+| `console/session/<hash>` | somebody who is signed in |
+| `console/token/<hash>` | a personal access token |
+| `console/subject/<hash>` | whose account an identity provider's subject is |
+
+`<hash>` is the SHA-256 of 32 random bytes that only the browser, or the owner of the token, has: whoever reads the
+database cannot sign in with what is there. Passwords are hashed with Argon2id. What a person may do is not kept here
+but read from their own cell at every request, so that a lost role is lost at once. Links are spent by the commit that
+opens the session, so that two cannot spend one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from datetime import timedelta
+from typing import Literal, TypeVar
+
+import argon2
+import msgspec
+from zxcvbn import zxcvbn
+
+from fiducial.core.clock import Clock
+from fiducial.core.event import Entry
+from fiducial.core.ids import PersonId
+from fiducial.core.store import Cell, Commit, Put, Store, Unchanged
+from fiducial.errors import Conflict, SessionError, StoreError
+from fiducial.oversight.people import ConsoleRole, People, Person
+
+How = Literal["password", "link", "provider", "token"]
+MIN_PASSWORD, MAX_PASSWORD = 12, 128
+"""Characters: OWASP ASVS 4.0.3, 2.1.1 and 2.1.2."""
+STRENGTH = 3
+"""Of zxcvbn's 0 to 4: more than 10⁸ guesses by somebody who knows the common passwords and how people vary them."""
+TOUCH = timedelta(minutes=1)
+"""How exactly the last use of a session is kept; finer would write at every request."""
+MAX_TOKEN = timedelta(days=366)
+CONSOLE = PersonId("console")
+"""Who acts when the console does so by itself, at its first start."""
+_ACCOUNT, _LINK, _SESSION = "console/account/", "console/link/", "console/session/"
+_TOKEN, _SUBJECT = "console/token/", "console/subject/"
+TOKEN_PREFIX = "fiducial_"  # noqa: S105 - by which scanners of source code recognize a leaked one
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+class Account(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a person signs in, besides links."""
+
+    password: str = ""
+    """Argon2id, in its encoded form; empty: no password."""
+    subject: str = ""
+    """Hash of the identity provider's issuer and subject; empty: not bound to one."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link that signs in once."""
+
+    person: PersonId
+    expires_us: int
+
+
+class Live(msgspec.Struct, frozen=True):
+    """Somebody who is signed in."""
+
+    person: PersonId
+    how: How
+    created_us: int
+    seen_us: int
+    """Last use, to within `TOUCH`."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A personal access token; it can do what its owner can, less what it was not given."""
+
+    person: PersonId
+    name: str
+    roles: tuple[ConsoleRole, ...]
+    created_us: int
+    expires_us: int
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """Who a request is from."""
+
+    person: Person
+    roles: frozenset[ConsoleRole]
+    """What they may do with this request."""
+    how: How
+    key: str
+    """The session's or token's hash."""
+
+
+def digest_of(secret: str) -> str:
+    """By which a secret of 32 random bytes is kept. It needs no salt and no slow hash: it cannot be guessed."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+class Accounts:
+    """Who is signed in, and how one gets there. Usable from any thread."""
+
+    def __init__(self, store: Store, people: People, clock: Clock, *, idle: timedelta, lifetime: timedelta) -> None:
+        self._store, self._people, self._clock = store, people, clock
+        self._idle, self._lifetime = _us(idle), _us(lifetime)
+        self._hasher = argon2.PasswordHasher()
+        # 64 MiB and two processors' time for each hash: whoever signs in a hundred times at once waits.
+        self._hashing = threading.BoundedSemaphore(2)
+        self._nobody = self._hasher.hash(secrets.token_urlsafe(32))
+
+    # --- passwords
+
+    def account(self, person: PersonId) -> Account:
+        """How `person` signs in."""
+        return self._read(_ACCOUNT + person, Account)[0] or Account()
+
+    def password_fits(self, person: PersonId, password: str) -> bool:
+        """Whether it is theirs. Takes as long for people who do not exist or have none."""
+        known = self._people.find(person)
+        account = self.account(person) if known is not None else Account()
+        fits = self._verify(account.password or self._nobody, password)
+        return fits and bool(account.password) and known is not None and known.person.active
+
+    def set_password(self, person: PersonId, password: str, *, by: PersonId) -> None:
+        """Raises `SessionError` when it is too easily guessed."""
+        known = self._people.find(person)
+        if known is None:
+            raise SessionError(f"there is no `{person}`")
+        _strong(password, known.person)
+        account, version = self._read(_ACCOUNT + person, Account)
+        with self._hashing:
+            hashed = self._hasher.hash(password)
+        changed = Account(password=hashed, subject=(account or Account()).subject)
+        self._commit(
+            [self._people.entry(person, by=by, act="password")],
+            [Unchanged(_ACCOUNT + person, version)],
+            [Put(_ACCOUNT + person, msgspec.json.encode(changed))],
+        )
+
+    def bind_subject(self, person: PersonId, subject: str) -> None:
+        """From here on `subject`, and no other of that provider, is `person`. Raises `Conflict` when it is bound."""
+        account, version = self._read(_ACCOUNT + person, Account)
+        if account is not None and account.subject and account.subject != subject:
+            raise SessionError("that account belongs to another user of the identity provider")
+        changed = Account(password=(account or Account()).password, subject=subject)
+        self._commit(
+            [self._people.entry(person, by=person, act="provider-bound")],
+            [Unchanged(_ACCOUNT + person, version), Unchanged(_SUBJECT + subject, 0)],
+            [Put(_ACCOUNT + person, msgspec.json.encode(changed)), Put(_SUBJECT + subject, person.encode())],
+        )
+
+    def of_subject(self, subject: str) -> PersonId | None:
+        """Whose account that is."""
+        cell = self._store.read([_SUBJECT + subject]).get(_SUBJECT + subject)
+        return None if cell is None else PersonId(cell.value.decode())
+
+    # --- links
+
+    def link(self, person: PersonId, *, by: PersonId, lifetime: timedelta) -> str:
+        """A secret that signs `person` in once, within `lifetime`."""
+        secret = secrets.token_urlsafe(32)
+        until = self._clock.unix_us() + _us(lifetime)
+        self._commit(
+            [self._people.entry(person, by=by, act="link-made", until_us=until)],
+            [Unchanged(_LINK + digest_of(secret), 0)],
+            [Put(_LINK + digest_of(secret), msgspec.json.encode(Link(person, until)))],
+        )
+        return secret
+
+    def linked(self, secret: str) -> Person | None:
+        """Whom the link would sign in; `None` when it is not one, is spent or has expired."""
+        found = self._linked(secret)
+        return None if found is None else found[0]
+
+    def follow(self, secret: str) -> str | None:
+        """Spend the link: the secret of the session that it opened. `None` when it is worth nothing."""
+        found = self._linked(secret)
+        if found is None:
+            return None
+        key = _LINK + digest_of(secret)
+        try:
+            return self._open(found[0], "link", [Unchanged(key, found[1])], [Put(key, None)])
+        except Conflict:
+            return None
+
+    def has_way_in(self, person: PersonId) -> bool:
+        """They can sign in without a link."""
+        account = self.account(person)
+        return bool(account.password or account.subject)
+
+    def _linked(self, secret: str) -> tuple[Person, int] | None:
+        link, version = self._read(_LINK + digest_of(secret), Link)
+        if link is None or self._clock.unix_us() >= link.expires_us:
+            return None
+        known = self._people.find(link.person)
+        return (known.person, version) if known is not None and known.person.active else None
+
+    # --- sessions
+
+    def sign_in(self, person: Person, how: How) -> str:
+        """The secret of a new session. Raises `StoreError` when it could not be kept."""
+        return self._open(person, how, [], [])
+
+    def session(self, secret: str) -> Signed | None:
+        """Who has that session; `None` when there is none, it has ended, or they may sign in no more."""
+        key = digest_of(secret)
+        live, version = self._read(_SESSION + key, Live)
+        now = self._clock.unix_us()
+        if live is None or self._over(live, now):
+            return None
+        known = self._people.find(live.person)
+        if known is None or not known.person.active:
+            return None
+        if now - live.seen_us >= _us(TOUCH):
+            seen = Live(live.person, live.how, live.created_us, now)
+            try:
+                self._commit([], [Unchanged(_SESSION + key, version)], [Put(_SESSION + key, msgspec.json.encode(seen))])
+            except Conflict:
+                # Another request was first to say so, or the session was just ended: the latter must count.
+                if _SESSION + key not in self._store.read([_SESSION + key]):
+                    return None
+        return Signed(known.person, frozenset(known.person.console), live.how, key)
+
+    def sessions(self, person: PersonId) -> dict[str, Live]:
+        """Their sessions, by hash."""
+        now = self._clock.unix_us()
+        found = self._scan(_SESSION, Live)
+        return {key: live for key, live in found.items() if live.person == person and not self._over(live, now)}
+
+    def end(self, key: str, *, person: PersonId, by: PersonId, act: str = "signed-out") -> bool:
+        """End one of the person's sessions; False when there is no such."""
+        live, _ = self._read(_SESSION + key, Live)
+        if live is None or live.person != person:
+            return False
+        # On no condition: a request that is just using the session must not save it.
+        self._commit([self._people.entry(person, by=by, act=act)], [], [Put(_SESSION + key, None)])
+        return True
+
+    def end_all(self, person: PersonId, *, by: PersonId, but: str = "") -> int:
+        """End the person's sessions, tokens and links, but for the session `but`; how many."""
+        keys = [_SESSION + key for key, live in self._scan(_SESSION, Live).items() if live.person == person]
+        keys += [_TOKEN + key for key, token in self._scan(_TOKEN, Token).items() if token.person == person]
+        keys += [_LINK + key for key, link in self._scan(_LINK, Link).items() if link.person == person]
+        keys = [key for key in keys if key != _SESSION + but]
+        self._commit([self._people.entry(person, by=by, act="revoked")], [], [Put(key, None) for key in keys])
+        return len(keys)
+
+    def _open(self, person: Person, how: How, preconditions: list[Unchanged], changes: list[Put]) -> str:
+        secret = secrets.token_urlsafe(32)
+        key = _SESSION + digest_of(secret)
+        now = self._clock.unix_us()
+        over = [_SESSION + each for each, live in self._scan(_SESSION, Live).items() if self._over(live, now)]
+        over += [_LINK + each for each, link in self._scan(_LINK, Link).items() if link.expires_us <= now]
+        self._commit(
+            [self._people.entry(person.id, by=person.id, act=f"signed-in-by-{how}")],
+            [Unchanged(key, 0), *preconditions],
+            [Put(key, msgspec.json.encode(Live(person.id, how, now, now))), *changes]
+            + [Put(each, None) for each in over if all(each != change.key for change in changes)],
+        )
+        return secret
+
+    def _over(self, live: Live, now: int) -> bool:
+        return now - live.seen_us >= self._idle or now - live.created_us >= self._lifetime
+
+    # --- tokens
+
+    def make_token(self, person: Person, name: str, roles: frozenset[ConsoleRole], lifetime: timedelta) -> str:
+        """A token with those of the person's roles. Raises `SessionError` for others, or for a longer life."""
+        if not name.strip() or len(name) > 80 or not name.isprintable():
+            raise SessionError("a token has a name of 1 to 80 printable characters")
+        if not roles or not roles <= set(person.console):
+            raise SessionError("a token has at least one of your roles, and no other")
+        if not timedelta(0) < lifetime <= MAX_TOKEN:
+            raise SessionError(f"a token lives at most {MAX_TOKEN.days} days")
+        secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        now = self._clock.unix_us()
+        token = Token(person.id, name, tuple(sorted(roles)), now, now + _us(lifetime))
+        key = _TOKEN + digest_of(secret)
+        self._commit(
+            [self._people.entry(person.id, by=person.id, act="token-made", until_us=token.expires_us)],
+            [Unchanged(key, 0)],
+            [Put(key, msgspec.json.encode(token))],
+        )
+        return secret
+
+    def token(self, secret: str) -> Signed | None:
+        """Whose token it is; `None` when it is none, has expired, or its owner may sign in no more."""
+        if not secret.startswith(TOKEN_PREFIX):
+            return None
+        key = digest_of(secret)
+        token, _ = self._read(_TOKEN + key, Token)
+        if token is None or self._clock.unix_us() >= token.expires_us:
+            return None
+        known = self._people.find(token.person)
+        if known is None or not known.person.active:
+            return None
+        return Signed(known.person, frozenset(known.person.console) & frozenset(token.roles), "token", key)
+
+    def tokens(self, person: PersonId) -> dict[str, Token]:
+        """Their tokens, by hash."""
+        return {key: token for key, token in self._scan(_TOKEN, Token).items() if token.person == person}
+
+    def end_token(self, key: str, *, person: PersonId, by: PersonId) -> bool:
+        """Revoke one of the person's tokens; False when there is no such."""
+        token, version = self._read(_TOKEN + key, Token)
+        if token is None or token.person != person:
+            return False
+        self._commit(
+            [self._people.entry(person, by=by, act="token-revoked")],
+            [Unchanged(_TOKEN + key, version)],
+            [Put(_TOKEN + key, None)],
+        )
+        return True
+
+    # --- cells
+
+    def _read(self, key: str, kind: type[_T]) -> tuple[_T | None, int]:
+        cell = self._store.read([key]).get(key)
+        return (None, 0) if cell is None else (_decoded(cell, kind), cell.version)
+
+    def _scan(self, prefix: str, kind: type[_T]) -> dict[str, _T]:
+        return {key[len(prefix) :]: _decoded(cell, kind) for key, cell in self._store.scan(prefix).items()}
+
+    def _commit(self, entries: list[Entry], preconditions: list[Unchanged], changes: list[Put]) -> None:
+        commit = Commit(entries=tuple(entries), preconditions=tuple(preconditions), changes=tuple(changes))
+        self._store.commit(commit).result()
+
+    def _verify(self, hashed: str, password: str) -> bool:
+        with self._hashing:
+            try:
+                return self._hasher.verify(hashed, password[: MAX_PASSWORD * 4])
+            except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+                return False
+
+
+def _decoded(cell: Cell, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(cell.value, type=kind)
+    except msgspec.MsgspecError as error:
+        raise StoreError("a cell of the console cannot be read; restore the database from a backup") from error
+
+
+def _strong(password: str, person: Person) -> None:
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise SessionError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+    known = [person.id, person.name, person.email, "fiducial"]
+    # zxcvbn reads at most 72 characters; what follows them can only make a password stronger.
+    if zxcvbn(password[:72], user_inputs=[word for word in known if word])["score"] < STRENGTH:
+        raise SessionError("that password is too easily guessed; take several uncommon words, or let a manager make it")
+
+
+def _us(duration: timedelta) -> int:
+    return duration // timedelta(microseconds=1)
+
+
+__all__ = ["CONSOLE", "Account", "Accounts", "How", "Live", "Signed", "Token", "digest_of"]

@@ -1,0 +1,132 @@
+"""What the pages stand on, made once for a console."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fiducial.charter.model import Charter
+from fiducial.console.accounts import CONSOLE, Accounts
+from fiducial.console.found import SessionIndex
+from fiducial.console.provider import CALLBACK, Provider, ProviderSettings, is_loopback
+from fiducial.console.render import Static, environment
+from fiducial.console.throttle import Throttle
+from fiducial.console.verification import Verification
+from fiducial.core.clock import Clock, SystemClock
+from fiducial.core.ids import PersonId
+from fiducial.core.store import Store
+from fiducial.errors import SessionError
+from fiducial.oversight.people import CONSOLE_ROLES, People, Person
+from fiducial.policy.rulebook import Rulebook, compile_rulebook
+from fiducial.store.ledger import Ledger
+
+
+class Kept(Store, Protocol):
+    """A store whose log can be read."""
+
+    def ledger(self) -> Ledger:
+        """The log."""
+        ...
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a console is reached and how long people stay signed in."""
+
+    url: str = "http://127.0.0.1:8440"
+    """Where browsers find it: scheme, host and port. Plain http only on this machine."""
+    idle: timedelta = timedelta(minutes=30)
+    """Unused for this long, a session is over."""
+    lifetime: timedelta = timedelta(hours=12)
+    """However much it is used, a session is over after this long."""
+    first_link: timedelta = timedelta(hours=1)
+    """How long the link of the first start is worth something."""
+    link: timedelta = timedelta(days=1)
+    """How long a link that an administrator makes is worth something."""
+    provider: ProviderSettings | None = None
+    """An identity provider to sign in with; `None`: local accounts only."""
+
+
+class Services:
+    """Everything a request may need. Usable from any thread."""
+
+    def __init__(
+        self, store: Kept, charter: Charter, settings: Settings | None = None, clock: Clock | None = None
+    ) -> None:
+        """Raises `SessionError` for settings that are not safe, `CharterError` for a charter that does not compile."""
+        self.settings = settings or Settings()
+        self.store = store
+        self.charter = charter
+        self.rulebook: Rulebook = compile_rulebook(charter)
+        self.clock = clock or SystemClock()
+        self.origin, self.host = _origin(self.settings.url)
+        self.secure = self.origin.startswith("https:")
+        # Browsers refuse the prefix on cookies that are not `Secure`, which those of plain http cannot be.
+        self.cookie = "__Host-fiducial" if self.secure else "fiducial"
+        self.early_cookie = self.cookie + "-early"
+        self.ledger = store.ledger()
+        self.people = People(store, self.clock)
+        self.accounts = Accounts(
+            store, self.people, self.clock, idle=self.settings.idle, lifetime=self.settings.lifetime
+        )
+        self.throttle = Throttle(self.clock)
+        self.index = SessionIndex(self.ledger)
+        self.verification = Verification(store.ledger, self.clock)
+        given = self.settings.provider
+        self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
+        self.static = Static()
+        self._templates = environment(self.static)
+
+    def render(self, template: str, **values: Any) -> str:
+        """A template's text."""
+        return self._templates.get_template(template).render(services=self, now_us=self.clock.unix_us(), **values)
+
+    def close(self) -> None:
+        """Let go of the log."""
+        self.ledger.close()
+
+    def first_link(self, admin: str = "admin") -> str | None:
+        """Address of a one-time link for the first administrator; `None` once an administrator can sign in.
+
+        The first administrator is made here, with every role of the console and those of the charter, because there
+        is nobody yet to give them; others are added by them. Raises `SessionError` for an `admin` that is no id.
+        """
+        everybody = [known.person for known in self.people.all().values()]
+        admins = [person for person in everybody if person.active and "admin" in person.console]
+        if any(self.accounts.has_way_in(person.id) for person in admins):
+            return None
+        if not admins:
+            first = Person(
+                id=PersonId(admin),
+                name=admin,
+                console=CONSOLE_ROLES,
+                roles=tuple({"operator", *self.charter.about.roles}),
+            )
+            admins = [self.people.add(first, by=CONSOLE).person]
+        return self.link_for(admins[0].id, by=CONSOLE, lifetime=self.settings.first_link)
+
+    def link_for(self, person: PersonId, *, by: PersonId, lifetime: timedelta | None = None) -> str:
+        """Address of a one-time link that signs `person` in. Raises `SessionError` when there is no such person."""
+        if self.people.find(person) is None:
+            raise SessionError(f"there is no `{person}`")
+        secret = self.accounts.link(person, by=by, lifetime=lifetime or self.settings.link)
+        return f"{self.origin}/sign-in/link/{secret}"
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Scheme, host and port of `url`, and host and port alone, as browsers write them."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise SessionError(f"`{url}` is not the address of a site, such as `https://console.example.org`")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise SessionError("people reach the console over https, unless it is on this machine: put TLS before it")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    if parts.port is not None and parts.port != default:
+        host = f"{host}:{parts.port}"
+    return f"{parts.scheme}://{host}", host
+
+
+__all__ = ["Kept", "Services", "Settings"]

@@ -1,0 +1,103 @@
+"""Events in a sentence each, for people who read a session or a log."""
+
+from __future__ import annotations
+
+from fiducial.core.event import (
+    ApprovalSpent,
+    CallFinished,
+    CharterActivated,
+    ClassGranted,
+    Event,
+    GlassBroken,
+    GlassReviewed,
+    HaltLifted,
+    HaltOrdered,
+    HoldAnswered,
+    HoldRequested,
+    HoldSeen,
+    HoldSettled,
+    HoldVoted,
+    PayloadErased,
+    PersonChanged,
+    PlanDeclared,
+    PlanSettled,
+    SessionClosed,
+    SessionOpened,
+    ShadowDecided,
+    UndoFinished,
+    UndoStarted,
+)
+
+
+def told_as(event: Event) -> str:
+    """`event` as a sentence; its kind when there is nothing to add."""
+    sentence = _flow(event) or _people(event)
+    return sentence or str(type(event).__struct_config__.tag)
+
+
+def _flow(event: Event) -> str:
+    match event:
+        case SessionOpened():
+            return f"The session began: {event.agent} for {event.user}"
+        case SessionClosed():
+            ended = {"done": "The session ended", "error": "The session ended with an error", "lost": "It was lost"}
+            return f"{ended[event.reason]} after {event.calls} call{'' if event.calls == 1 else 's'}"
+        case CallFinished():
+            return {"ok": "The call came back", "failed": "The call failed", "unknown": "The call was cut off"}[
+                event.outcome
+            ]
+        case ShadowDecided():
+            return f"Shadow policies would have {event.verdict} it"
+        case PlanDeclared():
+            return f"The agent declared a plan: {', '.join(event.tools) or 'no tools'}"
+        case PlanSettled():
+            return f"The plan was {event.outcome}" + (f" by {event.by}" if event.by else " by the policies")
+        case CharterActivated():
+            return f"A charter came into force: {event.charter}"
+        case PayloadErased():
+            return "A payload was erased"
+        case UndoStarted():
+            return f"{event.by} began {'to try out ' if event.dry_run else ''}taking it back: {event.why}"
+        case UndoFinished():
+            return f"Taking back one effect: {event.outcome}"
+        case _:
+            return ""
+
+
+def _people(event: Event) -> str:
+    match event:
+        case HoldRequested():
+            number = f"{event.quorum} of " if event.quorum > 1 else ""
+            what = "asked for an approval" if event.asks == "approval" else "asked a question"
+            return f"People were {what}: {number}{event.role}"
+        case HoldSeen():
+            return f"{event.by} {'opened' if event.how == 'opened' else 'was shown'} the request"
+        case HoldVoted():
+            answer = {"approve": "approved", "reject": "rejected", "edit": "changed", "answer": "answered"}[
+                event.answer
+            ]
+            place = f" in the place of {event.instead_of}" if event.instead_of else ""
+            return f"{event.by} {answer} it as {event.role}{place}"
+        case HoldSettled():
+            return f"The request is {event.outcome}: {event.why}"
+        case HoldAnswered():
+            return f"{event.answer} by {event.by}"
+        case ApprovalSpent():
+            return "An approval was used for the next call"
+        case ClassGranted():
+            return f"{event.by} approved a class of calls of {event.tool}, at most {event.uses}"
+        case GlassBroken():
+            return f"{event.by} took the role {event.role} in an emergency"
+        case GlassReviewed():
+            return f"{event.by} found the emergency access {'justified' if event.justified else 'not justified'}"
+        case HaltOrdered():
+            return f"{event.by} halted: {event.why}"
+        case HaltLifted():
+            return f"{event.by} resumed: {event.why}"
+        case PersonChanged():
+            return f"{event.person}: {event.act}, by {event.by}"
+        case _:
+            return ""
+
+
+__all__ = ["told_as"]
