@@ -1,0 +1,395 @@
+"""Undo: take back what a session did, newest first, through the guard.
+
+    1  say who takes back what, and why     durable; what was recorded before is then in the log
+    2  plan                                 from the ledger alone: `fiducial.oversight.undo_plan`
+    3  for each effect, newest first
+       a  unknown: find out                 by the contract's post-condition, or the captured state
+       b  undoable: take it back            by a call that the guard decides like any other
+       c  say what became of it             durable, with the effect's cell
+
+The compensating call runs in a session of the person who undoes, with the agent `undo`: a halt of the agent that did it
+does not stop its being taken back; a halt of the tool, or of everything, does. What the call is given comes from the
+log and counts as a record, save what a third party could have chosen when it was first used. Where people are asked
+first, the session stays open, and the same undo by the same person goes on in it.
+
+Nothing is taken back twice. A call that takes something back claims the effect in the commit that records its decision
+(`fiducial.guard.compensation`). When that call was interrupted, its effect is unknown: it is looked for, and the call
+made again only where an independent read says that it did not happen, or the contract that repeating it does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from fiducial.core.canonical import digest
+from fiducial.core.event import CallDecided, CallFinished, Entry, UndoFinished, UndoStarted
+from fiducial.core.ids import DecisionId, EventId, HoldId, PersonId, SessionId
+from fiducial.core.oversight import UndoOutcome
+from fiducial.core.store import Commit, Put, Unchanged
+from fiducial.core.verdict import Denied, Fault, Held, Unclear
+from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError
+from fiducial.guard import probes
+from fiducial.guard.compensation import Claim, Claimed, claim_key, put_claim, read_claims
+from fiducial.guard.drivers import STORE_TIMEOUT, drive
+from fiducial.guard.effects import Ran, Run, Steps
+from fiducial.guard.guard import Guard
+from fiducial.guard.judgement import Request
+from fiducial.guard.reopen import Readable
+from fiducial.guard.results import Result
+from fiducial.guard.session import Session
+from fiducial.guard.steps import call
+from fiducial.oversight.undo_plan import Compensation, Effect, plan
+from fiducial.store.ledger import Ledger
+
+log = logging.getLogger("fiducial.oversight")
+AGENT = "undo"
+"""Agent of the sessions in which things are taken back."""
+_POLL = 0.05
+"""Seconds between two looks at a log that lags."""
+MAX_WHY = 500
+"""Characters: `UndoStarted.why`."""
+STANDS = frozenset({"changed", "impossible", "too-late", "held", "denied", "failed", "unknown"})
+"""Outcomes after which the effect stands, or may."""
+_Found = Literal["yes", "no", "unknown"]
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one effect."""
+
+    effect: Effect
+    outcome: UndoOutcome | None = None
+    """`None` in a dry run: see the effect's state."""
+    why: str = ""
+    detail: str = ""
+    """What the tool or the policies said; may hold what people wrote, and stays out of the log's events."""
+    compensation: DecisionId | None = None
+    """The call that took it back, or was to."""
+    hold: HoldId | None = None
+    """What people are asked."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an undo."""
+
+    target: SessionId
+    """What was taken back."""
+    session: SessionId
+    """In which session."""
+    by: str
+    dry_run: bool
+    effects: tuple[Taken, ...]
+    """Newest first."""
+
+    @property
+    def complete(self) -> bool:
+        """Nothing stands that was to be taken back; in a dry run: nothing is known that would."""
+        return all(
+            each.effect.state in ("undone", "undoable") if each.outcome is None else each.outcome not in STANDS
+            for each in self.effects
+        )
+
+
+def undo(
+    guard: Guard,
+    session: SessionId,
+    *,
+    by: str,
+    why: str,
+    roles: Iterable[str] = (),
+    since: EventId | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+) -> Report:
+    """Take back what `session`, and those it delegated to, did.
+
+    guard      its charter decides, its `tools` are run, its `captures` put states back, its store has a `ledger()`
+    by, roles  who undoes, from the host's own authentication, and their roles
+    why        1 to 500 characters; goes into the log
+    since      only effects from that event on
+    dry_run    plan only: the session is opened and recorded, nothing is run or read
+    force      put captured states back even where somebody else has changed them since, or may have
+
+    Raises `SessionError` for a session or event that the log does not know, `StoreError` when it cannot be recorded.
+    """
+    store = guard.store
+    if not isinstance(store, Readable):
+        raise SessionError("the guard's store has no log to read; undo needs one that does")
+    if not why.strip() or len(why) > MAX_WHY or not by.strip():
+        raise SessionError(f"say who takes it back, and why, in 1 to {MAX_WHY} characters")
+    with store.ledger() as ledger:
+        if next(iter(ledger.session(session)), None) is None:
+            raise SessionError(f"no session `{session}` in this log; `fiducial log tail` lists the latest")
+        roles = tuple(roles)
+        mine = guard.session(user=by, roles=roles, agent=AGENT) if dry_run else _session(guard, session, by, roles)
+        try:
+            now = guard.clock.unix_us()
+            started = UndoStarted(
+                id=mine.event_id(now), session=mine.id, at_us=now, target=session, by=PersonId(by), why=why,
+                dry_run=dry_run,
+            )  # fmt: skip
+            store.commit(Commit(entries=(Entry(started),))).result(STORE_TIMEOUT)
+            _seen(ledger, started.id)
+            effects = plan(ledger, store, guard.current.tools, session, now_us=now, since=since)
+            if dry_run:
+                taken = [Taken(effect=each, why=each.why) for each in effects]
+            else:
+                undoing = _Undoing(guard, ledger, mine, session, force=force)
+                taken = [undoing.take_back(each) for each in effects]
+        except BaseException:
+            mine.close("error")
+            raise
+        if not dry_run:
+            _leave(mine, session, by, open_=any(each.outcome == "held" for each in taken))
+        else:
+            mine.close()
+    return Report(target=session, session=mine.id, by=by, dry_run=dry_run, effects=tuple(taken))
+
+
+def _session(guard: Guard, target: SessionId, by: str, roles: tuple[str, ...]) -> Session:
+    """The session in which the same person waits for answers to the same undo; else a new one."""
+    cell = guard.store.read([_waiting(target, by)]).get(_waiting(target, by))
+    if cell is not None:
+        try:
+            earlier = guard.reopen(cell.value.decode())
+        except SessionError as error:
+            log.info("the undo starts in a new session: %s", error)
+        else:
+            if (earlier.user, set(earlier.roles)) == (by, set(roles)):
+                return earlier
+    return guard.session(user=by, roles=roles, agent=AGENT)
+
+
+def _leave(mine: Session, target: SessionId, by: str, *, open_: bool) -> None:
+    """Close the session, or leave it open for whoever comes back with the answers."""
+    key = _waiting(target, by)
+    if open_:
+        mine.store.commit(Commit(changes=(Put(key, mine.id.encode()),))).result(STORE_TIMEOUT)
+        return
+    mine.close()
+    if mine.store.read([key]):
+        mine.store.commit(Commit(changes=(Put(key, None),))).result(STORE_TIMEOUT)
+
+
+def _waiting(target: SessionId, by: str) -> str:
+    return f"undoing/{target}/{by}"
+
+
+def _seen(ledger: Ledger, event: EventId) -> None:
+    """Wait until the log shows what was just recorded, and so everything before it."""
+    deadline = time.monotonic() + STORE_TIMEOUT
+    while ledger.find(event) is None:
+        if time.monotonic() > deadline:
+            raise StoreError("the log lags behind the store; try again when it has caught up")
+        time.sleep(_POLL)
+
+
+class _Undoing:
+    """One undo at work."""
+
+    def __init__(self, guard: Guard, ledger: Ledger, session: Session, target: SessionId, *, force: bool) -> None:
+        self._guard = guard
+        self._ledger = ledger
+        self._session = session
+        self._target = target
+        self._force = force
+
+    def take_back(self, effect: Effect) -> Taken:
+        """Step 3 for one effect."""
+        try:
+            taken = self._taken(effect)
+        except Exception as error:
+            log.exception("`%s` could not be taken back", effect.decision, exc_info=error)
+            taken = Taken(effect=effect, outcome="failed", why=f"undo broke off ({type(error).__name__})")
+        self._say(taken)
+        return taken
+
+    def _taken(self, effect: Effect) -> Taken:
+        compensation = effect.compensation
+        if effect.state == "undone":
+            return Taken(effect=effect, outcome="already", why=effect.why)
+        if effect.state == "too-late":
+            return Taken(effect=effect, outcome="too-late", why=effect.why)
+        if effect.state == "impossible" or compensation is None:
+            return Taken(effect=effect, outcome="impossible", why=effect.why)
+        if self._guard.clock.unix_us() < effect.until_us:
+            return Taken(effect=effect, outcome="unknown", why="the call itself may still be running")
+        if effect.claim is not None and effect.claim.outcome is None:
+            interrupted = self._interrupted(effect, effect.claim, compensation)
+            if interrupted is not None:
+                return interrupted
+        elif effect.state == "unknown" and compensation.driver is None:
+            found = self._happened(effect)
+            if found == "no":
+                return Taken(effect=effect, outcome="nothing", why="an independent read finds no effect")
+            if found == "unknown" and not compensation.idempotent:
+                return Taken(effect=effect, outcome="unknown", why="whether it happened cannot be found out")
+        if compensation.driver is not None:
+            return self._restore(effect, compensation, compensation.driver)
+        function = self._guard.tools.get(compensation.tool)
+        if function is None:
+            return Taken(effect=effect, outcome="impossible", why=f"`{compensation.tool}` was not given to the guard")
+        return self._run(effect, compensation, function)
+
+    # --- a: what is not known
+
+    def _interrupted(self, effect: Effect, claim: Claimed, compensation: Compensation) -> Taken | None:
+        """What came of a call that was to take it back and has not said so; `None`: it is to be made again."""
+        records = self._ledger.decision(claim.compensation)
+        decided = next((each.event for each in records if isinstance(each.event, CallDecided)), None)
+        finished = next((each.event for each in records if isinstance(each.event, CallFinished)), None)
+        undone = Taken(effect=effect, outcome="undone", why="it was found undone", compensation=claim.compensation)
+        if finished is not None and finished.outcome == "ok" and finished.confirmed != "no":
+            return undone
+        if finished is not None and finished.outcome == "failed":
+            return None
+        if self._guard.clock.unix_us() < claim.until_us:
+            return Taken(effect=effect, outcome="unknown", why="a call that takes it back may still be running")
+        if compensation.driver is not None:
+            return None  # the state itself tells
+        found: _Found = "unknown"
+        if decided is not None and decided.tool == compensation.tool:
+            found = self._confirmed(compensation.tool, compensation.arguments, None)
+        if found == "unknown" and self._happened(effect) == "no":
+            found = "yes"  # the effect is gone
+        if found == "yes":
+            return undone
+        if found == "no" or compensation.idempotent:
+            return None
+        return Taken(
+            effect=effect, outcome="unknown", why="a call that takes it back was interrupted",
+            compensation=claim.compensation,
+        )  # fmt: skip
+
+    def _happened(self, effect: Effect) -> _Found:
+        """What the post-condition of the undone call finds now."""
+        return "unknown" if effect.arguments is None else self._confirmed(effect.tool, effect.arguments, effect.result)
+
+    def _confirmed(self, name: str, arguments: dict[str, Any], result: Any) -> _Found:
+        tool = self._guard.current.tools.get(name)
+        if tool is None:
+            return "unknown"
+        found = drive(probes.confirm(self._session, tool, arguments, result))
+        return "unknown" if found == "not-checked" else found
+
+    # --- b: what takes it back
+
+    def _restore(self, effect: Effect, compensation: Compensation, name: str) -> Taken:
+        """Put a captured state back."""
+        driver, tool = self._guard.captures.get(name), self._guard.current.tools.get(effect.tool)
+        if driver is None or tool is None or tool.contract.capture is None:
+            return Taken(effect=effect, outcome="impossible", why=f"no capture `{name}` is registered")
+        ran = drive(_run(driver.take, {"arguments": compensation.arguments}, tool.contract.capture.timeout))
+        if ran.outcome != "ok":
+            why = "what is there now cannot be looked at"
+            return Taken(effect=effect, outcome="failed", why=why, detail=ran.error or "")
+        present = digest(ran.value)
+        if present == digest(compensation.before):
+            if effect.claim is not None and effect.claim.outcome is None:
+                return Taken(
+                    effect=effect, outcome="undone", why="it was found undone",
+                    compensation=effect.claim.compensation,
+                )  # fmt: skip
+            return Taken(effect=effect, outcome="nothing", why="everything is as it was before")
+        if compensation.after is None and not self._force:
+            why = "it is not known what the call left, so somebody else may have changed it since"
+            return Taken(effect=effect, outcome="unknown", why=why)
+        if compensation.after != present and not self._force:
+            return Taken(effect=effect, outcome="changed", why="somebody else has changed it since")
+        changed: list[ChangedSince] = []
+
+        def put_back(**arguments: Any) -> None:
+            try:
+                driver.restore(arguments, compensation.before, None if self._force else compensation.after)
+            except ChangedSince as error:
+                changed.append(error)
+                raise
+
+        taken = self._run(effect, compensation, put_back)
+        if changed:
+            return msgspec.structs.replace(taken, outcome="changed", why="somebody else has changed it since")
+        return taken
+
+    def _run(self, effect: Effect, compensation: Compensation, function: Callable[..., Any]) -> Taken:
+        """All ten steps for the compensating call."""
+        tool = self._guard.current.tools.get(compensation.tool)
+        longest = STORE_TIMEOUT + (tool.contract.timeout.total_seconds() if tool is not None else 0)
+        self._session.recall(
+            f"Fiducial's record of `{effect.tool}`",
+            compensation.arguments,
+            compensation.untrusted,
+            compensation.classes,
+        )
+        request = Request(
+            tool=compensation.tool,
+            arguments=compensation.arguments,
+            runs=True,
+            claim=Claim(effect.decision, effect.version, int(longest * 1_000_000)),
+        )
+        return _told(effect, drive(call(self._session, request, function)))
+
+    # --- c: what became of it
+
+    def _say(self, taken: Taken) -> None:
+        """Record it, and settle the claim of the call that took it back."""
+        store, session, effect = self._guard.store, self._session, taken.effect
+        assert taken.outcome is not None
+        now = self._guard.clock.unix_us()
+        event = UndoFinished(
+            id=session.event_id(now), session=session.id, at_us=now, target=self._target, decision=effect.decision,
+            outcome=taken.outcome, compensation=taken.compensation, why=taken.why[:MAX_WHY],
+        )  # fmt: skip
+        preconditions: tuple[Unchanged, ...] = ()
+        changes: tuple[Put, ...] = ()
+        if taken.outcome in ("undone", "failed", "changed") and taken.compensation is not None:
+            cells = store.read([claim_key(effect.decision)])
+            claimed = read_claims(cells, [effect.decision]).get(effect.decision)
+            if claimed is not None and claimed[0].compensation == taken.compensation:
+                settled = msgspec.structs.replace(claimed[0], outcome=taken.outcome)
+                preconditions = (Unchanged(claim_key(effect.decision), claimed[1]),)
+                changes = (put_claim(effect.decision, settled),)
+        try:
+            commit = Commit(entries=(Entry(event),), preconditions=preconditions, changes=changes)
+            store.commit(commit).result(STORE_TIMEOUT)
+        except Conflict:
+            # Somebody else has settled it, or claimed it anew: what they say of it stands.
+            store.commit(Commit(entries=(Entry(event),))).result(STORE_TIMEOUT)
+
+
+def _told(effect: Effect, result: Result) -> Taken:
+    """What the result of the compensating call says of the effect."""
+    verdict = result.verdict
+    decision = verdict.decision
+    if result.status == "not-run":
+        detail = "; ".join(reason.message for reason in verdict.reasons)
+        if isinstance(verdict, (Held, Unclear)):
+            why = "people are asked first" if verdict.hold is not None else f"it is {verdict.kind}"
+            return Taken(
+                effect=effect, outcome="held", why=why, detail=detail, compensation=decision, hold=verdict.hold
+            )
+        lost = isinstance(verdict, Denied) and any(reason.fault is Fault.STORE for reason in verdict.reasons)
+        if lost:
+            why = "it could not be claimed: somebody else may be taking it back"
+            return Taken(effect=effect, outcome="unknown", why=why, detail=detail)
+        return Taken(effect=effect, outcome="denied", why="policies deny it", detail=detail, compensation=decision)
+    if result.status == "ok" and result.confirmed != "no":
+        return Taken(effect=effect, outcome="undone", compensation=decision)
+    if result.status == "failed":
+        why = "the call that takes it back failed"
+        return Taken(effect=effect, outcome="failed", why=why, detail=result.error or "", compensation=decision)
+    why = "the call that takes it back was cut off"
+    if result.status == "ok":
+        why = "the call that takes it back says it did, and an independent read does not find it"
+    return Taken(effect=effect, outcome="unknown", why=why, detail=result.error or "", compensation=decision)
+
+
+def _run(function: Callable[..., Any], arguments: dict[str, Any], timeout: Any) -> Steps[Ran]:
+    ran: Ran = yield Run(function, arguments, timeout)
+    return ran
+
+
+__all__ = ["AGENT", "STANDS", "Report", "Taken", "undo"]
