@@ -121,10 +121,11 @@ class Guard:
         plan       names of the tools the agent will use, declared before it reads anything
         agent      id of the agent, when it is not the charter's
 
-        Raises `SessionError` for a plan with an unknown tool, `StoreError` when the store cannot be read or written.
+        Raises `SessionError` for a plan with an unknown tool and for what is not of its type (`roles` is a collection,
+        not one text), `StoreError` when the store cannot be read or written.
         """
         self.laundry.refresh()
-        roles = tuple(roles)
+        roles = roles if isinstance(roles, str) else tuple(roles)
         for role in roles:
             if role not in self.current.charter.about.roles:
                 # Identity providers send every group a person is in; one that no policy can name gives nothing.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from fiducial.core.event import (
     Authority,
@@ -51,6 +51,10 @@ class Session(State):
         parent: Session | None = None,
         agent: str | None = None,
     ) -> None:
+        if isinstance(roles, str):
+            raise SessionError("the roles are a collection of names; for one role write `roles=[…]`")
+        user, roles = messages.name_of("user", user), [messages.name_of("role", role) for role in roles]
+        agent = messages.name_of("agent", agent) if agent is not None else None
         account = parent.account if parent is not None else None
         super().__init__(ground, user=user, roles=roles, agent=agent, plan=plan, account=account)
         self._note(
@@ -109,9 +113,12 @@ class Session(State):
         breach: nothing in it is trusted.
 
         Raises `CallMismatch` when `decision` was made on another session, tool or arguments, or has been reported
-        already; `SessionError` when the session is closed; `StoreError` when it cannot be kept.
+        already; `SessionError` when the session is closed or the outcome is none; `StoreError` when it cannot be kept.
         """
         self.must_be_open()
+        outcome = messages.one_of("outcome", outcome, get_args(Outcome))
+        if error is not None and not isinstance(error, str):
+            raise SessionError("the error must be text")
         if decision is None:
             return self._obtained(tool, arguments, result)
         decided = decision if isinstance(decision, str) else decision.decision
@@ -190,7 +197,11 @@ class Session(State):
     # --- ending
 
     def close(self, reason: Literal["done", "error", "lost"] = "done") -> None:
-        """End the session; later calls are denied. Closing twice does nothing."""
+        """End the session; later calls are denied. Closing twice does nothing.
+
+        Raises `SessionError` for another reason, `StoreError` when it cannot be kept.
+        """
+        reason = messages.one_of("reason", reason, ("done", "error", "lost"))
         with self.lock:
             if self.closed:
                 return

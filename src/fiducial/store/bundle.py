@@ -73,7 +73,9 @@ class Prepared:
             if type(event) not in kinds:
                 raise StoreError("only the store itself records what the log did; record another kind of event")
             try:
-                events.append(encode_event(event))
+                data = encode_event(event)
+                decode_event(data)  # what could be written and not read would make the whole log unreadable
+                events.append(data)
             except (ValueError, TypeError, msgspec.MsgspecError) as error:
                 raise StoreError(f"event `{event.id}` cannot be encoded; nothing of its commit was kept") from error
             refs = event.payloads
