@@ -17,7 +17,8 @@ Lanes do not share room: flooding one evicts nothing from another. A lane that r
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import TypeAlias
 
 from fiducial.flow.lexer import LEAF, fold, words, words_and_leaves
@@ -65,15 +66,17 @@ class Chunk:
         self.lines = 0
         """Line ends of the first leaf that lie in earlier chunks."""
 
-    def add(self, start: int, place: Place) -> None:
-        """A leaf's text starts at `start`."""
-        self.starts.append(start)
-        if type(place) is tuple and len(place) == 2:
-            self._parents.append(place[0])
-            self._keys.append(place[1])
-        else:
-            self._parents.append(place)
-            self._keys.append(None)
+    def add(self, starts: Iterable[int], places: Iterable[Place]) -> None:
+        """Leaves' texts start at `starts`."""
+        self.starts.extend(starts)
+        parents, keys = self._parents, self._keys
+        for place in places:
+            if type(place) is tuple and len(place) == 2:
+                parents.append(place[0])
+                keys.append(place[1])
+            else:
+                parents.append(place)
+                keys.append(None)
 
     def place(self, number: int) -> Place:
         """The place of a leaf."""
@@ -135,10 +138,11 @@ class Lane:
     """The texts of one kind of source."""
 
     __slots__ = (
-        "_batch",
         "_pending",
+        "_places",
         "_table",
         "_text_bytes",
+        "_texts",
         "budget",
         "chunks",
         "folded",
@@ -156,7 +160,8 @@ class Lane:
         """Took no more from some point on."""
         self._table = Table()
         self._text_bytes = 0
-        self._batch: list[tuple[Place, str]] = []
+        self._places: list[Place] = []
+        self._texts: list[str] = []
         self._pending = 0
 
     @property
@@ -172,27 +177,28 @@ class Lane:
             if size > CHUNK:
                 self._add_long(place, text)
                 return
-        self._batch.append((place, text))
+        self._places.append(place)
+        self._texts.append(text)
         self._pending += size + 1
 
     def flush(self) -> None:
         """Index the leaves pushed so far."""
-        batch = self._batch
-        if not batch:
+        places, texts, size = self._places, self._texts, self._pending
+        if not texts:
             return
-        self._batch = []
-        self._pending = 0
-        if self._over(sum(len(text) for _, text in batch)):
+        self._places, self._texts, self._pending = [], [], 0
+        if self._over(size):
             return
-        texts = [text if LEAF not in text else text.replace(LEAF, "\ufffd") for _, text in batch]
         added = LEAF.join(texts) + LEAF
+        if added.count(LEAF) != len(texts):
+            texts = [text.replace(LEAF, "\ufffd") for text in texts]
+            added = LEAF.join(texts) + LEAF
         chunk = self.chunks[-1] if self.chunks else None
         if chunk is None or len(chunk.text) + len(added) > CHUNK or not chunk.text.endswith(LEAF):
             chunk = self._open(LEAF)
-        at = len(chunk.text)
-        for (place, _), text in zip(batch, texts, strict=True):
-            chunk.add(at, place)
-            at += len(text) + 1
+        # Each leaf starts behind the one before and its `LEAF`.
+        sizes = [len(text) + 1 for text in texts]
+        chunk.add(accumulate(sizes[:-1], initial=len(chunk.text)), places)
         self._put(chunk, added, texts)
 
     def _over(self, more: int) -> bool:
@@ -214,7 +220,7 @@ class Lane:
             chunk = self._open(LEAF if start == 0 else "")
             chunk.base = start
             chunk.lines = lines
-            chunk.add(len(chunk.text), place)
+            chunk.add([len(chunk.text)], [place])
             self._put(chunk, piece + (LEAF if end >= size else ""), [])
             if end >= size:
                 return

@@ -208,13 +208,13 @@ class Memory:
         patterns = [*untrusted, *prose, *(pattern for many in classes.values() for pattern in many)]
         exact = any(_INDEX.search(pattern.text) for pattern in patterns)
         rules: dict[int, tuple[int, frozenset[str]]] = {DEEP: (DISTRUST, frozenset(classes))}
-        columns: dict[int, list[Decimal]] = {}
-        amounts: set[int] = set()
         laundered = self.laundered if self.laundered is not None and len(self.laundered) else None
         distrusted = 0
         tainting = False
         found_classes: set[str] = set(label.classes)
-        trusted_push, numerals = self.record.push, 0
+        trusted_push = self.record.push
+        numerals: list[tuple[int, str]] = []
+        told = False
         for place, shape, raw, key in leaves(parsed, root, exact_indices=exact):
             rule = rules.get(shape)
             if rule is None:
@@ -243,19 +243,11 @@ class Memory:
             if key:
                 continue
             if len(text) <= _SHORT_NUMBER and (text[0].isdigit() or text[0] in "-+$€£¥"):
-                numerals += 1
-                numeral = self._numeral(text, place) if numerals <= _NUMERALS else None
-                if numeral is not None:
-                    columns.setdefault(shape, []).append(numeral)
-                    # Amounts are totalled, ids and counts are not: amounts have a decimal sign somewhere.
-                    if "." in text:
-                        amounts.add(shape)
+                numerals.append((shape, text))
+                told = place is root
         self.record.flush()
         self.untrusted.flush()
-        if numerals <= _NUMERALS:
-            for shape, column in columns.items():
-                if len(column) > 1 and shape in amounts:
-                    self.totals.append(sum(column, Decimal()))
+        self._lay_out(numerals, told=told)
         if isinstance(parsed, list):
             self.totals.append(Decimal(len(parsed)))
         self.tainted |= tainting
@@ -299,26 +291,51 @@ class Memory:
         if value is not None:
             self.untrusted_numbers.append(numbers.Seen(value, False))
 
-    def _numeral(self, text: str, place: Place) -> Decimal | None:
-        """Note a trusted number or date leaf."""
-        if _NUMERIC.fullmatch(text):
-            value = numbers.number(text.rstrip("% "))
-            if value is not None:
-                seen = numbers.Seen(value, text.endswith("%"))
-                if seen not in self.record_numbers:
-                    self.record_numbers.append(seen)
-            return value
-        if _DATE_LEAF.fullmatch(text):
-            found = dates.moment(text)
-            if found is not None and found.day is not None:
-                if isinstance(place, Root):
-                    self.todays.pop(found.day, None)
-                    self.todays[found.day] = None
-                if len(self.record_dates) < self._most_dates:
-                    self.record_dates.setdefault(found.day, text)
-                if found.minute is not None and len(self.times) < 1440:
-                    self.times.add(found.minute)
+    def _lay_out(self, numerals: list[tuple[int, str]], *, told: bool) -> None:
+        """Note trusted leaves that are numbers or dates, by shape; `told`: the one leaf is all that the tool says."""
+        if len(numerals) <= _NUMERALS:
+            columns: dict[int, list[str]] = {}
+            for shape, text in numerals:
+                columns.setdefault(shape, []).append(text)
+            for column in columns.values():
+                # Amounts are totalled, ids and counts are not: amounts have a decimal sign somewhere.
+                if len(column) > 1 and any("." in text and _seen(text) for text in column):
+                    values = [seen.value for seen in map(_seen, column) if seen is not None]
+                    if len(values) > 1:
+                        self.totals.append(sum(values, Decimal()))
+        latest: dict[numbers.Seen, None] = {}
+        for _, text in reversed(numerals[:_NUMERALS]):
+            number = _seen(text)
+            if number is not None:
+                latest[number] = None
+                if len(latest) >= _RECORD_NUMBERS:
+                    break
+        for number in reversed(latest):
+            if number not in self.record_numbers:
+                self.record_numbers.append(number)
+        for text in dict.fromkeys(text for _, text in numerals[:_NUMERALS]):
+            if text[4:5] == "-" and _DATE_LEAF.fullmatch(text):
+                self._date(text, told=told)
+
+    def _date(self, text: str, *, told: bool) -> None:
+        found = dates.moment(text)
+        if found is None or found.day is None:
+            return
+        if told:
+            self.todays.pop(found.day, None)
+            self.todays[found.day] = None
+        if len(self.record_dates) < self._most_dates:
+            self.record_dates.setdefault(found.day, text)
+        if found.minute is not None and len(self.times) < 1440:
+            self.times.add(found.minute)
+
+
+def _seen(text: str) -> numbers.Seen | None:
+    """The number that a leaf is."""
+    if not _NUMERIC.fullmatch(text):
         return None
+    value = numbers.number(text.rstrip("% "))
+    return None if value is None else numbers.Seen(value, text.endswith("%"))
 
 
 _INDEX = re.compile(r"\[\d")

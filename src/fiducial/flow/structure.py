@@ -289,38 +289,38 @@ def _yaml(text: str) -> Any:
     to a parser. So what stands between the scalars must be indicators and white space, and what a scalar spans must be
     its value.
     """
-    stack: list[tuple[str, list[Any]]] = []
-    root: Any = None
+    # Collections that are open, the innermost last; the first is a list of its own, for the root.
+    stack: list[list[Any]] = [[]]
+    items = roots = stack[0]
     start = _DOCUMENT.match(text)
     done = start.end() if start else 0
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            if isinstance(event, yaml.ScalarEvent):
-                if not stack or event.start_mark is None or event.end_mark is None:
+        loader = _LOADER(text)
+        while (kind := type(event := loader.get_event())) is not yaml.StreamEndEvent:
+            if kind is yaml.ScalarEvent:
+                if items is roots or event.start_mark is None or event.end_mark is None:
                     return None
                 low, high = event.start_mark.index, event.end_mark.index
                 if not _BETWEEN.fullmatch(text, done, low) or not _spans_its_value(event, text[low:high]):
                     return None
                 done = high
-                stack[-1][1].append(event.value)
-            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-                if len(stack) >= _MAX_DEPTH or (not stack and root is not None):
+                items.append(event.value)
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                if len(stack) > _MAX_DEPTH or (items is roots and roots):
                     return None
-                stack.append(("map" if isinstance(event, yaml.MappingStartEvent) else "list", []))
-            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-                kind, items = stack.pop()
-                value: Any = items if kind == "list" else _pairs(items)
+                items = []
+                stack.append(items)
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                value = _pairs(stack.pop()) if kind is yaml.MappingEndEvent else stack.pop()
                 if value is None:
                     return None
-                if stack:
-                    stack[-1][1].append(value)
-                else:
-                    root = value
-            elif isinstance(event, yaml.AliasEvent):
+                items = stack[-1]
+                items.append(value)
+            elif kind is yaml.AliasEvent:
                 return None
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
-    return root if _BETWEEN.fullmatch(text, done) else None
+    return roots[0] if roots and _BETWEEN.fullmatch(text, done) else None
 
 
 _DOCUMENT = re.compile(r"\s*---(?=\s)")
@@ -332,6 +332,8 @@ _QUOTES = ("'", '"')
 
 def _spans_its_value(event: yaml.ScalarEvent, written: str) -> bool:
     """All of `written`, as it stands in the text, is the scalar's value: no tag, no anchor, no comment."""
+    if written == event.value:
+        return True
     if event.style in _QUOTES:
         return written[:1] == event.style == written[-1:]
     if event.style:
