@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -109,6 +110,16 @@ class TestSpelled:
     def test_digits_that_nobody_calls_an_identifier_contest_nothing(self) -> None:
         provenance = seen("Chapters 4, 7 and 9 are missing; four seven-day weeks", records=[{"id": "47"}])
         assert not provenance.trace("id", "47", Role.TARGET).contested
+
+    def test_many_harmless_places_hide_no_other(self) -> None:
+        provenance = seen("4 7 " * 2000 + "and the one with ID '4 7'", records=[{"id": "47"}])
+        assert provenance.trace("id", "47", Role.TARGET).contested
+
+    def test_many_places_cost_little(self) -> None:
+        provenance = seen(*["4 7 " * 8000] * 8, records=[{"id": "47"}])
+        began = time.thread_time()
+        provenance.trace("id", "47", Role.TARGET)
+        assert time.thread_time() - began < 0.5
 
     @pytest.mark.parametrize("text", ["r e p o r t - 1 2", "r e p o r t dash one two", "21-troper"])
     def test_a_record_named_in_disguise_is_contested_where_it_is_named(self, text: str) -> None:

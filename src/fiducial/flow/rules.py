@@ -137,7 +137,10 @@ def _contested(memory: Memory, text: str, folded: Sequence[str]) -> tuple[bool, 
                 if len(found) >= _MAX_AGAINST:
                     return True, found
             at = haystack.find(plain, at + 1)
-    for hit in _spelled(lane, plain):
+    spelled = _spelled(lane, plain)
+    if len(spelled) >= _MAX_SPELLED:
+        return True, spelled[:MAX_WHERE]
+    for hit in spelled:
         if not bare or _IDENTIFIED.search(hit.chunk.text.lower(), max(0, hit.start - 24), hit.start):
             found.append(hit)
     if not bare and len(plain) >= _REVERSED and plain != plain[::-1]:
@@ -224,30 +227,36 @@ def _written(lane: Lane, text: str, folded: Sequence[str], accept: Accept, *, li
 
 def _spelled(lane: Lane, plain: str) -> list[Hit]:
     """Where untrusted text spells the folded value out, character by character."""
-    found: list[Hit] = []
-    if lane.chunks:
-        for tokens in spellings(plain):
-            for hit in lane.stream(tokens, limit=MAX_WHERE):
-                found += _standing(hit.chunk, tokens)
-    return found
+    # Hardly any text has all letters of a value as words by themselves; to find that out costs a microsecond.
+    if not lane.chunks or not all(map(lane.has, filter(str.isalpha, plain))):
+        return []
+    return [
+        place
+        for tokens in spellings(plain)
+        for hit in lane.stream(tokens, limit=MAX_WHERE)
+        for place in _standing(hit.chunk, tokens)
+    ]
 
 
 def _standing(chunk: Chunk, tokens: Sequence[str]) -> Iterator[Hit]:
     """Every place where the words stand one after the other, exactly."""
-    wanted = f" {' '.join(tokens)} "
-    at = chunk.stream.find(wanted)
+    stream, wanted = chunk.stream, f" {' '.join(tokens)} "
+    at, leaf = stream.find(wanted), -1
+    standing: list[re.Match[str]] = []
     for _ in range(_MAX_SPELLED):
         if at < 0:
             return
-        number = min(chunk.stream.count(LEAF, 0, at), len(chunk.starts) - 1)
-        start = chunk.starts[number]
-        end = chunk.text.find(LEAF, start)
-        first = len(chunk.stream[chunk.stream.rfind(LEAF, 0, at) + 1 : at].split())
-        leaf = lexer.WORD.finditer(chunk.text, start, end if end >= 0 else len(chunk.text))
-        standing = list(islice(leaf, first, first + len(tokens)))
-        if standing:
-            yield Hit(chunk, standing[0].start(), standing[-1].end())
-        at = chunk.stream.find(wanted, at + 1)
+        start = stream.rfind(LEAF, 0, at) + 1
+        if start != leaf:
+            leaf = start
+            number = min(stream.count(LEAF, 0, at), len(chunk.starts) - 1)
+            end = chunk.text.find(LEAF, chunk.starts[number])
+            standing = list(lexer.WORD.finditer(chunk.text, chunk.starts[number], end if end >= 0 else len(chunk.text)))
+        # The stream has a space before each word.
+        first = stream.count(" ", start, at)
+        if first + len(tokens) <= len(standing):
+            yield Hit(chunk, standing[first].start(), standing[first + len(tokens) - 1].end())
+        at = stream.find(wanted, at + 1)
 
 
 def _disguised(lane: Lane, text: str, plain: str, folded: Sequence[str]) -> list[Hit]:
