@@ -77,11 +77,11 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(call install,demo)
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)analytics$(comma)witness)
+	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)analytics$(comma)witness)
 	@touch $(VENV)/.demo
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)bench)
+	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)bench)
 	@touch $(VENV)/.dev $(VENV)/.demo
 
 comma := ,

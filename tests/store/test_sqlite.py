@@ -442,7 +442,9 @@ def test_losing_what_nobody_waited_for_is_told_at_close(
 ) -> None:
     store = SqliteStore(tmp_path / "log.db", linger=timedelta(seconds=60))
     monkeypatch.setattr(
-        store._writer.tables, "connection", Failing(store._writer.tables.connection, "INSERT INTO append", sqlite3.SQLITE_IOERR)
+        store._writer.tables,
+        "connection",
+        Failing(store._writer.tables.connection, "INSERT INTO append", sqlite3.SQLITE_IOERR),
     )
     for _ in range(3):
         store.commit(Commit(entries=(make(),), durable=False))

@@ -76,7 +76,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """Where a durable commit's entries stand in the log."""
 
     first: int
-    """Index of its first entry; the size of the log when it had none. -1 when not `durable`."""
+    """Index of its first entry; the size of the log when it had none. -1 when that is not known yet: the commit was not
+    `durable`, or the store puts what several processes commit into the log a little later."""
     count: int
     """How many entries."""
 

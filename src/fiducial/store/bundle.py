@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import get_args
+from typing import Protocol, get_args
 
 import msgspec
 
@@ -93,7 +93,7 @@ class Prepared:
     def indexed(self) -> Index:
         """Hashes and index of its events; computed once, by whichever thread asks first."""
         if self.index is None:
-            self.index = Index(self.entries, self.events)
+            self.index = Index.of(self.entries, self.events)
         return self.index
 
 
@@ -102,24 +102,48 @@ class Index:
 
     __slots__ = ("digests", "ids", "leaves", "payloads", "sessions")
 
-    def __init__(self, entries: Sequence[Entry | LateEntry], events: Sequence[bytes]) -> None:
-        self.leaves = [_sha256(b"\x00" + data).digest() for data in events]
+    def __init__(
+        self, leaves: list[bytes], ids: list[str], sessions: set[str], payloads: list[bytes], digests: bytes
+    ) -> None:
+        self.leaves = leaves
         """Leaf hash of each event."""
-        self.ids: list[str] = []
-        self.sessions: set[str] = set()
+        self.ids = ids
+        self.sessions = sessions
         """Sessions that the events belong to; the empty one is the log's own."""
-        self.payloads: list[bytes] = []
+        self.payloads = payloads
         """Salt and data by turns."""
+        self.digests = digests
+        """Four bytes of each payload's digest."""
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry | LateEntry], events: Sequence[bytes]) -> Index:
+        """The index of `entries`, whose canonical bytes are `events`."""
+        ids: list[str] = []
+        sessions: set[str] = set()
+        payloads: list[bytes] = []
         digests: list[str] = []
         for entry in entries:
             event = entry.event
-            self.ids.append(event.id)
-            self.sessions.add(event.session or "")
+            ids.append(event.id)
+            sessions.add(event.session or "")
             for payload in entry.payloads:
-                self.payloads += (payload.salt, payload.data)
+                payloads += (payload.salt, payload.data)
                 digests.append(payload.ref.digest[DIGEST_PREFIX])
-        self.digests = bytes.fromhex("".join(digests))
-        """Four bytes of each payload's digest."""
+        leaves = [_sha256(b"\x00" + data).digest() for data in events]
+        return cls(leaves, ids, sessions, payloads, bytes.fromhex("".join(digests)))
+
+
+class Part(Protocol):
+    """Events on their way into one bundle."""
+
+    @property
+    def events(self) -> list[bytes]:
+        """Canonical bytes of each."""
+        ...
+
+    def indexed(self) -> Index:
+        """Their hashes and index."""
+        ...
 
 
 def digest_prefixes(refs: Sequence[PayloadRef]) -> bytes:

@@ -28,7 +28,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from fiducial.core.clock import Clock, SystemClock, instant
+from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.ids import Digest
 from fiducial.core.store import Cell, Commit, Receipt
 from fiducial.errors import RolledBack, StoreClosed, StoreError
@@ -39,12 +39,11 @@ from fiducial.store.ledger import Ledger
 from fiducial.store.queue import CommitQueue, Job, Limits, refuse, settle
 from fiducial.store.reader import LogReader
 from fiducial.store.rows import SqliteRows, SqliteTables
+from fiducial.store.upkeep import Schedule, Upkeep
 from fiducial.store.writer import SqliteWriter, begin_log
 
 _LARGE = 32
 """Entries past which a commit has kept other threads waiting for about a millisecond."""
-_RETENTION_PAUSE = timedelta(hours=1)
-"""How often a retention setting is applied. Its unit is days."""
 
 
 class SqliteStore:
@@ -76,18 +75,13 @@ class SqliteStore:
 
         Raises `RolledBack`, `WrongKey`, `TooNew`, `Corrupt` or another `StoreError`.
         """
-        if checkpoint_every < 1:
-            raise StoreError("checkpoint_every has to be at least 1")
-        if retention is not None and retention <= timedelta(0):
-            raise StoreError("retention has to be a positive duration; leave it out to keep payloads")
+        schedule = Schedule(checkpoint_every, checkpoint_interval, retention)
+        schedule.check()
         self.path = Path(path)
         """The database."""
         self.key_path = Path(key_path) if key_path is not None else self.path.with_name(self.path.name + ".key")
         """The signing key."""
         self._clock = clock or SystemClock()
-        self._checkpoint_every = checkpoint_every
-        self._checkpoint_interval = checkpoint_interval.total_seconds()
-        self._retention = retention
         self._pid = os.getpid()
         self._queue = CommitQueue(Limits(queue_size, queue_bytes, queue_deadline, max_batch, linger), self._check_open)
         self._fault: StoreError | None = None
@@ -99,9 +93,7 @@ class SqliteStore:
         except BaseException:
             self._writer.tables.close()
             raise
-        self._kept_size = 0
-        self._kept_at = self._clock.monotonic()
-        self._retain_at = self._clock.monotonic()
+        self._upkeep = Upkeep(self._writer, retained.checkpoint_path(self.path), schedule, self._clock, self._scrub)
         self._thread = threading.Thread(target=self._run, name="fiducial-ledger", daemon=True)
         self._thread.start()
         # A daemon thread dies with the interpreter; what is queued must not die with it.
@@ -143,7 +135,7 @@ class SqliteStore:
 
     def checkpoint(self) -> str:
         """Sign the log as it is now, keep that beside the database and return it: a signed note."""
-        return self._queue.do(self._keep_checkpoint)
+        return self._queue.do(self._upkeep.keep_checkpoint)
 
     def erase(self, payload: Digest, *, by: str, why: str) -> bool:
         """Erase a payload from the database, the -wal and the exports: see `fiducial.store.erase.erase`."""
@@ -170,7 +162,7 @@ class SqliteStore:
 
         def run() -> str:
             public = keyfile.rotate(self._writer, self.key_path, by=by, at_us=self._clock.unix_us())
-            self._keep_checkpoint()
+            self._upkeep.keep_checkpoint()
             return public
 
         return self._queue.do(run)
@@ -210,7 +202,7 @@ class SqliteStore:
     def _run(self) -> None:
         batch: list[Prepared] | Job | None = None
         try:
-            while (batch := self._queue.take(self._pause)) is not None:
+            while (batch := self._queue.take(self._upkeep.pause)) is not None:
                 if isinstance(batch, Job):
                     self._work_on(batch)
                 elif batch:
@@ -218,8 +210,8 @@ class SqliteStore:
                     for prepared, answer in zip(batch, answers, strict=True):
                         settle(prepared, answer)
                 batch = None
-                self._tend()
-            self._keep_checkpoint()
+                self._upkeep.tend()
+            self._upkeep.keep_checkpoint()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
             self._stop(error, batch)
         finally:
@@ -239,36 +231,6 @@ class SqliteStore:
             raise
         else:
             job.future.set_result(result)
-
-    def _pause(self) -> float | None:
-        """Seconds until the log has to be looked after; `None` when nothing is due."""
-        now = self._clock.monotonic()
-        dues = []
-        if self._kept_size < self._writer.size:
-            dues.append(self._kept_at + self._checkpoint_interval)
-        if self._retention is not None:
-            dues.append(self._retain_at)
-        return max(0.0, min(dues) - now) if dues else None
-
-    def _tend(self) -> None:
-        now = self._clock.monotonic()
-        fresh = self._writer.size - self._kept_size
-        if fresh >= self._checkpoint_every or (fresh and now >= self._kept_at + self._checkpoint_interval):
-            self._keep_checkpoint()
-        if self._retention is not None and now >= self._retain_at:
-            wall = self._clock.unix_us()
-            step = erase.retain_step(self._writer, instant(wall) - self._retention, at_us=wall)
-            if step.erased and not step.more:
-                self._scrub()
-            self._retain_at = now + (0.0 if step.more else _RETENTION_PAUSE.total_seconds())
-
-    def _keep_checkpoint(self) -> str:
-        with self._writer.transaction():
-            note = self._writer.note()
-        retained.keep(retained.checkpoint_path(self.path), note)
-        self._kept_size = self._writer.size
-        self._kept_at = self._clock.monotonic()
-        return note
 
     def _scrub(self) -> None:
         erase.empty_wal(self._writer.tables.connection, str(self.path))

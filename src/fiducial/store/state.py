@@ -11,6 +11,7 @@ commit adds to them. A counter is decimal digits; a cell that holds something el
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -72,6 +73,36 @@ def outcome(
         else:
             changed[change.key] = Slot(change.value, before.version + 1)
     return changed
+
+
+class Change(Protocol):
+    """A commit, as far as state is concerned."""
+
+    preconditions: tuple[Unchanged | AtMost, ...]
+    changes: tuple[Put | Add, ...]
+
+
+def outcomes(batch: Sequence[Change], slot: Callable[[str], Slot]) -> tuple[list[StoreError | None], dict[str, Slot]]:
+    """What becomes of commits made one after the other: for each what is wrong with it, and the slots left changed.
+
+    One that fails changes nothing and does not stop the others. `slot` is asked at most once for a key by a commit.
+    """
+    faults: list[StoreError | None] = []
+    changed: dict[str, Slot] = {}
+    for each in batch:
+        fault: StoreError | None = None
+        if each.preconditions or each.changes:
+            seen: dict[str, Slot] = {}
+
+            def look_up(key: str, seen: dict[str, Slot] = seen) -> Slot:
+                return changed.get(key) or seen.get(key) or seen.setdefault(key, slot(key))
+
+            try:
+                changed.update(outcome(each.preconditions, each.changes, look_up))
+            except StoreError as error:
+                fault = error
+        faults.append(fault)
+    return faults, changed
 
 
 def _count(key: str, slot: Slot) -> int:

@@ -22,12 +22,12 @@ from fiducial.core.ids import EventId, mint
 from fiducial.core.store import Receipt
 from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
 from fiducial.store import schema
-from fiducial.store.bundle import Prepared, records
+from fiducial.store.bundle import Part, Prepared, records
 from fiducial.store.checkpoint import Checkpoint, Signer, note
 from fiducial.store.merkle import Run, Tree
 from fiducial.store.reader import LogReader, no_nonsense
 from fiducial.store.rows import SqliteTables, Tables
-from fiducial.store.state import MISSING, Slot, outcome
+from fiducial.store.state import MISSING, Slot, outcomes
 
 _T = TypeVar("_T")
 Answer: TypeAlias = Receipt | StoreError
@@ -104,32 +104,28 @@ class LogWriter:
         self.tables.run(schema.SET_META, "key", signer.verifier.text)
         self._signer = signer
 
+    def extend(self, parts: Sequence[Part]) -> None:
+        """Steps 3 and 4 for events that were accepted before, within the caller's transaction."""
+        parts = [part for part in parts if part.events]
+        if parts:
+            self._tree = _insert(self.tables, self._signer, self._tree, parts)
+
     def put(self, batch: Sequence[Prepared]) -> list[Answer]:
         """Steps 2 to 4, within the caller's transaction."""
         # 2 preconditions and changes
+        faults, changed = outcomes(batch, self._slot)
         answers: list[Answer] = []
         kept: list[Prepared] = []
-        changed: dict[str, Slot] = {}
         size = self._tree.size
-        for prepared in batch:
-            if prepared.preconditions or prepared.changes:
-                slots: dict[str, Slot] = {}
-
-                def slot(key: str, slots: dict[str, Slot] = slots) -> Slot:
-                    return changed.get(key) or slots.get(key) or slots.setdefault(key, self._slot(key))
-
-                try:
-                    changed.update(outcome(prepared.preconditions, prepared.changes, slot))
-                except StoreError as error:
-                    answers.append(error)
-                    continue
+        for prepared, fault in zip(batch, faults, strict=True):
+            if fault is not None:
+                answers.append(fault)
+                continue
             answers.append(Receipt(size, len(prepared.events)))
             size += len(prepared.events)
             kept.append(prepared)
         # 3 and 4
-        if size > self._tree.size:
-            events = [prepared for prepared in kept if prepared.events]
-            self._tree = _insert(self.tables, self._signer, self._tree, events)
+        self.extend(kept)
         for key, each in changed.items():
             self.tables.run(schema.SET_STATE, key, each.value, each.version)
         return answers
@@ -199,7 +195,7 @@ class SqliteWriter(LogWriter):
         return answers
 
 
-def _insert(tables: Tables, signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> Tree:
+def _insert(tables: Tables, signer: Signer, tree: Tree, batch: Sequence[Part]) -> Tree:
     """Add the events of `batch`, at least one, as a bundle with a signed head; returns the tree after it."""
     tree, row, more = _extend(signer, tree, batch)
     for run in more:
@@ -208,7 +204,7 @@ def _insert(tables: Tables, signer: Signer, tree: Tree, batch: Sequence[Prepared
     return tree
 
 
-def _extend(signer: Signer, tree: Tree, batch: Sequence[Prepared]) -> tuple[Tree, tuple[object, ...], list[Run]]:
+def _extend(signer: Signer, tree: Tree, batch: Sequence[Part]) -> tuple[Tree, tuple[object, ...], list[Run]]:
     """Step 3: the tree with the events of `batch`, what to append, and completed hashes beyond those in it."""
     first = tree.size
     indexes = [prepared.indexed() for prepared in batch]

@@ -1,0 +1,1 @@
+"""The store in PostgreSQL: many processes on many machines, one log."""

@@ -1,0 +1,93 @@
+"""What a store does for its log from time to time: keep its checkpoint, apply its retention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from fiducial.core.clock import Clock, instant
+from fiducial.errors import StoreError
+from fiducial.store import erase, retained
+from fiducial.store.writer import LogWriter
+
+_RETENTION_PAUSE = timedelta(hours=1)
+"""How often a retention setting is applied. Its unit is days."""
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """When."""
+
+    checkpoint_every: int = 10_000
+    """Entries after which the checkpoint is renewed."""
+    checkpoint_interval: timedelta = timedelta(seconds=10)
+    """Time after which it is, if there are any new ones."""
+    retention: timedelta | None = None
+    """Age at which payloads are erased; `None` keeps them."""
+
+    def check(self) -> None:
+        """Raises `StoreError` for what cannot be meant."""
+        if self.checkpoint_every < 1:
+            raise StoreError("checkpoint_every has to be at least 1")
+        if self.retention is not None and self.retention <= timedelta(0):
+            raise StoreError("retention has to be a positive duration; leave it out to keep payloads")
+
+
+class Upkeep:
+    """Done by the thread that owns `writer`, between two transactions."""
+
+    def __init__(
+        self, writer: LogWriter, checkpoint: Path, schedule: Schedule, clock: Clock, scrub: Callable[[], None]
+    ) -> None:
+        """`scrub` removes what an erasure leaves behind."""
+        self._writer = writer
+        self._path = checkpoint
+        self._schedule = schedule
+        self._clock = clock
+        self._scrub = scrub
+        self._kept_size = 0
+        self._kept_at = self._retain_at = clock.monotonic()
+        self._interval = schedule.checkpoint_interval.total_seconds()
+        self._touched = False
+
+    def touch(self) -> None:
+        """The log grows, or will, by another hand than `writer`'s."""
+        self._touched = True
+
+    def pause(self) -> float | None:
+        """Seconds until there is something to do; `None` when nothing is due."""
+        now = self._clock.monotonic()
+        dues = []
+        if self._fresh():
+            dues.append(self._kept_at + self._interval)
+        if self._schedule.retention is not None:
+            dues.append(self._retain_at)
+        return max(0.0, min(dues) - now) if dues else None
+
+    def tend(self) -> None:
+        """Do what is due."""
+        now = self._clock.monotonic()
+        fresh = self._fresh()
+        if fresh >= self._schedule.checkpoint_every or (fresh and now >= self._kept_at + self._interval):
+            self.keep_checkpoint()
+        if self._schedule.retention is not None and now >= self._retain_at:
+            wall = self._clock.unix_us()
+            step = erase.retain_step(self._writer, instant(wall) - self._schedule.retention, at_us=wall)
+            if step.erased and not step.more:
+                self._scrub()
+            self._retain_at = now + (0.0 if step.more else _RETENTION_PAUSE.total_seconds())
+
+    def keep_checkpoint(self) -> str:
+        """Sign the log as it is now, keep that and return it."""
+        self._touched = False
+        with self._writer.transaction():
+            note = self._writer.note()
+        retained.keep(self._path, note)
+        self._kept_size = self._writer.size
+        self._kept_at = self._clock.monotonic()
+        return note
+
+    def _fresh(self) -> int:
+        return self._writer.size - self._kept_size or int(self._touched)
