@@ -1,0 +1,147 @@
+"""`fiducial undo`: take back what a session did."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database
+from fiducial.cli.reporting import console, fail, plain, print_json, reporting
+from fiducial.core.clock import instant
+from fiducial.core.ids import EventId, SessionId
+from fiducial.errors import CharterError, SessionError
+from fiducial.guard.guard import Guard
+from fiducial.oversight.desk import Desk
+from fiducial.oversight.undo import Report, Taken
+from fiducial.oversight.undo import undo as take_back
+from fiducial.policy.load import load_charter
+from fiducial.store.ledger import Ledger
+from fiducial.store.sqlite import SqliteStore
+
+_EXCERPT = 200
+"""Characters of arguments shown in the table; `--json` has them whole."""
+_STYLES = {"undone": "green", "already": "green", "nothing": "green", "undoable": "", "held": "yellow"}
+
+
+def undo(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="Id of a session: ses_…")],
+    by: Annotated[str, typer.Option(help="Who takes it back.")],
+    why: Annotated[str, typer.Option(help="Why; goes into the log.")],
+    charter: Annotated[Path, typer.Option(help="The charter's directory; its policies decide.")] = Path(),
+    db: Database = DEFAULT_DATABASE,
+    since: Annotated[str | None, typer.Option("--from", metavar="EVENT", help="Only what came from then on.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="A role of who takes it back; may be repeated.")] = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:NAME", help="A mapping of tool names to functions, to call or read."),
+    ] = None,
+    captures: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="A mapping of names to captures, to put states back.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Put states back over what others changed since.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Take back what a session did, newest first, and say what cannot be taken back and why.
+
+    Each call that takes something back is decided like any other. Where people are asked first, run the same command
+    again when they have answered. Nothing is taken back twice, however often it is run.
+
+    Exit status: 0 nothing is left that should have been taken back (in a dry run: nothing would be); 1 something is;
+    2 could not run.
+    """
+    functions, takers = _mapping(tools, "--tools"), _mapping(captures, "--captures")
+    with reporting():
+        try:
+            with Ledger.open(db):
+                pass  # a store makes what it does not find
+            with SqliteStore(db) as store:
+                guard = Guard(load_charter(charter), store=store, tools=functions, captures=takers, desk=Desk(store))
+                report = take_back(
+                    guard, SessionId(session), by=by, why=why, roles=role or (),
+                    since=EventId(since) if since is not None else None, dry_run=dry_run, force=force,
+                )  # fmt: skip
+        except (SessionError, CharterError) as error:
+            fail(plain(str(error), keep="\n"), 2)
+    if json:
+        print_json(_told(report))
+    else:
+        _print(report)
+    raise typer.Exit(0 if report.complete else 1)
+
+
+def _mapping(where: str | None, option: str) -> Mapping[str, Any]:
+    """The mapping at `module:name`, looked for in the current directory too."""
+    if where is None:
+        return {}
+    module, _, name = where.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        fail(f"{option} `{plain(where)}` cannot be imported: {plain(str(error))}", 2)
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not isinstance(found, Mapping):
+        fail(f"{option} `{plain(where)}` is no mapping of names", 2)
+    return found
+
+
+def _told(report: Report) -> dict[str, Any]:
+    return {
+        "target": report.target, "session": report.session, "by": report.by, "dry_run": report.dry_run,
+        "complete": report.complete, "effects": [_effect(each) for each in report.effects],
+    }  # fmt: skip
+
+
+def _effect(taken: Taken) -> dict[str, Any]:
+    effect, compensation = taken.effect, taken.effect.compensation
+    return {
+        "decision": effect.decision, "event": effect.event, "session": effect.session, "tool": effect.tool,
+        "at": instant(effect.at_us).isoformat(), "state": effect.state, "outcome": taken.outcome,
+        "why": taken.why, "detail": taken.detail, "compensation": taken.compensation, "hold": taken.hold,
+        "by_calling": None if compensation is None else {
+            "tool": compensation.tool, "arguments": compensation.arguments, "capture": compensation.driver,
+            "untrusted": compensation.untrusted,
+        },
+    }  # fmt: skip
+
+
+def _print(report: Report) -> None:
+    out = console()
+    if not report.effects:
+        out.print(Text("the session changed nothing"))
+        return
+    table = Table("when", "what was done", "outcome", "by calling", "why", box=None, pad_edge=False, padding=(0, 2))
+    for each in report.effects:
+        outcome = each.outcome or each.effect.state
+        why = ": ".join(part for part in (each.why, each.detail) if part)
+        table.add_row(
+            instant(each.effect.at_us).isoformat(timespec="seconds"),
+            Text(plain(each.effect.tool)),
+            Text(outcome, style=_STYLES.get(outcome, "red")),
+            Text(_called(each)),
+            Text(plain(why) + (f" (request {each.hold})" if each.hold else "")),
+        )
+    out.print(table)
+    if report.dry_run:
+        out.print(Text("nothing was done: this was a dry run", style="dim"))
+    elif any(each.outcome == "held" for each in report.effects):
+        out.print(Text("run the same command again when people have answered", style="dim"))
+
+
+def _called(taken: Taken) -> str:
+    compensation = taken.effect.compensation
+    if compensation is None:
+        return ""
+    arguments = msgspec.json.encode(compensation.arguments).decode()
+    shown = arguments if len(arguments) <= _EXCERPT else arguments[:_EXCERPT] + "…"
+    return plain(f"{compensation.tool} {shown}")
