@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any, Literal, TypeGuard
 
@@ -15,6 +14,7 @@ from fiducial.core.label import TRUSTED, Label
 from fiducial.core.payload import seal
 from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
 from fiducial.flow.trace import Trace
+from fiducial.guard.arguments import NotPlain, described, plain
 from fiducial.guard.budgets import Use
 from fiducial.guard.compensation import Claim
 from fiducial.guard.tool import Tool
@@ -26,6 +26,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     tool: str
     arguments: Mapping[str, Any]
+    """A copy of plain JSON types that nobody else holds."""
     confidence: float | None = None
     runs: bool = False
     """Whether Fiducial runs the tool itself if it may."""
@@ -33,22 +34,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Policies that a person has satisfied for exactly this call."""
     claim: Claim | None = None
     """The effect that this call takes back."""
+    flaw: str = ""
+    """Why the arguments have no plain form; step 2 refuses them, and `arguments` describes them for the record."""
+    given: Any = None
+    """The arguments as they were given, where they have a flaw: what runs where nothing is enforced."""
 
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-
-def own(arguments: Any) -> Any:
-    """A copy that nobody else can change between the decision and the run.
-
-    What cannot be copied (nested too deeply) is returned as it is: step 2 refuses it.
-    """
-    if type(arguments) is not dict:
-        return arguments
+def request(tool: Any, arguments: Any, confidence: float | None, *, runs: bool = False) -> Request:
+    """What the agent asks for, in plain types."""
+    name = str.__str__(tool) if isinstance(tool, str) else f"<{type(tool).__name__}>"
     try:
-        return {name: value if type(value) in _SCALARS else copy.deepcopy(value) for name, value in arguments.items()}
-    except Exception:  # noqa: BLE001 - deepcopy runs the values' own code, which may raise anything
-        return arguments
+        return Request(tool=name, arguments=plain(arguments), confidence=confidence, runs=runs)
+    except NotPlain as flaw:
+        return Request(
+            tool=name, arguments=described(arguments), confidence=confidence, runs=runs,
+            flaw=str(flaw), given=arguments,
+        )  # fmt: skip
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,9 +25,10 @@ from fiducial.core.store import Commit
 from fiducial.core.verdict import Verdict
 from fiducial.errors import CallMismatch, SessionError
 from fiducial.guard import messages
+from fiducial.guard.arguments import same
 from fiducial.guard.drivers import drive, drive_async
 from fiducial.guard.effects import Ran
-from fiducial.guard.judgement import Request, own
+from fiducial.guard.judgement import request
 from fiducial.guard.record import MAX_TOOL_NAME, ResultRecord, printable, sealed_result
 from fiducial.guard.results import Result, record
 from fiducial.guard.state import Ground, State
@@ -124,7 +125,8 @@ class Session(State):
         decided = decision if isinstance(decision, str) else decision.decision
         with self.lock:
             judgement = self.awaited(decided)
-            if judgement.request.tool != tool or judgement.request.arguments != arguments:
+            reported = request(tool, arguments, None)
+            if judgement.request.tool != reported.tool or not same(judgement.request.arguments, reported.arguments):
                 raise CallMismatch(
                     f"the decision `{decided}` was made on another tool or other arguments; decide this call anew"
                 )
@@ -135,13 +137,11 @@ class Session(State):
 
     def decide(self, tool: str, arguments: Mapping[str, Any], *, confidence: float | None = None) -> Verdict:
         """What may become of a call; runs nothing. Report what came of it with `observe`."""
-        return drive(judge(self, Request(tool=tool, arguments=own(arguments), confidence=confidence))).verdict
+        return drive(judge(self, request(tool, arguments, confidence))).verdict
 
     async def adecide(self, tool: str, arguments: Mapping[str, Any], *, confidence: float | None = None) -> Verdict:
         """`decide`, on the running event loop."""
-        return (
-            await drive_async(judge(self, Request(tool=tool, arguments=own(arguments), confidence=confidence)))
-        ).verdict
+        return (await drive_async(judge(self, request(tool, arguments, confidence)))).verdict
 
     def call(
         self, tool: str, arguments: Mapping[str, Any], *, run: Callable[..., Any], confidence: float | None = None
@@ -150,15 +150,13 @@ class Session(State):
 
         Never raises for what the tool or the policies did: look at the result's `status`, or `unwrap` it.
         """
-        request = Request(tool=tool, arguments=own(arguments), confidence=confidence, runs=True)
-        return drive(call(self, request, run))
+        return drive(call(self, request(tool, arguments, confidence, runs=True), run))
 
     async def acall(
         self, tool: str, arguments: Mapping[str, Any], *, run: Callable[..., Any], confidence: float | None = None
     ) -> Result:
         """`call`, on the running event loop; `run` may be asynchronous."""
-        request = Request(tool=tool, arguments=own(arguments), confidence=confidence, runs=True)
-        return await drive_async(call(self, request, run))
+        return await drive_async(call(self, request(tool, arguments, confidence, runs=True), run))
 
     def respond(
         self, text: str, *, audience: str = "self", domain: str = "general", confidence: float | None = None
@@ -233,11 +231,12 @@ class Session(State):
         with self.lock:
             now = self.clock.unix_us()
             source = SourceId(mint("src", now // 1000))
-            label = self.obtained(source, name, arguments, result)
-            payload = sealed_result(ResultRecord(tool=name, arguments=arguments, result=result))
+            asked = request(name, arguments, None)
+            label = self.obtained(source, asked.tool, asked.arguments, result)
+            payload = sealed_result(ResultRecord(tool=asked.tool, arguments=asked.arguments, result=result))
             event = ResultObserved(
                 id=self.event_id(now), session=self.id, at_us=now, payloads=(payload.ref,),
-                tool=printable(name)[:MAX_TOOL_NAME], source=source,
+                tool=printable(asked.tool)[:MAX_TOOL_NAME], source=source,
                 integrity=label.integrity, classes=tuple(sorted(label.classes)),
             )  # fmt: skip
             self.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))

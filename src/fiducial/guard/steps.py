@@ -34,11 +34,12 @@ from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies
 from fiducial.errors import Conflict, SessionError, StoreError
 from fiducial.flow.trace import Trace
 from fiducial.guard import captures, messages, probes
+from fiducial.guard.arguments import plain
 from fiducial.guard.budgets import use_of
 from fiducial.guard.desk import Case, Consulted, Writes, binding_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
-from fiducial.guard.judgement import Judgement, Question, Request, answer_entry, own, sound
+from fiducial.guard.judgement import Judgement, Question, Request, answer_entry, sound
 from fiducial.guard.record import DecisionEntry, firings
 from fiducial.guard.remedies import CHANGED, for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, settle
@@ -80,6 +81,8 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
             raise _Refused("no contract describes the tool")
         # 2 check the arguments strictly
         fault = _BAD_ARGUMENTS
+        if request.flaw:
+            raise _Refused(request.flaw)
         if problems := tool.check(request.arguments):
             raise _Refused("; ".join(problems))
         spend = _spend(tool, request.arguments)
@@ -351,7 +354,8 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
     # 9 run the tool, or hold
     if not judgement.may_run:
         return Result(verdict=judgement.verdict, status="not-run")
-    tool, arguments = judgement.tool, own(request.arguments)
+    # What is decided is what runs: the tool gets a copy, so that it cannot change the record.
+    tool, arguments = judgement.tool, request.given if request.flaw else plain(request.arguments)
     if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks:
         arguments = masked(session, judgement.verdict, arguments)
     timeout = tool.contract.timeout if tool is not None else DEFAULT_TIMEOUT
@@ -379,7 +383,7 @@ def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:
         decision=verdict.decision,
         session=session.id,
         tool=request.tool,
-        arguments=own(request.arguments),
+        arguments=plain(request.arguments),
         confidence=request.confidence,
     )
     question = Question(verdict=verdict, call=asked)
