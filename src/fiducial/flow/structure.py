@@ -294,28 +294,37 @@ def _yaml(text: str) -> Any:
     items = roots = stack[0]
     start = _DOCUMENT.match(text)
     done = start.end() if start else 0
+    scalar, between = yaml.ScalarEvent, set[str]()
     try:
-        loader = _LOADER(text)
-        while (kind := type(event := loader.get_event())) is not yaml.StreamEndEvent:
-            if kind is yaml.ScalarEvent:
-                if items is roots or event.start_mark is None or event.end_mark is None:
+        event = _LOADER(text).get_event
+        while (kind := type(found := event())) is not yaml.StreamEndEvent:
+            if kind is scalar:
+                start_mark, end_mark = found.start_mark, found.end_mark
+                if items is roots or start_mark is None or end_mark is None:
                     return None
-                low, high = event.start_mark.index, event.end_mark.index
-                if not _BETWEEN.fullmatch(text, done, low) or not _spans_its_value(event, text[low:high]):
+                low = start_mark.index
+                # Few kinds of gaps come again and again.
+                gap = text[done:low]
+                if gap not in between:
+                    if not _BETWEEN.fullmatch(gap):
+                        return None
+                    between.add(gap)
+                done = end_mark.index
+                value, written = found.value, text[low:done]
+                if written != value and not _spans_its_value(found, written):
                     return None
-                done = high
-                items.append(event.value)
+                items.append(value)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 if len(stack) > _MAX_DEPTH or (items is roots and roots):
                     return None
                 items = []
                 stack.append(items)
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-                value = _pairs(stack.pop()) if kind is yaml.MappingEndEvent else stack.pop()
-                if value is None:
+                closed = _pairs(stack.pop()) if kind is yaml.MappingEndEvent else stack.pop()
+                if closed is None:
                     return None
                 items = stack[-1]
-                items.append(value)
+                items.append(closed)
             elif kind is yaml.AliasEvent:
                 return None
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -327,12 +336,14 @@ _DOCUMENT = re.compile(r"\s*---(?=\s)")
 _BETWEEN = re.compile(r"[\s\-:?,\[\]{}]*+")
 """What may stand between the scalars of a YAML text: indicators that hold no word, and white space."""
 _BLOCK_HEAD = re.compile(r"[|>](?:[+-][1-9]?|[1-9][+-]?)?[ \t]*(?=[\r\n]|\Z)")
+_FOLD = re.compile(r"\n +")
 _QUOTES = ("'", '"')
 
 
 def _spans_its_value(event: yaml.ScalarEvent, written: str) -> bool:
     """All of `written`, as it stands in the text, is the scalar's value: no tag, no anchor, no comment."""
-    if written == event.value:
+    value: str = event.value
+    if not event.style and _FOLD.sub(" ", written) == value:
         return True
     if event.style in _QUOTES:
         return written[:1] == event.style == written[-1:]
@@ -342,15 +353,18 @@ def _spans_its_value(event: yaml.ScalarEvent, written: str) -> bool:
             return False
         written = written[head.end() :]
     # Plain and block scalars have no escapes; only their white space is folded.
-    return written.split() == event.value.split()
+    return written.split() == value.split()
 
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
+_STRING = frozenset({str})
+
+
 def _pairs(items: list[Any]) -> _Members | None:
     """An object of keys and values in turn; `None` when a key is no scalar."""
-    if not all(isinstance(key, str) for key in items[::2]):
+    if not _STRING.issuperset(map(type, items[::2])):
         return None
     return _Members(zip(items[::2], items[1::2], strict=True))
 
