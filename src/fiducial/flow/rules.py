@@ -21,7 +21,7 @@ content as carrying untrusted text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import islice
@@ -29,10 +29,9 @@ from typing import Any
 
 from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity, Label
-from fiducial.flow import dates, lexer, numbers
-from fiducial.flow.disguise import decoded, spellings
-from fiducial.flow.index import COPIED, Accept, Chunk, Hit, Lane, located_run
-from fiducial.flow.lexer import LEAF, counted, fold, whole, words
+from fiducial.flow import dates, lexer, numbers, occurrences
+from fiducial.flow.index import COPIED, Hit, Lane, located_run
+from fiducial.flow.lexer import counted, fold, whole, words
 from fiducial.flow.memory import Memory, Recovered
 from fiducial.flow.structure import root_of, show_place
 from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace, Where
@@ -45,10 +44,6 @@ text says that it is an identifier."""
 _IDENTIFIED = re.compile(r"(?:\b(?:ids?|identifier|no|nr|num|number|key|ref|reference|code)\b\W{0,6}|[#'\"`“‘])$")
 _MAX_AGAINST = 32
 """Places in untrusted text that are kept for a contested record."""
-_REVERSED = 5
-"""Characters from which a value that stands backwards or without its punctuation stands there by no chance."""
-_MAX_SPELLED = 64
-"""Places in one chunk that are looked at for one that somebody wrote, or that are kept of a spelled-out value."""
 _MAX_WINDOWS = 64
 """Copied stretches checked against trusted text; a content that copies more is untrusted without looking further."""
 _MAX_NUMBERS = 32
@@ -137,13 +132,13 @@ def _contested(memory: Memory, text: str, folded: Sequence[str]) -> tuple[bool, 
                 if len(found) >= _MAX_AGAINST:
                     return True, found
             at = haystack.find(plain, at + 1)
-    spelled = _spelled(lane, plain)
-    if len(spelled) >= _MAX_SPELLED:
+    spelled = occurrences.spelled(lane, plain)
+    if len(spelled) >= occurrences.MAX_SPELLED:
         return True, spelled[:MAX_WHERE]
     for hit in spelled:
         if not bare or _IDENTIFIED.search(hit.chunk.text.lower(), max(0, hit.start - 24), hit.start):
             found.append(hit)
-    if not bare and len(plain) >= _REVERSED and plain != plain[::-1]:
+    if not bare and len(plain) >= occurrences.REVERSED and plain != plain[::-1]:
         found += lane.stream(words(plain[::-1]))
     return bool(found), found[:_MAX_AGAINST]
 
@@ -167,10 +162,10 @@ def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> T
     folded = words(plain)
     classes = _classes(memory, folded)
     if folded:
-        hits = _written(lane, text, folded, whole)
+        hits = occurrences.written(lane, text, folded, whole)
         if hits:
             if memory.pointed_any and not any(hit.root.pointed for hit in hits):
-                hits = [*hits[:-1], *_pointed(lane, text, folded), hits[-1]]
+                hits = [*hits[:-1], *occurrences.pointed(lane, text, folded), hits[-1]]
             return Trace(
                 Origin.UNTRUSTED,
                 _label(hits, classes, Integrity.UNTRUSTED),
@@ -183,8 +178,8 @@ def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> T
         hits = lane.stream(folded, limit=MAX_WHERE)
         if any(isinstance(hit.root, Recovered) for hit in hits):
             # Where it stands as somebody wrote it says more.
-            hits = [*_spelled(lane, plain), *hits]
-        hits = hits or _disguised(lane, text, plain, folded) or _part(memory, folded)
+            hits = [*occurrences.spelled(lane, plain), *hits]
+        hits = hits or occurrences.disguised(lane, text, plain, folded) or _part(memory, folded)
         if hits:
             return Trace(
                 Origin.UNTRUSTED,
@@ -202,86 +197,6 @@ def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> T
         composed=True,
         classes=classes,
     )
-
-
-def _pointed(lane: Lane, text: str, folded: Sequence[str]) -> list[Hit]:
-    """An occurrence in a source that the user pointed to, among all that the index lists."""
-    return [hit for hit in _written(lane, text, folded, whole, limit=1 << 30) if hit.root.pointed][:1]
-
-
-def _written(lane: Lane, text: str, folded: Sequence[str], accept: Accept, *, limit: int = MAX_WHERE) -> list[Hit]:
-    """Where untrusted text says so word for word, and not in a disguise that was undone."""
-    found = []
-    for hit in lane.find(text, folded, accept, limit=limit):
-        chunk, at = hit.chunk, hit.start
-        for _ in range(_MAX_SPELLED):
-            if at < 0 or not isinstance(hit.root, Recovered):
-                break
-            at = chunk.text.find(text, at + 1)
-            if at >= 0 and accept(chunk.text, at, at + len(text)):
-                hit = Hit(chunk, at, at + len(text))
-        if not isinstance(hit.root, Recovered):
-            found.append(hit)
-    return found
-
-
-def _spelled(lane: Lane, plain: str) -> list[Hit]:
-    """Where untrusted text spells the folded value out, character by character."""
-    # Hardly any text has all letters of a value as words by themselves; to find that out costs a microsecond.
-    if not lane.chunks or not all(map(lane.has, filter(str.isalpha, plain))):
-        return []
-    return [
-        place
-        for tokens in spellings(plain)
-        for hit in lane.stream(tokens, limit=MAX_WHERE)
-        for place in _standing(hit.chunk, tokens)
-    ]
-
-
-def _standing(chunk: Chunk, tokens: Sequence[str]) -> Iterator[Hit]:
-    """Every place where the words stand one after the other, exactly."""
-    stream, wanted = chunk.stream, f" {' '.join(tokens)} "
-    at, leaf = stream.find(wanted), -1
-    standing: list[re.Match[str]] = []
-    for _ in range(_MAX_SPELLED):
-        if at < 0:
-            return
-        start = stream.rfind(LEAF, 0, at) + 1
-        if start != leaf:
-            leaf = start
-            number = min(stream.count(LEAF, 0, at), len(chunk.starts) - 1)
-            end = chunk.text.find(LEAF, chunk.starts[number])
-            standing = list(lexer.WORD.finditer(chunk.text, chunk.starts[number], end if end >= 0 else len(chunk.text)))
-        # The stream has a space before each word.
-        first = stream.count(" ", start, at)
-        if first + len(tokens) <= len(standing):
-            yield Hit(chunk, standing[first].start(), standing[first + len(tokens) - 1].end())
-        at = stream.find(wanted, at + 1)
-
-
-def _disguised(lane: Lane, text: str, plain: str, folded: Sequence[str]) -> list[Hit]:
-    """Spelled out, without its punctuation, backwards, or decoded."""
-    spelled = _spelled(lane, plain)
-    if spelled:
-        return spelled
-    squashed = "".join(folded)
-    if len(squashed) >= _REVERSED and len(folded) > 1:
-        hits = lane.stream([squashed])
-        if hits:
-            return hits
-    if len(squashed) >= _REVERSED:
-        hits = lane.stream([squashed[::-1]]) or lane.stream(words(plain[::-1]))
-        if hits:
-            return hits
-    if "%" in text:
-        hits = lane.stream(words(fold(re.sub(r"%([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), text))))
-        if hits:
-            return hits
-    if len(text) >= 16:
-        opened = decoded(text)
-        if opened is not None:
-            return lane.stream(words(fold(opened)))
-    return []
 
 
 def _part(memory: Memory, folded: Sequence[str]) -> list[Hit]:
@@ -344,7 +259,7 @@ def _number(memory: Memory, amount: Decimal) -> Trace:
     for form, tokens in spelled:
         hits = memory.untrusted.find(form, tokens, counted, limit=MAX_WHERE)
         if hits:
-            written = _written(memory.untrusted, form, tokens, counted)
+            written = occurrences.written(memory.untrusted, form, tokens, counted)
             return Trace(
                 Origin.UNTRUSTED,
                 _label(hits, _NO_CLASSES, Integrity.UNTRUSTED),
@@ -499,9 +414,9 @@ def option(memory: Memory, value: Any, text: str) -> Trace:
     if folded and all(_stands(memory.user, token) or _stands(memory.record, token) for token in folded):
         return Trace(Origin.DERIVED, Label(classes=classes), composed=True, classes=classes)
     hits = memory.untrusted.stream(folded, limit=MAX_WHERE) if folded else []
-    hits = hits or _disguised(memory.untrusted, text, fold(text), folded) or _part(memory, folded)
+    hits = hits or occurrences.disguised(memory.untrusted, text, fold(text), folded) or _part(memory, folded)
     if hits:
-        verbatim = bool(_written(memory.untrusted, text, folded, whole))
+        verbatim = bool(occurrences.written(memory.untrusted, text, folded, whole))
         return Trace(
             Origin.UNTRUSTED,
             _label(hits, classes, Integrity.UNTRUSTED),
@@ -540,7 +455,7 @@ def content(memory: Memory, text: str) -> Trace:
     links, hits = _links(memory, text)
     hits = hits or _carried(memory, text, folded)
     if hits or (memory.untrusted.full and not _covered(memory, folded)):
-        exact = _written(memory.untrusted, text, folded, whole) if len(text) <= _LONG else []
+        exact = occurrences.written(memory.untrusted, text, folded, whole) if len(text) <= _LONG else []
         return Trace(
             Origin.UNTRUSTED if hits else Origin.UNKNOWN,
             _label(hits, classes, Integrity.UNTRUSTED) if hits else _unknown(memory, classes),
@@ -580,7 +495,8 @@ def _links(memory: Memory, text: str) -> tuple[bool, list[Hit]]:
         links = True
         plain = fold(address)
         folded = words(plain)
-        hits = memory.untrusted.stream(folded, limit=MAX_WHERE) or _disguised(memory.untrusted, address, plain, folded)
+        lane = memory.untrusted
+        hits = lane.stream(folded, limit=MAX_WHERE) or occurrences.disguised(lane, address, plain, folded)
         if hits:
             return True, hits
     return links, []
