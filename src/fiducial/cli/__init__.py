@@ -24,7 +24,7 @@ COMMANDS = {
     "decide": "Decide one call without running anything.",
     "explain": "Explain a recorded decision.",
     "contracts": "Draft contracts from what tool servers say about their tools.",
-    "undo": "Take back what a session did, and say what cannot be taken back and why.",
+    "undo": "Take back what a session did, newest first, and say what cannot be taken back and why.",
     "log": "The ledger: what happened, kept so that an outsider can verify it.",
 }
 """Each is a module beside this one, with a function of that name, or an `app` with commands of its own."""
