@@ -30,10 +30,25 @@ class Postgres(NamedTuple):
 
     url: str
     key_path: Path
+    server: str
+    schema: str
+    """Also the name under which its connections appear."""
 
     def open(self, **settings: Any) -> PostgresStore:
         """A store there."""
-        return PostgresStore(self.url, key_path=self.key_path, **settings)
+        return PostgresStore(**{"url": self.url, "key_path": self.key_path} | settings)
+
+    def run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Execute a statement by hand, within the schema."""
+        with psycopg.connect(self.server, autocommit=True, options=f"-c search_path={self.schema}") as connection:
+            cursor = connection.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def cut(self) -> int:
+        """Have the server end every connection of the stores; how many there were."""
+        return len(
+            self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", self.schema)
+        )
 
 
 @pytest.fixture
@@ -87,7 +102,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator
 def postgres(server: str, tmp_path: Path) -> Iterator[Postgres]:
     """A schema of its own."""
     schema = f"test_{os.urandom(6).hex()}"
-    yield Postgres(f"{server}&schema={schema}", tmp_path / "postgres.key")
+    yield Postgres(f"{server}&schema={schema}&application_name={schema}", tmp_path / "postgres.key", server, schema)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 

@@ -7,8 +7,9 @@ by one at every change, so that a decision can be bound to what it read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import Protocol
 
 import msgspec
@@ -89,6 +90,14 @@ class Cell(msgspec.Struct, frozen=True):
     version: int
 
 
+class Watch(Protocol):
+    """Somebody is told about changes, until it is closed."""
+
+    def close(self) -> None:
+        """End it; a call that is under way ends by itself. Closing twice is no fault."""
+        ...
+
+
 class Store(Protocol):
     """Keeps what happens."""
 
@@ -106,6 +115,27 @@ class Store(Protocol):
 
     def scan(self, prefix: str) -> Mapping[str, Cell]:
         """Every cell whose key starts with `prefix`, as of one instant, in key order."""
+        ...
+
+    def watch(self, prefix: str, callback: Callable[[frozenset[str]], None]) -> Watch:
+        """Call `callback` with the keys that start with `prefix` and were put or deleted, by whichever process.
+
+        Whatever is committed after this returns is reported within a second of its commit, and what is committed while
+        the store cannot be reached within a second of when it can be again. Several changes may be reported at once,
+        and a key may be reported twice or with the value that it had: read it. Changes by `Add` may be left out.
+
+        `callback` is called by a thread of the store's, or by the one that commits; for one watch, never twice at the
+        same time by the former. It has to be quick, must not commit and must not raise: what it raises is logged.
+        Raises `StoreClosed`, or another `StoreError` when the store cannot be reached.
+        """
+        ...
+
+    def silence(self) -> timedelta:
+        """How long ago the store last answered, at most a second too much; zero for one that cannot fail to.
+
+        It says nothing about what is queued. A guard whose store has been silent for five seconds starts nothing that
+        has a side effect: it could not learn of a halt.
+        """
         ...
 
     def close(self) -> None:

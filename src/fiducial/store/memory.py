@@ -7,9 +7,9 @@ that has none. So a query, a proof or an erasure means the same here as there; o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from fiducial.store.state import MISSING, Slot, cell, outcome
 
 if TYPE_CHECKING:
     from fiducial.store.ledger import Ledger
+    from fiducial.store.watch import Watching
     from fiducial.store.writer import SqliteWriter
 
 _FLUSH = 1000
@@ -49,6 +50,7 @@ class MemoryStore:
         self._opened_us = self._clock.unix_us()
         self._size = 1
         self._closed = False
+        self._watches: list[Watching] = []
         self._writer: SqliteWriter | None = None
 
     def commit(self, commit: Commit) -> Future[Receipt]:
@@ -68,6 +70,11 @@ class MemoryStore:
             if count:
                 self._pending.append(kept)
                 self._size += count
+            watches = tuple(self._watches) if commit.changes else ()
+        if watches:
+            keys = frozenset(change.key for change in commit.changes)
+            for watching in watches:
+                watching.tell(keys)
         return Settled(Receipt(first, count))
 
     def read(self, keys: Sequence[str]) -> Mapping[str, Cell]:
@@ -80,6 +87,21 @@ class MemoryStore:
         """Every cell whose key starts with `prefix`, in key order."""
         with self._lock:
             return self.read(sorted(key for key in self._slots if key.startswith(prefix)))
+
+    def watch(self, prefix: str, callback: Callable[[frozenset[str]], None]) -> Watching:
+        """See `fiducial.core.store.Store.watch`: `callback` is called by the thread that commits."""
+        from fiducial.store.watch import Watching
+
+        with self._lock:
+            if self._closed:
+                raise StoreClosed("the store is closed; open another one")
+            watching = Watching(prefix, callback, self._unwatch)
+            self._watches.append(watching)
+        return watching
+
+    def silence(self) -> timedelta:
+        """Zero: it always answers."""
+        return timedelta(0)
 
     def flush(self) -> None:
         """Put everything committed so far into the log."""
@@ -133,6 +155,11 @@ class MemoryStore:
         """Later commits raise `StoreClosed`; what was kept can still be read."""
         with self._lock:
             self._closed = True
+
+    def _unwatch(self, watching: Watching) -> None:
+        with self._lock:
+            if watching in self._watches:
+                self._watches.remove(watching)
 
     def _slot(self, key: str) -> Slot:
         return self._slots.get(key, MISSING)

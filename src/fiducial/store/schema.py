@@ -86,6 +86,7 @@ GET_STATES: Final = "SELECT key, value, version FROM state WHERE value IS NOT NU
 SCAN_STATE: Final = (
     "SELECT key, value, version FROM state WHERE key>=?1 AND substr(key, 1, ?2)=?1 AND value IS NOT NULL ORDER BY key"
 )
+SCAN_VERSIONS: Final = "SELECT key, version FROM state WHERE key>=?1 AND substr(key, 1, ?2)=?1"
 GET_EXPORTS: Final = "SELECT path FROM export ORDER BY path"
 
 _HEAD: Final = "SELECT first, count, root, signature, leaves, events, "

@@ -23,8 +23,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -40,10 +41,15 @@ from fiducial.store.queue import CommitQueue, Job, Limits, refuse, settle
 from fiducial.store.reader import LogReader
 from fiducial.store.rows import SqliteRows, SqliteTables
 from fiducial.store.upkeep import Schedule, Upkeep
+from fiducial.store.watch import Pulse, SqliteChanges, Watcher, Watching
 from fiducial.store.writer import SqliteWriter, begin_log
 
 _LARGE = 32
 """Entries past which a commit has kept other threads waiting for about a millisecond."""
+
+
+_PROBE = timedelta(seconds=1)
+"""Silence after which the database is asked."""
 
 
 class SqliteStore:
@@ -93,6 +99,8 @@ class SqliteStore:
         except BaseException:
             self._writer.tables.close()
             raise
+        self._pulse = Pulse(self._clock)
+        self._watcher = Watcher(self._changes)
         self._upkeep = Upkeep(self._writer, retained.checkpoint_path(self.path), schedule, self._clock, self._scrub)
         self._thread = threading.Thread(target=self._run, name="fiducial-ledger", daemon=True)
         self._thread.start()
@@ -118,6 +126,21 @@ class SqliteStore:
         """Every cell whose key starts with `prefix`, as of one instant, in key order. What is queued does not show."""
         self._check_open()
         return self._reader.scan(prefix)
+
+    def watch(self, prefix: str, callback: Callable[[frozenset[str]], None]) -> Watching:
+        """See `fiducial.core.store.Store.watch`: the database is looked at five times a second while somebody does."""
+        self._check_open()
+        return self._watcher.watch(prefix, callback)
+
+    def silence(self) -> timedelta:
+        """See `fiducial.core.store.Store.silence`: the database is read when it was not for a second."""
+        silence = self._pulse.silence()
+        if silence < _PROBE or self._fault is not None:
+            return silence
+        with suppress(StoreError):
+            self._reader.meta("origin")
+            self._pulse.beat()
+        return self._pulse.silence()
 
     def flush(self) -> None:
         """Wait until everything queued so far is on disk. Raises `StoreError` when that fails."""
@@ -175,6 +198,7 @@ class SqliteStore:
         self._queue.close()
         if os.getpid() != self._pid or threading.current_thread() is self._thread:
             return
+        self._watcher.close()
         self._thread.join()
         atexit.unregister(self.close)
         unheard, self._unheard = self._unheard, ""
@@ -207,6 +231,7 @@ class SqliteStore:
                     self._work_on(batch)
                 elif batch:
                     answers = self._writer.write(batch)
+                    self._pulse.beat()
                     for prepared, answer in zip(batch, answers, strict=True):
                         settle(prepared, answer)
                 batch = None
@@ -231,6 +256,9 @@ class SqliteStore:
             raise
         else:
             job.future.set_result(result)
+
+    def _changes(self) -> SqliteChanges:
+        return SqliteChanges(LogReader(SqliteRows(schema.connect_reader(self.path), str(self.path))), self._pulse)
 
     def _scrub(self) -> None:
         erase.empty_wal(self._writer.tables.connection, str(self.path))

@@ -18,7 +18,7 @@ from datetime import timedelta
 from threading import RLock
 from typing import Final, NamedTuple, TypeVar
 
-from fiducial.errors import Corrupt
+from fiducial.errors import Corrupt, StoreBusy
 from fiducial.store.checkpoint import Signer
 from fiducial.store.postgres import inbox
 from fiducial.store.postgres.tables import GATE, LOCK_GATE, UNLOCK_GATE, PostgresTables
@@ -78,7 +78,14 @@ class Sequencer:
             rows = self._tables.fetch(_OLDEST, (), None)
             if not rows or (not self._tables.ahead and rows[0][0] < STEP_IN.total_seconds()):
                 return False
-            return self._step() > 0
+            self._tables.patient = False
+            try:
+                return self._step() > 0
+            except StoreBusy:
+                # Then it is being done.
+                return False
+            finally:
+                self._tables.patient = True
 
     def drain(self) -> None:
         """Put everything into the log that is committed at this moment."""

@@ -44,11 +44,13 @@ from fiducial.store.postgres import migrate
 from fiducial.store.postgres.committer import RULES, Committer, InDoubt, Rules
 from fiducial.store.postgres.inbox import check_text
 from fiducial.store.postgres.link import Target, check_server, connect
+from fiducial.store.postgres.notices import Notices
 from fiducial.store.postgres.sequencer import Lag, Sequencer
 from fiducial.store.postgres.tables import PostgresRows, PostgresTables
 from fiducial.store.queue import CommitQueue, Limits, refuse, settle
 from fiducial.store.reader import LogReader
 from fiducial.store.upkeep import Schedule, Upkeep
+from fiducial.store.watch import Pulse, Watcher, Watching
 from fiducial.store.writer import begin_log
 
 _T = TypeVar("_T")
@@ -107,7 +109,8 @@ class PostgresStore:
         self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
         self._wake = threading.Event()
         self._queue = CommitQueue(Limits(queue_size, queue_bytes, queue_deadline, max_batch, linger), self._check_open)
-        self._tables = PostgresTables(self.target, patience)
+        self._pulse = Pulse(self._clock)
+        self._tables = PostgresTables(self.target, patience, self._pulse)
         try:
             self._sequencer = self._open(accept_rollback)
             rules = Rules(**dict(self._tables.fetch(RULES, (), None)))
@@ -115,7 +118,8 @@ class PostgresStore:
         except BaseException:
             self._tables.close()
             raise
-        self._reader = LogReader(PostgresRows(self.target, _READ_PATIENCE))
+        self._reader = LogReader(PostgresRows(self.target, _READ_PATIENCE, self._pulse))
+        self._watcher = Watcher(lambda: Notices(self.target, self._pulse))
         self._upkeep = Upkeep(self._sequencer.writer, self._checkpoint_path, schedule, self._clock, self._scrub)
         self._threads = [
             threading.Thread(target=self._guarded, args=(run,), name=f"fiducial-{name}", daemon=True)
@@ -141,6 +145,15 @@ class PostgresStore:
         """Every cell whose key starts with `prefix`, as of one instant, in key order. What is queued does not show."""
         self._check_open()
         return self._reader.scan(prefix)
+
+    def watch(self, prefix: str, callback: Callable[[frozenset[str]], None]) -> Watching:
+        """See `fiducial.core.store.Store.watch`: by LISTEN and NOTIFY. Changes by `Add` are not reported."""
+        self._check_open()
+        return self._watcher.watch(prefix, callback)
+
+    def silence(self) -> timedelta:
+        """See `fiducial.core.store.Store.silence`: the server is asked once a second at least."""
+        return self._pulse.silence()
 
     def flush(self) -> None:
         """Wait until everything queued so far is in the log. Raises `StoreError` when that fails."""
@@ -173,22 +186,18 @@ class PostgresStore:
         PostgreSQL may keep the bytes in its files until it writes something else there; backups are beyond reach.
         """
 
-        def run() -> bool:
-            done = erase.erase(self._sequencer.writer, payload, by=by, why=why, at_us=self._clock.unix_us())
-            self._scrub()
-            return done
-
-        return self._with_log(run)
+        at_us = self._clock.unix_us()
+        done = self._with_log(lambda: erase.erase(self._sequencer.writer, payload, by=by, why=why, at_us=at_us))
+        self._scrub()
+        return done
 
     def retain(self, before: datetime) -> int:
         """Erase the payloads of all events before `before`; how many there were."""
 
-        def run() -> int:
-            erased = erase.retain(self._sequencer.writer, before, at_us=self._clock.unix_us())
-            self._scrub()
-            return erased
-
-        return self._with_log(run)
+        at_us = self._clock.unix_us()
+        erased = self._with_log(lambda: erase.retain(self._sequencer.writer, before, at_us=at_us))
+        self._scrub()
+        return erased
 
     def rotate_key(self, *, by: str) -> str:
         """Sign with a new key from here on, recorded in the log; returns the new public key.
@@ -212,6 +221,7 @@ class PostgresStore:
         self._queue.close()
         if os.getpid() != self._pid or threading.current_thread() in self._threads:
             return
+        self._watcher.close()
         for thread in self._threads:
             thread.join()
             self._wake.set()
@@ -281,6 +291,7 @@ class PostgresStore:
                     self._hand_back(batch, error)
                     return
             time.sleep(_RETRY_SECONDS)
+        self._pulse.beat()
         for prepared, answer in zip(batch, answers, strict=True):
             settle(prepared, answer)
         self._upkeep.touch()

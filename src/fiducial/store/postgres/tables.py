@@ -23,10 +23,11 @@ import psycopg
 from psycopg import RawServerCursor
 from psycopg.pq import TransactionStatus
 
-from fiducial.errors import StoreClosed
+from fiducial.errors import StoreBusy, StoreClosed
 from fiducial.store import schema
 from fiducial.store.merkle import Tree
 from fiducial.store.postgres.link import Link, Target, connect, translate
+from fiducial.store.watch import Pulse
 
 SEQUENCE: Final = 0x46494401
 GATE: Final = 0x46494402
@@ -51,7 +52,7 @@ _OVERWRITE: Final = (
 
 
 @lru_cache(maxsize=1024)
-def _numbered(sql: str) -> str:
+def numbered(sql: str) -> str:
     """PostgreSQL writes `$1` where SQLite writes `?1`; no statement holds another question mark."""
     return sql.replace("?", "$")
 
@@ -59,11 +60,13 @@ def _numbered(sql: str) -> str:
 class PostgresRows:
     """`Rows` over a connection of its own, made when first needed and again when it was lost between transactions."""
 
-    def __init__(self, target: Target, patience: timedelta, *, write: bool = False) -> None:
+    def __init__(self, target: Target, patience: timedelta, pulse: Pulse | None = None, *, write: bool = False) -> None:
+        """`pulse` is told whenever the server answers."""
         self.where = target.where
         self._target = target
         self._patience = patience
         self._write = write
+        self._pulse = pulse
         self._link: Link | None = None
         self._closed = False
 
@@ -84,10 +87,13 @@ class PostgresRows:
 
     def fetch(self, sql: str, parameters: Sequence[Any], budget: int | None) -> list[tuple[Any, ...]]:
         """See `Rows.fetch`."""
-        sql = _numbered(sql)
+        sql = numbered(sql)
         try:
             if budget is None:
-                return self.link.execute(sql, parameters, binary=True).fetchall()
+                rows = self.link.execute(sql, parameters, binary=True).fetchall()
+                if self._pulse is not None:
+                    self._pulse.beat()
+                return rows
             if self.inside:
                 return self._within(sql, parameters, budget)
             self.begin()
@@ -140,15 +146,20 @@ class PostgresRows:
 class PostgresTables(PostgresRows):
     """`Tables`: what appends to the log, under the lock that makes it the only one."""
 
-    def __init__(self, target: Target, patience: timedelta) -> None:
-        super().__init__(target, patience, write=True)
+    def __init__(self, target: Target, patience: timedelta, pulse: Pulse) -> None:
+        super().__init__(target, patience, pulse, write=True)
         self.ahead = True
         """Whether nobody else has appended since this one last did."""
+        self.patient = True
+        """Whether to wait, for as long as `patience`, for somebody else's transaction."""
 
     def begin_write(self) -> None:
-        """See `Tables.begin_write`: waits for the lock, for as long as `patience`."""
+        """See `Tables.begin_write`. Raises `StoreBusy` when it does not wait and somebody else has the lock."""
         self.execute(BEGIN_WRITE)
-        self.execute(LOCK_SEQUENCE, SEQUENCE)
+        if self.patient:
+            self.execute(LOCK_SEQUENCE, SEQUENCE)
+        elif self.fetch(TRY_SEQUENCE, (SEQUENCE,), None) != [(True,)]:
+            raise StoreBusy(f"another process appends to `{self.where}` at this moment")
 
     def commit(self) -> None:
         """See `Tables.commit`."""
@@ -166,7 +177,7 @@ class PostgresTables(PostgresRows):
 
     def run(self, sql: str, *parameters: Any) -> None:
         """See `Tables.run`."""
-        self.execute(_numbered(sql), *parameters)
+        self.execute(numbered(sql), *parameters)
 
     def append(self, row: Sequence[Any]) -> None:
         """See `Tables.append`."""

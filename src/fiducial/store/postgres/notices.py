@@ -1,0 +1,95 @@
+"""Changes of state as PostgreSQL announces them: LISTEN, on a connection of its own.
+
+A notice holds the keys that one transaction put, or nothing when they are too many to name. A connection that was lost
+may have missed some. In both cases every key that is watched counts as changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+
+import msgspec
+import psycopg
+
+from fiducial.store import schema
+from fiducial.store.postgres.link import Link, Target, connect, translate
+from fiducial.store.postgres.tables import numbered
+from fiducial.store.watch import Pulse
+
+_PATIENCE = timedelta(seconds=1)
+"""How long the server may take to answer here, where it has nothing to do."""
+_WAIT_SECONDS = 0.2
+"""How long to wait for a notice before looking whether anything else is to be done."""
+_PROBE_SECONDS = 1.0
+"""How often to ask a silent connection whether it still is one."""
+_CHANNEL = "SELECT 'fiducial_' || 'meta'::regclass::oid"
+
+
+class Notices:
+    """`fiducial.store.watch.Changes` by LISTEN."""
+
+    def __init__(self, target: Target, pulse: Pulse) -> None:
+        """Raises `StoreError` when the server does not answer."""
+        self._target = target
+        self._pulse = pulse
+        self._link: Link | None = None
+        self._probed = time.monotonic()
+        self._missed = False
+        self._listen()
+
+    def begin(self, prefix: str) -> None:
+        """See `Changes.begin`: it listens since it was made, and to everything."""
+
+    def next(self, prefixes: Iterable[str]) -> frozenset[str]:
+        """See `Changes.next`."""
+        try:
+            link = self._listen()
+            keys: set[str] = set()
+            for notice in link.notifies(timeout=_WAIT_SECONDS, stop_after=1):
+                if notice.payload:
+                    keys.update(msgspec.json.decode(notice.payload, type=list[str]))
+                else:
+                    self._missed = True
+            if time.monotonic() - self._probed > _PROBE_SECONDS:
+                link.execute("SELECT 1")
+                self._answered()
+            if self._missed:
+                for prefix in prefixes:
+                    rows = link.execute(numbered(schema.SCAN_VERSIONS), (prefix, len(prefix))).fetchall()
+                    keys.update(key for key, _ in rows)
+                self._missed = False
+        except (psycopg.Error, msgspec.MsgspecError) as error:
+            self._missed = True
+            self.close()
+            if isinstance(error, msgspec.MsgspecError):
+                # Not one of ours. What it should have said is looked up.
+                return frozenset()
+            raise translate(error, self._target.where) from error
+        return frozenset(keys)
+
+    def close(self) -> None:
+        """See `Changes.close`."""
+        if self._link is not None:
+            self._link.close()
+
+    def _listen(self) -> Link:
+        if self._link is not None and not self._link.closed:
+            return self._link
+        again = self._link is not None
+        link = connect(self._target, patience=_PATIENCE, write=True)
+        try:
+            ((channel,),) = link.execute(_CHANNEL).fetchall()
+            link.execute(f'LISTEN "{channel}"')
+        except psycopg.Error as error:
+            link.close()
+            raise translate(error, self._target.where) from error
+        self._link = link
+        self._missed = self._missed or again
+        self._answered()
+        return link
+
+    def _answered(self) -> None:
+        self._probed = time.monotonic()
+        self._pulse.beat()

@@ -1,0 +1,184 @@
+"""Telling those who watch state which keys changed, and how long ago a store last answered.
+
+One thread a store does it, and only while somebody watches. What it asks depends on the store: `Changes`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Protocol
+
+from fiducial.core.clock import Clock
+from fiducial.errors import StoreError
+from fiducial.store import schema
+from fiducial.store.reader import LogReader
+
+_log = logging.getLogger("fiducial.store")
+
+Told = Callable[[frozenset[str]], None]
+LOOK = timedelta(milliseconds=200)
+"""How often a store looks that is not told: a fifth of the second within which changes are reported."""
+
+
+class Pulse:
+    """When the store last answered."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._at = clock.monotonic()
+
+    def beat(self) -> None:
+        """It answered just now."""
+        self._at = self._clock.monotonic()
+
+    def silence(self) -> timedelta:
+        """How long ago it last did."""
+        return timedelta(seconds=max(0.0, self._clock.monotonic() - self._at))
+
+
+class Changes(Protocol):
+    """How one store finds out. Used by one thread at a time."""
+
+    def begin(self, prefix: str) -> None:
+        """From here on, changes of keys that start with `prefix` count. Raises `StoreError`."""
+        ...
+
+    def next(self, prefixes: Iterable[str]) -> frozenset[str]:
+        """Wait a little, and return changed keys that start with one of `prefixes`; none when there are none.
+
+        Raises `StoreError` when the store does not answer; what changed meanwhile is returned once it does.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what it looks through."""
+        ...
+
+
+class Watching:
+    """A watch; close it to end it."""
+
+    def __init__(self, prefix: str, told: Told, end: Callable[[Watching], None]) -> None:
+        self.prefix = prefix
+        self._told = told
+        self._end = end
+        self._closed = False
+
+    def tell(self, keys: frozenset[str]) -> None:
+        """Report those of `keys` that are watched."""
+        mine = frozenset(key for key in keys if key.startswith(self.prefix))
+        if not mine or self._closed:
+            return
+        try:
+            self._told(mine)
+        except Exception:  # noqa: BLE001 - whatever it is that failed
+            # The others who watch must hear of it all the same.
+            _log.exception("whoever watches `%s` failed at the news of a change", self.prefix)
+
+    def close(self) -> None:
+        """End the watch; a call that is under way ends by itself."""
+        self._closed = True
+        self._end(self)
+
+
+class Watcher:
+    """The watches of one store, and the thread that tells them."""
+
+    def __init__(self, changes: Callable[[], Changes]) -> None:
+        self._make = changes
+        self._lock = threading.RLock()
+        self._watches: list[Watching] = []
+        self._changes: Changes | None = None
+        self._thread: threading.Thread | None = None
+
+    def watch(self, prefix: str, told: Told) -> Watching:
+        """Call `told` with what changes from here on. Raises `StoreError` when the store does not answer."""
+        with self._lock:
+            if self._changes is None:
+                self._changes = self._make()
+            self._changes.begin(prefix)
+            watching = Watching(prefix, told, self._end)
+            self._watches.append(watching)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="fiducial-watcher", daemon=True)
+                self._thread.start()
+            return watching
+
+    def close(self) -> None:
+        """End all watches."""
+        with self._lock:
+            self._watches.clear()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _end(self, watching: Watching) -> None:
+        with self._lock:
+            if watching in self._watches:
+                self._watches.remove(watching)
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while True:
+            with self._lock:
+                watches = list(self._watches)
+                changes = self._changes
+                if not watches or changes is None:
+                    self._thread = self._changes = None
+                    if changes is not None:
+                        changes.close()
+                    return
+            try:
+                keys = changes.next({watching.prefix for watching in watches})
+            except StoreError:
+                pause.wait(LOOK.total_seconds())
+                continue
+            for watching in watches if keys else ():
+                watching.tell(keys)
+
+
+class SqliteChanges:
+    """SQLite says only that something was written, so the versions of what is watched are compared."""
+
+    def __init__(self, reader: LogReader, pulse: Pulse) -> None:
+        """`reader` is for this alone: what SQLite says depends on who asks."""
+        self._reader = reader
+        self._pulse = pulse
+        self._lock = threading.Lock()
+        self._written = -1
+        self._versions: dict[str, dict[str, int]] = {}
+        self._pause = threading.Event()
+
+    def begin(self, prefix: str) -> None:
+        """See `Changes.begin`."""
+        with self._lock:
+            if prefix not in self._versions:
+                self._versions[prefix] = self._look(prefix)
+
+    def next(self, prefixes: Iterable[str]) -> frozenset[str]:
+        """See `Changes.next`."""
+        self._pause.wait(LOOK.total_seconds())
+        with self._lock:
+            ((written,),) = self._reader.rows(schema.DATA_VERSION)
+            self._pulse.beat()
+            if written == self._written:
+                return frozenset()
+            for gone in self._versions.keys() - set(prefixes):
+                del self._versions[gone]
+            found: set[str] = set()
+            for prefix, before in self._versions.items():
+                now = self._look(prefix)
+                found.update(key for key, version in now.items() if before.get(key) != version)
+                self._versions[prefix] = now
+            self._written = written
+            return frozenset(found)
+
+    def close(self) -> None:
+        """See `Changes.close`."""
+        self._reader.close()
+
+    def _look(self, prefix: str) -> dict[str, int]:
+        return dict(self._reader.rows(schema.SCAN_VERSIONS, prefix, len(prefix)))

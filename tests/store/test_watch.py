@@ -1,0 +1,178 @@
+"""Those who watch state are told of changes, by whatever process, within a second."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fiducial.core.clock import ManualClock
+from fiducial.core.store import Add, Commit, Put, Unchanged
+from fiducial.errors import Conflict, StoreClosed, StoreError
+from fiducial.store.memory import MemoryStore
+from fiducial.store.postgres.store import PostgresStore
+from fiducial.store.sqlite import SqliteStore
+
+AnyStore = MemoryStore | SqliteStore | PostgresStore
+
+
+class Heard:
+    """What was reported, and when the last of it was."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self._some = threading.Condition()
+
+    def __call__(self, keys: frozenset[str]) -> None:
+        with self._some:
+            self.keys |= keys
+            self._some.notify_all()
+
+    def wait(self, *keys: str, seconds: float = 5.0) -> float:
+        """Seconds until all of `keys` were reported."""
+        start = time.monotonic()
+        with self._some:
+            assert self._some.wait_for(lambda: self.keys >= set(keys), seconds), self.keys
+        return time.monotonic() - start
+
+
+def put(store: AnyStore, key: str, value: bytes | None = b"x") -> None:
+    store.commit(Commit(changes=(Put(key, value),))).result()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[AnyStore, AnyStore]]:
+    """Two stores on one database."""
+    made: list[AnyStore] = []
+    for _ in range(2):
+        if request.param == "sqlite":
+            made.append(SqliteStore(tmp_path / "log.db"))
+        else:
+            made.append(request.getfixturevalue("postgres").open())
+    yield made[0], made[1]
+    for store in made:
+        store.close()
+
+
+def test_puts_and_deletions_are_reported(store: AnyStore) -> None:
+    put(store, "halt/old")
+    heard = Heard()
+    watch = store.watch("halt/", heard)
+    put(store, "halt/all")
+    put(store, "other")
+    heard.wait("halt/all")
+    put(store, "halt/old", None)
+    heard.wait("halt/old")
+    assert heard.keys == {"halt/all", "halt/old"}
+    watch.close()
+    watch.close()
+    put(store, "halt/late")
+    time.sleep(0.5)
+    assert "halt/late" not in heard.keys
+
+
+def test_what_was_refused_is_not_reported(store: AnyStore) -> None:
+    heard = Heard()
+    store.watch("k", heard)
+    lost = store.commit(Commit(preconditions=(Unchanged("k1", 7),), changes=(Put("k1", b"x"),)))
+    assert isinstance(lost.exception(), Conflict)
+    put(store, "k2")
+    heard.wait("k2")
+    assert heard.keys == {"k2"}
+
+
+def test_one_that_fails_does_not_keep_the_news_from_the_others(
+    store: AnyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: frozenset[str]) -> None:
+        raise RuntimeError("out of order")
+
+    heard = Heard()
+    store.watch("a", fail)
+    store.watch("", heard)
+    with caplog.at_level(logging.ERROR):
+        put(store, "a")
+        put(store, "b")
+        heard.wait("a", "b")
+    assert "out of order" in caplog.text
+
+
+def test_watching_again_after_nobody_did(store: AnyStore) -> None:
+    for name in ("a", "b"):
+        heard = Heard()
+        watch = store.watch("", heard)
+        put(store, name)
+        heard.wait(name)
+        watch.close()
+        time.sleep(0.5)
+
+
+def test_a_closed_store_is_not_watched(store: AnyStore) -> None:
+    store.watch("", Heard())
+    store.close()
+    with pytest.raises(StoreClosed):
+        store.watch("", Heard())
+
+
+def test_another_process_hears_of_it_within_a_second(pair: tuple[AnyStore, AnyStore]) -> None:
+    heard = Heard()
+    pair[0].watch("halt/", heard)
+    longest = 0.0
+    for number in range(5):
+        put(pair[1], f"halt/{number}")
+        longest = max(longest, heard.wait(f"halt/{number}"))
+    assert longest < 1.0
+
+
+def test_more_keys_than_a_notice_holds(pair: tuple[AnyStore, AnyStore]) -> None:
+    heard = Heard()
+    pair[0].watch("many/", heard)
+    keys = [f"many/{number:0200d}" for number in range(60)]
+    pair[1].commit(Commit(changes=tuple(Put(key, b"x") for key in keys))).result()
+    heard.wait(*keys)
+
+
+def test_what_was_missed_while_the_connection_was_cut_is_reported(postgres: Any) -> None:
+    with postgres.open() as store, postgres.open() as other:
+        heard = Heard()
+        store.watch("halt/", heard)
+        for number in range(3):
+            assert postgres.cut() > 0
+            put(other, f"halt/{number}")
+            heard.wait(f"halt/{number}")
+
+
+def test_counters_need_no_notice(postgres: Any) -> None:
+    with postgres.open() as store:
+        heard = Heard()
+        store.watch("", heard)
+        store.commit(Commit(changes=(Add("spent", 1),))).result()
+        put(store, "put")
+        heard.wait("put")
+        assert heard.keys == {"put"}
+
+
+def test_a_store_that_answers_is_not_silent(store: AnyStore, clock: ManualClock) -> None:
+    for _ in range(3):
+        clock.advance(timedelta(seconds=30))
+        deadline = time.monotonic() + 5
+        while store.silence() > timedelta(seconds=1) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert store.silence() <= timedelta(seconds=1)
+
+
+def test_a_store_that_stopped_is_silent(tmp_path: Path) -> None:
+    clock = ManualClock()
+    store = SqliteStore(tmp_path / "log.db", clock=clock)
+    store._writer.tables.connection.close()
+    with pytest.raises(StoreError):
+        store.commit(Commit(changes=(Put("k", b"v"),))).result()
+    clock.advance(timedelta(seconds=9))
+    assert store.silence() >= timedelta(seconds=9)
+    store.close()
