@@ -17,7 +17,7 @@ from fiducial.charter.lexicon import PHRASAL, words_of
 # Tools
 
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d*[A-Za-z]+|\d+")
-_NAME_WORD = re.compile(r"[A-Za-z][A-Za-z'’]*|\d+[A-Za-z]+")
+_NAME_WORD = re.compile(r"[A-Za-z][A-Za-z'’]*|(?<!\d)\d++[A-Za-z]+")
 _SINGULAR = words_of(
     "access address alias always analysis as aws bus business canvas class css discuss dismiss dns does gas has "
     "https is its js less ls mms news pass plus press previous process series sms status this us various was "
@@ -75,7 +75,9 @@ Phrase: TypeAlias = frozenset[str]
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z'’]*|\d+")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+|(?<=[a-z][.!?])(?=[A-Z][a-z]+\s)")
-_ADDRESS = re.compile(r"\S*(?:@|://|www\.)\S*|\b[\w-]+(?:\.[\w-]+)+(?:/\S*)?")
+_ADDRESS_MARKS = ("@", "://", "www.")
+_DOTTED = re.compile(r"(?<![\w-])[\w-]++(?:\.[\w-]+)+(?:/\S*)?")
+"""A host or a file. It starts nowhere inside a run, so that a long run is gone through once."""
 _QUOTED = re.compile(r"'[^'\n]{1,200}'(?!\w)|\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”|‘[^’\n]{1,400}’")
 
 _IRREGULAR = {
@@ -150,4 +152,5 @@ def sentences(text: str) -> list[str]:
 
 def plain(sentence: str) -> str:
     """`sentence` without addresses and quoted text: what is left is the speaker's own wording."""
-    return _ADDRESS.sub(" ", _QUOTED.sub(" ", sentence))
+    tokens = _QUOTED.sub(" ", sentence).split()
+    return _DOTTED.sub(" ", " ".join(token for token in tokens if not any(mark in token for mark in _ADDRESS_MARKS)))

@@ -101,9 +101,8 @@ _DETECTORS = (
         "secrets",
         r"-----BEGIN [A-Z ]*PRIVATE KEY",
         re.compile(
-            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----.{0,4000}?"
-            r"(?:-----END [A-Z ]{0,30}KEY[A-Z ]{0,10}-----|\Z)",
-            re.DOTALL,
+            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,4000}+"
+            r"(?:-----END [A-Z ]{0,30}KEY[A-Z ]{0,10}-----)?",
         ),
         _any,
     ),

@@ -1,0 +1,89 @@
+"""The time that anyone's text takes grows with its length: four times the text takes about four times as long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fiducial import Guard
+from fiducial.charter.contracts import Role
+from fiducial.core.ids import SourceId
+from fiducial.core.label import UNTRUSTED, Integrity
+from fiducial.flow.provenance import Provenance
+
+NASTY = [
+    "a", "-a", "a.", "a/", "/a", "9", "9,", "9 ", "1.", " ", "\n", "A", "Aa ", "A.", "'a", "'a' ", "“", "`", "@",
+    "a@b.", "://", "a://", "www.", "%41", "a dot ", "a at ", "[", "{", "{'a':", "- ", "x: ", "x: y\n", "é", "AB12 ",
+    "1234 ", "+1 ", "eyJ.", "sk-", "password ", "-----BEGIN PRIVATE KEY-----", "a b ", "a_", "12 may to ", "in ", ":",
+    "~/", "\\u", "#", "a's", "a\n", "A9", "half a ", "12:30:", "don't pay ", "a@b.co ", "http://a.co/ ", "Ann Bee ",
+    "5.10 ", "and ",
+]  # fmt: skip
+BASE = 2_000
+TIMES = 4
+MOST = 8.0
+"""Linear work takes 4 times as long and quadratic work 16 times."""
+FLOOR = 0.004
+"""Seconds below which time is not told from noise."""
+
+
+def say(guard: Guard, text: str) -> None:
+    with guard.session(user="ann") as session:
+        session.say(text)
+        session.decide("send_money", {"recipient": "x", "amount": 1.5})
+
+
+def observe(guard: Guard, text: str) -> None:
+    with guard.session(user="ann", task="Pay the bill to a@b.com") as session:
+        session.observe("get_page", {"url": "http://a.example"}, text)
+        session.observe("list_payees", {}, [{"account": text, "note": text}])
+        session.decide("send_money", {"recipient": "x", "amount": 1.5})
+
+
+def decide(guard: Guard, text: str) -> None:
+    with guard.session(user="ann", task="Pay the bill to a@b.com") as session:
+        session.observe("get_page", {"url": "http://a.example"}, "some words " + text)
+        session.decide("send_email", {"to": [text], "body": text})
+
+
+def respond(guard: Guard, text: str) -> None:
+    with guard.session(user="ann", task="Pay the bill to a@b.com") as session:
+        session.observe("list_payees", {}, [{"account": "DE02120300000000202051", "note": text}])
+        session.respond(text, audience="public")
+
+
+def trace(guard: Guard, text: str) -> None:
+    provenance = Provenance(budget=2**24)
+    provenance.observe_text(SourceId("user"), "pay " + text, authority="user", integrity=Integrity.TRUSTED)
+    provenance.observe_result(
+        SourceId("page"), "see " + text, label=UNTRUSTED, untrusted=(), prose=(), classes={}, pointed=False
+    )
+    for role in Role:
+        provenance.trace("value", text, role)
+        provenance.trace("value", text + "b", role)
+
+
+def took(run: Callable[[], Any]) -> float:
+    started = time.thread_time()
+    run()
+    return time.thread_time() - started
+
+
+@pytest.mark.parametrize("entry", [say, observe, decide, respond, trace])
+def test_the_time_grows_with_the_text(entry: Callable[[Guard, str], None], make_charter: Any) -> None:
+    guard = Guard(make_charter())
+    entry(guard, "warm up")
+    slow = {}
+    for piece in NASTY:
+        once = (piece * BASE)[:BASE]
+        more = (piece * BASE * TIMES)[: BASE * TIMES]
+        ratio = 0.0
+        for _ in range(3):  # a garbage collection in between is no growth
+            ratio = took(lambda text=more: entry(guard, text)) / max(FLOOR, took(lambda text=once: entry(guard, text)))  # type: ignore[misc]
+            if ratio <= MOST:
+                break
+        if ratio > MOST:
+            slow[piece] = round(ratio, 1)
+    assert not slow
