@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SessionError,
         StoreError,
         ToolFailed,
+        ToolRefused,
     )
     from fiducial.guard.guard import Answer, Guard, Question
     from fiducial.guard.results import Result
@@ -65,6 +66,7 @@ _HOMES = {
     "SqliteStore": "fiducial.store.sqlite",
     "StoreError": "fiducial.errors",
     "ToolFailed": "fiducial.errors",
+    "ToolRefused": "fiducial.errors",
     "Trajectory": "fiducial.core.trajectory",
     "Unclear": "fiducial.core.verdict",
     "Verdict": "fiducial.core.verdict",
@@ -97,6 +99,7 @@ __all__ = [
     "SqliteStore",
     "StoreError",
     "ToolFailed",
+    "ToolRefused",
     "Trajectory",
     "Unclear",
     "Verdict",

@@ -6,7 +6,8 @@ FiducialError
 ├── CallError           a call cannot be judged; the tool does not run
 │   ├── NotAllowed      the verdict was not `allowed`; carries the verdict
 │   ├── CallMismatch    an outcome does not belong to the decision it names
-│   └── ToolFailed      the tool ran and raised, or its outcome is unknown
+│   ├── ToolFailed      the tool ran and raised, or its outcome is unknown
+│   └── ToolRefused     raised by a tool: it refused, and has done nothing
 ├── SessionError        the session is closed, lost or used wrongly
 ├── OversightError      a person's decision cannot be taken
 │   ├── NotPermitted    the person may not decide this
@@ -105,6 +106,13 @@ class ToolFailed(CallError):
         self.outcome: Literal["failed", "unknown"] = outcome
         """`failed`: the tool said so. `unknown`: it was cut off, and the effect may have happened."""
         super().__init__(message)
+
+
+class ToolRefused(CallError):
+    """A tool raises this to say that it refused the call and nothing has happened; what was reserved is given back.
+
+    After any other exception nobody knows how far the tool came, so what it may have spent stays spent.
+    """
 
 
 class SessionError(FiducialError):

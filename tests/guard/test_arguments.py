@@ -190,7 +190,7 @@ def test_what_a_list_holds_cannot_be_changed_after_the_decision(make_charter: An
 
     class Meddling(MemoryStore):
         def commit(self, commit: Commit) -> Any:
-            if commit.durable:
+            if decides(commit):
                 mail["to"][0] = "eve@evil.example"  # type: ignore[index]
             return super().commit(commit)
 

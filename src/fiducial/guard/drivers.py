@@ -1,7 +1,8 @@
 """The two ways the steps' effects are carried out: on threads, and on asyncio.
 
-A tool that is run synchronously gets a thread of its own, so that one that hangs costs a thread and not the guard. A
-thread cannot be stopped: past its timeout the outcome is unknown, because the effect may still happen.
+A tool that is run synchronously gets a thread of its own, on asyncio too: one that hangs costs a thread, and neither
+the guard nor the threads that others share. A thread cannot be stopped, and a coroutine may refuse to be: past its
+timeout nobody waits for either, and the outcome is unknown, because the effect may still happen.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import contextvars
 import inspect
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
-from fiducial.errors import StoreError
+from fiducial.errors import StoreError, ToolRefused
 from fiducial.guard.effects import Ask, Effect, Kept, Ran, Run, Steps
 
 STORE_TIMEOUT = 30.0
 """Seconds to wait for durability before the call is refused."""
+_MAX_WORDS = 2000
+"""Characters kept of what a tool raised."""
 T = TypeVar("T")
 
 
@@ -75,53 +80,122 @@ async def _perform_async(effect: Effect) -> Any:
     if isinstance(effect, Ask):
         if inspect.iscoroutinefunction(effect.hook):
             return await effect.hook(effect.question)
-        answer = await asyncio.to_thread(effect.hook, effect.question)
+        answer = await _on_loop(partial(effect.hook, effect.question))
         return await answer if inspect.isawaitable(answer) else answer
     return await _run_async(effect)
+
+
+# On threads
 
 
 def _run(effect: Run) -> Ran:
     started = time.monotonic()
     found: list[Ran] = []
-    context = contextvars.copy_context()
 
     def body() -> None:
         try:
-            value = context.run(effect.function, **effect.arguments)
+            value = effect.function(**effect.arguments)
             if inspect.iscoroutine(value):
                 value.close()
-                raise TypeError("the tool is asynchronous: use the asynchronous form of the call")
+                raise ToolRefused("the tool is asynchronous: use the asynchronous form of the call")
         except BaseException as fault:  # noqa: BLE001 - whatever a tool raises is its outcome
-            found.append(Ran("failed", error=_words(fault)))
+            found.append(failed(fault))
         else:
             found.append(Ran("ok", value))
 
-    thread = threading.Thread(target=body, name="fiducial-tool", daemon=True)
-    thread.start()
+    try:
+        thread = on_thread(body)
+    except RuntimeError as fault:
+        return failed(ToolRefused(f"no thread could be started: {fault}"), started)
     thread.join(effect.timeout.total_seconds())
     if not found:
         return Ran("unknown", error=_cut_off(effect), duration_us=_since(started))
     ran = found[0]
-    return Ran(ran.outcome, ran.value, ran.error, _since(started))
+    return Ran(ran.outcome, ran.value, ran.error, _since(started), ran.nothing_done)
+
+
+def on_thread(body: Callable[[], None]) -> threading.Thread:
+    """`body`, started on a thread of its own in the caller's context. Raises `RuntimeError` when there is none left."""
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(body,), name="fiducial-tool", daemon=True
+    )  # fmt: skip
+    thread.start()
+    return thread
+
+
+# On asyncio
 
 
 async def _run_async(effect: Run) -> Ran:
-    started = time.monotonic()
+    started, seconds = time.monotonic(), effect.timeout.total_seconds()
+    call = partial(effect.function, **effect.arguments)
+    waiting: asyncio.Future[Any]
     try:
-        async with asyncio.timeout(effect.timeout.total_seconds()):
-            if inspect.iscoroutinefunction(effect.function):
-                value = await effect.function(**effect.arguments)
-            else:
-                value = await asyncio.to_thread(effect.function, **effect.arguments)
-                if inspect.isawaitable(value):
-                    value = await value
-    except TimeoutError as fault:
-        if time.monotonic() - started < effect.timeout.total_seconds():
-            return Ran("failed", error=_words(fault), duration_us=_since(started))
-        return Ran("unknown", error=_cut_off(effect), duration_us=_since(started))
-    except Exception as fault:  # noqa: BLE001 - whatever a tool raises is its outcome
-        return Ran("failed", error=_words(fault), duration_us=_since(started))
-    return Ran("ok", value, None, _since(started))
+        waiting = asyncio.ensure_future(call()) if inspect.iscoroutinefunction(effect.function) else _on_loop(call)
+    except Exception as fault:  # noqa: BLE001 - its arguments do not fit, or there is no thread left: it has not begun
+        return failed(ToolRefused(_words(fault)), started)
+    value: Any = None
+    while await within(waiting, seconds - (time.monotonic() - started)):
+        if waiting.cancelled():
+            return Ran("failed", error="CancelledError: the tool cancelled itself", duration_us=_since(started))
+        fault_or_none = waiting.exception()
+        if fault_or_none is not None:
+            return failed(fault_or_none, started)
+        value = waiting.result()
+        if not inspect.isawaitable(value):
+            return Ran("ok", value, None, _since(started))
+        waiting = asyncio.ensure_future(value)
+    return Ran("unknown", error=_cut_off(effect), duration_us=_since(started))
+
+
+async def within(waiting: asyncio.Future[Any], seconds: float) -> bool:
+    """Whether `waiting` came to an end within `seconds`; one that did not is cancelled, and not waited for."""
+    try:
+        ended, _ = await asyncio.wait({waiting}, timeout=max(0.0, seconds))
+        return bool(ended)
+    finally:
+        if not waiting.done():
+            waiting.cancel()
+        # Whatever it raises when nobody listens any more is not for asyncio's log.
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _on_loop(call: Callable[[], Any]) -> asyncio.Future[Any]:
+    """What comes of `call` on a thread of its own, as a future of the running loop."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(value: Any, fault: BaseException | None) -> None:
+        if future.done():
+            return
+        if fault is None:
+            future.set_result(value)
+        else:
+            # A future cannot raise StopIteration.
+            future.set_exception(RuntimeError("StopIteration") if isinstance(fault, StopIteration) else fault)
+
+    def body() -> None:
+        value, fault = None, None
+        try:
+            value = call()
+        except BaseException as raised:  # noqa: BLE001 - whatever it raises is handed over
+            fault = raised
+        try:
+            loop.call_soon_threadsafe(settle, value, fault)
+        except RuntimeError:
+            return  # the loop has ended, and nobody waits
+
+    on_thread(body)
+    return future
+
+
+# In words
+
+
+def failed(fault: BaseException, started: float | None = None) -> Ran:
+    """What a tool's exception says: that it failed, and with `ToolRefused` also that it did nothing."""
+    took = _since(started) if started is not None else 0
+    return Ran("failed", error=_words(fault), duration_us=took, nothing_done=isinstance(fault, ToolRefused))
 
 
 def _since(started: float) -> int:
@@ -133,5 +207,8 @@ def _cut_off(effect: Run) -> str:
 
 
 def _words(fault: BaseException) -> str:
-    text = str(fault).encode("utf-8", "replace").decode()
-    return f"{type(fault).__name__}: {text}"[:2000]
+    try:
+        text = str(fault)[:_MAX_WORDS].encode("utf-8", "replace").decode()
+    except Exception:  # noqa: BLE001 - an exception runs its own code when it is printed
+        text = "it cannot be printed"
+    return f"{type(fault).__name__}: {text}"[:_MAX_WORDS]

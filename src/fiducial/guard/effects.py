@@ -42,6 +42,8 @@ class Ran(msgspec.Struct, frozen=True):
     error: str | None = None
     """What the tool raised, in words."""
     duration_us: int = 0
+    nothing_done: bool = False
+    """It is certain that there was no effect: it did not begin, or the tool raised `ToolRefused`."""
 
 
 Effect: TypeAlias = Kept | Run | Ask
