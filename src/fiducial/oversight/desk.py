@@ -417,8 +417,12 @@ class Desk:
         found: list[tuple[ClassGrant, int]] = []
         wanted = set(ruling.approvals)
         stops = self._stops() if wanted else []
-        for key, cell in self.store.scan(f"{GRANTS}{case.session}/").items():
-            grant = decode(key, cell, ClassGrant)
+        given = [
+            (decode(key, cell, ClassGrant), cell.version)
+            for key, cell in self.store.scan(f"{GRANTS}{case.session}/").items()
+        ]
+        # What ends first is used first.
+        for grant, version in sorted(given, key=lambda one: (one[0].expires_us, one[0].given_us, one[0].id)):
             stopped = any(
                 stop.at_us >= grant.given_us
                 and stop.tool in (None, grant.tool)
@@ -436,7 +440,7 @@ class Desk:
                 and not lost
                 and case.covered(grant.rule)
             ):
-                found.append((grant, cell.version))
+                found.append((grant, version))
                 wanted.difference_update(grant.policies)
         return found
 

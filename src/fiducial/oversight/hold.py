@@ -122,7 +122,7 @@ def effective(hold: Hold, now_us: int, stops: Iterable[Stop] = ()) -> Hold:
     if hold.state not in ("waiting", "approved"):
         return hold
     for stop in stops:
-        if stop.voids(hold):
+        if stop.voids(hold) and stop.at_us < hold.expires_us:
             return msgspec.structs.replace(hold, state="void", settled_us=stop.at_us, why=stop.why)
     if now_us >= hold.expires_us:
         return msgspec.structs.replace(hold, state="expired", settled_us=hold.expires_us)
