@@ -846,6 +846,7 @@ WORDS = ["ann", "bob@x.example", "12", "98.5", "rent for May", "GB29NWBK60161331
     classed=st.booleans(),
 )
 @example(said="2031-05-12", seen=[("09:30", True)], role=Role.MAGNITUDE, more=" 09:30", classed=False)
+@example(said="2031-05-12", seen=[("09:30", True)], role=Role.OPTION, more=" 09:30", classed=False)
 def test_having_traced_a_value_before_changes_nothing(
     said: str, seen: list[tuple[str, bool]], role: Role, more: str, classed: bool
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from fiducial.charter.contracts import Role
 from fiducial.core.event import Authority
 from fiducial.core.ids import SourceId
-from fiducial.core.label import Integrity, Label
+from fiducial.core.label import UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.flow import dates, lexer, numbers, rules
 from fiducial.flow.index import lane_of
@@ -33,9 +33,11 @@ _PER_SAID = 64
 """Bytes of budget for each character of the user's words that `named_by_user` reads."""
 _MAX_SAID = 512
 """Values of the user kept traced, a role."""
-_USER, _MAGNITUDE = Origin.USER, Role.MAGNITUDE
+_USER, _TARGET, _CONTENT, _MAGNITUDE = Origin.USER, Role.TARGET, Role.CONTENT, Role.MAGNITUDE
 _TRUSTING = frozenset({"system", "operator", "user"})
 _NONE: frozenset[str] = frozenset()
+EVERYTHING = (PathPattern("$"),)
+"""The whole of a result."""
 
 
 class Provenance:
@@ -77,6 +79,11 @@ class Provenance:
         memory = self._memory
         return memory.user.full or memory.record.full or memory.untrusted.full
 
+    def doubt(self) -> None:
+        """Something untrusted may have been observed that is not known here: what is unknown may be from it."""
+        self._memory.tainted = True
+        self._memory.seen = self._memory.seen | UNTRUSTED
+
     def observe_text(
         self,
         source: SourceId,
@@ -113,15 +120,17 @@ class Provenance:
         untrusted: Sequence[PathPattern],
         prose: Sequence[PathPattern],
         classes: Mapping[str, Sequence[PathPattern]],
+        trusted: Sequence[PathPattern] = EVERYTHING,
         pointed: bool = False,
     ) -> Label:
         """A tool's result entered the session. Returns the whole result's label.
 
-        `label` is the join of the labels of the call's own arguments; `untrusted`, `prose` and `classes` are the
-        contract's output paths; `pointed`: the user named this source.
+        `label` is the join of the labels of the call's own arguments; `trusted`, `untrusted`, `prose` and
+        `classes` are the contract's output paths, all of it trusted for a caller who vouches for it; what no path covers
+        is untrusted. `pointed`: the user named this source.
         """
         memory = self._memory
-        observed = memory.result(source, value, label, untrusted, prose, classes, pointed=pointed)
+        observed = memory.result(source, value, label, untrusted, prose, classes, trusted=trusted, pointed=pointed)
         memory.seen = memory.seen | observed
         return observed
 
@@ -143,8 +152,8 @@ class Provenance:
         """
         kind = type(value)
         if kind is str:
-            # A moment is judged by its hour too, which untrusted text may name later.
-            lasting = role is not _MAGNITUDE
+            # Other roles may read a text as a moment, whose hour untrusted text may name later.
+            lasting = role is _TARGET or role is _CONTENT
         elif value is None or kind is bool:
             return CONSTANT
         else:
