@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -49,29 +50,38 @@ def publish(
             fail("give both `--witness` and `--witness-key`: where a witness is asked, and what it signs with", 2)
         witnesses = Witnesses(tuple(witness or ()), keys, len(keys) if quorum is None else quorum)
     with reporting(), Ledger.open(store) as ledger:
-        objects = Folder(directory)
-        said = None
-        while True:
-            try:
-                done = bring_up_to_date(ledger, objects, witnesses)
-                line = _line(done)
-                if done.added or line != said:
-                    typer.echo(line)
-                for why in done.missing:
-                    typer.echo(f"fiducial: {why}", err=True)
-                said = line
-            except LedgerError:
-                raise
-            except StoreError as error:
-                if not follow:
-                    raise
-                typer.echo(f"fiducial: {error}", err=True)
-            if not follow:
-                return
-            try:
-                time.sleep(interval)
-            except KeyboardInterrupt:
-                return
+        if not follow:
+            _say(bring_up_to_date(ledger, Folder(directory), witnesses), None)
+            return
+        with suppress(KeyboardInterrupt):
+            _follow(ledger, Folder(directory), witnesses, interval)
+
+
+def _follow(ledger: Ledger, objects: Folder, witnesses: Witnesses, interval: float) -> None:
+    """Publish every `interval` seconds, until interrupted or until the log is at fault."""
+    before: Publication | None = None
+    while True:
+        try:
+            done = bring_up_to_date(ledger, objects, witnesses)
+            _say(done, before)
+            before = done
+        except LedgerError:
+            raise
+        except StoreError as error:
+            typer.echo(f"fiducial: {error}", err=True)
+        time.sleep(interval)
+
+
+def _say(done: Publication, before: Publication | None) -> None:
+    """Print what is published, if that is not what was `before`, and who is missing."""
+    if before is None or (done.checkpoint, done.cosignatures) != (before.checkpoint, before.cosignatures):
+        cosigned = _cosigned(done.cosignatures)
+        typer.echo(
+            f"{done.checkpoint.size} entries published, {done.added} of them new"
+            + (f"; cosigned {cosigned}" if cosigned else "")
+        )
+    for why in done.missing:
+        typer.echo(f"fiducial: {why}", err=True)
 
 
 def verify_tiles(
@@ -134,13 +144,6 @@ def _print(audited: Audited) -> None:
     ):
         table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
     out.print(table)
-
-
-def _line(done: Publication) -> str:
-    cosigned = _cosigned(done.cosignatures)
-    return f"{done.checkpoint.size} entries published, {done.added} of them new" + (
-        f"; cosigned {cosigned}" if cosigned else ""
-    )
 
 
 def _cosigned(cosignatures: tuple[Cosignature, ...]) -> str:
