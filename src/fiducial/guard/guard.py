@@ -51,6 +51,7 @@ class Guard:
     on_held      asked, in process, about calls that are held; returns an `Answer`, or `None` to leave it held
     on_unclear   asked about calls that are unclear; returns an `Answer`, the user's words, which are heard and approve
                  nothing by themselves, or `None`
+    release      what of the agent is running, for halts that name it
     desk         keeps requests to people, so that answers outlive this process: `fiducial.oversight.Desk`
 
     Raises `CharterError` when the charter's policies cannot be compiled, `StoreError` when the store cannot be used.
@@ -68,6 +69,7 @@ class Guard:
         on_held: Callable[[Question], Any] | None = None,
         on_unclear: Callable[[Question], Any] | None = None,
         desk: Desk | None = None,
+        release: str | None = None,
     ) -> None:
         if mode not in ("observe", "shadow", "enforce"):
             raise SessionError(f"the mode `{mode}` is none of observe, shadow, enforce")
@@ -79,7 +81,7 @@ class Guard:
         self.on_held = on_held
         self.on_unclear = on_unclear
         self.desk = desk
-        self.switches = Switches(self.store, self.clock)
+        self.switches = Switches(self.store, self.clock, release=release)
         self.laundry = Laundry(self.store)
         self._lock = threading.Lock()
         self.current = _in_force(charter)

@@ -35,15 +35,17 @@ from fiducial.errors import Conflict, SessionError, StoreError
 from fiducial.flow.trace import Trace
 from fiducial.guard import captures, messages, probes
 from fiducial.guard.arguments import plain
-from fiducial.guard.budgets import use_of
+from fiducial.guard.budgets import Counted, use_of
 from fiducial.guard.desk import Case, Consulted, Writes, binding_of
 from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
+from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement, Question, Request, answer_entry, sound
 from fiducial.guard.record import DecisionEntry, firings
 from fiducial.guard.remedies import CHANGED, for_fault, for_ruling, in_words
-from fiducial.guard.results import Result, masked, settle
+from fiducial.guard.results import Result, masked, record, settle
 from fiducial.guard.state import State, targets
+from fiducial.guard.switches import DEAF
 from fiducial.guard.tool import Tool
 from fiducial.policy.bounds import covers
 from fiducial.policy.facts import Facts, PreviewFacts
@@ -86,9 +88,13 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
         if problems := tool.check(request.arguments):
             raise _Refused("; ".join(problems))
         spend = _spend(tool, request.arguments)
-        fault = _FACTS
         preview = _NO_PREVIEW
         if tool.contract.preview is not None:
+            # A preview runs a tool, so what is stopped stops it too.
+            fault, why = _stopped(session, tool)
+            if why:
+                raise _Refused(why)
+            fault = _FACTS
             preview = yield from probes.preview(session, tool, request.arguments)
     except Exception as error:  # noqa: BLE001 - any fault denies
         judgement, future = _refuse(session, request, decision, now, tool, fault, error)
@@ -105,6 +111,17 @@ def _spend(tool: Tool, arguments: Mapping[str, Any]) -> int:
         raise _Refused(f"`{tool.cost}` {error}") from None
 
 
+def _stopped(session: State, tool: Tool) -> tuple[Fault, str]:
+    """Step 3: why no call may be made at all; empty when nothing stands in the way."""
+    if session.closed:
+        return _SESSION, "the session is closed"
+    if session.switches.halts and (halt := session.switches.stops(session.agent, tool.name, session.user)):
+        return _HALTED, f"halted: {halt.why}"
+    if tool.side_effect and (silence := session.store.silence()) > DEAF:
+        return _HALTED, f"the store has not answered for {silence.total_seconds():.0f} s; a halt could not be heard"
+    return _HALTED, ""
+
+
 def _serialized(
     session: State,
     request: Request,
@@ -118,12 +135,10 @@ def _serialized(
     arguments = request.arguments
     fault = _SESSION
     try:
-        if session.closed:
-            raise _Refused("the session is closed")
         # 3 check the switches
-        fault = _HALTED
-        if session.switches.halts and (halt := session.switches.stops(session.agent, tool.name, session.user)):
-            raise _Refused(f"halted: {halt.why}")
+        fault, why = _stopped(session, tool)
+        if why:
+            raise _Refused(why)
         use = use_of(tool.contract, spend, tool.currency)
         windows = session.windows.touched(tool.name, tool.contract, use, session.user, now) if session.windows else ()
         acts = tuple(targets(tool, arguments)) if tool.side_effect and tool.targets else ()
@@ -157,6 +172,7 @@ def _serialized(
             facts=facts,
             label=TRUSTED if plain else arguments_label(tool, traces),
             use=use,
+            counted=tuple(Counted(window.of, add) for window, _, add in windows) if windows else (),
             evidence=evidence,
         )
         # 8 record it
@@ -215,16 +231,32 @@ def _kept(session: State, judgement: Judgement, future: Future[Receipt] | None, 
             yield Kept(future)
     except Exception as error:  # noqa: BLE001 - any fault denies
         session.forget(judgement)
-        if judgement.may_run:
+        if judgement.may_run and judgement.facts is not None:
             session.account.settle(judgement.use, kept=False)
         decision = DecisionId(mint("dec", now // 1000))
         refused, again = _refuse(session, judgement.request, decision, now, judgement.tool, Fault.STORE, error)
-        if again is not None and isinstance(error, Conflict):
-            try:
-                yield Kept(again)
-            except StoreError as lost:
-                log.error("a refusal could not be recorded: %s", lost)
+        if again is None:
+            return refused
+        try:
+            if isinstance(error, Conflict):
+                yield Kept(again)  # the store is well, it only said no
+            elif again.done():
+                again.result()
+            else:
+                raise StoreError("the store does not answer")
+        except Exception as lost:  # noqa: BLE001 - the call is refused all the same
+            log.error("a refusal could not be recorded: %s", lost)
+            return msgspec.structs.replace(refused, recorded=False)
         return refused
+    except BaseException as cut_off:
+        # Cancelled while it waited: it has not begun. Its record may still be kept, so that is recorded too.
+        if judgement.may_run:
+            record(
+                session, judgement, Ran("failed", error=f"did not run ({type(cut_off).__name__})", nothing_done=True)
+            )
+        else:
+            session.forget(judgement)
+        raise
     return judgement
 
 
@@ -297,7 +329,7 @@ def _refuse(
     said = isinstance(error, (_Refused, StoreError))
     message = str(error) if said else f"the step failed ({type(error).__name__})"
     if not said:
-        log.exception("step failed: %s", fault.value, exc_info=error)
+        log.error("step failed: %s (%s)", fault.value, told(error))
     budget = fault is Fault.STORE and isinstance(error, (Conflict, _Refused))
     changed = isinstance(error, Conflict) and not error.key.startswith("rate/")
     remedies = CHANGED if changed else for_fault(fault) if not budget else Remedies(
@@ -316,8 +348,8 @@ def _refuse(
         entry = DecisionEntry(session.id, session.mode, judgement, now)
         future = session.store.commit(Commit(entries=(entry,), durable=False))
     except Exception as lost:  # noqa: BLE001 - the call is denied all the same, and the log says that it could not be kept
-        log.error("a denial could not be recorded: %s", lost)
-        return judgement, None
+        log.error("a denial could not be recorded: %s", told(lost))
+        return msgspec.structs.replace(judgement, recorded=False), None
     session.remember(judgement)
     return judgement, future
 
@@ -353,7 +385,7 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
             break
     # 9 run the tool, or hold
     if not judgement.may_run:
-        return Result(verdict=judgement.verdict, status="not-run")
+        return Result(verdict=judgement.verdict, status="not-run", recorded=judgement.recorded)
     # What is decided is what runs: the tool gets a copy, so that it cannot change the record.
     tool, arguments = judgement.tool, request.given if request.flaw else plain(request.arguments)
     if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks:
@@ -365,8 +397,8 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
             ran = yield Run(run, arguments, timeout)
             yield from captures.after(session, judgement, arguments, ran)
     except BaseException as cut_off:
-        # The run was cancelled from outside: record that before passing the cancellation on.
-        yield from settle(session, judgement, Ran("unknown", error=f"cancelled ({type(cut_off).__name__})"))
+        # The run was cancelled from outside: record that before passing the cancellation on, and wait for nothing more.
+        record(session, judgement, Ran("unknown", error=f"cancelled ({type(cut_off).__name__})"))
         raise
     # 10 label the result, record the outcome
     return (yield from settle(session, judgement, ran))
@@ -389,8 +421,8 @@ def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:
     question = Question(verdict=verdict, call=asked)
     try:
         answer = yield Ask(hook, question)
-    except Exception as error:
-        log.exception("the hook failed; the call stays %s", verdict.kind, exc_info=error)
+    except Exception as error:  # noqa: BLE001 - whatever a hook raises answers nothing
+        log.error("the hook failed; the call stays %s (%s)", verdict.kind, told(error))
         return judgement
     try:
         if isinstance(answer, str) and isinstance(verdict, Unclear):

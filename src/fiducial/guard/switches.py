@@ -8,6 +8,8 @@ A lifted halt stays there: what people approved before it does not come back to 
 from __future__ import annotations
 
 import threading
+import weakref
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -20,6 +22,8 @@ from fiducial.errors import NotPermitted, OversightError, StoreError
 
 HALTS: Final = "halt/"
 """Prefix of the halts' cells."""
+DEAF: Final = timedelta(seconds=5)
+"""A store that has been silent for longer could not have told of a halt."""
 MAX_WHY = 500
 """Characters of a halt's reason; it is in the log itself, so it must name nobody."""
 
@@ -44,6 +48,10 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
         return self.agent is None and self.tool is None and self.user is None and self.release is None
 
 
+UNREADABLE: Final = Halt(
+    id=GrantId("hlt_unreadable"), why="the halts in the store cannot be read", by=PersonId("fiducial"), at_us=0
+)
+"""In force when the halts cannot be read."""
 _DECODER = msgspec.json.Decoder(Halt, strict=True)
 
 
@@ -67,12 +75,25 @@ class Switches:
         self._lock = threading.Lock()
         self.halts: tuple[Halt, ...] = ()
         """Replaced as a whole at each change, so that readers need no lock."""
+        heard = weakref.WeakMethod(self._heard)
+        # Watched first and read afterwards: what is ordered in between is seen by one or the other.
+        weakref.finalize(self, store.watch(HALTS, lambda _: (call := heard()) and call()).close)
         self.refresh()
 
     def refresh(self) -> None:
         """Read the halts anew. Raises `StoreError`; what was in force before then stays in force."""
         with self._lock:
             self.halts = tuple(halt for halt in read_halts(self._store) if not halt.lifted_us)
+
+    def _heard(self) -> None:
+        """Halts have changed, in this process or another."""
+        try:
+            self.refresh()
+        except Exception:
+            # Whatever stands there now, it may be a halt: nothing runs until the halts can be read.
+            with self._lock:
+                self.halts = (*self.halts, UNREADABLE)
+            raise
 
     def order(
         self,

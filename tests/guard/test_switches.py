@@ -1,0 +1,113 @@
+"""Halts: durable, heard by every process on the store, and in force when in doubt."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fiducial import Guard, MemoryStore, StoreError
+from fiducial.core.store import Commit, Put
+from fiducial.errors import OversightError
+from fiducial.store.sqlite import SqliteStore
+
+TASK = "email ann@example.com"
+EMAIL = {"to": ["ann@example.com"], "body": "hello"}
+
+
+def _agent(charter: Any, path: Path, effects: Path, number: int) -> None:
+    """Acts as fast as it can until it is denied; each effect writes down when it started."""
+    with SqliteStore(path) as store, Guard(charter, store=store).session(user="ann", task=TASK) as session:
+        with effects.open("a", buffering=1) as out:
+            while session.call("send_email", EMAIL, run=lambda **_: out.write(f"{time.time()}\n")).status == "ok":
+                pass
+        (effects.parent / f"stopped-{number}").touch()
+
+
+def test_a_halt_reaches_four_processes_within_a_second(make_charter: Any, tmp_path: Path) -> None:
+    charter, path = make_charter(), tmp_path / "log.db"
+    SqliteStore(path).close()
+    context = multiprocessing.get_context("spawn")
+    effects = [tmp_path / f"effects-{number}" for number in range(4)]
+    agents = [context.Process(target=_agent, args=(charter, path, out, n)) for n, out in enumerate(effects)]
+    for agent in agents:
+        agent.start()
+    try:
+        deadline = time.monotonic() + 60
+        while not all(out.exists() and out.stat().st_size for out in effects):
+            assert time.monotonic() < deadline, "the agents did not begin"
+            time.sleep(0.05)
+        with SqliteStore(path) as store:
+            guard = Guard(charter, store=store)
+            commanded = time.time()
+            guard.halt("drill", by="ops", tool="send_email")
+            for agent in agents:
+                agent.join(30)
+            assert all((tmp_path / f"stopped-{number}").exists() for number in range(4))
+            last = max(float(line) for out in effects for line in out.read_text().splitlines())
+            assert last - commanded < 1.0
+            with guard.session(user="ann", task=TASK) as session:
+                assert session.decide("send_email", EMAIL).reasons[0].fault == "halted"
+    finally:
+        for agent in agents:
+            agent.kill()
+
+
+def test_side_effects_stop_when_the_store_is_silent(make_charter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    with Guard(make_charter(), store=store).session(user="ann", task=TASK) as session:
+        monkeypatch.setattr(store, "silence", lambda: timedelta(seconds=6))
+        verdict = session.decide("send_email", EMAIL)
+        assert (verdict.kind, verdict.reasons[0].fault) == ("denied", "halted")
+        assert "could not be heard" in verdict.reasons[0].message
+        assert session.decide("read_file", {"path": "a"}).kind == "allowed"
+
+
+def test_halts_that_cannot_be_read_stop_everything(make_charter: Any) -> None:
+    store = MemoryStore()
+    guard = Guard(make_charter(), store=store)
+    session = guard.session(user="ann", task=TASK)
+    store.commit(Commit(changes=(Put("halt/hlt_1", b"{}"),))).result()
+    assert session.decide("read_file", {"path": "a"}).reasons[0].fault == "halted"
+    with pytest.raises(StoreError, match="cannot be read"):
+        Guard(make_charter(), store=store)
+
+
+def test_a_halt_that_could_not_be_kept_holds_here_all_the_same(
+    make_charter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    guard = Guard(make_charter(), store=store)
+    session = guard.session(user="ann", task=TASK)
+    commit = store.commit
+
+    def full(wanted: Commit) -> Any:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(store, "commit", full)
+    with pytest.raises(StoreError):
+        guard.halt("incident")
+    monkeypatch.setattr(store, "commit", commit)
+    assert session.decide("send_email", EMAIL).reasons[0].fault == "halted"
+
+
+def test_a_halt_stops_what_matches_every_part_of_it(make_charter: Any) -> None:
+    guard = Guard(make_charter(), release="r2")
+    session = guard.session(user="ann", task=TASK)
+    for parts, stopped in (
+        ({"user": "bob"}, False),
+        ({"user": "ann", "tool": "send_money"}, False),
+        ({"release": "r1"}, False),
+        ({"agent": "other"}, False),
+        ({"release": "r2", "user": "ann", "tool": "send_email", "agent": "bot"}, True),
+        ({}, True),
+    ):
+        halt = guard.halt("drill", by="ann", **parts)  # type: ignore[arg-type]
+        assert (session.decide("send_email", EMAIL).kind == "denied") == stopped, parts
+        guard.resume(halt, by="bob")
+    with pytest.raises(OversightError):
+        guard.resume(halt, by="bob")
