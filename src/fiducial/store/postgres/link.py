@@ -10,7 +10,7 @@ import re
 import time
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 try:
     import psycopg
@@ -31,6 +31,7 @@ CONNECT_SECONDS: Final = 5
 GRACE_SECONDS: Final = 2.0
 """How much longer than the server the client waits."""
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_MALFORMED = "the URL of the store is malformed; the documentation of libpq says its form"
 _SCHEMES = ("postgresql", "postgres")
 
 Row = tuple[Any, ...]
@@ -50,14 +51,18 @@ class Target(NamedTuple):
     @classmethod
     def parse(cls, url: str) -> Target:
         """What `postgresql://[user[:password]@]host[:port][,…]/database[?schema=…&…]` says. Raises `StoreError`."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise StoreError(_MALFORMED) from error
         if parts.scheme not in _SCHEMES:
             raise StoreError("the URL of a store in PostgreSQL begins with `postgresql://`")
         query = parse_qsl(parts.query, keep_blank_values=True)
         schema = next((value for name, value in query if name == "schema"), SCHEMA)
         if not _SCHEMA_NAME.fullmatch(schema):
             raise StoreError(f"`{schema}` cannot name a schema; use lower-case letters, digits and `_`")
-        rest = urlencode([(name, value) for name, value in query if name != "schema"])
+        # libpq does not take `+` for a space.
+        rest = urlencode([(name, value) for name, value in query if name != "schema"], quote_via=quote)
         conninfo = urlunsplit(parts._replace(query=rest))
         try:
             given = conninfo_to_dict(conninfo)

@@ -26,8 +26,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -261,15 +262,17 @@ class PostgresStore:
 
     def _commit_all(self) -> None:
         """The committer's thread."""
-        while (work := self._queue.take(self._owed_pause)) is not None:
-            if isinstance(work, list):
-                self._keep(work)
-            else:
-                work.future.set_result(work.run())
-        if self._committer.owed:
-            self._keep([])
-        self._lost += _entries(self._committer.owed)
-        self._committer.close()
+        try:
+            while (work := self._queue.take(self._owed_pause)) is not None:
+                if isinstance(work, list):
+                    self._keep(work)
+                else:
+                    work.future.set_result(work.run())
+            if self._committer.owed:
+                self._keep([])
+        finally:
+            self._lost += _entries(self._committer.owed)
+            self._committer.close()
 
     def _owed_pause(self) -> float | None:
         return _BEAT_SECONDS if self._committer.owed else None
@@ -316,37 +319,26 @@ class PostgresStore:
 
     def _sequence(self) -> None:
         """The sequencer's thread."""
-        while self._threads[0].is_alive():
-            self._wake.wait(_LOOK_SECONDS if self._tables.ahead else _BEAT_SECONDS)
-            self._wake.clear()
-            try:
-                with self._sequencer.lock:
+        try:
+            while self._threads[0].is_alive():
+                self._wake.wait(_LOOK_SECONDS if self._tables.ahead else _BEAT_SECONDS)
+                self._wake.clear()
+                # Without an answer, the next beat tries again; commits are told by their own connection.
+                with self._sequencer.lock, _going_on():
                     while self._sequencer.tend():
                         pass
                     self._upkeep.tend()
-            except _FATAL:
-                raise
-            except StoreError:
-                # The next beat tries again; commits are told by their own connection.
-                continue
-        try:
             if self._fault is None:
-                self._with_log_at_end()
+                # What was committed is in the inbox: without an answer, the next process puts it into the log.
+                with self._sequencer.lock, _going_on():
+                    self._sequencer.drain()
+                    self._upkeep.keep_checkpoint()
         finally:
-            for ledger in list(self._ledgers):
-                ledger.close()
-            self._reader.close()
-            self._tables.close()
-
-    def _with_log_at_end(self) -> None:
-        try:
-            self._sequencer.drain()
-            self._upkeep.keep_checkpoint()
-        except _FATAL:
-            raise
-        except StoreError:
-            # What was committed is in the inbox; another process, or the next one, puts it into the log.
-            return
+            with self._sequencer.lock:
+                for ledger in list(self._ledgers):
+                    ledger.close()
+                self._reader.close()
+                self._tables.close()
 
     def _stop(self, error: Exception) -> None:
         """Let nobody in any more, and tell whoever waits."""
@@ -396,6 +388,17 @@ class PostgresStore:
             sequencer.drain()
             retained.hold_to(seen, beside, sequencer.writer, accept_rollback, self._clock.unix_us())
         return sequencer
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Within it, only what is fatal ends the thread."""
+    try:
+        yield
+    except _FATAL:
+        raise
+    except StoreError:
+        return
 
 
 def _entries(batch: Iterable[Prepared]) -> int:
