@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import fiducial
+from fiducial.core.plain import plain
 from fiducial.errors import FiducialError
 
 COMMANDS = {
@@ -24,6 +25,8 @@ COMMANDS = {
     "decide": "Decide one call without running anything.",
     "explain": "Explain a recorded decision.",
     "contracts": "Draft contracts from what tool servers say about their tools.",
+    "halt": "Stop agents, at once and everywhere, or list what is stopped.",
+    "resume": "Lift a halt.",
     "undo": "Take back what a session did, newest first, and say what cannot be taken back and why.",
     "log": "The ledger: what happened, kept so that an outsider can verify it.",
 }
@@ -96,7 +99,7 @@ def main() -> None:
     try:
         app()
     except FiducialError as error:
-        sys.stderr.write(f"fiducial: {error}\n")
+        sys.stderr.write(plain(f"fiducial: {error}\n", keep="\n"))
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)

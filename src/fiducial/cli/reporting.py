@@ -13,9 +13,11 @@ from typing import Any, NoReturn
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
+from fiducial.core.plain import plain, plain_json
+from fiducial.errors import Corrupt, OversightError, RolledBack, StoreError, WrongKey
 
 
 @contextmanager
@@ -25,7 +27,7 @@ def reporting() -> Iterator[None]:
         yield
     except (Corrupt, RolledBack, WrongKey) as error:
         fail(str(error), 1)
-    except StoreError as error:
+    except (StoreError, OversightError) as error:
         fail(str(error), 2)
 
 
@@ -54,23 +56,28 @@ def cannot_run() -> Iterator[None]:
 
 def fail(message: str, status: int) -> NoReturn:
     """Say `message` on standard error and end."""
-    typer.echo(f"fiducial: {message}", err=True)
+    warn(message)
     raise typer.Exit(status)
 
 
-def plain(text: str, keep: str = "") -> str:
-    """`text` with everything that a terminal would act on made visible."""
-    return "".join(each if each.isprintable() or each in keep else f"\\x{ord(each):02x}" for each in text)
+def warn(message: str) -> None:
+    """Say `message` on standard error."""
+    typer.echo(plain(f"fiducial: {message}", keep="\n"), err=True)
 
 
-def console() -> Console:
-    """Standard output, for tables."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+def shown(text: str) -> str:
+    """`text`, which anybody may have written, for use in rich's markup: one line, in which nothing acts or hides."""
+    return escape(plain(text))
+
+
+def console(*, wrap: bool = False) -> Console:
+    """Standard output, for tables. `wrap`: break lines at the terminal's width also where there is no terminal."""
+    return Console(highlight=False, soft_wrap=not wrap and not sys.stdout.isatty())
 
 
 def print_json(value: dict[str, Any]) -> None:
     """Print an object for other programs."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    typer.echo(plain_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
 
 
 @contextmanager
@@ -83,3 +90,9 @@ def progress(json: bool) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("verifying", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+__all__ = [
+    "cannot_run", "console", "fail", "judging", "plain", "plain_json", "print_json", "progress", "reporting", "shown",
+    "warn",
+]  # fmt: skip

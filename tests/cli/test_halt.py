@@ -1,0 +1,59 @@
+"""`fiducial halt` and `fiducial resume`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fiducial.cli import app
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    def typed(*words: str) -> Result:
+        return CliRunner().invoke(app, [*words, "--db", str(tmp_path / "log.db")])
+
+    return typed
+
+
+def test_stop_list_and_start_again(run: Any) -> None:
+    assert "nothing is stopped" in run("halt").output
+    ordered = run("halt", "--tool", "send_money", "--why", "incident \x1b[2J7", "--by", "ann", "--json")
+    assert ordered.exit_code == 0, ordered.output
+    halt = json.loads(ordered.output)
+    assert (halt["tool"], halt["by"], halt["lifted_us"]) == ("send_money", "ann", 0)
+    listed = run("halt").output
+    assert "tool `send_money`" in listed
+    assert "\x1b" not in listed
+    assert run("resume", halt["id"], "--by", "ann", "--why", "over").exit_code == 0
+    assert "nothing is stopped" in run("halt").output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--all",),
+        ("--why", "x", "--by", "ann"),
+        ("--why", "x", "--all"),
+        ("--why", " ", "--all", "--by", "ann"),
+        ("--why", "x", "--all", "--tool", "t", "--by", "ann"),
+    ],
+)
+def test_what_is_missing_is_said(run: Any, words: tuple[str, ...]) -> None:
+    result = run("halt", *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("fiducial: ")
+    assert "nothing is stopped" in run("halt").output
+
+
+def test_everything_takes_two(run: Any) -> None:
+    halt = json.loads(run("halt", "--all", "--why", "drill", "--by", "ann", "--json").output)["id"]
+    alone = run("resume", halt, "--by", "ann", "--why", "over")
+    assert alone.exit_code == 2
+    assert "somebody else" in alone.stderr
+    assert run("resume", halt, "--by", "bob", "--why", "over").exit_code == 0
+    assert run("resume", "hlt_none", "--by", "bob", "--why", "over").exit_code == 2
