@@ -16,6 +16,7 @@ import msgspec
 from fiducial.charter.contracts import Contract, Output, Parameter
 from fiducial.charter.schema import ANNOTATIONS, KEYWORDS
 from fiducial.charter.yaml import is_plain
+from fiducial.core.plain import is_odd
 
 _WIDTH = 112
 """Columns of a line before it is indented."""
@@ -113,8 +114,13 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{_key(key)}: {_flow(one)}" for key, one in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_flow, value)) + "]"
-    return value if isinstance(value, str) and is_plain(value) else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) and is_plain(value) else _quoted(value)
 
 
 def _key(key: str) -> str:
-    return key if is_plain(key) else msgspec.json.encode(key).decode()
+    return key if is_plain(key) else _quoted(key)
+
+
+def _quoted(value: Any) -> str:
+    """As in JSON; what a reader would not see is written as YAML escapes it."""
+    return "".join(f"\\U{ord(each):08x}" if is_odd(each) else each for each in msgspec.json.encode(value).decode())

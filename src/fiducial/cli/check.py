@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from fiducial.cli.reporting import console, fail, print_json, shown
 from fiducial.errors import CharterError, Problem
 from fiducial.guard.cases import CaseResult, run_cases
 from fiducial.policy.load import check_charter
@@ -25,8 +23,7 @@ def check(
     Exit status: 0 clean, 1 findings, 2 could not run.
     """
     if not directory.is_dir():
-        typer.echo(f"fiducial: `{directory}` is not a directory; name the one that holds charter.yaml", err=True)
-        raise typer.Exit(2)
+        fail(f"`{directory}` is not a directory; name the one that holds charter.yaml", 2)
     charter, problems = check_charter(directory)
     results: list[CaseResult] = []
     if charter is not None and not any(problem.severity == "error" for problem in problems):
@@ -36,7 +33,7 @@ def check(
             problems = problems + error.problems
     failed = [result for result in results if not result.passed]
     if json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(_report(charter, problems, results)), indent=2).decode())
+        print_json(_report(charter, problems, results))
     else:
         _show(directory, problems, results, charter.digest if charter is not None else None)
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -55,26 +52,24 @@ def _report(charter: Any, problems: list[Problem], results: list[CaseResult]) ->
 
 
 def _show(directory: Path, problems: list[Problem], results: list[CaseResult], digest: str | None) -> None:
-    console = Console()
+    out = console(wrap=True)
     if problems:
         table = Table("", "where", "problem", "fix", box=None, pad_edge=False)
         for problem in sorted(problems):
             colour = "red" if problem.severity == "error" else "yellow"
             where = f"{problem.file}:{problem.line}" if problem.line else problem.file
-            table.add_row(
-                f"[{colour}]{problem.severity}[/]", escape(where), escape(problem.message), escape(problem.fix)
-            )
-        console.print(table)
+            table.add_row(f"[{colour}]{problem.severity}[/]", shown(where), shown(problem.message), shown(problem.fix))
+        out.print(table)
     for result in results:
         if not result.passed:
-            console.print(f"[red]case[/]  {escape(result.case.name)}: {escape('; '.join(result.wrong))}")
+            out.print(f"[red]case[/]  {shown(result.case.name)}: {shown('; '.join(result.wrong))}")
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     passed = sum(result.passed for result in results)
     cases = f"{passed} of {len(results)} cases pass" if results else "no cases were run"
-    console.print(
-        f"{escape(str(directory))}: {errors} error{'s' * (errors != 1)}, "
+    out.print(
+        f"{shown(str(directory))}: {errors} error{'s' * (errors != 1)}, "
         f"{warnings} warning{'s' * (warnings != 1)}, {cases}"
     )
     if digest is not None:
-        console.print(f"charter {digest}", highlight=False)
+        out.print(f"charter {digest}")

@@ -6,10 +6,9 @@ import json as stdlib_json
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-import msgspec
 import typer
-from rich.console import Console
 
+from fiducial.cli.reporting import console, fail, print_json
 from fiducial.cli.show import show_decision
 from fiducial.core.verdict import Verdict
 from fiducial.guard.counterfactual import what_would_change
@@ -46,8 +45,7 @@ def decide(
     charter = load_charter(directory)
     if profile is not None:
         if profile not in ("balanced", "strict", "none"):
-            typer.echo(f"fiducial: no profile `{profile}`; it is one of balanced, strict, none", err=True)
-            raise typer.Exit(2)
+            fail(f"no profile `{profile}`; it is one of balanced, strict, none", 2)
         charter = charter.with_baseline(cast("Literal['balanced', 'strict', 'none']", profile))
     guard = Guard(charter)
     with guard.session(
@@ -65,9 +63,9 @@ def decide(
             changes = what_would_change(slice, session.principal, ruling, judgement.facts, given)
         places = {name: session.place(trace) for name, trace in judgement.traces.items()}
     if json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(_report(judgement, places, changes)), indent=2).decode())
+        print_json(_report(judgement, places, changes))
     else:
-        show_decision(Console(), tool, judgement.verdict, judgement.facts, judgement.traces, places, changes)
+        show_decision(console(wrap=True), tool, judgement.verdict, judgement.facts, judgement.traces, places, changes)
     raise typer.Exit(0 if judgement.verdict.kind == "allowed" else 1)
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
+from fiducial.cli.reporting import console, fail, plain, print_json
 from fiducial.cli.show import show_recorded
 from fiducial.core.ids import DecisionId
 from fiducial.errors import StoreError
@@ -34,14 +34,12 @@ def explain(
     with Ledger.open(db) as ledger:
         found = explained(ledger, DecisionId(decision))
     if found is None:
-        typer.echo(f"fiducial: no decision `{decision}` in `{db}`; `fiducial log tail` lists the latest", err=True)
-        raise typer.Exit(1)
+        fail(f"no decision `{plain(decision)}` in `{db}`; `fiducial log tail` lists the latest", 1)
     changes = _changes(found, charter) if charter is not None else None
     if json:
-        report = {**msgspec.to_builtins(found), "would_change_it": changes}
-        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        print_json({**msgspec.to_builtins(found), "would_change_it": changes})
     else:
-        show_recorded(Console(), found, changes)
+        show_recorded(console(wrap=True), found, changes)
 
 
 def _changes(found: Explained, directory: Path) -> list[str]:

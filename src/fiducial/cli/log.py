@@ -20,7 +20,17 @@ from rich.table import Table
 from rich.text import Text
 
 from fiducial.cli import parquet, publish, witness
-from fiducial.cli.reporting import cannot_run, console, fail, judging, plain, print_json, progress, reporting
+from fiducial.cli.reporting import (
+    cannot_run,
+    console,
+    fail,
+    judging,
+    plain,
+    plain_json,
+    print_json,
+    progress,
+    reporting,
+)
 from fiducial.core.clock import SystemClock, instant
 from fiducial.core.event import Event
 from fiducial.core.ids import Digest, EventId, SessionId
@@ -149,7 +159,7 @@ def prove(
     with reporting(), Ledger.open(db) as ledger:
         if ledger.find(EventId(event)) is None:
             fail(f"no event `{plain(event)}` in `{db}`; `fiducial log tail` lists the latest", 1)
-        typer.echo(ledger.prove(EventId(event)).to_json())
+        typer.echo(plain_json(ledger.prove(EventId(event)).to_json()))
 
 
 @app.command()
@@ -163,7 +173,7 @@ def check(
             verifier = Verifier(key)
         document = InclusionProof.parse(proof.read())
         document.verify(verifier)
-        typer.echo(document.entry)
+        typer.echo(plain_json(document.entry))
 
 
 @app.command()
@@ -175,7 +185,7 @@ def checkpoint(
     with reporting(), Ledger.open(db) as ledger:
         note = ledger.checkpoint()
         if out is None:
-            typer.echo(note, nl=False)
+            typer.echo(plain(note, keep="\n"), nl=False)
             return
         try:
             write_atomically(out, note, mode=0o644)
@@ -281,7 +291,7 @@ def _own_key(database: Path) -> Verifier | None:
 def _print(records: Iterable[Record], json: bool, *, headers: bool = True, payloads: bool = False) -> None:
     if json:
         for record in records:
-            typer.echo(export.entry_line(record, payloads=payloads), nl=False)
+            typer.echo(plain_json(export.entry_line(record, payloads=payloads).decode()), nl=False)
         return
     table = Table(box=None, pad_edge=False, show_header=headers, header_style="dim")
     for name in ("entry", "time (UTC)", "session", "what", ""):
@@ -316,7 +326,7 @@ def _print_payloads(records: list[Record]) -> None:
 
 def _print_verified(verified: Verified) -> None:
     out = console()
-    out.print(Text(f"{verified.origin} verifies", style="bold green"))
+    out.print(Text(f"{plain(verified.origin)} verifies", style="bold green"))
     table = Table(box=None, pad_edge=False, show_header=False)
     held_to = f"{verified.checkpoints} kept checkpoint" + ("s" if verified.checkpoints != 1 else "")
     for name, value in (
@@ -326,7 +336,7 @@ def _print_verified(verified: Verified) -> None:
         ("key", verified.keys[-1] + (f", after {len(verified.keys) - 1} rotated" if len(verified.keys) > 1 else "")),
         ("held to", held_to + (" and a key" if verified.pinned else "; no key: give one with --key")),
     ):
-        table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
+        table.add_row(Text(name, style="dim"), Text(plain(value), overflow="fold"))
     out.print(table)
 
 

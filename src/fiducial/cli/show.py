@@ -1,13 +1,17 @@
-"""A decision as people read it in a terminal."""
+"""A decision as people read it in a terminal.
+
+Tools, arguments, evidence and people's names are what others wrote: nothing of it may act on the terminal of who
+decides, or look like another line of this.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from fiducial.cli.reporting import shown
 from fiducial.core.clock import instant
 from fiducial.core.verdict import Held, Reason, Unclear, Verdict
 from fiducial.flow.trace import Trace
@@ -22,19 +26,15 @@ def show_recorded(console: Console, found: Explained, changes: Sequence[str] | N
     """Print a decision as it was recorded, and what came of it."""
     decided, record, opened = found.decided, found.record, found.opened
     colour = COLOURS[decided.verdict]
-    console.print(
-        f"[bold {colour}]{decided.verdict}[/]  {escape(decided.tool)}  [dim]{decided.decision}[/]", highlight=False
-    )
+    console.print(f"[bold {colour}]{decided.verdict}[/]  {shown(decided.tool)}  [dim]{shown(decided.decision)}[/]")
     when = instant(decided.at_us).isoformat(timespec="seconds")
     if opened is not None:
         roles = f" ({', '.join(opened.roles)})" if opened.roles else ""
-        console.print(
-            f"  {when}, agent {escape(opened.agent)} for {escape(opened.user)}{escape(roles)}", highlight=False
-        )
-        console.print(f"  [dim]session {opened.session}, charter {opened.charter}[/]", highlight=False)
+        console.print(f"  {when}, agent {shown(opened.agent)} for {shown(opened.user)}{shown(roles)}")
+        console.print(f"  [dim]session {shown(str(opened.session))}, charter {shown(opened.charter)}[/]")
     if record is None:
         fired = ", ".join(firing.policy for firing in decided.fired) or decided.fault or "nothing"
-        console.print(f"  the record was erased; the log still says what fired: {escape(fired)}", highlight=False)
+        console.print(f"  the record was erased; the log still says what fired: {shown(fired)}")
     else:
         _show_reasons(console, record.reasons)
         evidence = record.evidence or in_words(record.traces, {})
@@ -42,17 +42,17 @@ def show_recorded(console: Console, found: Explained, changes: Sequence[str] | N
         _show_risk(console, record.facts)
     _show_changes(console, changes or ())
     for answer in found.answered:
-        console.print(f"  {answer.answer} by {escape(answer.by)}", highlight=False)
+        console.print(f"  {answer.answer} by {shown(answer.by)}")
     if found.shadow is not None:
         fired = ", ".join(firing.policy for firing in found.shadow.fired)
-        console.print(f"  the shadow policies would have {found.shadow.verdict} it: {escape(fired)}", highlight=False)
+        console.print(f"  the shadow policies would have {found.shadow.verdict} it: {shown(fired)}")
     if found.finished is not None:
         seconds = found.finished.duration_us / 1_000_000
-        console.print(f"  outcome: {found.finished.outcome} after {seconds:.3f} s", highlight=False)
+        console.print(f"  outcome: {found.finished.outcome} after {seconds:.3f} s")
         if found.finished.breach:
-            console.print("  [bold red]breach[/]: it ran although it was not allowed", highlight=False)
+            console.print("  [bold red]breach[/]: it ran although it was not allowed")
     elif decided.runs:
-        console.print("  outcome: unknown; it was about to run, and nothing was recorded after", highlight=False)
+        console.print("  outcome: unknown; it was about to run, and nothing was recorded after")
 
 
 def show_decision(
@@ -66,43 +66,43 @@ def show_decision(
 ) -> None:
     """Print the verdict, its reasons, where each value came from, and what would change it."""
     colour = COLOURS[verdict.kind]
-    console.print(f"[bold {colour}]{verdict.kind}[/]  {escape(tool)}  [dim]{verdict.decision}[/]", highlight=False)
+    console.print(f"[bold {colour}]{verdict.kind}[/]  {shown(tool)}  [dim]{verdict.decision}[/]")
     _show_reasons(console, verdict.reasons)
     if isinstance(verdict, Held):
         people = f"{verdict.quorum} of " if verdict.quorum > 1 else ""
-        console.print(f"  decided by: {people}{escape(verdict.role)}", highlight=False)
+        console.print(f"  decided by: {people}{shown(verdict.role)}")
     if isinstance(verdict, Unclear):
-        console.print(f"  question: {escape(verdict.question)}", highlight=False)
+        console.print(f"  question: {shown(verdict.question)}")
     _show_places(console, in_words(traces, places))
     _show_risk(console, facts)
     _show_changes(console, changes)
     if verdict.remedies.agent:
-        console.print(f"  the agent is told: {escape(verdict.remedies.agent)}", highlight=False)
+        console.print(f"  the agent is told: {shown(verdict.remedies.agent)}")
 
 
 def _show_reasons(console: Console, reasons: Sequence[Reason]) -> None:
     for reason in reasons:
         name = reason.policy or (f"fault {reason.fault.value}" if reason.fault else "")
         clause = f" (clause {reason.clause})" if reason.clause else ""
-        console.print(f"  [bold]{escape(name)}[/]{escape(clause)}: {escape(reason.message)}", highlight=False)
+        console.print(f"  [bold]{shown(name)}[/]{shown(clause)}: {shown(reason.message)}")
 
 
 def _show_places(console: Console, evidence: Mapping[str, str]) -> None:
     if evidence:
         table = Table("argument", "where its value came from", box=None, pad_edge=False, padding=(0, 2))
         for name, words in evidence.items():
-            table.add_row(escape(name), escape(words))
+            table.add_row(shown(name), shown(words))
         console.print(table)
 
 
 def _show_risk(console: Console, facts: Facts | None) -> None:
     if facts is not None and facts.risk.level:
         factors = ", ".join(sorted(facts.risk.factors)) or "the effect itself"
-        console.print(f"  risk {facts.risk.level} of 4: {escape(factors)}", highlight=False)
+        console.print(f"  risk {facts.risk.level} of 4: {shown(factors)}")
 
 
 def _show_changes(console: Console, changes: Sequence[str]) -> None:
     if changes:
         console.print("  what would change it:")
         for change in changes:
-            console.print(f"   · {escape(change)}", highlight=False)
+            console.print(f"   · {shown(change)}")
