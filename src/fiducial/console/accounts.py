@@ -20,6 +20,7 @@ import hashlib
 import secrets
 import threading
 from datetime import timedelta
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import argon2
@@ -111,9 +112,13 @@ class Accounts:
         self._hasher = argon2.PasswordHasher()
         # 64 MiB and two processors' time for each hash: whoever signs in a hundred times at once waits.
         self._hashing = threading.BoundedSemaphore(2)
-        self._nobody = self._hasher.hash(secrets.token_urlsafe(32))
 
     # --- passwords
+
+    @cached_property
+    def _nobody(self) -> str:
+        """The hash of a password that nobody has, to compare with where there is no other."""
+        return self._hasher.hash(secrets.token_urlsafe(32))
 
     def account(self, person: PersonId) -> Account:
         """How `person` signs in."""

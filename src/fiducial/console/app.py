@@ -27,6 +27,7 @@ from fiducial.console.pages import PAGES
 from fiducial.console.services import Kept, Services, Settings
 from fiducial.core.clock import Clock
 from fiducial.errors import SessionError
+from fiducial.policy.rulebook import compile_rulebook
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -90,7 +91,7 @@ def create_app(
     Raises `SessionError` for settings that are not safe, or when a route is missing from the access table or the
     other way round; `CharterError` for a charter that does not compile.
     """
-    return Console(Services(store, charter, settings, clock))
+    return Console(Services(store, compile_rulebook(charter), settings, clock))
 
 
 def checked(pages: Mapping[str, Handler]) -> Mapping[str, Handler]:

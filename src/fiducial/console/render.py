@@ -11,7 +11,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from fiducial.console.text import marked, visible
+from fiducial.console.text import marked, ticked, visible
 from fiducial.console.words import told_as
 from fiducial.core.clock import instant
 
@@ -64,7 +64,9 @@ def environment(static: Static) -> jinja2.Environment:
         auto_reload=False,
         finalize=_finalize,
     )
-    made.filters.update(ago=ago, last_day=last_day, marked=marked, short=short, step=_step, told_as=told_as, when=when)
+    made.filters.update(
+        ago=ago, last_day=last_day, marked=marked, short=short, step=_step, ticked=ticked, told_as=told_as, when=when
+    )
     made.globals.update(static=static.address)
     return made
 

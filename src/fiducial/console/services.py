@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fiducial.charter.model import Charter
 from fiducial.console.accounts import CONSOLE, Accounts
 from fiducial.console.found import SessionIndex
 from fiducial.console.provider import CALLBACK, Provider, ProviderSettings, is_loopback
@@ -20,7 +19,7 @@ from fiducial.core.ids import PersonId
 from fiducial.core.store import Store
 from fiducial.errors import SessionError
 from fiducial.oversight.people import CONSOLE_ROLES, People, Person
-from fiducial.policy.rulebook import Rulebook, compile_rulebook
+from fiducial.policy.rulebook import Rulebook
 from fiducial.store.ledger import Ledger
 
 
@@ -53,13 +52,13 @@ class Services:
     """Everything a request may need. Usable from any thread."""
 
     def __init__(
-        self, store: Kept, charter: Charter, settings: Settings | None = None, clock: Clock | None = None
+        self, store: Kept, rulebook: Rulebook, settings: Settings | None = None, clock: Clock | None = None
     ) -> None:
-        """Raises `SessionError` for settings that are not safe, `CharterError` for a charter that does not compile."""
+        """`rulebook`: of the charter that the pages show. Raises `SessionError` for settings that are not safe."""
         self.settings = settings or Settings()
         self.store = store
-        self.charter = charter
-        self.rulebook: Rulebook = compile_rulebook(charter)
+        self.rulebook = rulebook
+        self.charter = rulebook.charter
         self.clock = clock or SystemClock()
         self.origin, self.host = _origin(self.settings.url)
         self.secure = self.origin.startswith("https:")

@@ -33,6 +33,7 @@ from fiducial.core.event import Entry, PersonChanged
 from fiducial.core.ids import EventId, PersonId, mint
 from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged
 from fiducial.errors import SessionError, StoreError
+from fiducial.oversight.hold import Approver
 
 ConsoleRole: TypeAlias = Literal["viewer", "approver", "operator", "auditor", "admin"]
 """`viewer` reads; `approver` answers requests; `operator` halts, resumes and takes back; `auditor` reads everything and
@@ -118,6 +119,26 @@ class People:
         """In whose place `person` may answer for `role` now; `None`: they may not. Numbered as above."""
         everybody = {id: known.person for id, known in self.all().items()}
         return standing(everybody, person, role, self._clock.unix_us())
+
+    def approver(self, person: PersonId) -> Approver | None:
+        """What the person may decide now, as the desk asks for it; `None` when they may decide nothing at all."""
+        everybody = {id: known.person for id, known in self.all().items()}
+        now = self._clock.unix_us()
+        wanted = sorted({role for each in everybody.values() for role in each.roles})
+        found = [each for role in wanted if (each := standing(everybody, person, role, now)) is not None]
+        me = everybody.get(person)
+        if me is None or not me.active or me.absent(now):
+            return None
+        return Approver(
+            id=person,
+            roles=frozenset(each.role for each in found),
+            stands_in={each.role: each.instead_of for each in found if each.instead_of is not None},
+        )
+
+    def roles_of(self, person: PersonId) -> frozenset[str] | None:
+        """The roles in which the person may decide now; `None` for one who may not. For `Desk(roles_of=…)`."""
+        found = self.approver(person)
+        return None if found is None else found.roles
 
     def holders(self, role: str) -> tuple[PersonId, ...]:
         """Who may answer for `role` now, in their own place or in another's."""

@@ -1,0 +1,115 @@
+"""Every route, tried by every role and by nobody; and that no route can be forgotten."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from console_world import NOBODY, ROLES, URL, Browser
+from starlette.routing import Route
+
+from fiducial.console import access
+from fiducial.console.access import ACCESS, PUBLIC
+from fiducial.console.app import Console, checked
+from fiducial.console.pages import PAGES
+from fiducial.console.services import Services
+from fiducial.core.ids import SessionId
+from fiducial.errors import SessionError
+
+STOPPED = {401, 403}
+
+
+@pytest.fixture
+def paths(services: Services, attacked: SessionId) -> dict[str, str]:
+    """What stands for the variable parts of paths."""
+    event = next(iter(services.ledger.session(attacked))).event.id
+    return {
+        "{session}": attacked, "{event}": event, "{person}": "viewer", "{name}": "style.css", "{secret}": "x" * 43,
+        "{hold}": "hld_none", "{halt}": "hlt_none", "{grant}": "gra_none",
+    }  # fmt: skip
+
+
+def _path(route: str, paths: dict[str, str]) -> str:
+    path = route.partition(" ")[2]
+    for name, value in paths.items():
+        path = path.replace(name, value)
+    assert "{" not in path, route
+    return path
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_route_lets_in_whom_the_table_names_and_nobody_else(
+    console: Console, services: Services, paths: dict[str, str], role: str
+) -> None:
+    for route, needed in ACCESS.items():
+        browser = Browser(console)
+        token = ""
+        if role != NOBODY:
+            browser.as_(services, role)
+            token = browser.csrf()
+        method, path = route.partition(" ")[0], _path(route, paths)
+        headers = {"Origin": URL}
+        if path.startswith("/api/"):
+            continue  # these take no cookies: see test_api.py
+        if method == "GET":
+            answer = browser.get(path, headers=headers)
+        else:
+            answer = browser.request(method, path, data={"csrf": token}, headers=headers)
+        expected = needed is PUBLIC or (role != NOBODY and (needed == access.ANYONE or role in needed))
+        signing_in = answer.status_code == 303 and answer.headers["location"].startswith("/sign-in?next=")
+        if needed is PUBLIC and method == "POST":
+            # Whoever comes without having seen the form is stopped by the form's token, whoever they are.
+            assert answer.status_code in (STOPPED if role == NOBODY else {401, 404, 422, 429}), route
+        elif expected:
+            assert answer.status_code not in STOPPED, (route, role, answer.text)
+            assert answer.status_code < 500, (route, role)
+            assert not signing_in, (route, role)
+        elif role == NOBODY and method == "GET":
+            assert signing_in, (route, answer.status_code)
+        else:
+            assert answer.status_code == (401 if role == NOBODY else 403), (route, role)
+
+
+def test_the_table_names_every_route_that_is_served_and_no_other(console: Console) -> None:
+    served = {
+        f"{method} {route.path}"
+        for route in console._app.routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert served == set(ACCESS) == set(PAGES)
+
+
+@pytest.mark.parametrize("change", ["missing", "left over"])
+def test_a_route_without_an_entry_keeps_the_console_from_starting(change: str) -> None:
+    pages = dict(PAGES)
+    if change == "missing":
+        pages["POST /anything"] = pages["GET /"]
+    else:
+        del pages["GET /people"]
+    with pytest.raises(SessionError, match=r"anything|people"):
+        checked(pages)
+
+
+def test_no_role_includes_another_in_what_changes_people() -> None:
+    changing = [route for route in ACCESS if route.startswith("POST /people")]
+    assert changing
+    assert all(ACCESS[route] == {"admin"} for route in changing)
+
+
+def test_administrators_do_not_read_what_users_said(console: Console, services: Services, attacked: SessionId) -> None:
+    browser = Browser(console).as_(services, "admin")
+    assert browser.get(f"/sessions/{attacked}").status_code == 403
+    assert "/sessions" not in re.findall(r'href="(/\w*)"', browser.get("/ledger").text)
+
+
+def test_a_role_that_is_taken_away_is_gone_at_the_next_request(services: Services, browser: Browser) -> None:
+    browser.as_(services, "viewer")
+    assert browser.get("/sessions").status_code == 200
+    known = services.people.find("viewer")  # type: ignore[arg-type]
+    assert known is not None
+    import msgspec
+
+    changed = msgspec.structs.replace(known.person, console=())
+    services.people.change(changed, version=known.version, by="admin", act="roles")  # type: ignore[arg-type]
+    assert browser.get("/sessions").status_code == 403
