@@ -1,23 +1,29 @@
 """Budgets: what a session, or everyone in a stretch of time, may use up.
 
-A call reserves what it may use when it is recorded (step 8) and settles when its outcome is known (step 10): a failed
-call gives back what it reserved, an unknown one does not. Two calls therefore cannot spend one budget twice, however
-they interleave. Sessions that delegate share one account with their children.
+A call reserves what it may use when it is recorded (step 8) and settles when its outcome is known (step 10). It gets
+back what it reserved only when it is certain that nothing was done: it did not begin, or the tool raised `ToolRefused`.
+After any other exception, and after being cut off, nobody knows how far it came, so it stays spent. Two calls therefore
+cannot spend one budget twice, however they interleave. Sessions that delegate share one account with their children.
 
-Rate windows hold across sessions and processes. Each is kept in the store as counters over a fixed number of slots;
-what counts is the sum of the slots that the window touches, so a window may count up to one slot too many and never
-too few. The sum is checked again inside the transaction that records the call.
+How many records a read brings is known only afterwards. Until then it holds all that is left of every budget and window
+of records that counts it, so reads under such a limit take turns: the first that finds room may go past the limit by
+its own result, and no second one can join it.
+
+Rate windows hold across sessions and processes. They count attempts, and give back what was certainly not done. Each is
+kept in the store as counters over a fixed number of slots; what counts is the sum of the slots that the window touches,
+so a window may count up to one slot too many and never too few. The sum is checked again inside the transaction that
+records the call.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import msgspec
 
-from fiducial.charter.contracts import Contract, Effect
+from fiducial.charter.contracts import Contract, Effect, Kind
 from fiducial.charter.model import Budgets, RateWindow, SessionBudget
 from fiducial.core.store import Add, AtMost, Store
 
@@ -34,6 +40,8 @@ class Use(msgspec.Struct, frozen=True):
     """Minor units of `currency`."""
     currency: str = ""
     """ISO 4217 code; empty when nothing is spent."""
+    reads: bool = False
+    """Its result counts as records, and how many there are is not known yet."""
 
 
 class Account:
@@ -47,6 +55,8 @@ class Account:
         self.records = 0
         self.spent: dict[str, int] = {}
         """ISO 4217 code → minor units."""
+        self._reading = 0
+        """Reads whose result is not known yet."""
         self.limited = bool(budget.calls or budget.writes or budget.records or budget.spend)
         """Whether any limit is set at all."""
 
@@ -67,6 +77,7 @@ class Account:
             if not over or even_over:
                 self.calls += 1
                 self.writes += use.writes
+                self._reading += use.reads
                 if use.spend:
                     self.spent[use.currency] = self.spent.get(use.currency, 0) + use.spend
             return over
@@ -77,7 +88,7 @@ class Account:
             over.add("session-calls")
         if budget.writes is not None and use.writes and self.writes + use.writes > budget.writes:
             over.add("session-writes")
-        if budget.records is not None and self.records >= budget.records:
+        if budget.records is not None and (self.records >= budget.records or (use.reads and self._reading)):
             over.add("session-records")
         if use.spend and budget.spend:
             ceiling = budget.spend.get(use.currency)
@@ -86,13 +97,23 @@ class Account:
         return frozenset(over)
 
     def settle(self, use: Use, *, kept: bool, records: int = 0) -> None:
-        """The outcome of a reserved call is known: give back what it did not use (`kept` false), count its records."""
+        """The outcome of a reserved call is known: give back what was not done (`kept` false), count its records."""
         with self._lock:
             self.records += records
+            self._reading -= use.reads
             if not kept:
                 self.writes -= use.writes
                 if use.spend:
                     self.spent[use.currency] -= use.spend
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What a decided call has been counted for in one rate window."""
+
+    of: str
+    """`calls`, `writes`, `records` or `spend`."""
+    added: Add
+    """To the newest slot at the time of the decision."""
 
 
 class Windows:
@@ -114,18 +135,32 @@ class Windows:
         for window in self._windows:
             if not _counts(window, name, contract):
                 continue
+            if window.of == "records":
+                keys, add = self._slots(window, user, unix_us, 0)
+                left = max(0, window.limit - self._used(keys)) if use.reads else 0
+                found.append((window, keys, Add(add.key, left)))
+                continue
             amount = {
                 "calls": 1,
                 "writes": use.writes,
-                "records": 0,
                 "spend": use.spend if use.currency == window.currency else 0,
             }[window.of]
-            if amount or window.of == "records":
+            if amount:
                 found.append((window, *self._slots(window, user, unix_us, amount)))
         return found
 
+    @staticmethod
+    def settled(counted: Iterable[Counted], *, records: int, kept: bool) -> tuple[Add, ...]:
+        """What to add once the outcome of a counted call is known: its records, less what was held for them."""
+        changes = []
+        for each in counted:
+            amount = records - each.added.amount if each.of == "records" else 0 if kept else -each.added.amount
+            if amount:
+                changes.append(Add(each.added.key, amount))
+        return tuple(changes)
+
     def read(self, name: str, contract: Contract, user: str, unix_us: int, records: int) -> tuple[Add, ...]:
-        """What to add once it is known how many records a call of tool `name` has read."""
+        """What to add for the records of a call of tool `name` that was counted nowhere before."""
         return tuple(
             self._slots(window, user, unix_us, records)[1]
             for window in self._windows
@@ -143,11 +178,13 @@ class Windows:
         """Names of those windows that have no room left."""
         over = set()
         for window, keys, add in touched:
-            used = sum(int(cell.value) for cell in self._store.read(keys).values())
-            # Records are counted when they have been read: there is no room left once the limit is reached.
-            if used + max(add.amount, 1) > window.limit:
+            # Where nothing is left to hold for a read, there is no room for one record either.
+            if self._used(keys) + max(add.amount, 1) > window.limit:
                 over.add(window.name)
         return frozenset(over)
+
+    def _used(self, keys: Sequence[str]) -> int:
+        return sum(int(cell.value) for cell in self._store.read(keys).values())
 
     @staticmethod
     def preconditions(touched: Iterable[tuple[RateWindow, tuple[str, ...], Add]]) -> tuple[AtMost, ...]:
@@ -160,12 +197,14 @@ def _counts(window: RateWindow, name: str, contract: Contract) -> bool:
     return not window.tools or bool({name, contract.effect.value, contract.kind.value} & set(window.tools))
 
 
-_READS = Use()
+_READS = Use(reads=True)
+_SPEAKS = Use()
 _WRITES = Use(writes=1)
 
 
 def use_of(contract: Contract, spend: int, currency: str) -> Use:
     """What a call by `contract` reserves."""
+    reads = contract.effect is Effect.READ and contract.kind is not Kind.RESPOND
     if not spend:
-        return _READS if contract.effect == "read" else _WRITES
-    return Use(writes=int(contract.effect is not Effect.READ), spend=spend, currency=currency)
+        return _READS if reads else _SPEAKS if contract.effect is Effect.READ else _WRITES
+    return Use(writes=int(contract.effect is not Effect.READ), spend=spend, currency=currency, reads=reads)

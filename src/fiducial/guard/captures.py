@@ -25,6 +25,7 @@ from fiducial.core.payload import seal
 from fiducial.core.store import Commit
 from fiducial.errors import CaptureError
 from fiducial.guard.effects import Kept, Ran, Run, Steps
+from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.probes import fill_exactly
 from fiducial.guard.state import State
@@ -59,8 +60,8 @@ def before(session: State, judgement: Judgement, arguments: Mapping[str, Any]) -
         yield Kept(session.store.commit(Commit(entries=(entry,))))
     except Exception as error:  # noqa: BLE001 - whatever stands in the way, there is nothing to put back
         if not capture.optional:
-            return Ran("failed", error=f"did not run: what it changes could not be kept: {error}")
-        log.warning("what `%s` changes could not be kept: %s", judgement.request.tool, error)
+            return Ran("failed", error=f"did not run: what it changes could not be kept: {error}", nothing_done=True)
+        log.warning("what `%s` changes could not be kept: %s", judgement.request.tool, told(error))
         yield Kept(session.store.commit(Commit(entries=(_entry(session, decision, capture.driver, "before", None),))))
     return None
 
@@ -75,7 +76,7 @@ def after(session: State, judgement: Judgement, arguments: Mapping[str, Any], ra
         entry = _entry(session, judgement.verdict.decision, capture.driver, "after", After(digest(state)))
         session.store.commit(Commit(entries=(entry,), durable=False))
     except Exception as error:  # noqa: BLE001 - the call has run; without this, undo asks before it puts anything back
-        log.warning("what `%s` left could not be looked at: %s", judgement.request.tool, error)
+        log.warning("what `%s` left could not be looked at: %s", judgement.request.tool, told(error))
 
 
 def _take(session: State, judgement: Judgement, filled: dict[str, Any]) -> Steps[Any]:

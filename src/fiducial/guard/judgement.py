@@ -15,7 +15,7 @@ from fiducial.core.payload import seal
 from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
 from fiducial.flow.trace import Trace
 from fiducial.guard.arguments import NotPlain, described, plain
-from fiducial.guard.budgets import Use
+from fiducial.guard.budgets import Counted, Use
 from fiducial.guard.compensation import Claim
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import Facts
@@ -65,6 +65,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What the arguments give to the result."""
     use: Use = Use()
     """What was reserved."""
+    counted: tuple[Counted, ...] = ()
+    """What it counts for in rate windows."""
+    recorded: bool = True
+    """False when the record could not be kept; it then runs only where nothing is enforced."""
     evidence: Mapping[str, str] = {}
     """Parameter → where its value came from, in words; for verdicts other than allowed."""
 

@@ -49,6 +49,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
     result: Any = None
     error: str | None = None
     """What the tool said when it failed."""
+    nothing_done: bool = False
+    """It is certain that there was no effect."""
 
 
 class DecisionEntry:

@@ -72,6 +72,7 @@ def reopened(ground: Ground, session_id: SessionId) -> Session:
             _fold(session, each)
         for used in _by_children(ledger, session_id, records[0].index, ground):
             session.account.reserve(used, even_over=True)
+            session.account.settle(used, kept=True)
         session.provenance.doubt()
         for judgement in session.running():
             record(session, judgement, Ran("unknown", error="the process ended while the tool was running"))
@@ -99,7 +100,7 @@ def _fold(session: Session, found: Record) -> None:
         if event.source is not None:
             session.take_in(event.source, judgement, seen, failed=event.outcome != "ok")
         records = count_records(judgement.tool, seen) if judgement.tool is not None and event.outcome == "ok" else 0
-        session.finished(judgement, kept=event.outcome != "failed", records=records)
+        session.finished(judgement, kept=not result.nothing_done, records=records)
     elif isinstance(event, ResultObserved):
         result = decode_result(_payload(found, "result"))
         session.obtained(event.source, result.tool, result.arguments or {}, result.result)

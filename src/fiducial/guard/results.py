@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -21,12 +21,15 @@ from fiducial.core.verdict import Allowed, Verdict
 from fiducial.errors import NotAllowed, ToolFailed
 from fiducial.guard import probes
 from fiducial.guard.effects import Ran, Steps
+from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.record import ResultRecord, sealed_result
 from fiducial.guard.state import State
 from fiducial.guard.tool import Tool
 
 log = logging.getLogger("fiducial.guard")
+Confirmed: TypeAlias = Literal["yes", "no", "unknown", "not-checked"]
+"""What a post-condition found."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +44,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What the tool raised, in words."""
     label: Label = TRUSTED
     """Of the whole result."""
-    confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked"
+    confirmed: Confirmed = "not-checked"
     """What the contract's post-condition found."""
     recorded: bool = True
-    """False when the outcome could not be kept; the store has then stopped, and later calls are denied."""
+    """False when the decision or the outcome could not be kept. Where verdicts are enforced, a call whose decision
+    cannot be kept does not run; in `observe` mode it does, and this says so."""
 
     def unwrap(self) -> Any:
         """The value. Raises `NotAllowed` when the call did not run, `ToolFailed` when it failed or was cut off."""
@@ -58,77 +62,123 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def settle(session: State, judgement: Judgement, ran: Ran) -> Steps[Result]:
     """Step 10, for a call that Fiducial ran."""
     if ran.outcome == "ok" and _streams(ran.value):
-        return Result(verdict=judgement.verdict, status="ok", value=_relay(session, judgement, ran), label=UNTRUSTED)
-    confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked"
+        return Result(
+            verdict=judgement.verdict, status="ok", value=_relay(session, judgement, ran), label=UNTRUSTED,
+            recorded=judgement.recorded,
+        )  # fmt: skip
+    confirmed: Confirmed = "not-checked"
     if judgement.tool is not None and ran.outcome != "failed":
         try:
             confirmed = yield from probes.confirm(session, judgement.tool, judgement.request.arguments, ran.value)
-        except Exception as error:
-            log.exception("the post-condition of `%s` broke", judgement.tool.name, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - what the probe and the result raise leaves it unknown
+            log.error("the post-condition of `%s` broke (%s)", judgement.tool.name, told(error))
             confirmed = "unknown"
-    label, recorded = record(session, judgement, ran, confirmed)
+        except BaseException:
+            record(session, judgement, ran, "unknown")
+            raise
+    done = record(session, judgement, ran, confirmed)
     return Result(
         verdict=judgement.verdict,
-        status=ran.outcome,  # type: ignore[arg-type]
-        value=ran.value,
-        error=ran.error,
-        label=label,
+        status=done.ran.outcome,  # type: ignore[arg-type]
+        value=done.ran.value,
+        error=done.ran.error,
+        label=done.label,
         confirmed=confirmed,
-        recorded=recorded,
+        recorded=done.recorded and judgement.recorded,
     )
 
 
-def record(
-    session: State,
-    judgement: Judgement,
-    ran: Ran,
-    confirmed: Literal["yes", "no", "unknown", "not-checked"] = "not-checked",
-) -> tuple[Label, bool]:
-    """Label the result, settle the budgets, and record the outcome. Returns the label and whether it was kept.
+class Done(msgspec.Struct, frozen=True):
+    """A call whose outcome is recorded."""
+
+    ran: Ran
+    """What came of it; what it returned is left out where it could not be read."""
+    label: Label
+    recorded: bool
+    """False when the outcome could not be kept."""
+
+
+def record(session: State, judgement: Judgement, ran: Ran, confirmed: Confirmed = "not-checked") -> Done:
+    """Label the result, settle the budgets, and record the outcome.
 
     A call that had not been allowed and ran all the same is a breach: it is spent and counted like any other, recorded
-    as what it is, and nothing in its result is trusted.
+    as what it is, and nothing in its result is trusted. A result that raises while it is read is not handed on, and the
+    outcome is unknown: nobody can say what was in it.
     """
-    tool, request = judgement.tool, judgement.request
-    now = session.clock.unix_us()
-    breach = not judgement.may_run
-    if breach:
+    request = judgement.request
+    if not judgement.may_run:
         log.error(
             "`%s` ran although the call was %s (%s)", request.tool, judgement.verdict.kind, judgement.verdict.decision
         )
     with session.lock:
-        seen = ran.value if ran.value is not None else ran.error
-        source = SourceId(mint("src", now // 1000)) if ran.outcome == "ok" or seen is not None else None
-        label = UNTRUSTED
-        if source is not None:
-            label = session.take_in(source, judgement, seen, failed=ran.outcome != "ok")
-        kept = ran.outcome != "failed"
-        records = count_records(tool, ran.value) if tool is not None and ran.outcome == "ok" else 0
-        session.finished(judgement, kept=kept, records=records)
-        payload = sealed_result(ResultRecord(tool=request.tool, result=ran.value, error=ran.error))
-        event = CallFinished(
-            id=EventId(mint("evt", now // 1000)),
-            session=session.id,
-            at_us=now,
-            payloads=(payload.ref,),
-            decision=judgement.verdict.decision,
-            outcome=_outcome(ran.outcome),
-            source=source,
-            integrity=Integrity(label.integrity),
-            classes=tuple(sorted(label.classes)),
-            duration_us=ran.duration_us,
-            confirmed=confirmed,
-            breach=breach,
-        )
-        changes: tuple[Put | Add, ...] = session.launder(judgement) if breach and kept else ()
-        if records and tool is not None and session.windows:
-            changes += session.windows.read(tool.name, tool.contract, session.user, now, records)
         try:
-            session.store.commit(Commit(entries=(Entry(event, (payload,)),), changes=changes, durable=False))
-        except Exception as error:  # noqa: BLE001 - the effect has happened: say loudly that its outcome was not kept
-            log.error("the outcome of `%s` could not be recorded: %s", request.tool, error)
-            return label, False
-    return label, True
+            source, label, records = _taken_in(session, judgement, ran)
+        except BaseException as fault:
+            log.error("the result of `%s` cannot be read (%s)", request.tool, told(fault))
+            session.provenance.doubt()
+            unread = Ran("unknown", error=f"the result cannot be read ({told(fault)})", duration_us=ran.duration_us)
+            done = _finish(session, judgement, unread, confirmed, None, UNTRUSTED, 0)
+            if not isinstance(fault, Exception):
+                raise
+            return done
+        return _finish(session, judgement, ran, confirmed, source, label, records)
+
+
+def _taken_in(session: State, judgement: Judgement, ran: Ran) -> tuple[SourceId | None, Label, int]:
+    """The result made known to later traces: its source, its label, and how many records it holds.
+
+    May raise anything, as a result runs its own code when it is gone through.
+    """
+    seen = ran.value if ran.value is not None else ran.error
+    if ran.outcome != "ok" and seen is None:
+        return None, UNTRUSTED, 0
+    source = SourceId(mint("src", session.clock.unix_us() // 1000))
+    label = session.take_in(source, judgement, seen, failed=ran.outcome != "ok")
+    counts = judgement.tool is not None and ran.outcome == "ok"
+    return source, label, count_records(judgement.tool, ran.value) if counts else 0  # type: ignore[arg-type]
+
+
+def _finish(
+    session: State,
+    judgement: Judgement,
+    ran: Ran,
+    confirmed: Confirmed,
+    source: SourceId | None,
+    label: Label,
+    records: int,
+) -> Done:
+    tool, request, breach = judgement.tool, judgement.request, not judgement.may_run
+    now = session.clock.unix_us()
+    kept = not ran.nothing_done
+    session.finished(judgement, kept=kept, records=records)
+    payload = sealed_result(
+        ResultRecord(tool=request.tool, result=ran.value, error=ran.error, nothing_done=ran.nothing_done)
+    )
+    event = CallFinished(
+        id=EventId(mint("evt", now // 1000)),
+        session=session.id,
+        at_us=now,
+        payloads=(payload.ref,),
+        decision=judgement.verdict.decision,
+        outcome=_outcome(ran.outcome),
+        source=source,
+        integrity=Integrity(label.integrity),
+        classes=tuple(sorted(label.classes)),
+        duration_us=ran.duration_us,
+        confirmed=confirmed,
+        breach=breach,
+    )
+    changes: tuple[Put | Add, ...] = session.launder(judgement) if breach and kept else ()
+    if not breach:
+        changes += session.windows.settled(judgement.counted, records=records, kept=kept)
+    elif records and tool is not None and session.windows:
+        changes += session.windows.read(tool.name, tool.contract, session.user, now, records)
+    try:
+        session.store.commit(Commit(entries=(Entry(event, (payload,)),), changes=changes, durable=False))
+    except Exception as error:  # noqa: BLE001 - the effect has happened: say loudly that its outcome was not kept
+        log.error("the outcome of `%s` could not be recorded: %s", request.tool, error)
+        return Done(ran, label, recorded=False)
+    return Done(ran, label, recorded=True)
 
 
 def count_records(tool: Tool, value: Any) -> int:

@@ -23,7 +23,7 @@ from fiducial.core.ids import DecisionId, SessionId, SourceId, mint
 from fiducial.core.label import Integrity, Label
 from fiducial.core.store import Commit
 from fiducial.core.verdict import Verdict
-from fiducial.errors import CallMismatch, SessionError
+from fiducial.errors import CallMismatch, SessionError, StoreError, ToolRefused
 from fiducial.guard import messages
 from fiducial.guard.arguments import same
 from fiducial.guard.drivers import drive, drive_async
@@ -106,20 +106,21 @@ class Session(State):
         *,
         decision: Verdict | DecisionId | None = None,
         outcome: Outcome = "ok",
-        error: str | None = None,
+        error: str | ToolRefused | None = None,
     ) -> Label:
         """Take in a tool's result: what came of `decision`, or something obtained elsewhere. Returns its label.
 
         A result of a call that was not allowed is taken in too, because the agent has seen it, and recorded as a
-        breach: nothing in it is trusted.
+        breach: nothing in it is trusted. `failed` keeps what the call had reserved, as nobody knows how far it came,
+        unless `error` is the `ToolRefused` by which the tool said that it did nothing.
 
         Raises `CallMismatch` when `decision` was made on another session, tool or arguments, or has been reported
         already; `SessionError` when the session is closed or the outcome is none; `StoreError` when it cannot be kept.
         """
         self.must_be_open()
         outcome = messages.one_of("outcome", outcome, get_args(Outcome))
-        if error is not None and not isinstance(error, str):
-            raise SessionError("the error must be text")
+        if error is not None and not isinstance(error, (str, ToolRefused)):
+            raise SessionError("the error must be text, or the `ToolRefused` that the tool raised")
         if decision is None:
             return self._obtained(tool, arguments, result)
         decided = decision if isinstance(decision, str) else decision.decision
@@ -130,8 +131,12 @@ class Session(State):
                 raise CallMismatch(
                     f"the decision `{decided}` was made on another tool or other arguments; decide this call anew"
                 )
-            label, _ = record(self, judgement, Ran(outcome, result, error))
-        return label
+            refused = isinstance(error, ToolRefused)
+            words = str(error) if isinstance(error, ToolRefused) else error
+            done = record(self, judgement, Ran(outcome, result, words, nothing_done=refused and outcome == "failed"))
+        if not done.recorded:
+            raise StoreError("the outcome could not be kept; the result is known to the session all the same")
+        return done.label
 
     # --- calls
 

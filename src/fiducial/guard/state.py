@@ -109,7 +109,10 @@ class State:
         self._minimum_confidence = about.minimum_confidence
         self._agent_facts = AgentFacts(id=self.agent, tier=about.tier.value)
         self._plan: Counter[str] | None = Counter(plan) if plan is not None else None
-        self._pending: OrderedDict[DecisionId, Judgement] = OrderedDict()
+        self._pending: dict[DecisionId, Judgement] = {}
+        # Decisions that make room first when there are too many: those that let nothing run, then those that read. So
+        # an agent cannot push out the payment that it was allowed by asking for what it is not.
+        self._idle: tuple[OrderedDict[DecisionId, None], OrderedDict[DecisionId, None]] = (OrderedDict(), OrderedDict())
         self._reported: set[DecisionId] = set()
         self._acted: set[str] = set()
         self._read: frozenset[str] = frozenset()
@@ -256,9 +259,17 @@ class State:
     def remember(self, judgement: Judgement) -> None:
         """A decision was recorded; its outcome is awaited. Called with the lock held."""
         self.calls += 1
-        self._pending[judgement.verdict.decision] = judgement
+        decision = judgement.verdict.decision
+        self._pending[decision] = judgement
+        if not judgement.may_run:
+            self._idle[0][decision] = None
+        elif judgement.tool is not None and not judgement.tool.side_effect:
+            self._idle[1][decision] = None
         if len(self._pending) > MAX_PENDING:
-            self._pending.popitem(last=False)
+            oldest = next((next(iter(each)) for each in self._idle if each), None) or next(iter(self._pending))
+            given_up = self._unawaited(oldest)
+            if given_up is not None and given_up.may_run:
+                self.account.settle(given_up.use, kept=True)
         if self._plan is not None and judgement.may_run and judgement.tool is not None:
             self._plan[judgement.tool.name] -= 1
 
@@ -283,12 +294,17 @@ class State:
     def forget(self, judgement: Judgement) -> None:
         """The decision came to nothing; no outcome will be accepted for it."""
         with self.lock:
-            self._pending.pop(judgement.verdict.decision, None)
+            self._unawaited(judgement.verdict.decision)
+
+    def _unawaited(self, decision: DecisionId) -> Judgement | None:
+        for each in self._idle:
+            each.pop(decision, None)
+        return self._pending.pop(decision, None)
 
     def finished(self, judgement: Judgement, *, kept: bool, records: int) -> None:
         """Step 10: the outcome is known. Called with the lock held."""
         decision = judgement.verdict.decision
-        self._pending.pop(decision, None)
+        self._unawaited(decision)
         self._reported.add(decision)
         if judgement.may_run:
             self.account.settle(judgement.use, kept=kept, records=records)

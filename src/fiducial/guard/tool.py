@@ -74,7 +74,10 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         if self.cost is None:
             return 0
         value = arguments.get(self.cost)
-        return 0 if value is None else minor_units(value, self.currency)
+        units = 0 if value is None else minor_units(value, self.currency)
+        if units < 0:
+            raise ValueError("must not be negative: it is what the call spends")
+        return units
 
 
 def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
