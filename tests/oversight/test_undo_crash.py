@@ -28,7 +28,7 @@ from fiducial.oversight.captures import Files
 from fiducial.oversight.undo import undo
 from fiducial.store.sqlite import SqliteStore
 
-OWN = {"output": {"third_party_writable": []}}
+OWN = {"output": {"trusted": ["$"]}}
 TOOLS = {
     "book": {"effect": "compensable", "kind": "book", "parameters": {"room": {"role": "target"}}, **OWN,
              "undo": {"tool": "cancel", "arguments": {"id": "$result.id"}}},

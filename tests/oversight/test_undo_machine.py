@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -31,7 +31,7 @@ PERMIT = '@id("charter/permit-declared") permit (principal, action in Action::"d
 
 def captured(driver: str, tool: str, name: str, **more: Any) -> dict[str, Any]:
     return {
-        "effect": "reversible", "kind": "update", "output": {"third_party_writable": []},
+        "effect": "reversible", "kind": "update", "output": {"trusted": ["$"]},
         "parameters": {
             name: {"role": "target", **more}, "value": {"role": "content", "type": "string", "nullable": True},
         },
@@ -49,7 +49,7 @@ TOOLS = {
     "restore_file": restoring("path"),
     "restore_row": restoring("id", type="integer"),
     "mail": {"effect": "irreversible", "kind": "send", "audience": "third_party", "parameters": {},
-             "output": {"third_party_writable": []}},
+             "output": {"trusted": ["$"]}},
 }  # fmt: skip
 CHARTER = Charter.build(
     About(agent="bot", owners=Owners(responsible="r", accountable="a"), baseline="none"),
@@ -57,6 +57,8 @@ CHARTER = Charter.build(
     (),
     [PolicySource(file="policies/main.cedar", text=PERMIT)],
 )
+Call: TypeAlias = tuple[str, Any, Any, list[str]]
+"""Name, state before, state after, directories that were missing; the name `mail` for what cannot be taken back."""
 PATHS = st.sampled_from(["a", "b", "deep/c", "deep/er/d"])
 IDS = st.integers(1, 3)
 VALUES = st.none() | st.sampled_from(["", "x", "y", "ünïcode\n"])
@@ -120,20 +122,19 @@ class Machine(RuleBasedStateMachine):
         return found
 
     def call(self, tool: str, name: str, arguments: dict[str, Any], run: Any, *, fails: bool = False) -> None:
-        before = state(self.world(), name)
+        before, missing = state(self.world(), name), absent(self.world(), name)
         result = self.session.call(tool, arguments, run=run)
         assert result.status == ("failed" if fails else "ok"), result.error
         after = state(self.world(), name)
         if not fails or before != after:
-            self.calls.append((name, before, after))
+            self.calls.append((name, before, after, missing))
 
     # --- what happens
 
     def start(self) -> None:
         self.session = self.guard.session(user="ann")
         self.before = self.world()
-        self.calls: list[tuple[str, Any, Any]] = []
-        """Name, state before, state after; `mail` for what cannot be taken back."""
+        self.calls: list[Call] = []
         self.alone = True
 
     @rule(path=PATHS, text=VALUES, mode=MODES, fails=st.booleans())
@@ -180,19 +181,21 @@ class Machine(RuleBasedStateMachine):
 
 
 def state(world: dict[str, Any], name: str) -> Any:
-    """Of a row or file; for a file that is not there, with the directories that are missing too."""
-    if name in world or name.startswith("row "):
-        return world.get(name)
-    parents = [str(each) for each in reversed(Path(name).parents) if str(each) != "."]
-    return "absent", tuple(each for each in parents if each not in world)
+    """Of a row or a file; `None` for what is not there."""
+    return world.get(name)
+
+
+def absent(world: dict[str, Any], name: str) -> list[str]:
+    """The directories of a file that are not there, innermost first."""
+    return [str(each) for each in Path(name).parents if str(each) not in (".", *world)]
 
 
 def predicted(
-    world: dict[str, Any], calls: list[tuple[str, Any, Any]], done: set[int], *, force: bool
+    world: dict[str, Any], calls: list[Call], done: set[int], *, force: bool
 ) -> tuple[list[str], dict[str, Any]]:
     """What undo has to say of every call, newest first, and what is there afterwards. Adds to `done`."""
     world, outcomes = dict(world), []
-    for number, (name, before, after) in reversed(list(enumerate(calls))):
+    for number, (name, before, after, missing) in reversed(list(enumerate(calls))):
         present = state(world, name)
         if number in done:
             outcomes.append("already")
@@ -206,12 +209,11 @@ def predicted(
             outcomes.append("undone")
             done.add(number)
             world.pop(name, None)
-            if isinstance(before, tuple) and before[0] == "absent":
-                for directory in reversed(before[1]):
-                    if not any(each.startswith(directory + "/") for each in world):
-                        world.pop(directory, None)
-            elif before is not None:
+            if before is not None:
                 world[name] = before
+            for directory in missing:
+                if not any(each.startswith(directory + "/") for each in world):
+                    world.pop(directory, None)
     return outcomes, world
 
 

@@ -17,13 +17,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from fiducial.core.canonical import digest
 from fiducial.core.event import Entry
 from fiducial.core.ids import DecisionId, Digest
 from fiducial.core.oversight import CaptureTaken
 from fiducial.core.payload import seal
 from fiducial.core.store import Commit
 from fiducial.errors import CaptureError
+from fiducial.guard.compensation import Snapshot
 from fiducial.guard.effects import Kept, Ran, Run, Steps
 from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
@@ -38,7 +38,7 @@ class Before(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     arguments: dict[str, Any]
     """What was captured."""
-    state: Any
+    taken: Snapshot
 
 
 class After(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,8 +55,8 @@ def before(session: State, judgement: Judgement, arguments: Mapping[str, Any]) -
     decision = judgement.verdict.decision
     try:
         filled = fill_exactly(capture.arguments, arguments, None)
-        state = yield from _take(session, judgement, filled)
-        entry = _entry(session, decision, capture.driver, "before", Before(filled, state))
+        taken = yield from _take(session, judgement, filled)
+        entry = _entry(session, decision, capture.driver, "before", Before(filled, taken))
         yield Kept(session.store.commit(Commit(entries=(entry,))))
     except Exception as error:  # noqa: BLE001 - whatever stands in the way, there is nothing to put back
         if not capture.optional:
@@ -72,14 +72,14 @@ def after(session: State, judgement: Judgement, arguments: Mapping[str, Any], ra
     if capture is None or ran.outcome == "unknown":
         return
     try:
-        state = yield from _take(session, judgement, fill_exactly(capture.arguments, arguments, None))
-        entry = _entry(session, judgement.verdict.decision, capture.driver, "after", After(digest(state)))
+        taken = yield from _take(session, judgement, fill_exactly(capture.arguments, arguments, None))
+        entry = _entry(session, judgement.verdict.decision, capture.driver, "after", After(taken.digest))
         session.store.commit(Commit(entries=(entry,), durable=False))
     except Exception as error:  # noqa: BLE001 - the call has run; without this, undo asks before it puts anything back
         log.warning("what `%s` left could not be looked at: %s", judgement.request.tool, told(error))
 
 
-def _take(session: State, judgement: Judgement, filled: dict[str, Any]) -> Steps[Any]:
+def _take(session: State, judgement: Judgement, filled: dict[str, Any]) -> Steps[Snapshot]:
     tool = judgement.tool
     assert tool is not None
     assert tool.contract.capture is not None
@@ -90,6 +90,8 @@ def _take(session: State, judgement: Judgement, filled: dict[str, Any]) -> Steps
     ran = yield Run(driver.take, {"arguments": filled}, capture.timeout)
     if ran.outcome != "ok":
         raise CaptureError(ran.error or "it was cut off")
+    if not isinstance(ran.value, Snapshot):
+        raise CaptureError(f"the capture `{capture.driver}` takes no snapshots")
     return ran.value
 
 

@@ -12,27 +12,41 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fiducial.core.canonical import canonical_bytes
+from fiducial.core.canonical import canonical_bytes, digest
 from fiducial.core.ids import DecisionId, Digest, SessionId
 from fiducial.core.oversight import UndoOutcome
 from fiducial.core.store import Cell, Put, Unchanged
 from fiducial.errors import StoreError
 
 
+class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was taken of something."""
+
+    state: Any
+    """A JSON value, equal for equal states."""
+    aside: Any = None
+    """JSON that putting it back needs, and that does not make it another state."""
+
+    @property
+    def digest(self) -> Digest:
+        """Of the state."""
+        return digest(self.state)
+
+
 class Capture(Protocol):
     """Takes the state of something, and puts it back. Both are called on threads, several at a time."""
 
-    def take(self, arguments: Mapping[str, Any]) -> Any:
-        """The state that a call with these arguments would change: a JSON value, equal for equal states.
+    def take(self, arguments: Mapping[str, Any]) -> Snapshot:
+        """The state that a call with these arguments would change.
 
         Raises `CaptureError` when it cannot be taken whole.
         """
         ...
 
-    def restore(self, arguments: Mapping[str, Any], before: Any, after: Digest | None) -> None:
+    def restore(self, arguments: Mapping[str, Any], before: Snapshot, after: Digest | None) -> None:
         """Put the state `before` back, all of it or nothing.
 
-        `after`: `digest(take(arguments))` as the call left it; `None`: put it back over whatever is there. Raises
+        `after`: the digest of the state as the call left it; `None`: put it back over whatever is there. Raises
         `ChangedSince` when the state is another by now, `CaptureError` when it cannot be put back as it was.
         """
         ...
@@ -96,4 +110,4 @@ def read_claims(cells: Mapping[str, Cell], decisions: Iterable[DecisionId]) -> d
     return found
 
 
-__all__ = ["Capture", "Claim", "Claimed", "claim_key", "put_claim", "read_claims"]
+__all__ = ["Capture", "Claim", "Claimed", "Snapshot", "claim_key", "put_claim", "read_claims"]

@@ -26,6 +26,7 @@ import msgspec
 from fiducial.core.canonical import digest
 from fiducial.core.ids import Digest
 from fiducial.errors import CaptureError, ChangedSince
+from fiducial.guard.compensation import Snapshot
 
 MAX_BYTES = 8 * 1024 * 1024
 """Default bound on a captured file: a before-image is kept in the ledger, where it weighs a third more."""
@@ -44,8 +45,7 @@ class _There(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class _Absent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="is", tag="absent"):
-    missing: tuple[str, ...] = ()
-    """Directories of the path that do not exist either, outermost first, relative to the root."""
+    pass
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -55,6 +55,7 @@ class _Place(msgspec.Struct, frozen=True):
     """Descriptor of the directory that holds it; -1 when that is missing."""
     name: str
     missing: tuple[str, ...]
+    """Directories of the path that do not exist, outermost first, relative to the root."""
 
 
 class Files:
@@ -66,15 +67,16 @@ class Files:
         self._root = self._given.resolve(strict=True)
         self._max_bytes = max_bytes
 
-    def take(self, arguments: Mapping[str, Any]) -> Any:
+    def take(self, arguments: Mapping[str, Any]) -> Snapshot:
         """The state of the file at `path`."""
         with _translated(), self._place(arguments) as place:
-            return msgspec.to_builtins(self._state(place))
+            return Snapshot(msgspec.to_builtins(self._state(place)), list(place.missing))
 
-    def restore(self, arguments: Mapping[str, Any], before: Any, after: Digest | None) -> None:
+    def restore(self, arguments: Mapping[str, Any], before: Snapshot, after: Digest | None) -> None:
         """Put the file at `path` back as it was; a file that was not there is removed, with directories made for it."""
         try:
-            wanted: _There | _Absent = msgspec.convert(before, _There | _Absent)
+            wanted: _There | _Absent = msgspec.convert(before.state, _There | _Absent)
+            missing = msgspec.convert(before.aside, tuple[str, ...])
         except msgspec.ValidationError as error:
             raise CaptureError("what was kept is no state of a file") from error
         with _translated(), self._place(arguments) as place:
@@ -89,8 +91,7 @@ class Files:
                 with suppress(FileNotFoundError):
                     os.unlink(place.name, dir_fd=place.directory)
                 os.fsync(place.directory)
-        if isinstance(wanted, _Absent):
-            self._remove(wanted.missing)
+        self._remove(missing)
 
     def _parts(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         path = arguments.get("path")
@@ -126,7 +127,7 @@ class Files:
 
     def _state(self, place: _Place) -> _There | _Absent:
         if place.directory < 0:
-            return _Absent(place.missing)
+            return _Absent()
         try:
             file = os.open(place.name, _READ, dir_fd=place.directory)
         except FileNotFoundError:

@@ -25,6 +25,7 @@ import msgspec
 from fiducial.core.canonical import canonical_bytes, digest
 from fiducial.core.ids import Digest
 from fiducial.errors import CaptureError, ChangedSince
+from fiducial.guard.compensation import Snapshot
 
 MAX_ROWS = 1_000
 """Default bound on captured rows."""
@@ -62,15 +63,15 @@ class Rows:
         self._max_rows = max_rows
         self._dialect: _Dialect = _Sqlite() if dialect == "sqlite" else _Postgres()
 
-    def take(self, arguments: Mapping[str, Any]) -> Any:
+    def take(self, arguments: Mapping[str, Any]) -> Snapshot:
         """The rows that the key selects, as they are now."""
         with self._transaction(arguments, write=False) as cursor:
-            return msgspec.to_builtins(self._read(cursor, arguments, self._columns(cursor), lock=False))
+            return Snapshot(msgspec.to_builtins(self._read(cursor, arguments, self._columns(cursor), lock=False)))
 
-    def restore(self, arguments: Mapping[str, Any], before: Any, after: Digest | None) -> None:
+    def restore(self, arguments: Mapping[str, Any], before: Snapshot, after: Digest | None) -> None:
         """Put the rows that the key selects back as they were."""
         try:
-            wanted = msgspec.convert(before, _State)
+            wanted = msgspec.convert(before.state, _State)
         except msgspec.ValidationError as error:
             raise CaptureError("what was kept are no rows") from error
         with self._transaction(arguments, write=True) as cursor:

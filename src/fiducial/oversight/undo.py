@@ -26,7 +26,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from fiducial.core.canonical import digest
 from fiducial.core.event import CallDecided, CallFinished, Entry, UndoFinished, UndoStarted
 from fiducial.core.ids import DecisionId, EventId, HoldId, PersonId, SessionId
 from fiducial.core.oversight import UndoOutcome
@@ -287,8 +286,9 @@ class _Undoing:
         if ran.outcome != "ok":
             why = "what is there now cannot be looked at"
             return Taken(effect=effect, outcome="failed", why=why, detail=ran.error or "")
-        present = digest(ran.value)
-        if present == digest(compensation.before):
+        before, present = compensation.before, ran.value.digest
+        assert before is not None
+        if present == before.digest:
             if effect.claim is not None and effect.claim.outcome is None:
                 return Taken(
                     effect=effect, outcome="undone", why="it was found undone",
@@ -304,7 +304,7 @@ class _Undoing:
 
         def put_back(**arguments: Any) -> None:
             try:
-                driver.restore(arguments, compensation.before, None if self._force else compensation.after)
+                driver.restore(arguments, before, None if self._force else compensation.after)
             except ChangedSince as error:
                 changed.append(error)
                 raise

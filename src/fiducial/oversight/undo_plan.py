@@ -20,7 +20,6 @@ import msgspec
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.contracts import Effect as Remains
-from fiducial.core.canonical import digest
 from fiducial.core.event import CallDecided, CallFinished, CaptureTaken, Event, SessionOpened
 from fiducial.core.ids import DecisionId, Digest, EventId, SessionId, SourceId
 from fiducial.core.label import TRUSTED, UNTRUSTED
@@ -31,7 +30,7 @@ from fiducial.errors import SessionError
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.captures import After, Before
-from fiducial.guard.compensation import Claimed, claim_key, read_claims
+from fiducial.guard.compensation import Claimed, Snapshot, claim_key, read_claims
 from fiducial.guard.drivers import STORE_TIMEOUT
 from fiducial.guard.facts import arguments_label
 from fiducial.guard.probes import fill_exactly, templates
@@ -57,8 +56,8 @@ class Compensation(msgspec.Struct, frozen=True, kw_only=True):
     """Data class → the arguments that hold it."""
     driver: str | None = None
     """The capture that puts the state back; `None`: the tool does what has to be done."""
-    before: Any = None
-    """The state to put back."""
+    before: Snapshot | None = None
+    """What to put back."""
     after: Digest | None = None
     """The state as the call left it; `None`: not known."""
     idempotent: bool = False
@@ -171,7 +170,7 @@ def _happened(kept: _Kept) -> bool:
     if _outcome(kept) != "failed":
         return True
     before, after = _decoded(kept.before, "capture", Before), _decoded(kept.after, "capture", After)
-    return before is not None and after is not None and digest(before.state) != after.digest
+    return before is not None and after is not None and before.taken.digest != after.digest
 
 
 def _outcome(kept: _Kept) -> str:
@@ -316,7 +315,7 @@ class _Case:
                     tool=contract.capture.tool,
                     arguments=before.arguments,
                     driver=contract.capture.driver,
-                    before=before.state,
+                    before=before.taken,
                     after=after.digest if after is not None else None,
                 ),
                 contract.capture.arguments,
@@ -372,8 +371,8 @@ class _Case:
         if not _may_run(self._kept.decided):
             label = label | UNTRUSTED
         known.observe_result(
-            SourceId("src_result"), self._result, label=label, untrusted=tool.untrusted, prose=tool.prose,
-            classes=tool.classes,
+            SourceId("src_result"), self._result, label=label, trusted=tool.trusted, untrusted=tool.untrusted,
+            prose=tool.prose, classes=tool.classes,
         )  # fmt: skip
         return known
 
