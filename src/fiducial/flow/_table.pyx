@@ -26,6 +26,16 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     str PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define prefetch(address) __builtin_prefetch(address)
+    #else
+    #define prefetch(address) ((void)(address))
+    #endif
+    """
+    void prefetch(const void* address) noexcept nogil
+
 cdef struct Slot:
     uint64_t key
     uint64_t word
@@ -363,17 +373,25 @@ cdef class Table:
         found = []
         cdef uint64_t[4] four = [0, 0, 0, 0]
         cdef uint64_t word
-        cdef Py_ssize_t index = 0
-        for token in tokens:
-            four[0] = four[1]
-            four[1] = four[2]
-            four[2] = four[3]
-            four[3] = _hash_of(token)
-            index += 1
-            if index >= 4:
-                word = self._word(_run(four))
+        cdef Py_ssize_t index = 0, count = len(tokens)
+        cdef uint64_t* keys = <uint64_t*>PyMem_Malloc((count + 1) * sizeof(uint64_t))
+        if keys == NULL:
+            raise MemoryError
+        try:
+            # Nearly always none is known. Each is a miss of the cache: asked for beforehand, the misses overlap.
+            for index in range(count):
+                four[0] = four[1]
+                four[1] = four[2]
+                four[2] = four[3]
+                four[3] = _hash_of(tokens[index])
+                keys[index] = _run(four)
+                prefetch(&self.slots[keys[index] & self.mask])
+            for index in range(3, count):
+                word = self._word(keys[index])
                 if word:
-                    found.append((index - 4, self._listed(word)))
+                    found.append((index - 3, self._listed(word)))
+        finally:
+            PyMem_Free(keys)
         return found
 
 
