@@ -436,6 +436,19 @@ def test_the_first_bad_entry_is_named(sample: tuple[Path, Verifier], tmp_path: P
         audit(Folder(tmp_path / "copy"), key=key)
 
 
+def test_tiles_that_agree_still_have_to_lead_to_the_checkpoint(sample: tuple[Path, Verifier], tmp_path: Path) -> None:
+    root, key = sample
+    shutil.copytree(root, tmp_path / "copy")
+    # The last tile is partial, so no other tile is above it.
+    tile = Tile(0, 2, 88)
+    swapped = decode_entries((root / tile.entries_path).read_bytes(), tile)[::-1]
+    (tmp_path / "copy" / tile.entries_path).write_bytes(encode_entries(swapped, 512))
+    hashes = b"".join(hashlib.sha256(b"\x00" + each).digest() for each in swapped)
+    (tmp_path / "copy" / tile.path).write_bytes(hashes)
+    with pytest.raises(Corrupt, match="lead to another root"):
+        audit(Folder(tmp_path / "copy"), key=key)
+
+
 def test_whoever_rewrites_everything_needs_the_key(sample: tuple[Path, Verifier], tmp_path: Path) -> None:
     root, key = sample
     with closing(MemoryStore()) as other:
