@@ -106,7 +106,7 @@ class RiskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     level: int = 0
     """0 none, 1 low, 2 medium, 3 high, 4 critical."""
     factors: frozenset[str] = _NONE
-    """What raised it; see `fiducial.guard.risk`."""
+    """What raised it, such as `irreversible`: an effect that nothing takes back; see `fiducial.guard.risk`."""
 
 
 class AgentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
