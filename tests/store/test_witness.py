@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -269,8 +270,7 @@ class WitnessMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp") / f"w-{os.urandom(6).hex()}"
-        self.directory.mkdir()
+        self.directory = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
         self.signed: list[tuple[int, bytes]] = []
 
     @initialize(part=st.integers(0, 40))
