@@ -61,7 +61,7 @@ lock: $(VENV)/.dev ## renew constraints.txt, the versions that all of this runs 
 	  --no-emit-index-url pyproject.toml -o constraints.txt
 
 # The environment. A stamp a set of extras, so that `make demo` installs no more than it needs; each is made again when
-# pyproject.toml or constraints.txt changes. The constraints are for this environment and not for those who install the
+# what is installed, or how it is built, changes. The constraints are for this environment and not for those who install the
 # package: a release of a linter must not fail a change that has nothing to do with it. uv installs in a tenth of pip's
 # time; where only pip is set up to reach an index, pip does it.
 
@@ -73,14 +73,16 @@ define install
 	@touch $@
 endef
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+BUILT := pyproject.toml constraints.txt hatch_build.py src/fiducial/flow/_table.pyx
+
+$(VENV)/.demo: $(BUILT) | $(BIN)/python
 	$(call install,demo)
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev: $(BUILT) | $(BIN)/python
 	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)analytics$(comma)witness)
 	@touch $(VENV)/.demo
 
-$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.bench: $(BUILT) | $(BIN)/python
 	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)bench)
 	@touch $(VENV)/.dev $(VENV)/.demo
 

