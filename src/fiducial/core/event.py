@@ -208,6 +208,21 @@ class RollbackAccepted(Envelope, frozen=True, kw_only=True, tag="log.rollback-ac
     """Its root hash, hexadecimal."""
 
 
+class LogRestored(Envelope, frozen=True, kw_only=True, tag="log.restored"):
+    """The store was brought back from a backup by somebody; what was recorded after the backup was made is gone."""
+
+    size: int
+    """Entries of the backup."""
+    root: str
+    """Their root hash, hexadecimal."""
+    seen: int
+    """Entries of the largest checkpoint known that the log no longer contains; 0 when none is known to be missing."""
+    by: str
+    """Who did it."""
+    why: str
+    """Short; at most 500 characters."""
+
+
 class CharterActivated(Envelope, frozen=True, kw_only=True, tag="charter.activated"):
     """New sessions use this charter from here on."""
 
@@ -230,6 +245,7 @@ Event: TypeAlias = (
     | PayloadErased
     | RetentionApplied
     | RollbackAccepted
+    | LogRestored
     | CharterActivated
     | HoldRequested
     | HoldSeen
@@ -295,6 +311,7 @@ __all__ = [
     "HoldVoted",
     "KeyRotated",
     "LogOpened",
+    "LogRestored",
     "MessageObserved",
     "Mode",
     "Outcome",

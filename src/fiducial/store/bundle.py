@@ -25,6 +25,7 @@ from fiducial.core.event import (
     Event,
     KeyRotated,
     LogOpened,
+    LogRestored,
     PayloadErased,
     RetentionApplied,
     RollbackAccepted,
@@ -36,7 +37,7 @@ from fiducial.core.store import Add, AtMost, Commit, LateEntry, Put, Receipt, Un
 from fiducial.errors import Corrupt, StoreError
 from fiducial.store.merkle import HASH_BYTES
 
-_OWN = frozenset({LogOpened, KeyRotated, PayloadErased, RetentionApplied, RollbackAccepted})
+_OWN = frozenset({LogOpened, KeyRotated, LogRestored, PayloadErased, RetentionApplied, RollbackAccepted})
 """Kinds that only the store may record, because they state what the store did."""
 DIGEST_PREFIX = slice(7, 15)
 """The eight hexadecimal digits of a digest that the index keeps, as four bytes."""

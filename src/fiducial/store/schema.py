@@ -87,6 +87,7 @@ SCAN_STATE: Final = (
     "SELECT key, value, version FROM state WHERE key>=?1 AND substr(key, 1, ?2)=?1 AND value IS NOT NULL ORDER BY key"
 )
 SCAN_VERSIONS: Final = "SELECT key, version FROM state WHERE key>=?1 AND substr(key, 1, ?2)=?1"
+DROP_META: Final = "DELETE FROM meta WHERE name=?1"
 GET_EXPORTS: Final = "SELECT path FROM export ORDER BY path"
 
 _HEAD: Final = "SELECT first, count, root, signature, leaves, events, "

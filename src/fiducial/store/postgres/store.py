@@ -37,7 +37,7 @@ from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.ids import Digest
 from fiducial.core.store import Cell, Commit, Receipt
 from fiducial.errors import Corrupt, RolledBack, StoreBusy, StoreClosed, StoreError, TooNew
-from fiducial.store import erase, keyfile, retained
+from fiducial.store import erase, keyfile, restore, retained
 from fiducial.store.bundle import Prepared, prepare
 from fiducial.store.checkpoint import Signer
 from fiducial.store.ledger import Ledger
@@ -383,6 +383,7 @@ class PostgresStore:
             except OSError as error:
                 raise StoreError(f"the key `{self.key_path}` cannot be written ({error.strerror})") from error
             begin_log(self._tables, keyfile.make_key(self.key_path), self._clock.unix_us())
+        restore.refuse_backup(self._tables)
         sequencer = Sequencer(self._tables, self._signer)
         if seen is not None:
             sequencer.drain()
@@ -403,3 +404,18 @@ def _going_on() -> Iterator[None]:
 
 def _entries(batch: Iterable[Prepared]) -> int:
     return sum(len(prepared.events) for prepared in batch)
+
+
+def open_reader(target: Target) -> LogReader:
+    """The log at `target`, for reading, also from a standby. Raises `StoreError` when there is none."""
+    rows = PostgresRows(target, _READ_PATIENCE)
+    try:
+        check_server(rows.link, target.where)
+        found = migrate.version(rows.link, target)
+        if found is None:
+            raise StoreError(f"there is no log at `{target.where}`; give its URL with `--db`, or in FIDUCIAL_DB")
+        migrate.check(found, target)
+    except BaseException:
+        rows.close()
+        raise
+    return LogReader(rows)

@@ -1,0 +1,112 @@
+"""What a backup is to a log, and what brings it back, whichever database it is of.
+
+A copy of the database that takes its place without a word is a rollback, whoever puts it there, and the checkpoint kept
+beside the log says so. A backup that is brought back is not: it is marked as a backup, so no store goes on from it as
+it is; `fiducial store restore` verifies it, puts it in place, and records who did that, why, and what was lost. Then
+the mark goes, in the same transaction. Until then the log is not opened.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fiducial.core.event import Entry, LogRestored
+from fiducial.core.ids import EventId, mint
+from fiducial.errors import Corrupt, LedgerError, StoreError, WrongKey
+from fiducial.store import retained, schema
+from fiducial.store.checkpoint import Verifier
+from fiducial.store.reader import LogReader
+from fiducial.store.rows import Rows
+from fiducial.store.writer import LogWriter
+
+MARK: Final = "backup"
+"""Name, in `meta`, of the mark."""
+MAX_WHY: Final = 500
+"""Characters: `LogRestored.why`."""
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """A backup that was made: what it says of itself."""
+
+    origin: str
+    """The log's name."""
+    size: int
+    """Entries."""
+    root: str
+    """Root hash, hexadecimal."""
+    at_us: int
+    """When, microseconds since 1970 UTC."""
+
+    @classmethod
+    def of(cls, reader: LogReader, at_us: int) -> Made:
+        """What there is to say of the log behind `reader` as it is now."""
+        head = reader.head()
+        return cls(origin=reader.meta("origin"), size=head.size, root=head.root.hex(), at_us=at_us)
+
+    def text(self) -> str:
+        """As it is kept."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> Made:
+        """What `text` says. Raises `Corrupt`."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Corrupt("the mark of the backup is damaged; take another backup") from error
+
+
+def refuse_backup(tables: Rows) -> None:
+    """Raises `StoreError` when the database is a backup that was not, or not wholly, brought back."""
+    if tables.fetch(schema.GET_META, (MARK,), None):
+        raise StoreError(
+            f"`{tables.where}` is a backup, or was being restored when that was cut off; "
+            "run `fiducial store restore`, which records that it was restored"
+        )
+
+
+def check_words(by: str, why: str) -> None:
+    """Raises `StoreError` unless somebody gives a reason."""
+    if not why.strip() or len(why) > MAX_WHY:
+        raise StoreError(f"say why the backup is restored, in 1 to {MAX_WHY} characters")
+    if not by.strip():
+        raise StoreError("say who restores the backup")
+
+
+def check_key(made: Made, newest: str, key: Verifier) -> None:
+    """Raises `WrongKey` unless the key at hand is the one that the backup's log goes on with."""
+    if key.text != newest:
+        raise WrongKey(
+            f"the backup of `{made.origin}` goes on with the key `{newest}`, the key at hand is `{key.text}`; "
+            "bring back the key that belongs to it first"
+        )
+
+
+def record(writer: LogWriter, made: Made, beside: Path, *, by: str, why: str, at_us: int) -> LogRestored:
+    """Record the restoring and remove the mark, in one transaction; move a checkpoint that is contradicted away."""
+    note = retained.load(beside)
+    seen = 0
+    if note is not None:
+        with writer.reader.snapshot():
+            try:
+                checkpoint = retained.open_note(note, writer.reader.keys(), str(beside))
+                seen = checkpoint.size
+                retained.check(checkpoint, writer.reader, str(beside))
+                seen = 0
+            except LedgerError:
+                # Also when it is of another log, or damaged: it is kept aside, and the log goes on without it.
+                seen = seen or -1
+    event = LogRestored(
+        id=EventId(mint("evt", at_us // 1000)), session=None, at_us=at_us,
+        size=made.size, root=made.root, seen=max(0, seen), by=by, why=why,
+    )  # fmt: skip
+    with writer.transaction():
+        writer.append(Entry(event))
+        writer.tables.run(schema.DROP_META, MARK)
+    if seen:
+        retained.reject(beside)
+    retained.keep(beside, writer.note())
+    return event
