@@ -142,9 +142,12 @@ async def _run_async(effect: Run) -> Ran:
         if fault_or_none is not None:
             return failed(fault_or_none, started)
         value = waiting.result()
-        if not inspect.isawaitable(value):
-            return Ran("ok", value, None, _since(started))
-        waiting = asyncio.ensure_future(value)
+        try:
+            if not inspect.isawaitable(value):
+                return Ran("ok", value, None, _since(started))
+            waiting = asyncio.ensure_future(value)
+        except Exception as fault:  # noqa: BLE001 - an object may run its own code when it is asked what it is
+            return failed(fault, started)
     return Ran("unknown", error=_cut_off(effect), duration_us=_since(started))
 
 

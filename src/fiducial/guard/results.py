@@ -6,7 +6,6 @@ piece by piece and takes its label when it ends; one that is abandoned or breaks
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
@@ -200,11 +199,7 @@ def _outcome(text: str) -> Outcome:
 
 
 def _streams(value: Any) -> bool:
-    return (
-        inspect.isgenerator(value)
-        or inspect.isasyncgen(value)
-        or (isinstance(value, (Iterator, AsyncIterator)) and not isinstance(value, (str, bytes)))
-    )
+    return isinstance(value, (Iterator, AsyncIterator))
 
 
 def _relay(session: State, judgement: Judgement, ran: Ran) -> Any:
