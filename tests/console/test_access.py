@@ -14,7 +14,7 @@ from fiducial.console.app import Console, checked
 from fiducial.console.pages import PAGES
 from fiducial.console.services import Services
 from fiducial.core.ids import SessionId
-from fiducial.errors import SessionError
+from fiducial.errors import OversightError
 
 STOPPED = {401, 403}
 
@@ -87,7 +87,7 @@ def test_a_route_without_an_entry_keeps_the_console_from_starting(change: str) -
         pages["POST /anything"] = pages["GET /"]
     else:
         del pages["GET /people"]
-    with pytest.raises(SessionError, match=r"anything|people"):
+    with pytest.raises(OversightError, match=r"anything|people"):
         checked(pages)
 
 

@@ -9,7 +9,7 @@ from fiducial.console.app import HEADERS, Console
 from fiducial.console.gate import MAX_BODY
 from fiducial.console.services import Services, Settings
 from fiducial.core.ids import PersonId
-from fiducial.errors import SessionError
+from fiducial.errors import OversightError
 
 CHANGE = {"until": "2026-01-02", "version": "1"}
 
@@ -131,7 +131,7 @@ def test_over_https_cookies_and_answers_are_for_https_alone(services: Services) 
     "url", ["http://console.example.org", "http://10.0.0.1:80", "ftp://localhost", "https://", "https://a/b", "x"]
 )
 def test_a_console_that_would_be_reached_in_the_clear_does_not_start(services: Services, url: str) -> None:
-    with pytest.raises(SessionError):
+    with pytest.raises(OversightError):
         Services(services.store, services.rulebook, Settings(url=url))
 
 

@@ -18,7 +18,7 @@ from fiducial.console.throttle import FREE
 from fiducial.core.clock import ManualClock, SystemClock
 from fiducial.core.event import PersonChanged
 from fiducial.core.ids import PersonId
-from fiducial.errors import SessionError
+from fiducial.errors import OversightError
 from fiducial.oversight.people import People
 from fiducial.store.memory import MemoryStore
 from fiducial.store.sqlite import SqliteStore
@@ -204,7 +204,7 @@ def test_a_password_costs_what_it_should() -> None:
     "weak", ["short", "x" * 129, "password1234", "viewerviewer12", "qwertyuiop12", "aaaaaaaaaaaaaaaa", "fiducial2026!"]
 )
 def test_passwords_that_are_easily_guessed_are_refused(services: Services, weak: str) -> None:
-    with pytest.raises(SessionError):
+    with pytest.raises(OversightError):
         services.accounts.set_password(VIEWER, weak, by=VIEWER)
     assert services.accounts.account(VIEWER).password == ""
 

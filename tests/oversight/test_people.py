@@ -15,7 +15,7 @@ from fiducial.core.clock import ManualClock
 from fiducial.core.event import PersonChanged
 from fiducial.core.ids import PersonId
 from fiducial.core.store import Commit, Put
-from fiducial.errors import Conflict, SessionError, StoreError
+from fiducial.errors import Conflict, OversightError, StoreError
 from fiducial.oversight.people import CONSOLE_ROLES, People, Person, standing
 from fiducial.store.memory import MemoryStore
 from fiducial.store.sqlite import SqliteStore
@@ -66,9 +66,9 @@ def test_a_name_is_given_once(store: MemoryStore | SqliteStore) -> None:
     people = People(store)
     known = people.add(_person(ADA), by=ADA)
     people.change(msgspec.structs.replace(known.person, active=False), version=1, by=ADA, act="revoked")
-    with pytest.raises(SessionError, match="taken"):
+    with pytest.raises(OversightError, match="taken"):
         people.add(_person(ADA), by=BEN)
-    with pytest.raises(SessionError, match="add them first"):
+    with pytest.raises(OversightError, match="add them first"):
         people.change(_person(CY), version=0, by=ADA, act="roles")
 
 
@@ -76,7 +76,7 @@ def test_a_name_is_given_once(store: MemoryStore | SqliteStore) -> None:
 def test_the_last_administrator_remains(loss: dict[str, object]) -> None:
     people = People(MemoryStore())
     ada = people.add(_person(ADA, console=("admin",)), by=ADA)
-    with pytest.raises(SessionError, match="administrator"):
+    with pytest.raises(OversightError, match="administrator"):
         people.change(msgspec.structs.replace(ada.person, **loss), version=1, by=ADA, act="roles")
     people.add(_person(BEN, console=("admin",)), by=ADA)
     people.change(msgspec.structs.replace(ada.person, **loss), version=1, by=BEN, act="roles")
@@ -114,7 +114,7 @@ def test_two_who_demote_each_other_at_once_do_not_both_succeed() -> None:
 )  # fmt: skip
 def test_what_is_not_as_it_has_to_be_is_refused(wrong: dict[str, object]) -> None:
     people = People(MemoryStore())
-    with pytest.raises(SessionError):
+    with pytest.raises(OversightError):
         people.add(_person(ADA, **wrong), by=ADA)
     assert people.all() == {}
 

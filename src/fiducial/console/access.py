@@ -15,6 +15,8 @@ PUBLIC: Final[frozenset[ConsoleRole] | None] = None
 ANYONE: Final = frozenset(CONSOLE_ROLES)
 READERS: Final[frozenset[ConsoleRole]] = frozenset({"viewer", "approver", "operator", "auditor"})
 """Who may see what users said and what agents did: not administrators as such."""
+APPROVERS: Final[frozenset[ConsoleRole]] = frozenset({"approver"})
+OPERATORS: Final[frozenset[ConsoleRole]] = frozenset({"operator"})
 AUDITORS: Final[frozenset[ConsoleRole]] = frozenset({"auditor"})
 ADMINS: Final[frozenset[ConsoleRole]] = frozenset({"admin"})
 
@@ -35,6 +37,17 @@ ACCESS: Mapping[str, frozenset[ConsoleRole] | None] = {
     "POST /account/sessions/end": ANYONE,
     "POST /account/tokens": ANYONE,
     "POST /account/tokens/end": ANYONE,
+    "GET /waiting": READERS,
+    "GET /waiting/stream": READERS,
+    "GET /waiting/{hold}": READERS,
+    "POST /waiting/{hold}/answer": APPROVERS,
+    "POST /waiting/{hold}/edit": APPROVERS,
+    "POST /waiting/{hold}/class": APPROVERS,
+    "GET /halt": ANYONE,
+    "POST /halt": OPERATORS,
+    "POST /halt/{halt}/lift": OPERATORS,
+    "POST /emergency": APPROVERS,
+    "POST /emergency/{grant}/review": APPROVERS | AUDITORS,
     "GET /sessions": READERS,
     "GET /sessions/{session}": READERS,
     "GET /events/{event}": READERS,

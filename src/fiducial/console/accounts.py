@@ -31,7 +31,7 @@ from fiducial.core.clock import Clock
 from fiducial.core.event import Entry
 from fiducial.core.ids import PersonId
 from fiducial.core.store import Cell, Commit, Put, Store, Unchanged
-from fiducial.errors import Conflict, SessionError, StoreError
+from fiducial.errors import Conflict, OversightError, StoreError
 from fiducial.oversight.people import ConsoleRole, People, Person
 
 How = Literal["password", "link", "provider", "token"]
@@ -132,10 +132,10 @@ class Accounts:
         return fits and bool(account.password) and known is not None and known.person.active
 
     def set_password(self, person: PersonId, password: str, *, by: PersonId) -> None:
-        """Raises `SessionError` when it is too easily guessed."""
+        """Raises `OversightError` when it is too easily guessed."""
         known = self._people.find(person)
         if known is None:
-            raise SessionError(f"there is no `{person}`")
+            raise OversightError(f"there is no `{person}`")
         _strong(password, known.person)
         account, version = self._read(_ACCOUNT + person, Account)
         with self._hashing:
@@ -151,7 +151,7 @@ class Accounts:
         """From here on `subject`, and no other of that provider, is `person`. Raises `Conflict` when it is bound."""
         account, version = self._read(_ACCOUNT + person, Account)
         if account is not None and account.subject and account.subject != subject:
-            raise SessionError("that account belongs to another user of the identity provider")
+            raise OversightError("that account belongs to another user of the identity provider")
         changed = Account(password=(account or Account()).password, subject=subject)
         self._commit(
             [self._people.entry(person, by=person, act="provider-bound")],
@@ -231,6 +231,14 @@ class Accounts:
                     return None
         return Signed(known.person, frozenset(known.person.console), live.how, key)
 
+    def peek(self, secret: str) -> bool:
+        """Whether that session still holds, without counting as a use of it."""
+        live, _ = self._read(_SESSION + digest_of(secret), Live)
+        if live is None or self._over(live, self._clock.unix_us()):
+            return False
+        known = self._people.find(live.person)
+        return known is not None and known.person.active
+
     def sessions(self, person: PersonId) -> dict[str, Live]:
         """Their sessions, by hash."""
         now = self._clock.unix_us()
@@ -275,13 +283,13 @@ class Accounts:
     # --- tokens
 
     def make_token(self, person: Person, name: str, roles: frozenset[ConsoleRole], lifetime: timedelta) -> str:
-        """A token with those of the person's roles. Raises `SessionError` for others, or for a longer life."""
+        """A token with those of the person's roles. Raises `OversightError` for others, or for a longer life."""
         if not name.strip() or len(name) > 80 or not name.isprintable():
-            raise SessionError("a token has a name of 1 to 80 printable characters")
+            raise OversightError("a token has a name of 1 to 80 printable characters")
         if not roles or not roles <= set(person.console):
-            raise SessionError("a token has at least one of your roles, and no other")
+            raise OversightError("a token has at least one of your roles, and no other")
         if not timedelta(0) < lifetime <= MAX_TOKEN:
-            raise SessionError(f"a token lives at most {MAX_TOKEN.days} days")
+            raise OversightError(f"a token lives at most {MAX_TOKEN.days} days")
         secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
         now = self._clock.unix_us()
         token = Token(person.id, name, tuple(sorted(roles)), now, now + _us(lifetime))
@@ -352,11 +360,13 @@ def _decoded(cell: Cell, kind: type[_T]) -> _T:
 
 def _strong(password: str, person: Person) -> None:
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise SessionError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        raise OversightError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
     known = [person.id, person.name, person.email, "fiducial"]
     # zxcvbn reads at most 72 characters; what follows them can only make a password stronger.
     if zxcvbn(password[:72], user_inputs=[word for word in known if word])["score"] < STRENGTH:
-        raise SessionError("that password is too easily guessed; take several uncommon words, or let a manager make it")
+        raise OversightError(
+            "that password is too easily guessed; take several uncommon words, or let a manager make it"
+        )
 
 
 def _us(duration: timedelta) -> int:

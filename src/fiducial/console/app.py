@@ -26,7 +26,7 @@ from fiducial.console.gate import Handler, endpoint, refusal
 from fiducial.console.pages import PAGES
 from fiducial.console.services import Kept, Services, Settings
 from fiducial.core.clock import Clock
-from fiducial.errors import SessionError
+from fiducial.errors import OversightError
 from fiducial.policy.rulebook import compile_rulebook
 
 POLICY = (
@@ -88,17 +88,17 @@ def create_app(
 ) -> Console:
     """The console of what `store` holds, for agents under `charter`.
 
-    Raises `SessionError` for settings that are not safe, or when a route is missing from the access table or the
+    Raises `OversightError` for settings that are not safe, or when a route is missing from the access table or the
     other way round; `CharterError` for a charter that does not compile.
     """
     return Console(Services(store, compile_rulebook(charter), settings, clock))
 
 
 def checked(pages: Mapping[str, Handler]) -> Mapping[str, Handler]:
-    """`pages`, if the access table has a line for each and no other. Raises `SessionError`."""
+    """`pages`, if the access table has a line for each and no other. Raises `OversightError`."""
     if pages.keys() != ACCESS.keys():
         wrong = ", ".join(sorted(pages.keys() ^ ACCESS.keys()))
-        raise SessionError(f"the access table and the routes differ: {wrong}")
+        raise OversightError(f"the access table and the routes differ: {wrong}")
     return pages
 
 

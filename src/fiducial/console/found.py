@@ -7,23 +7,29 @@ events without their payloads, the newest `WINDOW` entries at first and then onl
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from threading import Lock
 
 import msgspec
 
 from fiducial.core.event import (
+    ApprovalSpent,
     CallDecided,
     CallFinished,
     Event,
     HoldRequested,
+    HoldSeen,
     HoldSettled,
+    HoldVoted,
     SessionClosed,
     SessionOpened,
     UndoFinished,
     UndoStarted,
 )
-from fiducial.core.ids import SessionId
+from fiducial.core.ids import DecisionId, SessionId
 from fiducial.core.verdict import VerdictKind
+from fiducial.oversight.considered import requests
+from fiducial.oversight.hold import Hold
 from fiducial.store.bundle import records
 from fiducial.store.ledger import Ledger
 
@@ -74,6 +80,20 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """`open`, `closed`, `waiting`, `unknown` (an outcome) or `undone`."""
 
 
+class Similar(msgspec.Struct, frozen=True, kw_only=True):
+    """How people answered requests like one: the same tool, stopped by the same policies."""
+
+    outcomes: dict[str, int]
+    """Outcome → how many requests came to it."""
+    results: dict[str, int]
+    """What came of the calls that were let through: `ok`, `failed`, `unknown`, `undone`."""
+
+
+_OF_PEOPLE = (HoldRequested, HoldSeen, HoldVoted, HoldSettled, ApprovalSpent)
+MAX_OVERSIGHT = 50_000
+"""Events about requests that are remembered."""
+
+
 class SessionIndex:
     """The newest sessions of a log. Usable from any thread."""
 
@@ -81,6 +101,9 @@ class SessionIndex:
         self._ledger = ledger
         self._lock = Lock()
         self._sessions: dict[SessionId, Summary] = {}
+        self._asked: deque[Event] = deque(maxlen=MAX_OVERSIGHT)
+        self._spent: set[DecisionId] = set()
+        self._tools: dict[DecisionId, str] = {}
         self._next = max(0, ledger.size - WINDOW)
 
     def search(self, query: Query, *, start: int = 0, count: int = 50) -> tuple[list[Summary], int]:
@@ -98,6 +121,20 @@ class SessionIndex:
             self._catch_up()
             return [msgspec.structs.replace(each) for each in self._sessions.values() if each.parent == session]
 
+    def similar(self, hold: Hold) -> Similar:
+        """How requests like `hold` were answered, as far back as is remembered."""
+        with self._lock:
+            self._catch_up()
+            outcomes: Counter[str] = Counter()
+            results: Counter[str] = Counter()
+            for asked in requests(self._asked):
+                same = self._tools.get(asked.decision) == hold.tool and asked.policies == hold.policies
+                if same and asked.hold != hold.id and asked.outcome is not None:
+                    outcomes[asked.outcome] += 1
+                    if asked.result is not None:
+                        results[asked.result] += 1
+            return Similar(outcomes=dict(outcomes), results=dict(results))
+
     def _catch_up(self) -> None:
         for bundle in self._ledger.reader.bundles(self._next, payloads=False):
             for record in records(bundle):
@@ -108,6 +145,7 @@ class SessionIndex:
             self._sessions.pop(next(iter(self._sessions)))
 
     def _take(self, event: Event, session: SessionId) -> None:
+        self._remember(event)
         # What something happens in moves to the end: the first is the one to forget.
         summary = self._sessions.pop(session, None) or Summary(session)
         self._sessions[session] = summary
@@ -138,6 +176,19 @@ class SessionIndex:
             case _:
                 pass
 
+    def _remember(self, event: Event) -> None:
+        """Keep what is about requests."""
+        if isinstance(event, _OF_PEOPLE):
+            self._asked.append(event)
+            if isinstance(event, ApprovalSpent):
+                self._spent.add(event.decision)
+        elif isinstance(event, CallDecided) and event.verdict in ("held", "unclear"):
+            self._tools[event.decision] = event.tool
+            if len(self._tools) > MAX_OVERSIGHT:
+                self._tools.pop(next(iter(self._tools)))
+        elif isinstance(event, CallFinished | UndoFinished) and event.decision in self._spent:
+            self._asked.append(event)
+
     def _undone(self, target: SessionId) -> None:
         if (summary := self._sessions.get(target)) is not None:
             summary.undone = True
@@ -161,4 +212,4 @@ def _fits(summary: Summary, query: Query) -> bool:
     return any(text in each.lower() for each in (summary.id, summary.agent, summary.user, *summary.tools))
 
 
-__all__ = ["Query", "SessionIndex", "Summary"]
+__all__ = ["Query", "SessionIndex", "Similar", "Summary"]

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from fiducial.console.access import ACCESS, PUBLIC, may
 from fiducial.console.services import Services
 from fiducial.console.visit import Fields, Incoming, Refused, Visit
-from fiducial.errors import Conflict, SessionError, StoreError
+from fiducial.errors import AlreadySettled, Conflict, NotPermitted, OversightError, StoreError
 
 log = logging.getLogger("fiducial.console")
 
@@ -64,7 +64,11 @@ def _served(visit: Visit, handler: Handler) -> Response:
         return stopped if stopped is not None else handler(visit)
     except Refused as refused:
         return refusal(services, route, refused.status, refused.message, visit)
-    except SessionError as error:
+    except NotPermitted as error:
+        return refusal(services, route, 403, str(error), visit)
+    except AlreadySettled as error:
+        return refusal(services, route, 409, str(error), visit)
+    except OversightError as error:
         return refusal(services, route, 422, str(error), visit)
     except Conflict:
         message = "it has changed since you looked at it; look again, and decide afresh"

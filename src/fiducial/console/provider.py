@@ -27,7 +27,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from fiducial.core.clock import Clock
-from fiducial.errors import SessionError
+from fiducial.errors import OversightError
 
 CALLBACK = "/sign-in/provider/answer"
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
@@ -64,7 +64,7 @@ class Provider:
     """An identity provider. Usable from any thread."""
 
     def __init__(self, settings: ProviderSettings, *, redirect_to: str, clock: Clock) -> None:
-        """`redirect_to`: address of `CALLBACK`, as registered at the provider. Raises `SessionError`."""
+        """`redirect_to`: address of `CALLBACK`, as registered at the provider. Raises `OversightError`."""
         _secure(settings.issuer)
         self.settings = settings
         self._redirect_to = redirect_to
@@ -73,7 +73,7 @@ class Provider:
         self._described: tuple[float, dict[str, Any], KeySet] | None = None
 
     def go(self, secret: str) -> str:
-        """Where to send a browser that holds `secret`. Raises `SessionError` when the provider cannot be reached."""
+        """Where to send a browser that holds `secret`. Raises `OversightError` when the provider cannot be reached."""
         described, _ = self._description()
         with self._client() as client:
             url, _ = client.create_authorization_url(
@@ -85,14 +85,14 @@ class Provider:
         return str(url)
 
     def answered(self, secret: str, *, state: str, code: str, issuer: str | None) -> Subject:
-        """Who came back with `code` in the browser that holds `secret`. Raises `SessionError`.
+        """Who came back with `code` in the browser that holds `secret`. Raises `OversightError`.
 
         `issuer`: the answer's `iss` (RFC 9207), when it has one.
         """
         if state != _derived("state", secret):
-            raise SessionError("this answer belongs to another sign-in; begin again")
+            raise OversightError("this answer belongs to another sign-in; begin again")
         if issuer is not None and issuer != self.settings.issuer:
-            raise SessionError("this answer is from another identity provider")
+            raise OversightError("this answer is from another identity provider")
         described, keys = self._description()
         try:
             with self._client() as client:
@@ -108,7 +108,7 @@ class Provider:
                     self._described = None
                 claims = self._claims(*given, secret, self._description()[1])
         except (AuthlibBaseError, JoseError, httpx2.HTTPError, KeyError, ValueError) as error:
-            raise SessionError(f"the identity provider's answer does not hold ({type(error).__name__})") from error
+            raise OversightError(f"the identity provider's answer does not hold ({type(error).__name__})") from error
         subject = str(claims["sub"])
         verified = claims.get("email_verified") is True
         return Subject(
@@ -150,14 +150,14 @@ class Provider:
                     client.get(issuer.rstrip("/") + "/.well-known/openid-configuration").raise_for_status().json()
                 )
                 if described["issuer"] != issuer:
-                    raise SessionError(
+                    raise OversightError(
                         "the identity provider calls itself by another issuer than the one that was given"
                     )
                 for name in _ENDPOINTS:
                     _secure(described[name])
                 keys = KeySet.import_key_set(client.get(described["jwks_uri"]).raise_for_status().json())
         except (httpx2.HTTPError, httpx2.InvalidURL, JoseError, KeyError, TypeError, ValueError) as error:
-            raise SessionError(f"the identity provider cannot be reached ({type(error).__name__})") from error
+            raise OversightError(f"the identity provider cannot be reached ({type(error).__name__})") from error
         return described, keys
 
     def _client(self) -> OAuth2Client:
@@ -185,7 +185,7 @@ def is_loopback(host: str | None) -> bool:
 def _secure(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise SessionError("an identity provider is reached over https, unless it is on this machine")
+        raise OversightError("an identity provider is reached over https, unless it is on this machine")
 
 
 __all__ = ["CALLBACK", "Provider", "ProviderSettings", "Subject", "is_loopback"]

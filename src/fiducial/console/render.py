@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import msgspec
 from markupsafe import Markup
 
 from fiducial.console.text import marked, ticked, visible
@@ -26,6 +27,8 @@ DONE = {
     "answered": "Your answer is recorded.",
     "halted": "Halted. Nothing that matches starts any more.",
     "resumed": "Resumed.",
+    "glass": "You have that role for now. Everybody sees it, and somebody else will review it.",
+    "reviewed": "Your review is recorded.",
 }
 """Notices, by what a redirect says: fixed sentences, so that an address cannot make the console say things."""
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -65,7 +68,16 @@ def environment(static: Static) -> jinja2.Environment:
         finalize=_finalize,
     )
     made.filters.update(
-        ago=ago, last_day=last_day, marked=marked, short=short, step=_step, ticked=ticked, told_as=told_as, when=when
+        ago=ago,
+        last_day=last_day,
+        marked=marked,
+        short=short,
+        step=_step,
+        ticked=ticked,
+        truncated=_truncated,
+        field=_field,
+        told_as=told_as,
+        when=when,
     )
     made.globals.update(static=static.address)
     return made
@@ -104,6 +116,15 @@ def last_day(until_us: int) -> str:
 def _step(text: str) -> str:
     """`text` as one step of a path, or one value of a query."""
     return quote(str(text), safe="")
+
+
+def _field(value: Any) -> str:
+    """A value as a form's field holds it: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _truncated(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def short(identifier: str) -> str:

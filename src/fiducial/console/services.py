@@ -10,6 +10,7 @@ import msgspec
 
 from fiducial.console.accounts import CONSOLE, Accounts
 from fiducial.console.found import SessionIndex
+from fiducial.console.live import Live
 from fiducial.console.provider import CALLBACK, Provider, ProviderSettings, is_loopback
 from fiducial.console.render import Static, environment
 from fiducial.console.throttle import Throttle
@@ -17,9 +18,12 @@ from fiducial.console.verification import Verification
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.ids import PersonId
 from fiducial.core.store import Store
-from fiducial.errors import SessionError
+from fiducial.errors import OversightError
+from fiducial.guard.switches import Switches
+from fiducial.oversight.desk import Desk
 from fiducial.oversight.people import CONSOLE_ROLES, People, Person
 from fiducial.policy.rulebook import Rulebook
+from fiducial.policy.schema import tool_types
 from fiducial.store.ledger import Ledger
 
 
@@ -54,7 +58,7 @@ class Services:
     def __init__(
         self, store: Kept, rulebook: Rulebook, settings: Settings | None = None, clock: Clock | None = None
     ) -> None:
-        """`rulebook`: of the charter that the pages show. Raises `SessionError` for settings that are not safe."""
+        """`rulebook`: of the charter that the pages show. Raises `OversightError` for settings that are not safe."""
         self.settings = settings or Settings()
         self.store = store
         self.rulebook = rulebook
@@ -72,6 +76,10 @@ class Services:
         )
         self.throttle = Throttle(self.clock)
         self.index = SessionIndex(self.ledger)
+        self.desk = Desk(store, clock=self.clock, roles_of=self.people.roles_of)
+        self.switches = Switches(store, self.clock)
+        self.tools = tool_types(rulebook.charter)
+        self.live = Live(store)
         self.verification = Verification(store.ledger, self.clock)
         given = self.settings.provider
         self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
@@ -83,14 +91,15 @@ class Services:
         return self._templates.get_template(template).render(services=self, now_us=self.clock.unix_us(), **values)
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Let go of the log, and watch no more."""
+        self.live.close()
         self.ledger.close()
 
     def first_link(self, admin: str = "admin") -> str | None:
         """Address of a one-time link for the first administrator; `None` once an administrator can sign in.
 
         The first administrator is made here, with every role of the console and those of the charter, because there
-        is nobody yet to give them; others are added by them. Raises `SessionError` for an `admin` that is no id.
+        is nobody yet to give them; others are added by them. Raises `OversightError` for an `admin` that is no id.
         """
         everybody = [known.person for known in self.people.all().values()]
         admins = [person for person in everybody if person.active and "admin" in person.console]
@@ -107,9 +116,9 @@ class Services:
         return self.link_for(admins[0].id, by=CONSOLE, lifetime=self.settings.first_link)
 
     def link_for(self, person: PersonId, *, by: PersonId, lifetime: timedelta | None = None) -> str:
-        """Address of a one-time link that signs `person` in. Raises `SessionError` when there is no such person."""
+        """Address of a one-time link that signs `person` in. Raises `OversightError` when there is no such person."""
         if self.people.find(person) is None:
-            raise SessionError(f"there is no `{person}`")
+            raise OversightError(f"there is no `{person}`")
         secret = self.accounts.link(person, by=by, lifetime=lifetime or self.settings.link)
         return f"{self.origin}/sign-in/link/{secret}"
 
@@ -118,9 +127,9 @@ def _origin(url: str) -> tuple[str, str]:
     """Scheme, host and port of `url`, and host and port alone, as browsers write them."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise SessionError(f"`{url}` is not the address of a site, such as `https://console.example.org`")
+        raise OversightError(f"`{url}` is not the address of a site, such as `https://console.example.org`")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise SessionError("people reach the console over https, unless it is on this machine: put TLS before it")
+        raise OversightError("people reach the console over https, unless it is on this machine: put TLS before it")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     default = {"http": 80, "https": 443}[parts.scheme]
     if parts.port is not None and parts.port != default:

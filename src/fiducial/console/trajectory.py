@@ -159,7 +159,7 @@ def told(records: Iterable[Record], charter: Charter) -> Told:
                 session.sources[event.source] = step.source
             case CallDecided():
                 step.kind = "call"
-                step.decided, step.record = event, _decision(record)
+                step.decided, step.record = event, decision_in(record)
                 step.erased = step.record is None
                 calls[event.decision] = step
             case CallFinished() if event.decision in calls:
@@ -311,7 +311,8 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _decision(record: Record) -> DecisionRecord | None:
+def decision_in(record: Record) -> DecisionRecord | None:
+    """The decision in an entry; `None` when it was erased, or is none."""
     data = _payload(record, "call")
     try:
         return decode_decision(data) if data is not None else None
@@ -331,4 +332,16 @@ def _payload(record: Record, role: str) -> bytes | None:
     return next((each.data for each in record.payloads if each.ref.role == role), None)
 
 
-__all__ = ["IN_A_WORD", "Argument", "Leaf", "Place", "Source", "Step", "Told", "arguments_of", "leaves_of", "told"]
+__all__ = [
+    "IN_A_WORD",
+    "Argument",
+    "Leaf",
+    "Place",
+    "Source",
+    "Step",
+    "Told",
+    "arguments_of",
+    "decision_in",
+    "leaves_of",
+    "told",
+]

@@ -32,7 +32,7 @@ from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import Entry, PersonChanged
 from fiducial.core.ids import EventId, PersonId, mint
 from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged
-from fiducial.errors import SessionError, StoreError
+from fiducial.errors import OversightError, StoreError
 from fiducial.oversight.hold import Approver
 
 ConsoleRole: TypeAlias = Literal["viewer", "approver", "operator", "auditor", "admin"]
@@ -147,17 +147,17 @@ class People:
         return tuple(id for id in everybody if standing(everybody, id, role, now) is not None)
 
     def add(self, person: Person, *, by: PersonId, act: str = "created") -> Known:
-        """Make `person` known. Raises `SessionError` when the id is taken or a field is not as it has to be."""
+        """Make `person` known. Raises `OversightError` when the id is taken or a field is not as it has to be."""
         return self._keep(person, 0, by=by, act=act, until_us=None)
 
     def change(self, person: Person, *, version: int, by: PersonId, act: str, until_us: int | None = None) -> Known:
         """Put `person` in the place of what was read as `version`, on record as `act` by `by`.
 
-        Raises `SessionError` when a field is not as it has to be or no active administrator would remain, `Conflict`
+        Raises `OversightError` when a field is not as it has to be or no active administrator would remain, `Conflict`
         when the person or the roster has changed meanwhile, another `StoreError` when it could not be kept.
         """
         if version < 1:
-            raise SessionError(f"there is no `{person.id}` to change; add them first")
+            raise OversightError(f"there is no `{person.id}` to change; add them first")
         return self._keep(person, version, by=by, act=act, until_us=until_us)
 
     def note(self, person: PersonId, *, by: PersonId, act: str, until_us: int | None = None) -> None:
@@ -188,11 +188,11 @@ class People:
         roster = self._store.read([ROSTER]).get(ROSTER)
         everybody = {known.person.id: known.person for known in self.all().values()}
         if version == 0 and person.id in everybody:
-            raise SessionError(f"the name `{person.id}` is taken; people are never deleted, only made inactive")
+            raise OversightError(f"the name `{person.id}` is taken; people are never deleted, only made inactive")
         before = everybody.get(person.id)
         _still_administered(everybody, person)
         if person.delegate is not None and person.delegate not in everybody:
-            raise SessionError(f"there is no `{person.delegate}` to stand in")
+            raise OversightError(f"there is no `{person.delegate}` to stand in")
         shown = _all_roles(person) if before is None or _all_roles(before) != _all_roles(person) else ()
         self._store.commit(
             Commit(
@@ -228,20 +228,20 @@ def _known(cell: Cell) -> Known:
 
 
 def _checked(person: Person) -> Person:
-    """`person` with sorted roles. Raises `SessionError` for what is not as it has to be."""
+    """`person` with sorted roles. Raises `OversightError` for what is not as it has to be."""
     if not _ID.fullmatch(person.id) or person.id == UNKNOWN:
-        raise SessionError("a person's id is 1 to 128 letters, digits and `._@+-`, and begins and ends with one of the "
+        raise OversightError("a person's id is 1 to 128 letters, digits and `._@+-`, and begins and ends with one of the "
                            "first two")  # fmt: skip
     if not person.name.strip() or len(person.name) > MAX_NAME or not person.name.isprintable():
-        raise SessionError(f"a person's name has 1 to {MAX_NAME} printable characters")
+        raise OversightError(f"a person's name has 1 to {MAX_NAME} printable characters")
     if person.email and not _EMAIL.fullmatch(person.email):
-        raise SessionError("that is not an e-mail address")
+        raise OversightError("that is not an e-mail address")
     if len(person.roles) > MAX_ROLES or not all(_ROLE.fullmatch(role) for role in person.roles):
-        raise SessionError(f"roles are words of letters, digits and `_.-`, at most {MAX_ROLES} of them")
+        raise OversightError(f"roles are words of letters, digits and `_.-`, at most {MAX_ROLES} of them")
     if not set(person.console) <= set(CONSOLE_ROLES):
-        raise SessionError(f"console roles are {', '.join(CONSOLE_ROLES)}")
+        raise OversightError(f"console roles are {', '.join(CONSOLE_ROLES)}")
     if person.delegate == person.id:
-        raise SessionError("nobody stands in for themselves")
+        raise OversightError("nobody stands in for themselves")
     return msgspec.structs.replace(
         person, roles=tuple(sorted(set(person.roles))), console=tuple(sorted(set(person.console)))
     )
@@ -252,7 +252,7 @@ def _still_administered(everybody: Mapping[PersonId, Person], person: Person) ->
     if not any(_administers(one) for one in everybody.values()):
         return
     if not any(_administers(one) for one in {**everybody, person.id: person}.values()):
-        raise SessionError("one active administrator has to remain; make somebody else one first")
+        raise OversightError("one active administrator has to remain; make somebody else one first")
 
 
 def _administers(person: Person) -> bool:

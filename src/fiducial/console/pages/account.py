@@ -12,7 +12,7 @@ from fiducial.console.gate import Handler
 from fiducial.console.render import in_words
 from fiducial.console.visit import Refused, Visit
 from fiducial.core.ids import PersonId
-from fiducial.errors import SessionError
+from fiducial.errors import OversightError
 from fiducial.oversight.people import CONSOLE_ROLES, Known, Person
 
 MAX_AWAY = timedelta(days=366)
@@ -38,7 +38,7 @@ def password(visit: Visit) -> Response:
         return _page(visit, 422, "the two new passwords differ")
     try:
         services.accounts.set_password(me.person.id, form.get("password", 1_000), by=me.person.id)
-    except SessionError as error:
+    except OversightError as error:
         return _page(visit, 422, str(error))
     services.accounts.end_all(me.person.id, by=me.person.id, but=me.key)
     return visit.go("/account", "password")
@@ -77,7 +77,7 @@ def make_token(visit: Visit) -> Response:
         secret = visit.services.accounts.make_token(
             visit.me.person, form.get("name", 200), roles, timedelta(days=int(days))
         )
-    except SessionError as error:
+    except OversightError as error:
         return _page(visit, 422, str(error))
     return _page(visit, 200, token=secret)
 

@@ -11,7 +11,7 @@ from fiducial.console.provider import Subject
 from fiducial.console.render import in_words
 from fiducial.console.visit import Refused, Visit, local_path
 from fiducial.core.ids import PersonId
-from fiducial.errors import Conflict, SessionError
+from fiducial.errors import Conflict, OversightError
 from fiducial.oversight.people import UNKNOWN, Person
 
 _WRONG = "that name and password do not belong together, or the account may not sign in"
@@ -34,7 +34,7 @@ def static(visit: Visit) -> Response:
 
 def home(visit: Visit) -> Response:
     """The first page that the person may see."""
-    for path in ("/sessions", "/people", "/account"):
+    for path in ("/waiting", "/people", "/account"):
         if visit.may(f"GET {path}"):
             return visit.go(path)
     raise AssertionError("everybody may see their account")
@@ -155,7 +155,7 @@ def _whose(visit: Visit, subject: Subject) -> Person | None:
             return None
         try:
             accounts.bind_subject(fitting[0].id, subject.key)
-        except (Conflict, SessionError):
+        except (Conflict, OversightError):
             return None
         bound = fitting[0].id
     known = people.find(bound)

@@ -15,7 +15,7 @@ from fiducial.console.gate import Handler
 from fiducial.console.pages.account import absence, others, version
 from fiducial.console.visit import Fields, Refused, Visit, quoted
 from fiducial.core.ids import PersonId
-from fiducial.errors import SessionError
+from fiducial.errors import OversightError
 from fiducial.oversight.people import CONSOLE_ROLES, ConsoleRole, Known, Person
 
 
@@ -34,7 +34,7 @@ def add(visit: Visit) -> Response:
     me = visit.me.person.id
     try:
         known = visit.services.people.add(person, by=me)
-    except SessionError as error:
+    except OversightError as error:
         return _listing(visit, 422, str(error))
     return _person(visit, known, 200, link=visit.services.link_for(known.person.id, by=me))
 
@@ -67,7 +67,7 @@ def change(visit: Visit) -> Response:
         act = "roles" if act == "changed" else act
     try:
         person.change(changed, version=version(visit), by=me, act=act, until_us=until or None)
-    except SessionError as error:
+    except OversightError as error:
         return _person(visit, known, 422, str(error))
     if was.active and not changed.active:
         visit.services.accounts.end_all(was.id, by=me)

@@ -20,3 +20,33 @@ const unfold = () => {
 };
 window.addEventListener("hashchange", unfold);
 unfold();
+// The queue is replaced when the server says that it has changed; without this, the page reloads itself now and then.
+const queue = document.querySelector("[data-live]");
+if (queue) {
+  let busy = false;
+  const renew = async () => {
+    if (busy || document.hidden) return;
+    busy = true;
+    try {
+      const answer = await fetch(location.pathname, { credentials: "same-origin", redirect: "error" });
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.getElementById(queue.id);
+      const at = document.activeElement && document.activeElement.getAttribute("href");
+      if (fresh) queue.replaceChildren(...fresh.childNodes);
+      document.title = page.title;
+      if (at) {
+        const again = [...queue.querySelectorAll("a")].find((link) => link.getAttribute("href") === at);
+        if (again) again.focus();
+      }
+    } catch {
+      // The next change, or the next look, tries again.
+    } finally {
+      busy = false;
+    }
+  };
+  const changes = new EventSource(queue.dataset.live);
+  changes.addEventListener("changed", renew);
+  changes.addEventListener("error", () => setTimeout(renew, 5000));
+  document.addEventListener("visibilitychange", renew);
+}

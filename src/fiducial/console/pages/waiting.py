@@ -1,0 +1,204 @@
+"""Waiting: the requests to people, each with its evidence, and their answers.
+
+What a person may answer is decided by the desk, from their roles in the charter; the console's role `approver` is what
+lets them come to it. That a request was shown and opened is recorded, with when, so that one can tell later whether
+people considered what they decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+
+from fiducial.console.gate import Handler
+from fiducial.console.request import cards, shown
+from fiducial.console.visit import Refused, Visit, quoted
+from fiducial.core.ids import HoldId
+from fiducial.errors import NotPermitted, OversightError
+from fiducial.oversight.hold import Approver, Hold
+from fiducial.policy.bounds import Bound, class_rule
+from fiducial.policy.schema import ToolType
+
+PER_PAGE = 50
+
+
+def queue(visit: Visit) -> Response:
+    """What waits: what the person may answer first, each oldest first."""
+    services, me = visit.services, visit.me.person.id
+    who = approver(visit)
+    mine = services.desk.answerable(who) if who is not None and "approver" in visit.me.roles else []
+    ids = frozenset(str(hold.id) for hold in mine)
+    others = [hold for hold in services.desk.waiting() if hold.id not in ids]
+    found = cards(services, [*mine, *others], ids)
+    for card in found[:PER_PAGE]:
+        if card.mine:
+            services.desk.seen(card.hold.id, me, "shown")
+    return visit.page("waiting.html", cards=found[:PER_PAGE], more=len(found) - PER_PAGE, may_answer=who is not None)
+
+
+def stream(visit: Visit) -> Response:
+    """Tells the open page when the queue has changed."""
+    accounts, secret = visit.services.accounts, visit.session_secret
+    events = visit.services.live.stream(lambda: accounts.peek(secret))
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+def page(visit: Visit) -> Response:
+    """One request."""
+    return _page(visit, 200)
+
+
+def answer(visit: Visit) -> Response:
+    """Approve, reject, or answer a question."""
+    form, desk = visit.form, visit.services.desk
+    hold, who = _hold(visit), _needed(visit)
+    note, said = form.get("note"), form.get("answer", 20)
+    if said in ("reject", "answer") and not note:
+        return _page(visit, 422, "say why: the agent and the user are told" if said == "reject" else "write an answer")
+    if said == "answer":
+        desk.answer(hold.id, who, note, confirms=form.get("confirms", 10) == "yes")
+    elif said == "approve" or said == "reject":
+        if form.get("alike", 10) == "yes":
+            desk.vote_alike(hold.id, who, "approve" if said == "approve" else "reject", note=note)
+        else:
+            desk.vote(hold.id, who, "approve" if said == "approve" else "reject", note=note)
+    else:
+        return _page(visit, 422, "say whether you approve or reject it")
+    return visit.go(f"/waiting/{quoted(hold.id)}", "answered")
+
+
+def edit(visit: Visit) -> Response:
+    """Approve another call in place of this one."""
+    hold, who = _hold(visit), _needed(visit)
+    tool = _tool(visit, hold)
+    found = shown(visit.services, hold, True, 0)
+    arguments: dict[str, Any] = {}
+    try:
+        for name, parameter in tool.contract.parameters.items():
+            text = visit.form.get(f"argument-{name}", 20_000)
+            if text or parameter.required:
+                arguments[name] = typed(text, parameter.schema_)
+        if found.record is not None and arguments == found.record.arguments:
+            return _page(visit, 422, "nothing was changed; approve it as it is")
+        visit.services.desk.edit(hold.id, who, tool, arguments, note=visit.form.get("note"))
+    except ValueError as error:
+        return _page(visit, 422, str(error))
+    return visit.go(f"/waiting/{quoted(hold.id)}", "answered")
+
+
+def class_(visit: Visit) -> Response:
+    """Approve a bounded class of calls: first shown as the rule it is, then given."""
+    hold, who, form = _hold(visit), _needed(visit), visit.form
+    tool = _tool(visit, hold)
+    record = shown(visit.services, hold, True, 0).record
+    if record is None:
+        raise Refused(422, "the call was erased; nobody can tell what the class would be")
+    try:
+        bounds = {
+            name: bound
+            for name in tool.contract.parameters
+            if (bound := _bound(visit, name, record.arguments.get(name, msgspec.UNSET))) is not None
+        }
+        uses, minutes = whole(form.get("uses", 6)), whole(form.get("minutes", 6))
+        rule = class_rule(tool, hold.user, bounds)
+        if form.get("confirm", 10) != "yes" or form.get("rule", 8_000).split() != rule.split():
+            return _page(visit, 200, rule=rule)
+        lasting = timedelta(minutes=minutes)
+        visit.services.desk.grant(hold.id, who, tool, bounds, uses=uses, lasting=lasting, note=form.get("note"))
+    except ValueError as error:
+        return _page(visit, 422, str(error))
+    return visit.go(f"/waiting/{quoted(hold.id)}", "answered")
+
+
+def approver(visit: Visit) -> Approver | None:
+    """What the person may decide now; `None`: nothing."""
+    who = visit.services.people.approver(visit.me.person.id)
+    return None if who is None else visit.services.desk.with_glass(who)
+
+
+def typed(text: str, schema: Mapping[str, Any]) -> Any:
+    """A field as the value of a parameter: text where that is what it takes, JSON otherwise. Raises `ValueError`."""
+    if schema.get("type", "string") == "string":
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"`{text[:60]}` is not a value of this kind; write it as JSON") from error
+
+
+def whole(text: str) -> int:
+    """A field as a whole number. Raises `ValueError`."""
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("give whole numbers")
+    return int(text)
+
+
+def _bound(visit: Visit, name: str, value: Any) -> Bound | None:
+    """What a field says about a parameter; `None`: it is to be absent. Raises `ValueError`."""
+    match visit.form.get(f"bound-{name}", 20):
+        case "same" if value is not msgspec.UNSET:
+            return Bound(equals=value)
+        case "most":
+            try:
+                return Bound(at_most=float(visit.form.get(f"most-{name}", 40)))
+            except ValueError as error:
+                raise ValueError(f"say up to how much `{name}` may be") from error
+        case "any":
+            return Bound(anything=True)
+        case _:
+            return None
+
+
+def _hold(visit: Visit) -> Hold:
+    try:
+        return visit.services.desk.hold(HoldId(visit.params["hold"]))
+    except OversightError as error:
+        raise Refused(404, "there is no such request") from error
+
+
+def _needed(visit: Visit) -> Approver:
+    who = approver(visit)
+    if who is None:
+        raise NotPermitted("you are away; say that you are back first")
+    return who
+
+
+def _tool(visit: Visit, hold: Hold) -> ToolType:
+    tool = visit.services.tools.get(hold.tool)
+    if tool is None:
+        raise Refused(422, "the charter that is loaded here has no such tool; answer it as it is")
+    return tool
+
+
+def _page(visit: Visit, status: int, message: str = "", rule: str = "") -> Response:
+    services, hold = visit.services, _hold(visit)
+    who, waiting = approver(visit), services.desk.waiting()
+    mine = (
+        who is not None
+        and "approver" in visit.me.roles
+        and hold.id in {each.id for each in services.desk.answerable(who)}
+    )
+    if mine and visit.incoming.method == "GET":
+        services.desk.seen(hold.id, visit.me.person.id, "opened")
+    alike = sum(each.group == hold.group and each.id != hold.id for each in waiting)
+    form = visit.form
+    return visit.page(
+        "request.html", status, message=message, rule=rule, hold=hold, form=form,
+        shown=shown(services, hold, mine, alike),
+    )  # fmt: skip
+
+
+PAGES: Mapping[str, Handler] = {
+    "GET /waiting": queue,
+    "GET /waiting/stream": stream,
+    "GET /waiting/{hold}": page,
+    "POST /waiting/{hold}/answer": answer,
+    "POST /waiting/{hold}/edit": edit,
+    "POST /waiting/{hold}/class": class_,
+}
+
+__all__ = ["PAGES", "approver", "typed", "whole"]

@@ -1,0 +1,147 @@
+"""One request to people, with everything that somebody needs to decide it.
+
+What the agent wants and why it was stopped is the record of the decision; what the user said is the session up to it.
+Both are payloads: where they were erased, the page says so, and the request is better rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from fiducial.charter.contracts import Contract, Effect, Kind
+from fiducial.console.found import Similar
+from fiducial.console.services import Services
+from fiducial.console.trajectory import Argument, Source, Told, arguments_of, decision_in, told
+from fiducial.core.event import CallDecided, MessageObserved
+from fiducial.core.ids import EventId
+from fiducial.guard.record import DecisionRecord
+from fiducial.oversight.hold import Hold
+from fiducial.store.bundle import Record
+
+VERBS = {
+    Kind.READ: "look something up", Kind.FETCH: "visit an address", Kind.CREATE: "make something",
+    Kind.UPDATE: "change something", Kind.DELETE: "delete something", Kind.SEND: "send a message",
+    Kind.PUBLISH: "publish something", Kind.PAY: "move money", Kind.BOOK: "book something",
+    Kind.GRANT: "give somebody access", Kind.REVOKE: "take access away", Kind.AUTHENTICATE: "sign in somewhere",
+    Kind.CREDENTIAL: "change how somebody signs in", Kind.DEPLOY: "put something into service",
+    Kind.EXECUTE: "run code", Kind.RESPOND: "answer the user",
+}  # fmt: skip
+"""Kind of act → what the agent wants, in plain words."""
+AFTERWARDS = {
+    Effect.READ: "Nothing changes by it.",
+    Effect.REVERSIBLE: "It can be put back exactly.",
+    Effect.COMPENSABLE: "It can be made good, and not undone.",
+    Effect.IRREVERSIBLE: "It cannot be undone.",
+}
+"""Effect → what can be done about it afterwards."""
+
+
+class Card(msgspec.Struct, kw_only=True):
+    """A request in the queue."""
+
+    hold: Hold
+    words: str
+    risk: int = 0
+    targets: list[tuple[str, str, str]] = []
+    """Name, value and origin of each argument that says on whom, where or how much."""
+    mine: bool = False
+    """Whoever looks may answer it."""
+    alike: int = 0
+    """Further waiting requests that differ in nothing but the session."""
+
+
+class Shown(msgspec.Struct, kw_only=True):
+    """A request on its own page."""
+
+    card: Card
+    record: DecisionRecord | None = None
+    """`None` when it was erased."""
+    decided: CallDecided | None = None
+    arguments: list[Argument] = []
+    asked: list[Source] = []
+    """What the user said, up to the request."""
+    sources: list[Source] = []
+    """What else the values came from."""
+    contract: Contract | None = None
+    similar: Similar
+    question: str = ""
+    """Of an unclear call."""
+    afterwards: str = ""
+    """What can be done about it once it has happened."""
+
+
+def cards(services: Services, holds: Iterable[Hold], mine: frozenset[str]) -> list[Card]:
+    """The queue; of requests that are alike, the oldest one."""
+    found: dict[str, Card] = {}
+    for hold in holds:
+        same = found.get(hold.group)
+        if same is not None and same.mine == (hold.id in mine):
+            same.alike += 1
+            continue
+        found[hold.group if same is None else hold.id] = _card(services, hold, hold.id in mine)
+    return list(found.values())
+
+
+def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
+    """The request with its evidence. Raises `StoreError` when the log cannot be read."""
+    session = told(_up_to(services.ledger.session(hold.session), hold), services.charter)
+    step = next((each for each in session.steps if each.decided and each.decided.decision == hold.decision), None)
+    card = _card(services, hold, mine)
+    card.alike = alike
+    seen = Shown(card=card, contract=services.charter.contracts.get(hold.tool), similar=services.index.similar(hold))
+    seen.asked = [source for source in _messages(session) if source.trusted]
+    if step is not None:
+        seen.decided, seen.record, seen.arguments = step.decided, step.record, step.arguments
+    used = {place.anchor for argument in seen.arguments for place in argument.places}
+    for source in session.sources.values():
+        marks = {mark.anchor for leaf in source.leaves for mark in leaf.marks}
+        if source not in seen.asked and (used & marks or source.anchor in used):
+            seen.sources.append(_only_marked(source))
+    if seen.contract is not None:
+        seen.afterwards = AFTERWARDS[seen.contract.effect]
+    if hold.asks == "question" and seen.record is not None:
+        seen.question = seen.record.remedies.user
+    return seen
+
+
+def _card(services: Services, hold: Hold, mine: bool) -> Card:
+    contract = services.charter.contracts.get(hold.tool)
+    verb = VERBS[contract.kind] if contract is not None else "use a tool that this charter does not have"
+    card = Card(hold=hold, words=f"wants to {verb}", mine=mine, targets=[])
+    found = services.ledger.find(EventId("evt" + hold.decision[3:]))
+    if found is None or not isinstance(found.event, CallDecided):
+        return card
+    card.risk = found.event.risk
+    record = decision_in(found)
+    if record is not None:
+        for argument in arguments_of(record, {}, services.charter, ""):
+            if argument.role in ("target", "magnitude"):
+                card.targets.append((argument.name, argument.value, argument.origin))
+    return card
+
+
+def _up_to(records: Iterable[Record], hold: Hold) -> Iterable[Record]:
+    for record in records:
+        yield record
+        if isinstance(record.event, CallDecided) and record.event.decision == hold.decision:
+            return
+
+
+def _messages(session: Told) -> list[Source]:
+    said = [step for step in session.steps if isinstance(step.event, MessageObserved) and step.source is not None]
+    return [step.source for step in said if step.source is not None and step.event.authority == "user"]  # type: ignore[union-attr]
+
+
+def _only_marked(source: Source) -> Source:
+    """What the values came from, without the rest of a long result."""
+    kept = [leaf for leaf in source.leaves if leaf.marks]
+    if not kept or len(source.leaves) <= 12:
+        return source
+    source.more += len(source.leaves) - len(kept)
+    source.leaves = kept
+    return source
+
+
+__all__ = ["AFTERWARDS", "VERBS", "Card", "Shown", "cards", "shown"]
