@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
 
-from fiducial.core.ids import Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
-from fiducial.core.store import Cell
+from fiducial.core.event import Entry
+from fiducial.core.ids import Digest, EventId, GrantId, HoldId, PersonId, PolicyId, SessionId, mint
+from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged
 from fiducial.errors import StoreError
-from fiducial.oversight.hold import Hold
 
 T = TypeVar("T", bound=msgspec.Struct)
+MAX_NOTE = 4000
+"""Characters of what a person says."""
 
 HOLDS, WAITING, GRANTS, GLASS, SEEN, REPLIES = "hold/", "waiting/", "grant/", "glass/", "seen/", "reply/"
 
@@ -89,6 +92,13 @@ def hold_key(hold: HoldId) -> str:
     return HOLDS + hold
 
 
-def written(hold: Hold) -> bytes:
-    """A request as its cell holds it."""
-    return encode(hold)
+def commit(
+    store: Store, entries: Iterable[Entry], preconditions: Iterable[Unchanged], changes: Iterable[Put | Add]
+) -> None:
+    """Keep an act of a person, durably. Raises `Conflict` when something of it has changed, `StoreError`."""
+    store.commit(Commit(entries=tuple(entries), preconditions=tuple(preconditions), changes=tuple(changes))).result()
+
+
+def event_id(now_us: int) -> EventId:
+    """A new id for an event of `now_us`."""
+    return EventId(mint("evt", now_us // 1000))

@@ -7,7 +7,6 @@ precondition that they are what was read, tried again when somebody else was fas
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,52 +21,48 @@ from fiducial.core.event import (
     ClassGranted,
     Entry,
     Event,
-    GlassBroken,
-    GlassReviewed,
     HoldRequested,
     HoldSeen,
     HoldSettled,
     HoldVoted,
 )
-from fiducial.core.ids import EventId, GrantId, HoldId, PersonId, SessionId, mint
+from fiducial.core.ids import GrantId, HoldId, PersonId, SessionId, mint
 from fiducial.core.payload import Payload, seal
-from fiducial.core.store import Add, Commit, Put, Store, Unchanged
-from fiducial.core.verdict import Fault, Reason, Remedies
+from fiducial.core.store import Add, Put, Store, Unchanged
 from fiducial.errors import AlreadySettled, Conflict, NotPermitted, OversightError
-from fiducial.guard.desk import Asked, Case, Refusal, Reply, Said, Writes
+from fiducial.guard.desk import Asked, Case, Reply, Said, Writes
 from fiducial.guard.switches import read_halts
 from fiducial.oversight.cells import (
-    GLASS,
     GRANTS,
+    MAX_NOTE,
     REPLIES,
     SEEN,
     WAITING,
     ClassGrant,
-    Glass,
     ReplyCell,
     Seen,
     asked_prefix,
+    commit,
     decode,
     encode,
+    event_id,
     hold_key,
 )
+from fiducial.oversight.glass import Emergencies
 from fiducial.oversight.hold import Answer, Approver, Hold, Stop, effective, seat, voted
+from fiducial.oversight.refusals import refusal_of
 from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.ruling import Ruling, parameter_of
 from fiducial.policy.schema import ToolType
 
 log = logging.getLogger("fiducial.oversight")
-MAX_GLASS = timedelta(hours=4)
-"""Longest emergency access."""
-MAX_NOTE = 4000
-"""Characters of what a person says."""
 _TRIES = 8
 """How often an act is tried again when somebody else changed the same cell."""
 _POLL = 0.1
 """Seconds between two looks while waiting."""
 
 
-class Desk:
+class Desk(Emergencies):
     """Asks people and keeps what they say. Usable from any thread, by any number of processes on one store.
 
     roles_of   the roles a person has now, `None` for one who is gone; when given, an approval by somebody who has lost
@@ -105,7 +100,7 @@ class Desk:
         appealed = {hold.appeals for hold, _ in holds}
         settled = [hold for hold, _ in holds if hold.state != "approved" and hold.id not in appealed]
         latest = max(settled, key=lambda hold: (hold.settled_us, hold.id), default=None)
-        return Said(refusal=_refusal(latest)) if latest is not None else Said()
+        return Said(refusal=refusal_of(latest)) if latest is not None else Said()
 
     def ask(self, case: Case, ruling: Ruling) -> Asked:
         """Ask people about it: a new request, or the one that waits already."""
@@ -159,10 +154,10 @@ class Desk:
         if (how == "shown" and before.shown_us) or before.opened_us:
             return
         after = Seen(shown_us=before.shown_us or now, opened_us=now if how == "opened" else 0)
-        event = HoldSeen(id=_event_id(now), session=self.hold(hold).session, at_us=now, hold=hold, by=by, how=how)
+        event = HoldSeen(id=event_id(now), session=self.hold(hold).session, at_us=now, hold=hold, by=by, how=how)
         unchanged = Unchanged(key, cell.version if cell is not None else 0)
         try:
-            self._commit([Entry(event)], [unchanged], [Put(key, encode(after))])
+            commit(self.store, [Entry(event)], [unchanged], [Put(key, encode(after))])
         except Conflict:
             return  # the same person, twice at once: the first time is kept
 
@@ -271,61 +266,8 @@ class Desk:
         event = _requested_event(again, now)
         note = seal("note", f"{by}: {why}"[:MAX_NOTE].encode("utf-8", "replace"))
         event = msgspec.structs.replace(event, payloads=(note.ref,))
-        self._commit([Entry(event, (note,))], [Unchanged(hold_key(again.id), 0)], _making(again))
+        commit(self.store, [Entry(event, (note,))], [Unchanged(hold_key(again.id), 0)], _making(again))
         return again
-
-    # --- emergencies
-
-    def break_glass(self, by: PersonId, role: str, why: str, lasting: timedelta) -> Glass:
-        """Take a role for a short time in an emergency. It is loud, and somebody else has to review it."""
-        if not timedelta(0) < lasting <= MAX_GLASS:
-            raise OversightError(f"emergency access lasts at most {MAX_GLASS}; ask again when it has ended")
-        if len(why.strip()) < 10:
-            raise OversightError("say why, in a sentence; it is reviewed afterwards")
-        now = self.clock.unix_us()
-        glass = Glass(
-            id=GrantId(mint("gls", now // 1000)), by=by, role=role,
-            from_us=now, until_us=now + lasting // timedelta(microseconds=1),
-        )  # fmt: skip
-        note = seal("note", why[:MAX_NOTE].encode("utf-8", "replace"))
-        event = GlassBroken(
-            id=_event_id(now), session=None, at_us=now, payloads=(note.ref,),
-            grant=glass.id, by=by, role=role, until_us=glass.until_us,
-        )  # fmt: skip
-        self._commit([Entry(event, (note,))], [Unchanged(GLASS + glass.id, 0)], [Put(GLASS + glass.id, encode(glass))])
-        log.warning("emergency access: `%s` took the role `%s` for %s", by, role, lasting)
-        return glass
-
-    def glasses(self, *, unreviewed: bool = False) -> list[Glass]:
-        """Emergency accesses in force, or all that nobody has reviewed yet."""
-        now = self.clock.unix_us()
-        every = [decode(key, cell, Glass) for key, cell in self.store.scan(GLASS).items()]
-        return [glass for glass in every if (glass.reviewed_by is None if unreviewed else now < glass.until_us)]
-
-    def with_glass(self, who: Approver) -> Approver:
-        """`who` with the roles of the emergency access they have taken."""
-        taken = {glass.role: glass.id for glass in self.glasses() if glass.by == who.id and glass.role not in who.roles}
-        return msgspec.structs.replace(who, roles=who.roles | taken.keys(), glass=taken) if taken else who
-
-    def review_glass(self, grant: GrantId, by: PersonId, *, justified: bool, note: str) -> Glass:
-        """Look at an emergency access afterwards. Raises `NotPermitted` for the person who took it."""
-        key = GLASS + grant
-        cell = self.store.read([key]).get(key)
-        if cell is None:
-            raise OversightError(f"there is no emergency access `{grant}`")
-        glass = decode(key, cell, Glass)
-        if glass.by == by:
-            raise NotPermitted("nobody reviews their own emergency access")
-        if glass.reviewed_by is not None:
-            raise AlreadySettled(f"`{glass.reviewed_by}` has reviewed it already")
-        now = self.clock.unix_us()
-        payload = seal("note", note[:MAX_NOTE].encode("utf-8", "replace"))
-        event = GlassReviewed(
-            id=_event_id(now), session=None, at_us=now, payloads=(payload.ref,), grant=grant, by=by, justified=justified
-        )
-        reviewed = msgspec.structs.replace(glass, reviewed_by=by, justified=justified)
-        self._commit([Entry(event, (payload,))], [Unchanged(key, cell.version)], [Put(key, encode(reviewed))])
-        return reviewed
 
     # --- time
 
@@ -361,7 +303,8 @@ class Desk:
                 outcome = "void" if after.state == "void" else "expired"
                 why = after.why or "nobody answered in time"
             try:
-                self._commit(
+                commit(
+                    self.store,
                     [Entry(_settled_event(after, outcome, why, now))],
                     [Unchanged(hold_key(hold_id), cell.version)],
                     [Put(hold_key(hold_id), encode(after)), *([] if after.open else [Put(key, None)])],
@@ -455,7 +398,7 @@ class Desk:
         def spent(hold: HoldId | None, grant: GrantId | None) -> Entry:
             return Entry(
                 ApprovalSpent(
-                    id=_event_id(case.now_us), session=case.session, at_us=case.now_us,
+                    id=event_id(case.now_us), session=case.session, at_us=case.now_us,
                     decision=case.decision, hold=hold, grant=grant,
                 )
             )  # fmt: skip
@@ -540,7 +483,7 @@ class Desk:
                 entries.append(_granted(grant, now))
                 changes.append(Put(f"{GRANTS}{grant.session}/{grant.id}", encode(grant)))
             try:
-                self._commit(entries, [Unchanged(hold_key(hold_id), version)], changes)
+                commit(self.store, entries, [Unchanged(hold_key(hold_id), version)], changes)
             except Conflict:
                 if left:
                     continue
@@ -555,7 +498,7 @@ class Desk:
         opened = decode(key, cell, Seen).opened_us if cell is not None else 0
         payloads: tuple[Payload, ...] = (seal("note", note.encode("utf-8", "replace")),) if note else ()
         event = HoldVoted(
-            id=_event_id(now), session=before.session, at_us=now, payloads=tuple(one.ref for one in payloads),
+            id=event_id(now), session=before.session, at_us=now, payloads=tuple(one.ref for one in payloads),
             hold=before.id, by=vote.by, role=vote.role, answer=vote.answer, dwell_us=now - opened if opened else -1,
             instead_of=vote.instead_of, glass=vote.glass,
         )  # fmt: skip
@@ -566,15 +509,6 @@ class Desk:
                    "answer": "the user answered"}[vote.answer]  # fmt: skip
             entries.append(Entry(_settled_event(after, outcome, why, now)))
         return entries
-
-    def _commit(self, entries: list[Entry], preconditions: list[Unchanged], changes: Iterable[Put | Add]) -> None:
-        self.store.commit(
-            Commit(entries=tuple(entries), preconditions=tuple(preconditions), changes=tuple(changes))
-        ).result()
-
-
-def _event_id(now_us: int) -> EventId:
-    return EventId(mint("evt", now_us // 1000))
 
 
 def _making(hold: Hold) -> list[Put | Add]:
@@ -587,7 +521,7 @@ def _making(hold: Hold) -> list[Put | Add]:
 
 def _requested_event(hold: Hold, now: int) -> HoldRequested:
     return HoldRequested(
-        id=_event_id(now), session=hold.session, at_us=now, hold=hold.id, decision=hold.decision, asks=hold.asks,
+        id=event_id(now), session=hold.session, at_us=now, hold=hold.id, decision=hold.decision, asks=hold.asks,
         role=hold.role, quorum=hold.quorum, policies=hold.policies, binding=hold.binding, expires_us=hold.expires_us,
         appeals=hold.appeals,
     )  # fmt: skip
@@ -596,59 +530,16 @@ def _requested_event(hold: Hold, now: int) -> HoldRequested:
 def _settled_event(
     hold: Hold, outcome: Literal["approved", "rejected", "expired", "void", "escalated"], why: str, now: int
 ) -> HoldSettled:
-    return HoldSettled(id=_event_id(now), session=hold.session, at_us=now, hold=hold.id, outcome=outcome, why=why[:500])
+    return HoldSettled(id=event_id(now), session=hold.session, at_us=now, hold=hold.id, outcome=outcome, why=why[:500])
 
 
 def _granted(grant: ClassGrant, now: int) -> Entry:
     rule = seal("note", grant.rule.encode())
     event: Event = ClassGranted(
-        id=_event_id(now), session=grant.session, at_us=now, payloads=(rule.ref,), grant=grant.id, by=grant.by,
+        id=event_id(now), session=grant.session, at_us=now, payloads=(rule.ref,), grant=grant.id, by=grant.by,
         tool=grant.tool, policies=grant.policies, uses=grant.uses, expires_us=grant.expires_us,
     )  # fmt: skip
     return Entry(event, (rule,))
-
-
-def _refusal(hold: Hold) -> Refusal | None:
-    """What a settled request means for the call that it was about; `None` while it waits."""
-    if hold.state == "rejected" and hold.instead is not None:
-        return Refusal(
-            reason=Reason("a person changed the call", fault=Fault.PEOPLE),
-            remedies=Remedies(
-                agent=f"A person wants this instead: call `{hold.tool}` with {json.dumps(hold.instead)}. "
-                "Do not repeat the first call.",
-                user="A person changed what the assistant was about to do.",
-                operator=f"decided in `{hold.id}`",
-            ),
-        )
-    if hold.state == "rejected":
-        said = f" They said: {hold.why}" if hold.why else ""
-        return Refusal(
-            reason=Reason("a person refused the call", fault=Fault.PEOPLE),
-            remedies=Remedies(
-                agent=f"A person refused this.{said} Do not ask again; go on without it, and tell the user.",
-                user=f"A person refused this.{said} You can appeal, and somebody else will look at it.",
-                operator=f"decided in `{hold.id}`; `fiducial holds appeal` asks somebody else",
-            ),
-        )
-    if hold.state == "expired":
-        return Refusal(
-            reason=Reason("nobody answered in time", fault=Fault.PEOPLE),
-            remedies=Remedies(
-                agent="Nobody answered in time, so this is refused. Do not ask again; tell the user.",
-                user="Nobody answered in time, so nothing was done. You can ask for it to be looked at again.",
-                operator=f"`{hold.id}` expired; `fiducial holds appeal` asks again",
-            ),
-        )
-    if hold.state == "answered":
-        return Refusal(
-            reason=Reason("the user answered with something else than a confirmation", fault=Fault.PEOPLE),
-            remedies=Remedies(
-                agent=f"The user answered: “{hold.reply or ''}”. Call again with what follows from that.",
-                user="You have answered the assistant's question.",
-                operator=f"answered in `{hold.id}`",
-            ),
-        )
-    return None
 
 
 __all__ = ["Desk"]

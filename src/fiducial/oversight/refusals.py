@@ -1,0 +1,52 @@
+"""What a settled request means for the call that it was about, said to the agent, the user and the operator."""
+
+from __future__ import annotations
+
+import json
+
+from fiducial.core.verdict import Fault, Reason, Remedies
+from fiducial.guard.desk import Refusal
+from fiducial.oversight.hold import Hold
+
+
+def refusal_of(hold: Hold) -> Refusal | None:
+    """What a settled request means for the call that it was about; `None` while it waits."""
+    if hold.state == "rejected" and hold.instead is not None:
+        return Refusal(
+            reason=Reason("a person changed the call", fault=Fault.PEOPLE),
+            remedies=Remedies(
+                agent=f"A person wants this instead: call `{hold.tool}` with {json.dumps(hold.instead)}. "
+                "Do not repeat the first call.",
+                user="A person changed what the assistant was about to do.",
+                operator=f"decided in `{hold.id}`",
+            ),
+        )
+    if hold.state == "rejected":
+        said = f" They said: {hold.why}" if hold.why else ""
+        return Refusal(
+            reason=Reason("a person refused the call", fault=Fault.PEOPLE),
+            remedies=Remedies(
+                agent=f"A person refused this.{said} Do not ask again; go on without it, and tell the user.",
+                user=f"A person refused this.{said} You can appeal, and somebody else will look at it.",
+                operator=f"decided in `{hold.id}`; `fiducial holds appeal` asks somebody else",
+            ),
+        )
+    if hold.state == "expired":
+        return Refusal(
+            reason=Reason("nobody answered in time", fault=Fault.PEOPLE),
+            remedies=Remedies(
+                agent="Nobody answered in time, so this is refused. Do not ask again; tell the user.",
+                user="Nobody answered in time, so nothing was done. You can ask for it to be looked at again.",
+                operator=f"`{hold.id}` expired; `fiducial holds appeal` asks again",
+            ),
+        )
+    if hold.state == "answered":
+        return Refusal(
+            reason=Reason("the user answered with something else than a confirmation", fault=Fault.PEOPLE),
+            remedies=Remedies(
+                agent=f"The user answered: “{hold.reply or ''}”. Call again with what follows from that.",
+                user="You have answered the assistant's question.",
+                operator=f"answered in `{hold.id}`",
+            ),
+        )
+    return None
