@@ -27,10 +27,8 @@ from typing import Any, Literal
 import msgspec
 
 from fiducial.core.event import CallDecided, CallFinished, Entry, UndoFinished, UndoStarted
-from fiducial.core.ids import DecisionId, EventId, HoldId, PersonId, SessionId
-from fiducial.core.oversight import UndoOutcome
+from fiducial.core.ids import EventId, PersonId, SessionId
 from fiducial.core.store import Commit, Put, Unchanged
-from fiducial.core.verdict import Denied, Fault, Held, Unclear
 from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError
 from fiducial.guard import probes
 from fiducial.guard.compensation import Claim, Claimed, claim_key, put_claim, read_claims
@@ -39,10 +37,11 @@ from fiducial.guard.effects import Ran, Run, Steps
 from fiducial.guard.guard import Guard
 from fiducial.guard.judgement import Request
 from fiducial.guard.reopen import Readable
-from fiducial.guard.results import Result
 from fiducial.guard.session import Session
 from fiducial.guard.steps import call
-from fiducial.oversight.undo_plan import Compensation, Effect, plan
+from fiducial.oversight.undo_effect import Compensation, Effect
+from fiducial.oversight.undo_plan import plan
+from fiducial.oversight.undo_report import Report, Taken, told
 from fiducial.store.ledger import Ledger
 
 log = logging.getLogger("fiducial.oversight")
@@ -52,45 +51,7 @@ _POLL = 0.05
 """Seconds between two looks at a log that lags."""
 MAX_WHY = 500
 """Characters: `UndoStarted.why`."""
-STANDS = frozenset({"changed", "impossible", "too-late", "held", "denied", "failed", "unknown"})
-"""Outcomes after which the effect stands, or may."""
 _Found = Literal["yes", "no", "unknown"]
-
-
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one effect."""
-
-    effect: Effect
-    outcome: UndoOutcome | None = None
-    """`None` in a dry run: see the effect's state."""
-    why: str = ""
-    detail: str = ""
-    """What the tool or the policies said; may hold what people wrote, and stays out of the log's events."""
-    compensation: DecisionId | None = None
-    """The call that took it back, or was to."""
-    hold: HoldId | None = None
-    """What people are asked."""
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an undo."""
-
-    target: SessionId
-    """What was taken back."""
-    session: SessionId
-    """In which session."""
-    by: str
-    dry_run: bool
-    effects: tuple[Taken, ...]
-    """Newest first."""
-
-    @property
-    def complete(self) -> bool:
-        """Nothing stands that was to be taken back; in a dry run: nothing is known that would."""
-        return all(
-            each.effect.state in ("undone", "undoable") if each.outcome is None else each.outcome not in STANDS
-            for each in self.effects
-        )
 
 
 def undo(
@@ -330,7 +291,7 @@ class _Undoing:
             runs=True,
             claim=Claim(effect.decision, effect.version, int(longest * 1_000_000)),
         )
-        return _told(effect, drive(call(self._session, request, function)))
+        return told(effect, drive(call(self._session, request, function)))
 
     # --- c: what became of it
 
@@ -360,36 +321,9 @@ class _Undoing:
             store.commit(Commit(entries=(Entry(event),))).result(STORE_TIMEOUT)
 
 
-def _told(effect: Effect, result: Result) -> Taken:
-    """What the result of the compensating call says of the effect."""
-    verdict = result.verdict
-    decision = verdict.decision
-    if result.status == "not-run":
-        detail = "; ".join(reason.message for reason in verdict.reasons)
-        if isinstance(verdict, (Held, Unclear)):
-            why = "people are asked first" if verdict.hold is not None else f"it is {verdict.kind}"
-            return Taken(
-                effect=effect, outcome="held", why=why, detail=detail, compensation=decision, hold=verdict.hold
-            )
-        lost = isinstance(verdict, Denied) and any(reason.fault is Fault.STORE for reason in verdict.reasons)
-        if lost:
-            why = "it could not be claimed: somebody else may be taking it back"
-            return Taken(effect=effect, outcome="unknown", why=why, detail=detail)
-        return Taken(effect=effect, outcome="denied", why="policies deny it", detail=detail, compensation=decision)
-    if result.status == "ok" and result.confirmed != "no":
-        return Taken(effect=effect, outcome="undone", compensation=decision)
-    if result.status == "failed":
-        why = "the call that takes it back failed"
-        return Taken(effect=effect, outcome="failed", why=why, detail=result.error or "", compensation=decision)
-    why = "the call that takes it back was cut off"
-    if result.status == "ok":
-        why = "the call that takes it back says it did, and an independent read does not find it"
-    return Taken(effect=effect, outcome="unknown", why=why, detail=result.error or "", compensation=decision)
-
-
 def _run(function: Callable[..., Any], arguments: dict[str, Any], timeout: Any) -> Steps[Ran]:
     ran: Ran = yield Run(function, arguments, timeout)
     return ran
 
 
-__all__ = ["AGENT", "STANDS", "Report", "Taken", "undo"]
+__all__ = ["AGENT", "Report", "Taken", "undo"]

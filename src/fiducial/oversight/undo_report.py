@@ -1,0 +1,80 @@
+"""What an undo reports."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fiducial.core.ids import DecisionId, HoldId, SessionId
+from fiducial.core.oversight import UndoOutcome
+from fiducial.core.verdict import Denied, Fault, Held, Unclear
+from fiducial.guard.results import Result
+from fiducial.oversight.undo_effect import Effect
+
+STANDS = frozenset({"changed", "impossible", "too-late", "held", "denied", "failed", "unknown"})
+"""Outcomes after which the effect stands, or may."""
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one effect."""
+
+    effect: Effect
+    outcome: UndoOutcome | None = None
+    """`None` in a dry run: see the effect's state."""
+    why: str = ""
+    detail: str = ""
+    """What the tool or the policies said; may hold what people wrote, and stays out of the log's events."""
+    compensation: DecisionId | None = None
+    """The call that took it back, or was to."""
+    hold: HoldId | None = None
+    """What people are asked."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an undo."""
+
+    target: SessionId
+    """What was taken back."""
+    session: SessionId
+    """In which session."""
+    by: str
+    dry_run: bool
+    effects: tuple[Taken, ...]
+    """Newest first."""
+
+    @property
+    def complete(self) -> bool:
+        """Nothing stands that was to be taken back; in a dry run: nothing is known that would."""
+        return all(
+            each.effect.state in ("undone", "undoable") if each.outcome is None else each.outcome not in STANDS
+            for each in self.effects
+        )
+
+
+def told(effect: Effect, result: Result) -> Taken:
+    """What the result of the compensating call says of the effect."""
+    verdict = result.verdict
+    decision = verdict.decision
+    if result.status == "not-run":
+        detail = "; ".join(reason.message for reason in verdict.reasons)
+        if isinstance(verdict, (Held, Unclear)):
+            why = "people are asked first" if verdict.hold is not None else f"it is {verdict.kind}"
+            return Taken(
+                effect=effect, outcome="held", why=why, detail=detail, compensation=decision, hold=verdict.hold
+            )
+        lost = isinstance(verdict, Denied) and any(reason.fault is Fault.STORE for reason in verdict.reasons)
+        if lost:
+            why = "it could not be claimed: somebody else may be taking it back"
+            return Taken(effect=effect, outcome="unknown", why=why, detail=detail)
+        return Taken(effect=effect, outcome="denied", why="policies deny it", detail=detail, compensation=decision)
+    if result.status == "ok" and result.confirmed != "no":
+        return Taken(effect=effect, outcome="undone", compensation=decision)
+    if result.status == "failed":
+        why = "the call that takes it back failed"
+        return Taken(effect=effect, outcome="failed", why=why, detail=result.error or "", compensation=decision)
+    why = "the call that takes it back was cut off"
+    if result.status == "ok":
+        why = "the call that takes it back says it did, and an independent read does not find it"
+    return Taken(effect=effect, outcome="unknown", why=why, detail=result.error or "", compensation=decision)
+
+
+__all__ = ["STANDS", "Report", "Taken", "told"]
