@@ -26,6 +26,13 @@ Make = Callable[..., Entry]
 SECRET = b"IBAN DE89370400440532013000 of Erika Mustermann"
 
 
+def export_to(database: Path, target: Path, *, payloads: bool = False, session: SessionId | None = None) -> int:
+    if payloads:
+        export.remember(database, target, 0)
+    with Ledger.open(database) as ledger:
+        return export.write(ledger, target, payloads=payloads, session=session)
+
+
 def holding(directory: Path, data: bytes) -> list[str]:
     """Names of the files in which `data` stands."""
     return sorted(path.name for path in directory.rglob("*") if path.is_file() and data in path.read_bytes())
@@ -171,11 +178,11 @@ def test_erasing_reaches_exports(tmp_path: Path, make: Make) -> None:
         for entry in entries:
             store.commit(Commit(entries=(entry,))).result()
         whole, part, envelope = tmp_path / "whole.jsonl", tmp_path / "part.jsonl", tmp_path / "envelope.jsonl"
-        assert export.write(path, whole, at_us=0, payloads=True) == 4
-        assert export.write(path, part, at_us=0, payloads=True, session=SessionId("ses_1")) == 2
-        assert export.write(path, envelope, at_us=0) == 4
+        assert export_to(path, whole, payloads=True) == 4
+        assert export_to(path, part, payloads=True, session=SessionId("ses_1")) == 2
+        assert export_to(path, envelope) == 4
         gone = tmp_path / "gone.jsonl"
-        export.write(path, gone, at_us=0, payloads=True)
+        export_to(path, gone, payloads=True)
         gone.unlink()
         assert stat.S_IMODE(whole.stat().st_mode) == 0o600
         assert holding(tmp_path, SECRET)[-2:] == ["part.jsonl", "whole.jsonl"]
@@ -200,7 +207,7 @@ def test_a_file_that_is_no_longer_an_export_is_left_alone(tmp_path: Path, make: 
     target = tmp_path / "out.jsonl"
     with SqliteStore(path) as store:
         store.commit(Commit(entries=(entry,))).result()
-        export.write(path, target, at_us=0, payloads=True)
+        export_to(path, target, payloads=True)
         other = b'not json\n{"index":1}\n{"index":"x","payloads":[1]}\n{"index":999,"payloads":[{}]}\n[]\n'
         target.write_bytes(other)
         store.erase(entry.payloads[0].ref.digest, by="dpo", why="x")
@@ -211,11 +218,11 @@ def test_an_export_that_cannot_be_written_or_purged_says_so(tmp_path: Path, make
     path = tmp_path / "log.db"
     entry = make(SECRET)
     with pytest.raises(StoreError, match="there is no database"):
-        export.write(path, tmp_path / "out", at_us=0, payloads=True)
+        export_to(path, tmp_path / "out", payloads=True)
     with pytest.raises(StoreError, match="there is no database"):
-        export.write(path, tmp_path / "out", at_us=0)
+        export_to(path, tmp_path / "out")
     with SqliteStore(path) as store:
         store.commit(Commit(entries=(entry,))).result()
         with pytest.raises(StoreError, match="cannot be written"):
-            export.write(path, tmp_path / "none" / "out", at_us=0)
+            export_to(path, tmp_path / "none" / "out")
         assert not (tmp_path / "out").exists()

@@ -28,6 +28,7 @@ COMMANDS = {
     "halt": "Stop agents, at once and everywhere, or list what is stopped.",
     "resume": "Lift a halt.",
     "undo": "Take back what a session did, newest first, and say what cannot be taken back and why.",
+    "store": "The database around the ledger: migrate, check, back up, restore.",
     "log": "The ledger: what happened, kept so that an outsider can verify it.",
 }
 """Each is a module beside this one, with a function of that name, or an `app` with commands of its own."""

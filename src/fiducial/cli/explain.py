@@ -16,12 +16,14 @@ from fiducial.guard.counterfactual import what_would_change
 from fiducial.guard.explained import Explained, explained
 from fiducial.policy.load import load_charter
 from fiducial.policy.rulebook import compile_rulebook
-from fiducial.store.ledger import Ledger
+from fiducial.store.open import open_ledger
 
 
 def explain(
     decision: Annotated[str, typer.Argument(metavar="DECISION", help="Id of a decision: dec_…")],
-    db: Annotated[Path, typer.Option("--db", envvar="FIDUCIAL_DB", help="The ledger.")] = Path(".fiducial/fiducial.db"),
+    db: Annotated[
+        str, typer.Option("--db", envvar="FIDUCIAL_DB", help="The ledger: a path, or `postgresql://…`.")
+    ] = ".fiducial/fiducial.db",
     charter: Annotated[
         Path | None, typer.Option(help="The charter's directory: then also says what would change the verdict.")
     ] = None,
@@ -31,7 +33,7 @@ def explain(
 
     Exit status: 0 found, 1 not in the ledger, 2 could not run.
     """
-    with Ledger.open(db) as ledger:
+    with open_ledger(db) as ledger:
         found = explained(ledger, DecisionId(decision))
     if found is None:
         fail(f"no decision `{plain(decision)}` in `{db}`; `fiducial log tail` lists the latest", 1)

@@ -8,12 +8,11 @@ import msgspec
 import typer
 from rich.table import Table
 
-from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database, opened
 from fiducial.cli.reporting import console, fail, print_json, reporting, shown
 from fiducial.core.clock import SystemClock, instant
 from fiducial.core.ids import PersonId
 from fiducial.guard.switches import Halt, Switches
-from fiducial.store.sqlite import SqliteStore
 
 
 def halt(
@@ -36,7 +35,7 @@ def halt(
     """
     parts = {"agent": agent, "tool": tool, "user": user, "release": release}
     named = any(parts.values())
-    with reporting(), SqliteStore(db) as store:
+    with reporting(), opened(db) as store:
         switches = Switches(store, SystemClock())
         if why is None:
             if named or everything or by:

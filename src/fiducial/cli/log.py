@@ -8,11 +8,12 @@ printed as text, with control characters made visible.
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import typer
@@ -40,9 +41,13 @@ from fiducial.store.bundle import Record
 from fiducial.store.checkpoint import Verifier
 from fiducial.store.files import write_atomically
 from fiducial.store.keyfile import read_key
-from fiducial.store.ledger import Ledger, Verified
+from fiducial.store.ledger import Verified
+from fiducial.store.open import beside, in_postgres, open_ledger, open_store
 from fiducial.store.proof import InclusionProof
 from fiducial.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from fiducial.store.postgres.store import PostgresStore
 
 app = typer.Typer(
     name="log",
@@ -54,15 +59,28 @@ app = typer.Typer(
 app.command()(publish.publish)
 app.command()(witness.witness)
 
-DEFAULT_DATABASE = Path(".fiducial/fiducial.db")
+DEFAULT_DATABASE = ".fiducial/fiducial.db"
 _POLL_SECONDS = 0.5
 _HIDDEN = frozenset({"id", "session", "at_us", "v", "payloads"})
 """Fields that have a column of their own, or that nobody reads."""
 _EXCERPT = 2_000
 """Characters of a payload shown by `show --payloads`; `export` has them whole."""
 
-Database = Annotated[Path, typer.Option("--db", envvar="FIDUCIAL_DB", help="The ledger's database.")]
+Database = Annotated[
+    str, typer.Option("--db", envvar="FIDUCIAL_DB", help="The ledger's database: a path, or `postgresql://…`.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def key_file() -> Path | None:
+    """Where the signing key is, when FIDUCIAL_KEY_FILE says so."""
+    named = os.environ.get("FIDUCIAL_KEY_FILE")
+    return Path(named) if named else None
+
+
+def opened(db: str) -> SqliteStore | PostgresStore:
+    """The store at `db`, with the key that FIDUCIAL_KEY_FILE names, or else the one in its usual place."""
+    return open_store(db, key_path=key_file())
 
 
 @app.command()
@@ -73,7 +91,7 @@ def tail(
     json: AsJson = False,
 ) -> None:
     """Print the latest entries."""
-    with reporting(), Ledger.open(db) as ledger:
+    with reporting(), open_ledger(db) as ledger:
         at = ledger.size
         _print(ledger.entries(max(0, at - number), at), json)
         try:
@@ -94,7 +112,7 @@ def show(
     json: AsJson = False,
 ) -> None:
     """Print what happened in a session, in order."""
-    with reporting(), Ledger.open(db) as ledger:
+    with reporting(), open_ledger(db) as ledger:
         records = list(ledger.session(SessionId(session)))
         if not records:
             fail(f"no session `{plain(session)}` in `{db}`; `fiducial log tail` lists the latest", 1)
@@ -105,7 +123,7 @@ def show(
 
 @app.command()
 def verify(
-    database: Annotated[Path | None, typer.Argument(metavar="[DB]", help="The ledger's database.")] = None,
+    database: Annotated[str | None, typer.Argument(metavar="[DB]", help="The ledger's database.")] = None,
     db: Database = DEFAULT_DATABASE,
     key: Annotated[str | None, typer.Option(metavar="VKEY", help="The public key that has to have signed it.")] = None,
     checkpoint: Annotated[
@@ -139,7 +157,7 @@ def verify(
         with cannot_run():
             verifier = None if key is None else Verifier(key)
             notes = _retained(path, checkpoint)
-            ledger = Ledger.open(path)
+            ledger = open_ledger(path)
         with ledger, progress(json) as told:
             if verifier is None:
                 verifier = _own_key(path)
@@ -156,7 +174,7 @@ def prove(
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Print a proof that an event stands in the log: JSON, for somebody who has only the log's public key."""
-    with reporting(), Ledger.open(db) as ledger:
+    with reporting(), open_ledger(db) as ledger:
         if ledger.find(EventId(event)) is None:
             fail(f"no event `{plain(event)}` in `{db}`; `fiducial log tail` lists the latest", 1)
         typer.echo(plain_json(ledger.prove(EventId(event)).to_json()))
@@ -182,7 +200,7 @@ def checkpoint(
     out: Annotated[Path | None, typer.Option(help="Write this file; without it, print.")] = None,
 ) -> None:
     """Print the newest tree head, signed. Keep it elsewhere: `verify --checkpoint` holds the log to it."""
-    with reporting(), Ledger.open(db) as ledger:
+    with reporting(), open_ledger(db) as ledger:
         note = ledger.checkpoint()
         if out is None:
             typer.echo(plain(note, keep="\n"), nl=False)
@@ -202,10 +220,10 @@ def erase(
 ) -> None:
     """Erase a payload from every file that Fiducial wrote. The log still verifies, and says that it was erased."""
     with reporting():
-        with Ledger.open(db) as ledger:
+        with open_ledger(db) as ledger:
             if not ledger.names_payload(Digest(payload)):
                 fail(f"no entry names the payload `{plain(payload)}`; `fiducial log show` lists them", 1)
-        with SqliteStore(db) as store:
+        with opened(db) as store:
             done = store.erase(Digest(payload), by=by or getpass.getuser(), why=why)
     typer.echo("erased, and recorded" if done else "it was erased already")
 
@@ -241,10 +259,15 @@ def export_(
     chosen = None if session is None else SessionId(session)
     with reporting():
         if out is not None:
-            count = export.write(db, out, at_us=SystemClock().unix_us(), session=chosen, payloads=payloads)
+            if payloads and in_postgres(db):
+                fail("erasing reaches no file on another machine: without `--out`, payloads are printed", 2)
+            with open_ledger(db) as ledger:
+                if payloads:
+                    export.remember(Path(db), out, SystemClock().unix_us())
+                count = export.write(ledger, out, session=chosen, payloads=payloads)
             typer.echo(f"{count} lines in {out}", err=True)
             return
-        with Ledger.open(db) as ledger:
+        with open_ledger(db) as ledger:
             for line in export.lines(ledger, session=chosen, payloads=payloads):
                 sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
@@ -253,11 +276,11 @@ def export_(
 # What the log is held to
 
 
-def _retained(database: Path, given: list[Path] | None) -> list[tuple[str, str]]:
+def _retained(database: str, given: list[Path] | None) -> list[tuple[str, str]]:
     """The checkpoints that the log is held to: where each came from, and its text."""
     if given:
         return _notes(given)
-    path = retained.checkpoint_path(database)
+    path = beside(database, key_file()).checkpoint
     text = retained.load(path)
     return [] if text is None else [(str(path), text)]
 
@@ -272,9 +295,9 @@ def _notes(given: list[Path]) -> list[tuple[str, str]]:
     return notes
 
 
-def _own_key(database: Path) -> Verifier | None:
+def _own_key(database: str) -> Verifier | None:
     """The public half of the key beside the database; `None` when it is not there for this user to read."""
-    path = database.with_name(database.name + ".key")
+    path = beside(database, key_file()).key
     try:
         if not path.is_file():
             return None

@@ -7,16 +7,16 @@ from pathlib import Path
 import typer
 
 from fiducial.cli.reporting import fail, reporting
-from fiducial.store.ledger import Ledger
+from fiducial.store.open import open_ledger
 
 
-def export(db: Path, directory: Path, tenant: str | None) -> None:
+def export(db: str, directory: Path, tenant: str | None) -> None:
     """Write what the files in `directory` do not hold yet of the ledger, and print the files."""
     try:
         from fiducial.store.parquet import seal
     except ImportError:
         fail("Parquet needs PyArrow: `pip install 'fiducial[analytics]'`", 2)
-    with reporting(), Ledger.open(db) as ledger:
+    with reporting(), open_ledger(db) as ledger:
         written = seal(ledger, directory, tenant=tenant)
     for each in written:
         typer.echo(f"entries {each.first} to {each.stop - 1} in {each.path}")

@@ -17,6 +17,7 @@ from fiducial.core.clock import instant
 from fiducial.errors import LedgerError, StoreError
 from fiducial.store.checkpoint import Verifier
 from fiducial.store.ledger import Ledger
+from fiducial.store.open import open_ledger
 from fiducial.store.published.audit import Audited, audit
 from fiducial.store.published.cosign import Cosignature, WitnessKey, distinct
 from fiducial.store.published.objects import Folder
@@ -25,7 +26,7 @@ from fiducial.store.published.publish import publish as bring_up_to_date
 
 
 def publish(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="The ledger's database.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The ledger's database: a path, or `postgresql://…`.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to publish; any web server can serve it.")],
     witness: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="Ask this witness to cosign; repeat it for more.")
@@ -49,7 +50,7 @@ def publish(
         if bool(witness) != bool(keys):
             fail("give both `--witness` and `--witness-key`: where a witness is asked, and what it signs with", 2)
         witnesses = Witnesses(tuple(witness or ()), keys, len(keys) if quorum is None else quorum)
-    with reporting(), Ledger.open(store) as ledger:
+    with reporting(), open_ledger(store) as ledger:
         if not follow:
             _say(bring_up_to_date(ledger, Folder(directory), witnesses), None)
             return

@@ -7,12 +7,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database, opened
 from fiducial.cli.reporting import console, print_json, reporting
 from fiducial.core.clock import SystemClock
 from fiducial.core.ids import GrantId, PersonId
 from fiducial.guard.switches import Switches
-from fiducial.store.sqlite import SqliteStore
 
 
 def resume(
@@ -26,7 +25,7 @@ def resume(
 
     Exit status: 0 done; 2 could not be done.
     """
-    with reporting(), SqliteStore(db) as store:
+    with reporting(), opened(db) as store:
         lifted = Switches(store, SystemClock()).lift(GrantId(halt), by=PersonId(by), why=why)
     if json:
         print_json(msgspec.structs.asdict(lifted))

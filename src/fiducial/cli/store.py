@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database
 from fiducial.cli.reporting import cannot_run, judging, print_json, progress, reporting
 from fiducial.core.clock import SystemClock
 from fiducial.core.plain import plain
@@ -29,17 +30,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DEFAULT = ".fiducial/fiducial.db"
-Database = Annotated[
-    str, typer.Option("--db", envvar="FIDUCIAL_DB", help="The store: a path (SQLite), or `postgresql://…`.")
-]
 KeyFile = Annotated[
     Path | None, typer.Option("--key-file", envvar="FIDUCIAL_KEY_FILE", help="Where the signing key is.")
 ]
 
 
 @app.command()
-def migrate(db: Database = DEFAULT) -> None:
+def migrate(db: Database = DEFAULT_DATABASE) -> None:
     """Bring the tables to the format of this version. End whatever uses the store first."""
     with reporting():
         if in_postgres(db):
@@ -55,10 +52,10 @@ def migrate(db: Database = DEFAULT) -> None:
 
 @app.command()
 def check(
-    db: Database = DEFAULT,
+    db: Database = DEFAULT_DATABASE,
     key: Annotated[str | None, typer.Option(metavar="VKEY", help="The public key that has to have signed it.")] = None,
     key_file: KeyFile = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Check the log, what waits to go into it, and the settings that it relies on."""
     with judging(json), progress(json) as told:
@@ -78,7 +75,7 @@ def check(
 @app.command()
 def backup(
     out: Annotated[Path, typer.Option(help="The file to write; it must not exist.")],
-    db: Database = DEFAULT,
+    db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write log and control state, as of one instant, to a file. Others go on meanwhile. The key is not in it."""
     now = SystemClock().unix_us()
@@ -96,7 +93,7 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `backup` wrote.")],
     why: Annotated[str, typer.Option(help="The reason, recorded in the log.")],
-    db: Database = DEFAULT,
+    db: Database = DEFAULT_DATABASE,
     by: Annotated[str | None, typer.Option(help="Who restores it; without it, the user who runs this.")] = None,
     key_file: KeyFile = None,
 ) -> None:

@@ -47,16 +47,15 @@ def lines(ledger: Ledger, *, session: SessionId | None = None, payloads: bool = 
         yield msgspec.json.encode({"checkpoint": note, "key": key.text}) + b"\n"
 
 
-def write(database: Path, target: Path, *, at_us: int, session: SessionId | None = None, payloads: bool = False) -> int:
-    """Export the log in `database` to the file `target`; how many lines. Raises `StoreError`.
+def write(ledger: Ledger, target: Path, *, session: SessionId | None = None, payloads: bool = False) -> int:
+    """Export the log to the file `target`; how many lines. Raises `StoreError`.
 
-    With payloads in it, the database remembers the file first: no crash leaves one that erasing does not know of.
+    With payloads in it, have the database `remember` the file first: then no crash leaves one that erasing does not
+    know of.
     """
-    if payloads:
-        _remember(database, target.absolute(), at_us)
     count = 0
     try:
-        with Ledger.open(database) as ledger, replacing(target, mode=_MODE) as file:
+        with replacing(target, mode=_MODE) as file:
             for line in lines(ledger, session=session, payloads=payloads):
                 file.write(line)
                 count += 1
@@ -130,12 +129,13 @@ def _payload(stored: StoredPayload, with_data: bool) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def _remember(database: Path, target: Path, at_us: int) -> None:
+def remember(database: Path, target: Path, at_us: int) -> None:
+    """Have the SQLite `database` know of the file `target` before payloads are exported to it. Raises `StoreError`."""
     if not database.is_file():
         raise StoreError(f"there is no database at `{database}`; give its path with `--db`, or in FIDUCIAL_DB")
     connection, _ = schema.connect_writer(database)
     try:
-        connection.execute(schema.SET_EXPORT, (str(target), at_us))
+        connection.execute(schema.SET_EXPORT, (str(target.absolute()), at_us))
     except schema.FAULTS as error:
         raise schema.translate(error, str(database)) from error
     finally:

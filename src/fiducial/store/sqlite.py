@@ -33,7 +33,7 @@ from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.ids import Digest
 from fiducial.core.store import Cell, Commit, Receipt
 from fiducial.errors import RolledBack, StoreClosed, StoreError
-from fiducial.store import erase, keyfile, retained, schema
+from fiducial.store import erase, keyfile, restore, retained, schema
 from fiducial.store.bundle import Prepared, prepare
 from fiducial.store.export import purge_exports
 from fiducial.store.ledger import Ledger
@@ -294,6 +294,8 @@ class SqliteStore:
                     )
                 signer = keyfile.make_key(self.key_path)
                 begin_log(tables, signer, self._clock.unix_us())
+            else:
+                restore.refuse_backup(tables)
             writer = SqliteWriter(tables, lambda public: keyfile.signer_for(self.key_path, public))
             if seen is not None:
                 retained.hold_to(seen, beside, writer, accept_rollback, self._clock.unix_us())
