@@ -151,8 +151,16 @@ def test_verify(db: Path, tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == kept.read_text()
     assert "cannot be written" in run("checkpoint", "--out", tmp_path / "none" / "file", status=2).stderr
     (tmp_path / "log.db.key").unlink()
-    (tmp_path / "log.db.checkpoint").unlink()
     assert "give one with --key" in run("verify").stdout
+
+
+def test_a_log_held_to_nothing_outside_itself_is_a_finding(db: Path, tmp_path: Path) -> None:
+    kept = (tmp_path / "log.db.checkpoint").rename(tmp_path / "kept")
+    result = run("verify", status=1)
+    assert "verifies" in result.stdout
+    assert "held to no checkpoint" in result.stderr
+    assert json.loads(run("verify", "--json", status=1).stdout)["checkpoints"] == 0
+    run("verify", "--checkpoint", kept)
 
 
 def test_verify_names_the_first_bad_entry(db: Path) -> None:

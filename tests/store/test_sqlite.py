@@ -30,8 +30,8 @@ from fiducial.errors import (
     TooNew,
     WrongKey,
 )
-from fiducial.store import schema
-from fiducial.store.checkpoint import Signer, Verifier
+from fiducial.store import retained, schema
+from fiducial.store.checkpoint import Checkpoint, Signer, Verifier, note, peek
 from fiducial.store.keyfile import read_key, write_key
 from fiducial.store.ledger import Ledger
 from fiducial.store.sqlite import SqliteStore
@@ -612,10 +612,11 @@ def test_a_log_that_went_on_from_a_backup_is_noticed(tmp_path: Path, make: Make)
     path, beside = tmp_path / "log.db", tmp_path / "log.db.checkpoint"
     fill(path, make)
     shutil.copy(path, tmp_path / "backup")
+    shutil.copy(beside, tmp_path / "backup.checkpoint")
     fill(path, make)
     seen = beside.read_text()
     shutil.copy(tmp_path / "backup", path)
-    beside.unlink()
+    shutil.copy(tmp_path / "backup.checkpoint", beside)
     fill(path, make, 9)
     beside.write_text(seen)
     with pytest.raises(RolledBack, match="went on from an older copy"):
@@ -649,17 +650,112 @@ def test_a_checkpoint_of_another_log_or_a_damaged_one_is_refused(tmp_path: Path,
         beside.write_text(damaged)
         with pytest.raises(Corrupt, match="checkpoint"):
             SqliteStore(tmp_path / "log.db")
-    beside.unlink()
+    beside.write_text(right)
     SqliteStore(tmp_path / "log.db").close()
     assert Verifier(read_key(tmp_path / "log.db.key").verifier.text).open(beside.read_text()).size == 4
 
 
-def test_checkpoints_are_kept_every_so_many_entries_and_seconds(tmp_path: Path, make: Make) -> None:
+def test_an_older_copy_whose_checkpoint_was_deleted_is_noticed(tmp_path: Path, make: Make) -> None:
+    path, beside = tmp_path / "log.db", tmp_path / "log.db.checkpoint"
+    fill(path, make)
+    shutil.copy(path, tmp_path / "backup")
+    fill(path, make)
+    shutil.copy(tmp_path / "backup", path)
+    beside.unlink()
+    for _ in range(2):
+        with pytest.raises(RolledBack, match="is missing"):
+            SqliteStore(path)
+    with SqliteStore(path, accept_rollback=True) as store:
+        (accepted,) = [each.event for each in store.ledger().entries() if isinstance(each.event, RollbackAccepted)]
+        assert accepted.seen == 0
+    SqliteStore(path).close()
+
+
+def test_a_log_that_was_cut_off_while_it_was_made_begins_again(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint is there before the log is."""
+    path = tmp_path / "log.db"
+    with monkeypatch.context() as patched:
+        patched.setattr("fiducial.store.sqlite.begin_log", lambda *_: sys.exit("power"))
+        with pytest.raises(SystemExit):
+            SqliteStore(path)
+    assert peek((tmp_path / "log.db.checkpoint").read_text()).size == 0
+    fill(path, make)
+
+
+KILLED = """
+import sys, time
+from fiducial.core.event import Entry, MessageObserved
+from fiducial.core.ids import EventId, SessionId, SourceId, mint
+from fiducial.core.label import Integrity
+from fiducial.core.store import Commit
+from fiducial.store.sqlite import SqliteStore
+
+store = SqliteStore(sys.argv[1])
+for number in range(20):
+    event = MessageObserved(
+        id=EventId(mint("evt", number)), session=SessionId("ses_1"), at_us=0, source=SourceId("src_1"),
+        authority="user", integrity=Integrity.TRUSTED,
+    )
+    store.commit(Commit(entries=(Entry(event),))).result()
+print("acknowledged", flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_was_acknowledged_cannot_be_cut_off_unnoticed(tmp_path: Path, make: Make) -> None:
+    """The process is killed, and then all that its -wal file held is gone."""
+    path = tmp_path / "log.db"
+    fill(path, make)
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "acknowledged\n"
+        process.kill()
+    os.truncate(tmp_path / "log.db-wal", 0)
+    note = (tmp_path / "log.db.checkpoint").read_text()
+    assert peek(note).size == 24
+    with Ledger.open(path) as ledger, pytest.raises(RolledBack):
+        ledger.verify(checkpoints=[("beside", note)])
+    with pytest.raises(RolledBack):
+        SqliteStore(path)
+
+
+def test_a_checkpoint_is_read_whole_while_it_is_advanced(tmp_path: Path) -> None:
+    signer = Signer.generate("x/y")
+    beside = tmp_path / "checkpoint"
+    retained.begin(beside, signer)
+    heads = [Checkpoint("x/y", size, bytes([size % 256]) * 32) for size in range(1, 2001)]
+    notes = [note(head, signer.verifier, signer.sign(head.body())) for head in heads]
+    seen: list[int] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.append(signer.verifier.open(str(retained.load(beside))).size)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda text: retained.advance(beside, text), notes))
+    done.set()
+    reader.join()
+    assert seen == sorted(seen), "it never goes back"
+    assert peek(str(retained.load(beside))).size == 2000
+    retained.advance(beside, notes[5])
+    retained.keep(beside, notes[5])
+    assert peek(str(retained.load(beside))).size == 2000
+
+
+def test_checkpoints_are_made_durable_every_so_many_entries_and_seconds(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = ManualClock()
-    beside = tmp_path / "log.db.checkpoint"
+    sizes = [0]
+    monkeypatch.setattr("fiducial.store.upkeep.retained.keep", lambda _, text: sizes.append(peek(text).size))
 
     def kept() -> int:
-        return int(beside.read_text().split("\n")[1]) if beside.exists() else 0
+        return sizes[-1]
 
     with SqliteStore(tmp_path / "log.db", clock=clock, checkpoint_every=10) as store:
         store.flush()

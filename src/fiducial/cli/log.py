@@ -143,6 +143,7 @@ def verify(
     """Check every stored byte of the log, and say where it goes wrong.
 
     Without --key, the key file beside the database is what it is held to; without --checkpoint, the checkpoint there.
+    Where there is no checkpoint either, nobody can tell whether the end is missing: exit status 1, as for a fault.
     With --tiles, the published files are all that is read.
     """
     if tiles is not None:
@@ -166,6 +167,12 @@ def verify(
         print_json({"verified": True, **msgspec.to_builtins(verified)})
     else:
         _print_verified(verified)
+    if not verified.checkpoints:
+        fail(
+            "what is there verifies, and entries may be missing at its end: the log is held to no checkpoint. "
+            f"There is none at `{retained.checkpoint_path(path)}`; bring it back, or give one with --checkpoint",
+            1,
+        )
 
 
 @app.command()

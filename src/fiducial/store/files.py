@@ -36,6 +36,22 @@ def write_atomically(path: Path, text: str, *, mode: int) -> None:
         file.write(text.encode())
 
 
+def write_once(path: Path, text: str, *, mode: int) -> None:
+    """Make a file `path` with `text`, durably; when one is there already, it stays as it is."""
+    if path.exists():
+        return
+    scratch = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
+    write_atomically(scratch, text, mode=mode)
+    try:
+        # Unlike renaming, linking does not replace what somebody else just put there.
+        os.link(scratch, path)
+    except FileExistsError:
+        pass
+    finally:
+        scratch.unlink()
+    sync_directory(path.parent)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Within it, no other process is within one of the same `path`, a file that is made for it and stays empty."""

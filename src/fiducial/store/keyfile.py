@@ -18,9 +18,10 @@ from fiducial.core.event import Entry, KeyRotated
 from fiducial.core.ids import EventId, mint
 from fiducial.errors import StoreError, WrongKey
 from fiducial.store.checkpoint import Signer
-from fiducial.store.files import sync_directory, write_atomically
+from fiducial.store.files import sync_directory, write_atomically, write_once
 from fiducial.store.writer import LogWriter
 
+_MODE = stat.S_IRUSR | stat.S_IWUSR
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -42,23 +43,13 @@ def read_key(path: Path) -> Signer:
 
 def make_key(path: Path) -> Signer:
     """The key in `path`, made there if there is none yet; of several processes at once, all get the first one's."""
-    if not path.exists():
-        scratch = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
-        write_key(scratch, Signer.generate(fresh_origin()))
-        try:
-            # Unlike renaming, linking does not replace what somebody else just put there.
-            os.link(scratch, path)
-        except FileExistsError:
-            pass
-        finally:
-            scratch.unlink()
-        sync_directory(path.parent)
+    write_once(path, Signer.generate(fresh_origin()).secret() + "\n", mode=_MODE)
     return read_key(path)
 
 
 def write_key(path: Path, signer: Signer) -> None:
     """Keep `signer` in `path`, readable by its owner alone."""
-    write_atomically(path, signer.secret() + "\n", mode=0o600)
+    write_atomically(path, signer.secret() + "\n", mode=_MODE)
 
 
 def rotate(writer: LogWriter, path: Path, *, by: str, at_us: int) -> str:

@@ -2,21 +2,33 @@
 
 Whoever puts an older copy of the database in its place also undoes the signatures in it, so nothing inside it can give
 that away. The largest checkpoint ever seen is kept in a file of its own (`<database>.checkpoint`), replaced whole, and
-the log has to contain it as a prefix whenever it is opened. Keep a copy of that file elsewhere to hold the log to it
-even against somebody who can write both.
+the log has to contain it as a prefix whenever it is opened. It is made before the log is, and a log whose checkpoint is
+missing is not opened. Keep a copy of it elsewhere to hold the log to it even against somebody who can write both.
+
+A writer advances it with every transaction, in place: a write to the file, for which nobody waits at the disk. So it
+may be behind after a power failure, by what was not yet written back, and never after a process was killed.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fiducial.core.event import Entry, RollbackAccepted
 from fiducial.core.ids import EventId, mint
 from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
-from fiducial.store.checkpoint import Checkpoint, Verifier, peek
-from fiducial.store.files import write_atomically
+from fiducial.store.checkpoint import Checkpoint, Signer, Verifier, note, peek
+from fiducial.store.files import write_atomically, write_once
+from fiducial.store.merkle import Tree
 from fiducial.store.reader import LogReader
 from fiducial.store.writer import LogWriter
+
+_MODE = 0o644
+_MAX_BYTES = 1_000_000
+"""More than any checkpoint has, cosigned by however many."""
 
 
 def checkpoint_path(database: Path) -> Path:
@@ -27,19 +39,73 @@ def checkpoint_path(database: Path) -> Path:
 def load(path: Path) -> str | None:
     """The text in `path`; `None` when there is no such file. Raises `StoreError` when it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            # Whoever overwrites it holds the lock: what is read is one note, whole.
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return file.read().decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the checkpoint `{path}` cannot be read; check its permissions") from error
 
 
+def begin(path: Path, signer: Signer) -> None:
+    """Keep the checkpoint of an empty log in `path`, if there is none: from here on one has to be there."""
+    empty = Checkpoint(signer.verifier.name, 0, Tree().root())
+    write_once(path, note(empty, signer.verifier, signer.sign(empty.body())), mode=_MODE)
+
+
 def keep(path: Path, text: str) -> None:
-    """Keep the signed note `text` in `path`, unless a larger one is there."""
-    old = load(path)
-    if old is not None and peek(old).size > peek(text).size:
-        return
-    write_atomically(path, text, mode=0o644)
+    """Keep the signed note `text` in `path`, durably, unless a larger one is there."""
+    with _locked(path) as (_, old):
+        if old is None or peek(old).size <= peek(text).size:
+            write_atomically(path, text, mode=_MODE)
+
+
+def advance(path: Path, text: str) -> None:
+    """As `keep`, without waiting for the disk."""
+    with _locked(path) as (descriptor, old):
+        if old is not None and peek(old).size >= peek(text).size:
+            return
+        data = text.encode()
+        if old is None or len(old) != len(text) or os.pwrite(descriptor, data, 0) != len(data):
+            # Only a file of the same length can be overwritten so that no crash leaves half of each.
+            write_atomically(path, text, mode=_MODE)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[tuple[int, str | None]]:
+    """The file of a checkpoint, which nobody else changes meanwhile, and its text; -1 and `None` when there is none."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield -1, None
+            return
+        except OSError as error:
+            raise StoreError(f"the checkpoint `{path}` cannot be written ({error.strerror})") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not _is_at(descriptor, path):
+                continue  # replaced while this waited for the lock
+            yield descriptor, _text(os.pread(descriptor, _MAX_BYTES, 0), path)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _text(data: bytes, path: Path) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Corrupt(f"the checkpoint `{path}` is no text; restore it from a backup") from error
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def open_note(text: str, keys: list[Verifier], where: str) -> Checkpoint:
@@ -84,6 +150,24 @@ def check(checkpoint: Checkpoint, reader: LogReader, where: str) -> None:
         )
 
 
+def missing(beside: Path, writer: LogWriter, accept_rollback: bool, at_us: int) -> None:
+    """Go on from a log whose checkpoint is not in `beside`, only when told to; then that is recorded in the log.
+
+    Raises `RolledBack`.
+    """
+    if not accept_rollback:
+        raise RolledBack(
+            f"the checkpoint `{beside}` is missing: without it nobody can tell whether this is the newest copy of the "
+            "log; bring it back, or accept what may be lost by opening it with `accept_rollback`"
+        )
+    event = RollbackAccepted(
+        id=EventId(mint("evt", at_us // 1000)), session=None, at_us=at_us, seen=0, root=Tree().root().hex(),
+    )  # fmt: skip
+    with writer.transaction():
+        writer.append(Entry(event))
+    keep(beside, writer.note())
+
+
 def hold_to(text: str, beside: Path, writer: LogWriter, accept_rollback: bool, at_us: int) -> None:
     """Check the log against the signed note `text`, kept in `beside`; go on from an older log only when told to.
 
@@ -104,6 +188,7 @@ def hold_to(text: str, beside: Path, writer: LogWriter, accept_rollback: bool, a
     with writer.transaction():
         writer.append(Entry(event))
     reject(beside)
+    keep(beside, writer.note())
 
 
 def reject(beside: Path) -> None:

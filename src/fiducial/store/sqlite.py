@@ -12,8 +12,9 @@ stops, and everything later raises `StoreClosed`: there is no state in which eve
 Several processes may have the same database open; SQLite serializes their transactions, and each takes up the
 other's tree before it appends.
 
-Beside the database stand its key (`.key`) and the largest checkpoint seen (`.checkpoint`), refreshed at close, on
-demand, and every `checkpoint_every` entries or `checkpoint_interval`.
+Beside the database stand its key (`.key`) and the largest checkpoint seen (`.checkpoint`), advanced with every
+transaction before anybody hears of it, and made durable at close, on demand, and every `checkpoint_every` entries or
+`checkpoint_interval`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from fiducial.core.store import Cell, Commit, Receipt
 from fiducial.errors import RolledBack, StoreClosed, StoreError
 from fiducial.store import erase, keyfile, restore, retained, schema
 from fiducial.store.bundle import Prepared, prepare
+from fiducial.store.checkpoint import peek
 from fiducial.store.export import purge_exports
 from fiducial.store.ledger import Ledger
 from fiducial.store.queue import CommitQueue, Job, Limits, refuse, settle
@@ -231,6 +233,8 @@ class SqliteStore:
                     self._work_on(batch)
                 elif batch:
                     answers = self._writer.write(batch)
+                    # Before anybody hears that it was kept: cutting off what was acknowledged shows from then on.
+                    self._upkeep.advance()
                     self._pulse.beat()
                     for prepared, answer in zip(batch, answers, strict=True):
                         settle(prepared, answer)
@@ -287,17 +291,22 @@ class SqliteStore:
         tables = SqliteTables(connection, str(self.path))
         try:
             if fresh:
-                if seen is not None and not accept_rollback:
+                if seen is not None and peek(seen).size and not accept_rollback:
                     raise RolledBack(
                         f"the database `{self.path}` is empty, but the checkpoint `{beside}` has seen a log there; "
                         "bring the database back, or move the checkpoint and the key away to start a new log"
                     )
                 signer = keyfile.make_key(self.key_path)
+                retained.begin(beside, signer)
                 begin_log(tables, signer, self._clock.unix_us())
             else:
                 restore.refuse_backup(tables)
             writer = SqliteWriter(tables, lambda public: keyfile.signer_for(self.key_path, public))
-            if seen is not None:
+            # Another process may have made both since.
+            seen = seen if seen is not None else retained.load(beside)
+            if seen is None:
+                retained.missing(beside, writer, accept_rollback, self._clock.unix_us())
+            else:
                 retained.hold_to(seen, beside, writer, accept_rollback, self._clock.unix_us())
         except BaseException:
             tables.close()

@@ -89,5 +89,9 @@ class Upkeep:
         self._kept_at = self._clock.monotonic()
         return note
 
+    def advance(self) -> None:
+        """Have the checkpoint say what was just written; nothing here waits for the disk."""
+        retained.advance(self._path, self._writer.note())
+
     def _fresh(self) -> int:
         return self._writer.size - self._kept_size or int(self._touched)
