@@ -53,7 +53,8 @@ def console(store: SqliteStore, rulebook: Rulebook, clock: ManualClock) -> Itera
     made.services.accounts._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     people = made.services.people
     for role in CONSOLE_ROLES:
-        people.add(Person(id=PersonId(role), name=role.title(), console=(role,)), by=PersonId("console"))
+        roles = ("fraud-desk", "operator") if role == "approver" else ()
+        people.add(Person(id=PersonId(role), name=role.title(), console=(role,), roles=roles), by=PersonId("console"))
     people.add(Person(id=PersonId("none"), name="Nobody in particular"), by=PersonId("console"))
     yield made
     made.services.close()

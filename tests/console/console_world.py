@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from starlette.testclient import TestClient
 
@@ -76,6 +77,7 @@ TOOLS = {
         "asked_by": ["pay", "send money"],
     },
 }
+APPROVER = PersonId("approver")
 LARGE = Clause(
     id="large-payments",
     statement="A payment of more than 10,000 EUR is confirmed by the fraud desk.",
@@ -92,6 +94,23 @@ def bank() -> Charter:
     about = About(agent="banking-assistant", owners=owners, roles=("customer", "fraud-desk"))
     contracts = {name: Contract.model_validate(tool) for name, tool in TOOLS.items()}
     return Charter.build(about, contracts, (LARGE,), (PolicySource(file="policies/permit.cedar", text=PERMIT),))
+
+
+def held(services: Services, user: str = "emma", task: str = "Please pay the bill in bill.txt.") -> tuple[Any, Any]:
+    """A session, still open, whose payment to an account of a third party's waits; and what came of asking for it."""
+    session = guard_of(services).session(user=user, roles=["customer"], task=task)
+    session.call("read_file", {"file_path": "bill.txt"}, run=lambda file_path: ATTACK)
+    return session, pay(session)
+
+
+def pay(session: Any, amount: float = 120) -> Any:
+    """Ask for the payment; what a tool would have done is its value."""
+    return session.call("send_money", {"recipient": ACCOUNT, "amount": amount}, run=lambda **given: given)
+
+
+def guard_of(services: Services) -> fiducial.Guard:
+    """A guard that goes to the console's desk."""
+    return fiducial.Guard(services.charter, store=services.store, clock=services.clock, desk=services.desk)
 
 
 def attacked_session(store: SqliteStore, charter: Charter, clock: Clock) -> SessionId:

@@ -10,8 +10,7 @@ from starlette.routing import Route
 
 from fiducial.console import access
 from fiducial.console.access import ACCESS, PUBLIC
-from fiducial.console.app import Console, checked
-from fiducial.console.pages import PAGES
+from fiducial.console.app import PAGES, Console, checked
 from fiducial.console.services import Services
 from fiducial.core.ids import SessionId
 from fiducial.errors import OversightError

@@ -21,9 +21,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fiducial.charter.model import Charter
+from fiducial.console import api, openapi
 from fiducial.console.access import ACCESS
 from fiducial.console.gate import Handler, endpoint, refusal
-from fiducial.console.pages import PAGES
+from fiducial.console.pages import PAGES as WEB
 from fiducial.console.services import Kept, Services, Settings
 from fiducial.core.clock import Clock
 from fiducial.errors import OversightError
@@ -47,6 +48,10 @@ HEADERS = {
 }
 _TRANSPORT = "max-age=31536000; includeSubDomains"
 """A year: https://hstspreload.org asks for at least that."""
+
+
+PAGES: Mapping[str, Handler] = {**WEB, **api.PAGES, **openapi.PAGES}
+"""Method and path → who answers: the pages and the interface."""
 
 
 class Console:

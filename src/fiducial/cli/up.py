@@ -1,0 +1,92 @@
+"""`fiducial up`: the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fiducial.cli.reporting import fail, reporting
+from fiducial.console.app import create_app
+from fiducial.console.provider import ProviderSettings, is_loopback
+from fiducial.console.services import Settings
+from fiducial.core.ids import PersonId
+from fiducial.errors import CharterError
+from fiducial.policy.load import load_charter
+from fiducial.store.sqlite import SqliteStore
+
+
+def up(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store's database, made if there is none.")] = Path(
+        ".fiducial/fiducial.db"
+    ),
+    charter: Annotated[Path, typer.Option(help="The charter's directory.")] = Path(),
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = "127.0.0.1:8440",
+    url: Annotated[
+        str | None, typer.Option(help="Where browsers find it, when that is elsewhere: https://console.example.org")
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A proxy that is trusted to say whose address it is.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="TLS certificate, PEM; without a proxy that does it.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    admin: Annotated[str, typer.Option(help="Id of the administrator that the first start makes.")] = "admin",
+    link: Annotated[
+        str | None, typer.Option(metavar="PERSON", help="Also print a link that signs this person in, once.")
+    ] = None,
+    oidc_issuer: Annotated[str | None, typer.Option(help="Issuer of an identity provider to sign in with.")] = None,
+    oidc_client: Annotated[str, typer.Option(help="The client id that it gave.")] = "",
+    oidc_secret: Annotated[
+        str, typer.Option(envvar="FIDUCIAL_OIDC_SECRET", help="The client secret; better in the environment.")
+    ] = "",
+    oidc_name: Annotated[str, typer.Option(help="What the sign-in page calls it.")] = "your organization",
+) -> None:
+    """Serve the console, where people see what agents do, decide what they are asked, and stop them.
+
+    The first start prints a link that signs the administrator in, once; there is no default password. Ends with
+    Ctrl-C. Exit status: 0 ended; 2 could not run.
+    """
+    import uvicorn
+
+    host, port = _listening(listen)
+    scheme = "https" if certificate is not None else "http"
+    if (certificate is None) != (key is None):
+        fail("--certificate and --key go together", 2)
+    address = url or f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    provider = None
+    if oidc_issuer is not None:
+        if not oidc_client or not oidc_secret:
+            fail("an identity provider needs --oidc-client and FIDUCIAL_OIDC_SECRET", 2)
+        provider = ProviderSettings(
+            issuer=oidc_issuer, client_id=oidc_client, client_secret=oidc_secret, name=oidc_name
+        )
+    if certificate is None and url is None and not is_loopback(host):
+        fail("others can reach this address: give --certificate and --key, or --url of a proxy that does TLS", 2)
+    try:
+        loaded = load_charter(charter)
+    except CharterError as error:
+        fail(str(error), 2)
+    with reporting(), SqliteStore(store) as opened:
+        app = create_app(opened, loaded, Settings(url=address, provider=provider))
+        first = app.services.first_link(admin)
+        typer.echo(f"Fiducial's console is at {app.services.origin}/")
+        if first is not None:
+            typer.echo(f"Sign in, once, within an hour: {first}")
+        if link is not None:
+            made = app.services.link_for(PersonId(link), by=PersonId("console"))
+            typer.echo(f"Signs {link} in, once, within a day: {made}")
+        uvicorn.run(
+            app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
+            proxy_headers=proxy is not None, forwarded_allow_ips=proxy or "", timeout_graceful_shutdown=3,
+            ssl_certfile=str(certificate) if certificate else None, ssl_keyfile=str(key) if key else None,
+        )  # fmt: skip
+
+
+def _listening(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        fail(f"`{text}` is no HOST:PORT, such as 127.0.0.1:8440", 2)
+    return host.strip("[]") or "127.0.0.1", int(port)
