@@ -92,9 +92,21 @@ def test_targets_are_found() -> None:
     assert missed == []
 
 
+def vouched(contract: Contract) -> bool:
+    """Something of the output counts as the tool's own."""
+    return bool(contract.output.trusted or contract.output.prose)
+
+
+def test_only_members_that_an_output_schema_declares_are_records() -> None:
+    schema: dict[str, Any] = {"type": "array", "items": {"properties": {"id": {}, "total": {}, "note": {}}}}
+    output = one("get_order", "Gets an order", outputSchema=schema).output
+    assert output.prose == ("$..id", "$..total", "$..note")
+    assert "$..note" in output.untrusted
+
+
 def test_outputs_that_others_write_are_never_taken_for_records() -> None:
     labelled = [entry for entry in CORPUS if "o" in entry]
-    everything = {entry["n"] for entry in labelled if GUESSED[entry["n"]].output.third_party_writable == ("$",)}
+    everything = {entry["n"] for entry in labelled if not vouched(GUESSED[entry["n"]])}
     assert {entry["n"] for entry in labelled if entry["o"] == "any"} <= everything
     cautious = everything - {entry["n"] for entry in labelled if entry["o"] == "any"}
     assert len(cautious) <= 0.1 * len(labelled), cautious
@@ -118,10 +130,8 @@ def test_everything_guessed_is_marked_and_reads_back_the_same() -> None:
 def test_what_cannot_be_told_changes_something_irreversibly() -> None:
     for name in ("frobnicate", "x", "зделать", "123", "___", "a-b.c"):
         contract = one(name)
-        assert (contract.effect, contract.output.third_party_writable) in (
-            (Effect.IRREVERSIBLE, ()),
-            (Effect.IRREVERSIBLE, ("$",)),
-        )
+        assert contract.effect is Effect.IRREVERSIBLE
+        assert not contract.output.trusted
 
 
 def test_hints_raise_caution_and_lower_it_only_where_nothing_contradicts() -> None:
@@ -134,8 +144,8 @@ def test_hints_raise_caution_and_lower_it_only_where_nothing_contradicts() -> No
     assert one("rename_file", annotations={"destructiveHint": True}).effect is Effect.IRREVERSIBLE
     assert one("delete_file", annotations={"destructiveHint": False}).effect is Effect.IRREVERSIBLE
     assert one("get_order", "Gets an order").output.prose == ("$",)
-    assert one("get_order", "Gets an order", annotations={"openWorldHint": True}).output.third_party_writable == ("$",)
-    assert one("get_mail", "Gets mail", annotations={"openWorldHint": False}).output.third_party_writable == ("$",)
+    assert not vouched(one("get_order", "Gets an order", annotations={"openWorldHint": True}))
+    assert not vouched(one("get_mail", "Gets mail", annotations={"openWorldHint": False}))
     assert one("climate", annotations={"readOnlyHint": "yes"}).effect is Effect.IRREVERSIBLE
 
 
@@ -258,9 +268,9 @@ def test_data_classes_come_from_the_names_of_members() -> None:
 def test_records_keep_their_prose_apart() -> None:
     output = one("search_products", "Search for products").output
     assert output.prose == ("$",)
-    assert "$..reviews" in output.third_party_writable
-    assert one("run_code", "Runs code", "code").output.third_party_writable == ("$",)
-    assert one("submit_form", "Submits a form", "url", "fields").output.third_party_writable == ("$",)
+    assert "$..reviews" in output.untrusted
+    assert not vouched(one("run_code", "Runs code", "code"))
+    assert not vouched(one("submit_form", "Submits a form", "url", "fields"))
 
 
 # ── what people say ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -195,7 +195,9 @@ def test_values_are_refused_in_the_readers_words() -> None:
     only(problems(charter_yaml=ABOUT.replace("responsible: a", "responsible: ''")), "invalid-value", 2, "empty")
     only(tool("    timeout: 30\n"), "invalid-value", 16, "such as `30s`")
     only(tool("    timeout: 25h\n"), "invalid-value", 16, "at most 1 day")
-    only(tool("    output: {third_party_writable: [x]}\n"), "invalid-value", 16, "does not start with `$`")
+    only(tool("    output: {trusted: [x]}\n"), "invalid-value", 16, "does not start with `$`")
+    turned = "`output` has `third_party_writable`, which would trust what it does not list"
+    only(tool("    output: {third_party_writable: []}\n"), "invalid-value", 16, turned)
     only(tool("      x: {role: option, type: strin}\n"), "invalid-value", 16, "did you mean `string`?")
     only(tool("      x: {role: option, type: string, schema: {}}\n"), "invalid-value", 16, "beside `schema`")
     only(problems(contracts_yaml="tools: []\n"), "invalid-value", 1, "`tools` must be a mapping")

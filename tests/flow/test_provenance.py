@@ -57,6 +57,7 @@ class Session:
             self._id(),
             value,
             label=options.get("label", TRUSTED),
+            trusted=patterns(*options.get("trusted", ["$"])),
             untrusted=patterns(*untrusted),
             prose=patterns(*options.get("prose", ())),
             classes={name: patterns(*paths) for name, paths in options.get("classes", {}).items()},
@@ -249,6 +250,28 @@ class TestResults:
         assert session.target("Mega Lamp").origin is Origin.UNTRUSTED
         assert session.target("reviews").origin is Origin.UNTRUSTED
         assert Session().see({"k": 1}, "$.k").integrity is Integrity.UNTRUSTED
+
+    def test_what_no_path_covers_is_untrusted(self) -> None:
+        declared = {"trusted": ["$[*].account", "$[*].owner.name"]}
+        known = Session()
+        label = known.see([{"account": "GB29NWBK60161331926819", "owner": {"name": "Ann Bee"}}], **declared)
+        assert label.trusted
+        assert known.target("GB29NWBK60161331926819").origin is Origin.RECORD
+        for odd in (
+            {"transactions": [{"account": "UK99999999999999999999"}]},
+            [{"memo": "UK99999999999999999999"}],
+            [{"account_": "UK99999999999999999999"}],
+            [{"owner": "UK99999999999999999999"}],
+            [{"owner": {"UK99999999999999999999": "Ann"}}],
+            [[{"account": "UK99999999999999999999"}]],
+            "UK99999999999999999999",
+            b"UK99999999999999999999",
+            ["UK99999999999999999999"],
+        ):
+            session = Session()
+            label = session.see(odd, **declared)
+            assert not label.trusted
+            assert session.target("UK99999999999999999999").origin is Origin.UNTRUSTED
 
     def test_text_that_should_have_been_structured_is_not_trusted(self) -> None:
         session = Session("Look")

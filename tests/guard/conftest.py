@@ -22,7 +22,7 @@ TOOLS: dict[str, dict[str, Any]] = {
     "list_payees": {
         "effect": "read",
         "kind": "read",
-        "output": {"third_party_writable": ["$[*].note"], "classes": {"payment": ["$[*].account"]}},
+        "output": {"trusted": ["$[*].account", "$[*].name"], "classes": {"payment": ["$[*].account"]}},
     },
     "get_page": {
         "effect": "read",
@@ -62,7 +62,7 @@ TOOLS: dict[str, dict[str, Any]] = {
         "effect": "read",
         "kind": "read",
         "parameters": {"name": {"role": "option"}},
-        "output": {"third_party_writable": []},
+        "output": {"trusted": ["$.account", "$.text"]},
         "asked_by": ["read note"],
     },
 }

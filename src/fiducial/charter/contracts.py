@@ -2,8 +2,8 @@
 
 A contract says what effect the tool has, what kind of act that is, what each parameter means, which parts of its
 output third parties can write, and by what words users ask for it. It never says when the tool may be used: that is
-for policies. What a contract leaves out is taken at its worst: an output is third-party writable unless stated
-otherwise, an undeclared parameter is refused.
+for policies. What a contract leaves out is taken at its worst: what it does not call the tool's own in an output could
+have been written by a third party, an undeclared parameter is refused.
 """
 
 from __future__ import annotations
@@ -159,16 +159,28 @@ _SHORTHAND = (KEYWORDS | ANNOTATIONS) - Parameter.model_fields.keys()
 class Output(_Written):
     """What comes back from a tool."""
 
-    third_party_writable: tuple[str, ...] = ("$",)
-    """Paths (`fiducial.core.path`) that a third party could have written; the default is everything."""
+    trusted: tuple[str, ...] = ()
+    """Paths (`fiducial.core.path`) of the tool's own records; a third party could have written all the rest."""
     prose: tuple[str, ...] = ()
     """Paths whose short values are records (ids, names, numbers) but whose longer text anyone could have written."""
+    untrusted: tuple[str, ...] = ()
+    """Paths under `trusted` or `prose` that a third party could have written after all."""
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Data class → the paths that hold it."""
     records: str | None = None
     """Path of the list whose length counts as records read; `None`: a top-level list, else 1."""
 
-    @field_validator("third_party_writable", "prose", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _turned_round(cls, value: object) -> object:
+        if isinstance(value, Mapping) and "third_party_writable" in value:
+            raise ValueError(
+                "has `third_party_writable`, which would trust what it does not list: "
+                "list the tool's own records under `trusted`, and drop it"
+            )
+        return value
+
+    @field_validator("trusted", "prose", "untrusted", mode="before")
     @classmethod
     def _tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
@@ -182,7 +194,7 @@ class Output(_Written):
 
     @model_validator(mode="after")
     def _paths(self) -> Self:
-        listed = [*self.third_party_writable, *self.prose, *(p for paths in self.classes.values() for p in paths)]
+        listed = [*self.trusted, *self.prose, *self.untrusted, *(p for paths in self.classes.values() for p in paths)]
         for path in listed + ([self.records] if self.records else []):
             PathPattern(path)
         return self

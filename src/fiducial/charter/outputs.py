@@ -51,11 +51,20 @@ def output_of(act: Act, name: str, description: str, schema: Mapping[str, Any] |
     """What comes back from the tool `name` that does `act`; `schema` is its output schema, if it has one."""
     classes = _classes(act, name, description, schema)
     if open_world or act.kind in (Kind.FETCH, Kind.EXECUTE) or not _own(act, description):
-        return Output(third_party_writable=("$",), classes=classes)
+        return Output(classes=classes)
+    known = tuple(_paths_of(schema)) if schema else ("$",)
     if act.effect is not Effect.READ:  # a confirmation: what it repeats at length came in with the arguments
-        return Output(third_party_writable=(), prose=("$",), classes=classes)
-    written = tuple(f"$..{key}" for key in PROSE_KEYS)
-    return Output(third_party_writable=written, prose=("$",), classes=classes)
+        return Output(prose=known, classes=classes)
+    return Output(prose=known, untrusted=tuple(f"$..{key}" for key in PROSE_KEYS), classes=classes)
+
+
+def _paths_of(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The members that an output schema declares; everything when it names none."""
+    keys = dict.fromkeys(_keys(schema, 0))
+    if not keys:
+        yield "$"
+    for key in keys:
+        yield from _paths(key)
 
 
 def _own(act: Act, description: str) -> bool:

@@ -50,7 +50,7 @@ HEADER = """\
 # marked `guessed: true` waits for a person who knows. Look first at these:
 #   effect, kind      a tool that changes more than it says
 #   role: target      every parameter that decides where or on whom the tool acts
-#   output            what others could have written: `third_party_writable`, and `prose` for their longer texts
+#   output            `trusted`: the system's own records; `prose`: records among which longer texts could be anyone's
 #   asked_by          the words by which your users ask for it
 """
 

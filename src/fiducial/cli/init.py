@@ -167,7 +167,7 @@ _CONTRACTS = """\
 #   effect     read · reversible · compensable · irreversible: what remains after it has run
 #   kind       read fetch create update delete send publish pay book grant revoke authenticate credential deploy execute
 #   role       target: where or on whom it acts · magnitude: how much, or when · content: what is written · option: how
-#   output     third_party_writable: what others could have written; everything, unless you say otherwise
+#   output     trusted: the system's own records, by path; what you do not list could have been written by anyone
 #   asked_by   words by which users ask for it, all in one sentence
 tools:
   find_order:
@@ -178,7 +178,7 @@ tools:
     parameters:
       order_id: {role: option, type: string, pattern: "^ORD-[0-9]{4,10}$"}
     output:
-      third_party_writable: [$.note]    # the customer wrote it; the rest is the shop's own
+      trusted: [$.order_id, $.status, $.total]    # not $.note: the customer wrote it
     asked_by: [order]
 
   refund_order:
@@ -192,7 +192,7 @@ tools:
       order_id: {role: target, type: string, pattern: "^ORD-[0-9]{4,10}$", entity: id}
       amount: {role: magnitude, type: number, minimum: 0.01, unit: USD}
     output:
-      third_party_writable: []
+      trusted: [$.refund_id, $.amount]
     asked_by: [refund, money back]
 """
 

@@ -26,7 +26,7 @@ _STEP = re.compile(
 class PathPattern:
     """A compiled pattern. Raises `ValueError` when `text` is not one."""
 
-    __slots__ = ("_regex", "text")
+    __slots__ = ("_named", "_regex", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -34,6 +34,7 @@ class PathPattern:
         if not text.startswith("$"):
             raise ValueError(f"the path `{text}` does not start with `$`")
         position, parts = 1, []
+        named: list[str] = []
         while position < len(text):
             match = _STEP.match(text, position)
             if match is None:
@@ -42,6 +43,7 @@ class PathPattern:
             if match["deep"] is not None or match["deep_quoted"] is not None:
                 key = match["deep"] if match["deep"] is not None else match["deep_quoted"]
                 parts.append(r"(?:\x00[^\x00]*)*\x00k" + re.escape(key))
+                named.append("".join(parts))
             elif match["star"] is not None:
                 parts.append(r"\x00k[^\x00]*")
             elif match["any"] is not None:
@@ -51,11 +53,17 @@ class PathPattern:
             else:
                 name = match["key"] if match["key"] is not None else match["quoted"]
                 parts.append(r"\x00k" + re.escape(name))
+                named.append("".join(parts))
         self._regex = re.compile("".join(parts) + r"(?:\x00|\Z)", re.DOTALL)
+        self._named = re.compile("|".join(named)) if named else None
 
     def covers(self, path: Path) -> bool:
         """True when `path` is what the pattern names, or lies beneath it."""
         return self._regex.match(_flat(path)) is not None
+
+    def names(self, path: Path) -> bool:
+        """True when `path` ends in a key that the pattern spells out, there or on its way to a deeper member."""
+        return self._named is not None and self._named.fullmatch(_flat(path)) is not None
 
     def __repr__(self) -> str:
         return f"PathPattern({self.text!r})"

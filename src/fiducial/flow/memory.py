@@ -3,15 +3,16 @@
 How a result's leaves are labelled:
 
 1. When the label of the call's own arguments is untrusted, every leaf is: what goes in comes out.
-2. A leaf under an `untrusted` pattern is untrusted.
+2. A leaf under an `untrusted` pattern, or under no pattern at all, is untrusted: a result that is wrapped, or has other
+   members than the contract knows, is nobody's record there.
 3. A leaf under a `prose` pattern is a trusted record only if it looks like one: one line, at most `PROSE_WORDS` words
    and `PROSE_CHARACTERS` characters, no address unless it is the whole value. Otherwise anyone may have written it.
-4. A text that is not structured although the contract names parts of it is untrusted unless it looks like a record:
-   which part is whose cannot be told.
+4. A text that is not structured, although the contract says of parts of it that others could have written them, is
+   untrusted unless it looks like a record: which part is whose cannot be told.
 5. A trusted leaf that carries something that was written out from an untrusted source (`laundry`) is untrusted.
-6. Any other leaf is the tool's own record; nested deeper than any real one, it is untrusted.
+6. Any other leaf under a `trusted` pattern is the tool's own record; nested deeper than any real one, it is untrusted.
 
-Keys are labelled like their members.
+Keys are labelled like their members; one that a pattern names on its way to a member is the contract's own word.
 
 Disguised values in untrusted text (`disguise`) are undone once, when the text is observed, and indexed beside it as
 `Recovered`: nobody wrote them like that.
@@ -194,6 +195,7 @@ class Memory:
         prose: Sequence[PathPattern],
         classes: Mapping[str, Sequence[PathPattern]],
         *,
+        trusted: Sequence[PathPattern],
         pointed: bool,
     ) -> Label:
         """Keep a tool's result; returns its label."""
@@ -205,7 +207,7 @@ class Memory:
         everything = not label.trusted
         # Rule 4.
         vague = isinstance(value, str) and not root.structured and bool(untrusted or prose)
-        patterns = [*untrusted, *prose, *(pattern for many in classes.values() for pattern in many)]
+        patterns = [*trusted, *untrusted, *prose, *(pattern for many in classes.values() for pattern in many)]
         exact = any(_INDEX.search(pattern.text) for pattern in patterns)
         rules: dict[int, tuple[int, frozenset[str]]] = {DEEP: (DISTRUST, frozenset(classes))}
         laundered = self.laundered if self.laundered is not None and len(self.laundered) else None
@@ -218,8 +220,10 @@ class Memory:
         for place, shape, raw, key in leaves(parsed, root, exact_indices=exact):
             rule = rules.get(shape)
             if rule is None:
-                rule = rules[shape] = self._rule(place, everything, vague, untrusted, prose, classes)
+                rule = rules[shape] = self._rule(place, everything, vague, trusted, untrusted, prose, classes)
             kind, leaf_classes = rule
+            if key and kind == DISTRUST and not everything and _on_the_way(place, trusted, prose):
+                kind = TRUST
             text = raw if type(raw) is str else scalar_text(raw)
             if not text:
                 continue
@@ -259,6 +263,7 @@ class Memory:
         place: Place,
         everything: bool,
         vague: bool,
+        trusted: Sequence[PathPattern],
         untrusted: Sequence[PathPattern],
         prose: Sequence[PathPattern],
         classes: Mapping[str, Sequence[PathPattern]],
@@ -267,9 +272,11 @@ class Memory:
         found = frozenset(name for name, many in classes.items() if any(pattern.covers(path) for pattern in many))
         if everything or any(pattern.covers(path) for pattern in untrusted):
             return DISTRUST, found
-        if vague or any(pattern.covers(path) for pattern in prose):
+        if any(pattern.covers(path) for pattern in prose):
             return PROSE, found
-        return TRUST, found
+        if any(pattern.covers(path) for pattern in trusted):
+            return PROSE if vague else TRUST, found
+        return DISTRUST, found
 
     def _distrust(self, place: Place, text: str) -> None:
         self.untrusted.push(place, text)
@@ -336,6 +343,12 @@ def _seen(text: str) -> numbers.Seen | None:
         return None
     value = numbers.number(text.rstrip("% "))
     return None if value is None else numbers.Seen(value, text.endswith("%"))
+
+
+def _on_the_way(place: Place, *patterns: Sequence[PathPattern]) -> bool:
+    """The key is one that some pattern names: the contract knows it."""
+    path = path_of(place)
+    return any(pattern.names(path) for several in patterns for pattern in several)
 
 
 _INDEX = re.compile(r"\[\d")

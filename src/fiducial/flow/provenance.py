@@ -126,8 +126,8 @@ class Provenance:
         """A tool's result entered the session. Returns the whole result's label.
 
         `label` is the join of the labels of the call's own arguments; `trusted`, `untrusted`, `prose` and
-        `classes` are the contract's output paths, all of it trusted for a caller who vouches for it; what no path covers
-        is untrusted. `pointed`: the user named this source.
+        `classes` are the contract's output paths; what no path covers is untrusted, and by default the caller vouches
+        for everything. `pointed`: the user named this source.
         """
         memory = self._memory
         observed = memory.result(source, value, label, untrusted, prose, classes, trusted=trusted, pointed=pointed)

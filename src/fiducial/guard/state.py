@@ -382,6 +382,7 @@ class State:
                 source,
                 value,
                 label=label | UNTRUSTED if breach else label,
+                trusted=tool.trusted,
                 untrusted=tool.untrusted,
                 prose=tool.prose,
                 classes=tool.classes,

@@ -52,8 +52,10 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """Some parameter holds data of a class whatever its value is."""
     phrases: tuple[Phrase, ...]
     side_effect: bool
+    trusted: tuple[PathPattern, ...]
+    """Output paths that hold the tool's own records."""
     untrusted: tuple[PathPattern, ...]
-    """Output paths that third parties can write."""
+    """Output paths among those that third parties can write after all."""
     prose: tuple[PathPattern, ...]
     classes: Mapping[str, tuple[PathPattern, ...]]
     records: str | None
@@ -100,7 +102,8 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
         carries_classes=any(value.classes for value in contract.parameters.values()),
         phrases=phrases_of(contract),
         side_effect=contract.effect is not Effect.READ and contract.kind is not Kind.RESPOND,
-        untrusted=tuple(map(PathPattern, output.third_party_writable)),
+        trusted=tuple(map(PathPattern, output.trusted)),
+        untrusted=tuple(map(PathPattern, output.untrusted)),
         prose=tuple(map(PathPattern, output.prose)),
         classes={name: tuple(map(PathPattern, paths)) for name, paths in output.classes.items()},
         records=output.records,

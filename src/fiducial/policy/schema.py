@@ -63,7 +63,7 @@ RESPOND_CONTRACT = Contract(
         "audience": Parameter(role=Role.OPTION, schema={"type": "string", "enum": [one.value for one in Audience]}),
         "domain": Parameter(role=Role.OPTION, schema={"type": "string", "enum": list(DOMAINS)}),
     },
-    output=Output(third_party_writable=()),
+    output=Output(trusted=("$",)),
 )
 """What an answer is; its audience is what the call says it is."""
 
