@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,43 @@ def test_a_store_does_not_go_on_from_a_head_that_nobody_signed(log: Path) -> Non
 def test_anything_else_that_is_changed(log: Path, sql: str, index: int) -> None:
     change(log, sql)
     assert where(log) == index
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TRIGGER t BEFORE INSERT ON state BEGIN SELECT raise(ignore); END",
+        "CREATE TRIGGER t AFTER INSERT ON bundle BEGIN DELETE FROM session WHERE first=new.first; END",
+        "CREATE TABLE other(a)",
+        "CREATE VIEW other AS SELECT 1",
+        "CREATE INDEX other ON bundle(count)",
+        "DROP TRIGGER append_bundle",
+        "DROP TABLE export",
+        "ALTER TABLE state ADD COLUMN other",
+    ],
+)
+def test_a_table_view_or_trigger_that_is_not_its_own(log: Path, sql: str) -> None:
+    with database(log) as connection:
+        connection.execute(sql)
+    with pytest.raises(Corrupt, match="is missing, is not what this version makes"):
+        verify(log)
+    with pytest.raises(Corrupt, match="is missing, is not what this version makes"):
+        SqliteStore(log)
+
+
+@pytest.mark.parametrize("position", ["999999", "5", "-1", "nonsense", "1e3"])
+def test_retention_that_never_was(log: Path, position: str) -> None:
+    change(log, "INSERT INTO meta VALUES('retained', ?)", position)
+    with pytest.raises(Corrupt):
+        verify(log)
+
+
+def test_retention_that_was(log: Path) -> None:
+    with SqliteStore(log) as store:
+        assert store.retain(datetime.now(UTC)) > 0
+        assert store.ledger().verify().payloads == 0
+    change(log, "UPDATE meta SET value='0' WHERE name='retained'")
+    verify(log)
 
 
 def test_the_database_states_another_key(log: Path) -> None:

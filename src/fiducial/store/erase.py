@@ -26,7 +26,8 @@ _STEP_BUNDLES = 256
 """Bundles that one step of retention goes through, so that commits never wait long for it."""
 _WAL_SECONDS = 5.0
 """How long to wait for readers to let go of the write-ahead log. Commits wait meanwhile."""
-_POSITION = "retained"
+POSITION = "retained"
+"""In `meta`: the entry before which no payload is left for retention to erase."""
 
 
 def erase(writer: LogWriter, payload: Digest, *, by: str, why: str, at_us: int) -> bool:
@@ -78,7 +79,7 @@ def retain_step(writer: LogWriter, before: datetime, *, at_us: int) -> Step:
     erased = seen = 0
     more = False
     with writer.transaction():
-        row = writer.reader.one(schema.GET_META, _POSITION)
+        row = writer.reader.one(schema.GET_META, POSITION)
         position = start = 0 if row is None else int(row[0])
         clean = True
         for bundle in writer.reader.bundles(start):
@@ -100,7 +101,7 @@ def retain_step(writer: LogWriter, before: datetime, *, at_us: int) -> Step:
             if clean:
                 position = bundle.first + bundle.count
         if position != start:
-            writer.tables.run(schema.SET_META, _POSITION, str(position))
+            writer.tables.run(schema.SET_META, POSITION, str(position))
         if erased:
             writer.append(
                 Entry(RetentionApplied(id=_mint(at_us), session=None, at_us=at_us, before_us=before_us, erased=erased))

@@ -23,6 +23,8 @@ import os
 import sqlite3
 import stat
 import time
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -110,6 +112,7 @@ LOOKUP_SINCE: Final = "SELECT min(first) FROM lookup WHERE last_id>=?1"
 MENTIONS: Final = "SELECT first FROM bundle WHERE first>=?1 AND instr(events, ?2)>0 ORDER BY first LIMIT 1"
 SESSION_BUNDLES: Final = "SELECT first FROM session WHERE session=?1 ORDER BY first"
 SESSION_HAS: Final = "SELECT count(*) FROM session WHERE first=?1 AND session=?2"
+SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
 SOUND: Final = "PRAGMA quick_check(1)"
 COUNT_TABLES: Final = "SELECT count(*) FROM sqlite_master"
 COUNT_LOOKUP: Final = "SELECT count(*) FROM lookup"
@@ -246,7 +249,28 @@ def _recognise(connection: sqlite3.Connection, path: Path | None) -> bool:
                 f"the database `{path}` is cut short: {path.stat().st_size} of {pages * page} bytes; "
                 "restore it from a backup"
             )
+    _compare_schema(connection, path)
     return False
+
+
+def _compare_schema(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Raises `Corrupt` unless the database has the tables, the view and the trigger of this format and no others.
+
+    A trigger of somebody else's would change or drop what is written, within the transaction that keeps it.
+    """
+    found = set(connection.execute(SCHEMA).fetchall())
+    for kind, name, *_ in sorted(found ^ _schema(), key=str):
+        raise Corrupt(
+            f"the {kind} `{name}` of the database `{path}` is missing, is not what this version makes, or is not "
+            "Fiducial's; restore it from a backup"
+        )
+
+
+@cache
+def _schema() -> frozenset[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        create_tables(connection)
+        return frozenset(connection.execute(SCHEMA).fetchall())
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

@@ -11,8 +11,9 @@ The log is read once, in order, within one snapshot. For each bundle, in this or
     7  each payload has the digest that its event states, or was erased, and then the log says so
     8  the index rows and the stored hashes of the tree are those that follow from the events
 
-And for the whole: no entry occurs twice, no index row is left over, the database is sound, the log contains every
-checkpoint it is held to, and the key it is held to has signed it.
+And for the whole: no entry occurs twice, no index row is left over, retention has left nothing where it says it has
+been, the database is sound and has no table, view or trigger but its own, the log contains every checkpoint it is held
+to, and the key it is held to has signed it. Control state and the list of exports are not part of the log.
 
 Keys form a chain: the first entry states the first key, a `KeyRotated` entry, under a head signed by the old key, the
 next. Whoever can write the database but has no key can neither change nor add an entry; they can cut the log off at
@@ -34,6 +35,7 @@ from fiducial.errors import Corrupt, WrongKey
 from fiducial.store import retained, schema
 from fiducial.store.bundle import Bundle, Record, digest_prefixes, records
 from fiducial.store.checkpoint import Checkpoint, Verifier
+from fiducial.store.erase import POSITION
 from fiducial.store.merkle import HASH_BYTES, Run, Tree, leaf_hash
 from fiducial.store.reader import LogReader, no_nonsense
 
@@ -124,9 +126,12 @@ class _Walk:
         self._fingerprints = array("Q")
         self._erasures: set[Digest] = set()
         self._retained_us = 0
+        self._retained_to = 0
 
     def run(self) -> None:
         self.origin = self.reader.meta("origin")
+        row = self.reader.one(schema.GET_META, POSITION)
+        self._retained_to = 0 if row is None else int(row[0])
         fault: Corrupt | None = None
         size = 0
         try:
@@ -228,6 +233,10 @@ class _Walk:
                 raise Corrupt(f"entry {record.index}: a payload is not what was recorded", index=record.index)
             if stored.ref.digest in self._erasures:
                 raise Corrupt(f"entry {record.index}: a payload recorded as erased is still there", index=record.index)
+            if record.index < self._retained_to:
+                raise Corrupt(
+                    f"entry {record.index}: a payload is still there that retention has passed by", index=record.index
+                )
             self.payloads += 1
 
     def _index(self, bundle: Bundle, found: list[Record]) -> None:
@@ -261,6 +270,8 @@ class _Walk:
                     f"the index names entries after {self.tree.size - 1} that are missing, or others that never were",
                     index=self.tree.size,
                 )
+        if not 0 <= self._retained_to <= self.tree.size:
+            raise Corrupt("the database states that retention is where no entry is", index=self.tree.size)
         if self.reader.meta("key") != self.keys[-1].text:
             raise Corrupt("the database states another key than the log's newest", index=self.tree.size - 1)
         self._duplicates()
