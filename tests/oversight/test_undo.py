@@ -665,3 +665,11 @@ def test_a_captured_call_that_was_cut_off_is_compared_with_what_was_kept(world: 
     assert (world.root / "c.txt").exists()
     assert outcomes(world.undo(written, guard=guard, force=True)) == ["undone"]
     assert not (world.root / "c.txt").exists()
+
+
+def test_a_post_condition_on_a_result_that_is_missing_says_unknown_and_never_no(world: World) -> None:
+    expecting = {"tool": "get", "arguments": {"id": "bk-1"}, "expect": {"$.id": "$result.id"}}
+    guard = world.make(book={"postcondition": expecting, "undo": {"tool": "cancel", "arguments": {"id": "bk-1"}}})
+    session = cut_off(world, "book", {"room": "7", "nights": 1}, guard)
+    world.hotel.book("7", 1)
+    assert outcomes(world.undo(session, guard=guard)) == ["unknown"]
