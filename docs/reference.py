@@ -44,7 +44,7 @@ _ADVICE = {
     "CaptureError": "Read the message: it names what stands in the way. Mend it and try again.",
     "ChangedSince": "Look at what changed. Put it back by hand, or with `fiducial undo --force`.",
     "StoreError": "The effect did not run. Free the disk, or whatever the message names, and ask again.",
-    "StoreBusy": "Slow down, or give the store a faster disk; nothing was lost.",
+    "StoreBusy": "Try again. If it lasts: a faster disk, a server that answers, or fewer who want the same cells.",
     "StoreClosed": "Open the store again; look in the message for the fault that stopped its writer.",
     "Conflict": "Someone else changed what the decision rests on. Decide again.",
     "LedgerError": "See which of the four below it is.",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fiducial.guard.session import Session
     from fiducial.policy.load import load_charter
     from fiducial.store.memory import MemoryStore
+    from fiducial.store.postgres.store import PostgresStore
     from fiducial.store.sqlite import SqliteStore
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ _HOMES = {
     "MemoryStore": "fiducial.store.memory",
     "NotAllowed": "fiducial.errors",
     "PolicyError": "fiducial.errors",
+    "PostgresStore": "fiducial.store.postgres.store",
     "Question": "fiducial.guard.guard",
     "Reason": "fiducial.core.verdict",
     "Remedies": "fiducial.core.verdict",
@@ -90,6 +92,7 @@ __all__ = [
     "MemoryStore",
     "NotAllowed",
     "PolicyError",
+    "PostgresStore",
     "Question",
     "Reason",
     "Remedies",

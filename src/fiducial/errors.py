@@ -15,7 +15,7 @@ FiducialError
 ├── CaptureError        what a call changes cannot be kept, or put back
 │   └── ChangedSince    somebody else has changed it since
 └── StoreError          what happened could not be kept
-    ├── StoreBusy       the queue stayed full past its deadline
+    ├── StoreBusy       the store could not do it in time
     ├── StoreClosed     the store was closed, or its writer stopped
     ├── Conflict        a precondition of a commit did not hold
     └── LedgerError     the stored log is not what it should be
@@ -144,7 +144,7 @@ class StoreError(FiducialError):
 
 
 class StoreBusy(StoreError):
-    """The queue of events stayed full past its deadline; nothing was dropped."""
+    """The store could not do it in time; nothing of it was kept, unless the message says that this is not known."""
 
 
 class StoreClosed(StoreError):

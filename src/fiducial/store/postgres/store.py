@@ -388,6 +388,8 @@ class PostgresStore:
         if seen is not None:
             sequencer.drain()
             retained.hold_to(seen, beside, sequencer.writer, accept_rollback, self._clock.unix_us())
+        # From now on this machine knows how far the log is, whoever put it there.
+        retained.keep(beside, sequencer.writer.note())
         return sequencer
 
 

@@ -37,8 +37,3 @@ def upgrade() -> None:
     """Make everything."""
     for statement in TABLES.split(";"):
         op.execute(statement)
-
-
-def downgrade() -> None:
-    """Refused: it would delete the log."""
-    raise NotImplementedError("a log is not taken back; restore a backup")
