@@ -9,6 +9,7 @@ import pytest
 import schemathesis
 from console_world import ACCOUNT, NOBODY, ROLES, Browser, held, pay
 from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from fiducial.console.access import ACCESS, ANYONE, PUBLIC
 from fiducial.console.api import OPERATIONS
@@ -123,16 +124,16 @@ def test_the_interface_keeps_to_its_description(services: Services, attacked: Se
     """schemathesis: whatever is sent, valid or not, the answer is one that the description names; never a 500."""
     from fiducial.console.services import Settings
 
-    near = Services(services.store, services.rulebook, Settings(url="http://localhost"), services.clock)
+    near = Services(services.store, services.rulebook, Settings(url="https://testserver"), services.clock)
     person = services.people.find(PersonId("admin"))
     assert person is not None
     import msgspec
 
     changed = msgspec.structs.replace(person.person, console=CONSOLE_ROLES, roles=("operator", "fraud-desk"))
     services.people.change(changed, version=1, by=PersonId("admin"), act="roles")
-    headers = {**_token(services, "admin"), "Host": "localhost"}
+    headers = _token(services, "admin")
     held(services)
-    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", Console(near), headers={"Host": "localhost"})
+    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", Console(near))
     tried: list[str] = []
     for operation in schema.get_all_operations():
         _drive(operation.ok(), headers, tried)
@@ -147,6 +148,7 @@ def _drive(operation: Any, headers: dict[str, str], tried: list[str]) -> None:
         tried.append(operation.label)
         answer = case.call(headers=headers)
         assert answer.status_code < 500, (operation.label, answer.text)
-        case.validate_response(answer)
+        # That what fits the schema is accepted cannot be promised: whether it fits the request is for the desk to say.
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
 
     one()

@@ -197,7 +197,7 @@ def arguments_of(
     if not isinstance(record.arguments, Mapping):
         return [Argument(name="", value=as_text(record.arguments), origin="")]
     contract = charter.contracts.get(record.tool)
-    words = dict(record.evidence) or in_words(record.traces, {})
+    words = in_words(record.traces, {})
     found = []
     for number, (name, value) in enumerate(record.arguments.items()):
         trace = record.traces.get(name)
