@@ -15,10 +15,17 @@ from fiducial.guard.state import State
 AUTHORITIES: Final = get_args(Authority)
 
 
-def take_in(session: State, text: str, authority: Authority = "user", integrity: Integrity | None = None) -> SourceId:
+def take_in(
+    session: State,
+    text: str,
+    authority: Authority = "user",
+    integrity: Integrity | None = None,
+    classes: frozenset[str] = frozenset(),
+) -> SourceId:
     """Record what somebody said, and make it known to later traces. Returns the id that values are traced to.
 
-    `integrity`: untrusted for other agents and tools, trusted for the rest, unless it is given. Raises `SessionError`
+    `integrity`: untrusted for other agents and tools, trusted for the rest, unless it is given. `classes`: data classes
+    that the text is known to hold. Raises `SessionError`
     when the session is closed or something is not of its type, `StoreError` when it cannot be kept.
     """
     session.must_be_open()
@@ -38,7 +45,7 @@ def take_in(session: State, text: str, authority: Authority = "user", integrity:
             source=source, authority=authority, integrity=integrity,
         )  # fmt: skip
         session.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))
-        session.hear(source, text, authority, integrity)
+        session.hear(source, text, authority, integrity, classes)
     return source
 
 

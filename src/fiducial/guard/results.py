@@ -1,7 +1,7 @@
 """Step 10: a result gets its label, and what came of the call is recorded.
 
-Results may be any JSON value, text, bytes, or a stream (an iterator or an asynchronous one). A stream is passed on
-piece by piece and takes its label when it ends; one that is abandoned or breaks is recorded as unknown.
+Results may be any JSON value, text, bytes, or a stream (an iterator or an asynchronous one), which takes its label when
+it ends; see `fiducial.guard.streams`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.record import ResultRecord, sealed_result
 from fiducial.guard.state import State
+from fiducial.guard.streams import AsyncStream, Feed, Stream
 from fiducial.guard.tool import Tool
 
 log = logging.getLogger("fiducial.guard")
@@ -58,12 +59,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return self.value
 
 
-def settle(session: State, judgement: Judgement, ran: Ran) -> Steps[Result]:
-    """Step 10, for a call that Fiducial ran."""
-    if ran.outcome == "ok" and _streams(ran.value):
+def settle(session: State, judgement: Judgement, ran: Ran, timeout: float) -> Steps[Result]:
+    """Step 10, for a call that Fiducial ran. `timeout`: seconds that a stream may still take."""
+    if ran.outcome == "ok" and isinstance(ran.value, (Iterator, AsyncIterator)):
+        feed = Feed(session, judgement, timeout, lambda ended: _ended(session, judgement, ran, ended))
+        stream = Stream(feed, ran.value) if isinstance(ran.value, Iterator) else AsyncStream(feed, ran.value)
         return Result(
-            verdict=judgement.verdict, status="ok", value=_relay(session, judgement, ran), label=UNTRUSTED,
-            recorded=judgement.recorded,
+            verdict=judgement.verdict, status="ok", value=stream, label=UNTRUSTED, recorded=judgement.recorded
         )  # fmt: skip
     confirmed: Confirmed = "not-checked"
     if judgement.tool is not None and ran.outcome != "failed":
@@ -198,61 +200,8 @@ def _outcome(text: str) -> Outcome:
     return "ok" if text == "ok" else "failed" if text == "failed" else "unknown"
 
 
-def _streams(value: Any) -> bool:
-    return isinstance(value, (Iterator, AsyncIterator))
-
-
-def _relay(session: State, judgement: Judgement, ran: Ran) -> Any:
-    if isinstance(ran.value, AsyncIterator):
-        return _relay_async(session, judgement, ran.value, ran.duration_us)
-    return _relay_sync(session, judgement, ran.value, ran.duration_us)
-
-
-def _relay_sync(session: State, judgement: Judgement, stream: Iterator[Any], took: int) -> Iterator[Any]:
-    pieces: list[Any] = []
-    ended = Ran("unknown", error="the stream was not read to its end", duration_us=took)
-    try:
-        for piece in stream:
-            pieces.append(piece)
-            yield piece
-        ended = Ran("ok", _joined(pieces), duration_us=took)
-    except Exception as error:
-        ended = Ran("failed", error=f"{type(error).__name__} in the stream", duration_us=took)
-        raise
-    finally:
-        record(session, judgement, _with_partial(ended, pieces))
-
-
-async def _relay_async(
-    session: State, judgement: Judgement, stream: AsyncIterator[Any], took: int
-) -> AsyncIterator[Any]:
-    pieces: list[Any] = []
-    ended = Ran("unknown", error="the stream was not read to its end", duration_us=took)
-    try:
-        async for piece in stream:
-            pieces.append(piece)
-            yield piece
-        ended = Ran("ok", _joined(pieces), duration_us=took)
-    except Exception as error:
-        ended = Ran("failed", error=f"{type(error).__name__} in the stream", duration_us=took)
-        raise
-    finally:
-        record(session, judgement, _with_partial(ended, pieces))
-
-
-def _joined(pieces: list[Any]) -> Any:
-    if pieces and all(isinstance(piece, str) for piece in pieces):
-        return "".join(pieces)
-    if pieces and all(isinstance(piece, bytes) for piece in pieces):
-        return b"".join(pieces)
-    return pieces
-
-
-def _with_partial(ended: Ran, pieces: list[Any]) -> Ran:
-    """What was read of a broken stream was seen by the agent, so it is taken in like a result."""
-    if ended.outcome == "ok" or not pieces:
-        return ended
-    return msgspec.structs.replace(ended, value=_joined(pieces))
+def _ended(session: State, judgement: Judgement, began: Ran, ended: Ran) -> None:
+    record(session, judgement, msgspec.structs.replace(ended, duration_us=began.duration_us))
 
 
 __all__ = ["Result", "count_records", "masked", "record", "settle"]

@@ -56,8 +56,9 @@ class Session(State):
             raise SessionError("the roles are a collection of names; for one role write `roles=[…]`")
         user, roles = messages.name_of("user", user), [messages.name_of("role", role) for role in roles]
         agent = messages.name_of("agent", agent) if agent is not None else None
-        account = parent.account if parent is not None else None
-        super().__init__(ground, user=user, roles=roles, agent=agent, plan=plan, account=account)
+        super().__init__(ground, user=user, roles=roles, agent=agent, plan=plan, account=None)
+        if parent is not None:
+            self.belong_to(parent)
         self._note(
             SessionOpened(
                 id=self.event_id(),
@@ -186,15 +187,19 @@ class Session(State):
     def delegate(self, instructions: str, *, agent: str) -> Session:
         """A child session in which `agent` works for the same user on `instructions` from this session's agent.
 
-        The user's own words go along with the authority they have. The instructions are an agent's words: trusted
-        only while this session has read nothing that is not. Budgets are shared.
+        What the user and those above said goes along with the authority and the trust it has. The instructions are an
+        agent's words: untrusted when they carry anything untrusted, or this session has read anything untrusted that
+        they could carry. Budgets, the plan, the data classes read and what was done are shared, both ways.
+
+        Raises `SessionError` when the session is closed or something is not of its type, `StoreError` when the child
+        cannot be recorded.
         """
         self.must_be_open()
         child = Session(self.ground, user=self.user, roles=self.roles, parent=self, agent=agent)
-        for authority, text in self.said:
-            child.say(text, authority=authority)
-        tainted = self.provenance.tainted
-        child.say(instructions, authority="agent", integrity=Integrity.UNTRUSTED if tainted else Integrity.TRUSTED)
+        with self.lock:
+            for authority, text, integrity in self.said:
+                child.say(text, authority=authority, integrity=integrity)
+            messages.take_in(child, instructions, "agent", *self.carried(messages.name_of("text", instructions)))
         return child
 
     # --- ending
@@ -208,6 +213,8 @@ class Session(State):
         with self.lock:
             if self.closed:
                 return
+            for feed in list(self.feeds):
+                feed.end("unknown", "the session ended before the stream did")
             self.closed = True
             now = self.clock.unix_us()
             self._note(

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from fiducial.charter.contracts import Kind
+from fiducial.charter.contracts import Kind, Role
 from fiducial.charter.model import Charter, RateWindow
 from fiducial.core.clock import Clock
 from fiducial.core.event import Authority, Mode
@@ -33,6 +33,7 @@ from fiducial.guard.judgement import Judgement
 from fiducial.guard.kinds import kinds_in
 from fiducial.guard.laundry import Laundry
 from fiducial.guard.risk import risk_of
+from fiducial.guard.streams import Feed
 from fiducial.guard.switches import Switches
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import AgentFacts, AnswerFacts, Facts, IntentFacts, PlanFacts, PreviewFacts, SessionFacts
@@ -40,6 +41,11 @@ from fiducial.policy.rulebook import Rulebook
 
 MAX_PENDING = 4096
 """Decisions whose outcome is awaited; past it the oldest can no longer be reported on."""
+MAX_WORDS = 4096
+"""Words of instructions that are traced one by one; longer ones are untrusted once anything untrusted was read."""
+_NAME = 6
+"""Characters of the shortest word, other than letters alone, that could be somebody's name in disguise."""
+_AROUND = ".,;:!?\"'()[]{}<>“”‘’`"
 _REPLY_BUDGET = 2**20
 """Bytes of index for one answer of the user."""
 _NO_PLAN = PlanFacts()
@@ -64,6 +70,22 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     on_held: Callable[..., Any] | None
     on_unclear: Callable[..., Any] | None
     desk: Desk | None = None
+
+
+class Past:
+    """What a session and those that it delegates to have done so far: theirs together, like their budget."""
+
+    __slots__ = ("acted", "done", "plan", "read")
+
+    def __init__(self, plan: Counter[str] | None) -> None:
+        self.plan = plan
+        """Tool → calls left; `None` when no plan was declared."""
+        self.acted: set[str] = set()
+        """Targets acted on."""
+        self.read: frozenset[str] = frozenset()
+        """Data classes read."""
+        self.done: frozenset[str] = frozenset()
+        """Kinds of side effects done."""
 
 
 class State:
@@ -108,17 +130,16 @@ class State:
         self._intent = Intent(kinds_in)
         self._minimum_confidence = about.minimum_confidence
         self._agent_facts = AgentFacts(id=self.agent, tier=about.tier.value)
-        self._plan: Counter[str] | None = Counter(plan) if plan is not None else None
+        self._past = Past(Counter(plan) if plan is not None else None)
         self._pending: dict[DecisionId, Judgement] = {}
         # Decisions that make room first when there are too many: those that let nothing run, then those that read. So
         # an agent cannot push out the payment that it was allowed by asking for what it is not.
         self._idle: tuple[OrderedDict[DecisionId, None], OrderedDict[DecisionId, None]] = (OrderedDict(), OrderedDict())
         self._reported: set[DecisionId] = set()
-        self._acted: set[str] = set()
-        self._read: frozenset[str] = frozenset()
-        self._done: frozenset[str] = frozenset()
         self._about: dict[SourceId, str] = {}
-        self._said: list[tuple[Authority, str]] = []
+        self.feeds: list[Feed] = []
+        """Streams that are being read."""
+        self._said: list[tuple[Authority, str, Integrity]] = []
         self._known = False
         self._words: dict[tuple[str, bool], IntentFacts] = {}
         self._replies: dict[str, dict[str, Reply]] = {}
@@ -130,21 +151,68 @@ class State:
         if self.closed:
             raise SessionError("the session is closed; open a new one")
 
-    def hear(self, source: SourceId, text: str, authority: Authority, integrity: Integrity) -> None:
-        """Somebody said something. Called with the lock held."""
-        self.provenance.observe_text(source, text, authority=authority, integrity=integrity)
+    def belong_to(self, parent: State) -> None:
+        """Share what `parent` has used up, planned and done, and decide in turns with it. Before anything else."""
+        self.lock, self.account, self._past = parent.lock, parent.account, parent._past
+
+    def carried(self, text: str) -> tuple[Integrity, frozenset[str]]:
+        """What this session would pass on with `text`: whether a third party could have chosen any of it, and its data
+        classes. Called with the lock held.
+        """
+        self.catch_up()
+        provenance = self.provenance
+        trace = provenance.trace("instructions", text, Role.CONTENT)
+        if provenance.seen.trusted and not provenance.tainted:
+            return Integrity.TRUSTED, trace.classes
+        if provenance.tainted or trace.origin is Origin.UNTRUSTED or trace.untrusted_text or trace.links:
+            return Integrity.UNTRUSTED, trace.classes
+        # What was read could not give orders, but it may have named what the text names, or be it in disguise.
+        words = text.split()
+        for word in words[:MAX_WORDS]:
+            name = word.strip(_AROUND)
+            origin = provenance.trace("instructions", name, Role.TARGET).origin
+            disguise = origin is Origin.UNKNOWN and len(name) >= _NAME and not name.isalpha()
+            if origin is Origin.UNTRUSTED or disguise:
+                return Integrity.UNTRUSTED, trace.classes
+        return (Integrity.TRUSTED if len(words) <= MAX_WORDS else Integrity.UNTRUSTED), trace.classes
+
+    def hear(
+        self,
+        source: SourceId,
+        text: str,
+        authority: Authority,
+        integrity: Integrity,
+        classes: frozenset[str] = _NONE,
+    ) -> None:
+        """Somebody said something, holding data of `classes`. Called with the lock held.
+
+        Untrusted words have no more authority than another agent's, whoever they are said to be from.
+        """
+        self.provenance.observe_text(source, text, authority=authority, integrity=integrity, classes=classes)
         self._about[source] = {"user": "the user's message", "agent": "another agent's message"}.get(
             authority, f"the {authority}'s text"
         )
+        trusted = integrity is Integrity.TRUSTED
         if authority != "tool":
-            self._intent.hear(text, authority)
+            self._intent.hear(text, authority if trusted else "agent")
         if authority in ("system", "operator", "user"):
-            self._said.append((authority, text))
-        self._known = self._known or authority == "user"
+            self._said.append((authority, text, integrity))
+        self._known = self._known or (authority == "user" and trusted)
         self._words.clear()
+
+    def catch_up(self) -> None:
+        """Make known what has come of streams so far. Called with the lock held."""
+        for feed in list(self.feeds):
+            if feed.dropped:
+                feed.end("unknown", "the stream was not read to its end")
+            elif (news := feed.news()) is not None:
+                source = SourceId(mint("src", self.clock.unix_us() // 1000))
+                self.take_in(source, feed.judgement, news, failed=False)
 
     def traces(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Trace]:
         """Step 4, with the lock held: where each argument came from."""
+        if self.feeds:
+            self.catch_up()
         trace, parameters = self.provenance.trace, tool.parameters
         replied = self._replied.get(tool.name)
         traces = {}
@@ -170,8 +238,8 @@ class State:
         return True
 
     @property
-    def said(self) -> tuple[tuple[Authority, str], ...]:
-        """What the user and those above said, in order."""
+    def said(self) -> tuple[tuple[Authority, str, Integrity], ...]:
+        """What the user and those above said, in order, and how far it may be trusted."""
         return tuple(self._said)
 
     def awaited(self, decision: DecisionId) -> Judgement:
@@ -198,7 +266,7 @@ class State:
         intent, provenance = self._intent, self.provenance
         tainted = provenance.tainted
         asked = intent.about(tool.name, tool.phrases)
-        novel = frozenset([name for name, value in acts if value not in self._acted]) if acts else _NONE
+        novel = frozenset([name for name, value in acts if value not in self._past.acted]) if acts else _NONE
         flow = flow_facts(
             tool,
             traces,
@@ -227,14 +295,14 @@ class State:
             exceeds |= self.windows.exceeded(windows)
         account = self.account
         plan = _NO_PLAN
-        if self._plan is not None:
-            plan = PlanFacts(declared=True, includes=tool.speaks or self._plan[tool.name] > 0)
+        if self._past.plan is not None:
+            plan = PlanFacts(declared=True, includes=tool.speaks or self._past.plan[tool.name] > 0)
         return Facts(
             flow=flow,
             session=SessionFacts(
                 tainted=tainted,
-                read=self._read,
-                done=self._done,
+                read=self._past.read,
+                done=self._past.done,
                 calls=account.calls,
                 writes=account.writes,
                 records=account.records,
@@ -270,12 +338,12 @@ class State:
             given_up = self._unawaited(oldest)
             if given_up is not None and given_up.may_run:
                 self.account.settle(given_up.use, kept=True)
-        if self._plan is not None and judgement.may_run and judgement.tool is not None:
-            self._plan[judgement.tool.name] -= 1
+        if self._past.plan is not None and judgement.may_run and judgement.tool is not None:
+            self._past.plan[judgement.tool.name] -= 1
 
     def plan(self, tools: Iterable[str]) -> None:
         """The agent, or its host, said which tools it will use. Called with the lock held."""
-        self._plan = Counter(tools)
+        self._past.plan = Counter(tools)
 
     def running(self) -> list[Judgement]:
         """Calls that Fiducial was to run, and whose outcome is not known. Called with the lock held."""
@@ -312,7 +380,7 @@ class State:
             self.account.reserve(judgement.use, even_over=True)
             self.account.settle(judgement.use, kept=True, records=records)
         if kept and judgement.tool is not None and judgement.tool.side_effect:
-            self._done |= {judgement.tool.contract.kind.value}
+            self._past.done |= {judgement.tool.contract.kind.value}
 
     def take_in(self, source: SourceId, judgement: Judgement, value: Any, *, failed: bool) -> Label:
         """Step 10: label a result and make it known to later traces. Called with the lock held."""
@@ -341,7 +409,7 @@ class State:
     def acts_on(self, values: Iterable[tuple[str, str]]) -> None:
         """The session is about to act on these targets. Called with the lock held."""
         for _, value in values:
-            self._acted.add(value)
+            self._past.acted.add(value)
 
     def place(self, trace: Trace) -> str:
         """Where a traced value was first found, in words; empty when nowhere."""
@@ -389,7 +457,7 @@ class State:
                 pointed=pointed,
             )
         if label.classes:
-            self._read |= label.classes
+            self._past.read |= label.classes
         return label
 
     def recall(

@@ -401,7 +401,7 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
         record(session, judgement, Ran("unknown", error=f"cancelled ({type(cut_off).__name__})"))
         raise
     # 10 label the result, record the outcome
-    return (yield from settle(session, judgement, ran))
+    return (yield from settle(session, judgement, ran, timeout.total_seconds()))
 
 
 def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:
