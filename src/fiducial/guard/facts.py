@@ -6,6 +6,7 @@ to a tool's own records) builds almost nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ _WIDTH = {audience.value: width for width, audience in enumerate(Audience)}
 _THIRD_PARTY = Audience.THIRD_PARTY.value
 _CLEAN = {audience.value: FlowFacts(audience=audience.value) for audience in Audience}
 _EMPTY: frozenset[str] = frozenset()
+_ADDRESS = re.compile(r"[A-Za-z0-9.#$&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
+"""One plain mailbox (RFC 5322 `dot-atom`), without `%` and `!`, by which some hosts pass mail on to others. A list, a
+display name or anything quoted is no mailbox of which the domain can be told."""
 
 
 def flow_facts(
@@ -127,7 +131,7 @@ def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]
     """Who gets to see the arguments: the contract's audience, narrowed by who they are addressed to.
 
     An optional recipient that is left out leaves the effect with the user, unless the act itself reaches others; mail
-    to nobody but the organization's own domains stays inside it.
+    to nobody but plain addresses of the organization's own domains stays inside it.
     """
     if tool.speaks:
         return str(arguments.get("audience", "self"))
@@ -143,7 +147,8 @@ def audience_of(tool: Tool, arguments: Mapping[str, Any], inside: frozenset[str]
             continue
         named = True
         for item in value if isinstance(value, list) else (value,):
-            domains.add(item.rpartition("@")[2].lower() if isinstance(item, str) and "@" in item else "")
+            address = _ADDRESS.fullmatch(item) if isinstance(item, str) else None
+            domains.add(address[1].lower() if address is not None else "")
     if not named and optional and not tool.reaches_others:
         return Audience.SELF.value
     if widest == _THIRD_PARTY and inside and domains and domains <= inside:
