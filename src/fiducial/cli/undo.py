@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database, opened
 from fiducial.cli.reporting import console, fail, plain, print_json, reporting
 from fiducial.core.clock import instant
 from fiducial.core.ids import EventId, SessionId
@@ -23,8 +23,7 @@ from fiducial.oversight.desk import Desk
 from fiducial.oversight.undo import Report, Taken
 from fiducial.oversight.undo import undo as take_back
 from fiducial.policy.load import load_charter
-from fiducial.store.ledger import Ledger
-from fiducial.store.sqlite import SqliteStore
+from fiducial.store.open import open_ledger
 
 _EXCERPT = 200
 """Characters of arguments shown in the table; `--json` has them whole."""
@@ -61,9 +60,9 @@ def undo(
     functions, takers = _mapping(tools, "--tools"), _mapping(captures, "--captures")
     with reporting():
         try:
-            with Ledger.open(db):
+            with open_ledger(db):
                 pass  # a store makes what it does not find
-            with SqliteStore(db) as store:
+            with opened(db) as store:
                 guard = Guard(load_charter(charter), store=store, tools=functions, captures=takers, desk=Desk(store))
                 report = take_back(
                     guard, SessionId(session), by=by, why=why, roles=role or (),
