@@ -37,8 +37,7 @@ def show_recorded(console: Console, found: Explained, changes: Sequence[str] | N
         console.print(f"  the record was erased; the log still says what fired: {shown(fired)}")
     else:
         _show_reasons(console, record.reasons)
-        evidence = record.evidence or in_words(record.traces, {})
-        _show_places(console, evidence)
+        _show_places(console, found.evidence)
         _show_risk(console, record.facts)
     _show_changes(console, changes or ())
     for answer in found.answered:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from fiducial.core.event import CallDecided, CallFinished, HoldAnswered, SessionOpened, ShadowDecided
-from fiducial.core.ids import DecisionId
+from fiducial.core.ids import DecisionId, SessionId
 from fiducial.errors import StoreError
+from fiducial.guard.evidence import evidence
 from fiducial.guard.record import DecisionRecord, decode_decision
 from fiducial.store.ledger import Ledger
 
@@ -17,6 +20,8 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     decided: CallDecided
     record: DecisionRecord | None
     """`None` when the payload was erased."""
+    evidence: Mapping[str, str] = {}
+    """Parameter → where its value came from, in words, as far as its source was not erased since."""
     opened: SessionOpened | None
     """The session it was made in."""
     answered: tuple[HoldAnswered, ...] = ()
@@ -46,8 +51,18 @@ def explained(ledger: Ledger, decision: DecisionId) -> Explained | None:
     return Explained(
         decided=decided.event,
         record=record,
+        evidence=_evidence(record, ledger, session),
         opened=ledger.trajectory(session).opened if session is not None else None,
         answered=tuple(event for event in events if isinstance(event, HoldAnswered)),
         finished=next((event for event in events if isinstance(event, CallFinished)), None),
         shadow=next((event for event in events if isinstance(event, ShadowDecided)), None),
     )
+
+
+def _evidence(record: DecisionRecord | None, ledger: Ledger, session: SessionId | None) -> dict[str, str]:
+    if record is None or session is None:
+        return {}
+    try:
+        return evidence(record.traces, list(ledger.session(session)))
+    except msgspec.DecodeError as error:
+        raise StoreError(f"a result of session `{session}` cannot be read; run `fiducial log verify`") from error

@@ -30,11 +30,9 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     facts: Facts | None = None
     """`None` when a fault came first."""
     traces: Mapping[str, Trace] = {}
-    """Parameter → where its value came from."""
+    """Parameter → where its value came from: places, and nothing of what stands there, so that it can be erased."""
     reasons: tuple[Reason, ...] = ()
     remedies: Remedies = Remedies()
-    evidence: Mapping[str, str] = {}
-    """Parameter → where its value came from, in words; for verdicts other than allowed."""
     permits: tuple[str, ...] = ()
     """Ids of the policies that would permit the call."""
     confidence: float | None = None
@@ -87,7 +85,6 @@ def _sealed(judgement: Judgement) -> Payload:
             traces=judgement.traces,
             reasons=verdict.reasons,
             remedies=verdict.remedies,
-            evidence=judgement.evidence,
             confidence=request.confidence,
         )
     )

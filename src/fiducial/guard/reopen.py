@@ -127,7 +127,6 @@ def _judgement(session: Session, event: CallDecided, kept: DecisionRecord) -> Ju
         facts=kept.facts,
         label=label,
         use=use,
-        evidence=kept.evidence,
     )
 
 

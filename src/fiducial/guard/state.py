@@ -20,7 +20,7 @@ from fiducial.core.ids import DecisionId, EventId, SessionId, SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Put, Store
-from fiducial.errors import CallMismatch, SessionError
+from fiducial.errors import CallMismatch, SessionError, StoreError
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.binding import bound_elsewhere, instructed
@@ -48,6 +48,8 @@ _NAME = 6
 _AROUND = ".,;:!?\"'()[]{}<>“”‘’`"
 _REPLY_BUDGET = 2**20
 """Bytes of index for one answer of the user."""
+_WRITING = frozenset({Kind.CREATE, Kind.UPDATE})
+"""Kinds of act whose targets are objects that can be read back; others have targets whom they reach."""
 _NO_PLAN = PlanFacts()
 _NONE: frozenset[str] = frozenset()
 
@@ -397,14 +399,34 @@ class State:
         )
 
     def launder(self, judgement: Judgement) -> tuple[Put | Add, ...]:
-        """Remember untrusted values that a call writes somewhere, so that they stay untrusted when read back."""
-        if judgement.tool is None or not judgement.tool.side_effect:
+        """Remember what a third party may have chosen of what a call writes, so that it stays untrusted when read back.
+
+        After untrusted text was read, that is whatever the model made up too: it may have been told how. What is
+        written into an object taints the object.
+        """
+        tool = judgement.tool
+        if tool is None or not tool.side_effect:
             return ()
+        known, tainted = self.ground.laundry.known, self.provenance.tainted
+        arguments = judgement.request.arguments
         hashes: list[int] = []
         for name, trace in judgement.traces.items():
-            if trace.origin is Origin.UNTRUSTED or trace.untrusted_text or trace.links:
-                hashes.extend(self.ground.laundry.known.add_value(judgement.request.arguments[name]))
+            doubtful = trace.origin is Origin.UNTRUSTED or (tainted and trace.origin is Origin.UNKNOWN)
+            if doubtful or trace.untrusted_text or trace.links:
+                hashes.extend(known.add_value(arguments[name]))
+        if hashes and tool.contract.kind in _WRITING:
+            for name in tool.targets:
+                hashes.extend(known.add_object(tool.contract.server, arguments.get(name)))
         return self.ground.laundry.changes(judgement.verdict.decision, hashes)
+
+    def _stained(self, tool: Tool, arguments: Mapping[str, Any]) -> bool:
+        """A read names an object into which something of a third party's was written, or that cannot be told."""
+        try:
+            self.ground.laundry.refresh()
+        except StoreError:
+            return True
+        known, server = self.ground.laundry.known, tool.contract.server
+        return not tool.side_effect and any(known.holds_object(server, value) for value in arguments.values())
 
     def acts_on(self, values: Iterable[tuple[str, str]]) -> None:
         """The session is about to act on these targets. Called with the lock held."""
@@ -438,13 +460,15 @@ class State:
 
         `breach`: the call had not been allowed, so nobody vouches for anything in what came of it.
         """
-        self._about[source] = f"the result of `{name}`{_shown(arguments)}"
+        self._about[source] = f"the result of `{name}`{first_short(arguments)}"
         if tool is None or failed:
             label = self.provenance.observe_result(
                 source, value, label=UNTRUSTED, untrusted=(), prose=(), classes={}, pointed=False
             )
         else:
             label = arguments_label(tool, traces)
+            if (tool.trusted or tool.prose) and self._stained(tool, arguments):
+                label = label | UNTRUSTED
             pointed = not breach and tool.contract.kind is not Kind.FETCH and self._points(traces)
             label = self.provenance.observe_result(
                 source,
@@ -516,7 +540,7 @@ def targets(tool: Tool, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str
                 yield name, f"{tool.kind}\0{item}"
 
 
-def _shown(arguments: Mapping[str, Any]) -> str:
+def first_short(arguments: Mapping[str, Any]) -> str:
     """The first short argument, to tell one result from another in explanations."""
     for value in arguments.values():
         if isinstance(value, str) and 0 < len(value) <= 60 and value.isprintable():
