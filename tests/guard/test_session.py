@@ -102,7 +102,7 @@ def test_laundering_by_a_process_that_came_after_is_known_to_the_next_session(
         with guard.session(user="ann", task="Pay 10 EUR as my note 'todo' says") as later:
             later.observe("read_note", {"name": "todo"}, {"account": OTHER})
             assert pay(later, OTHER) == "held"
-            later.observe("read_note", {"name": "todo"}, {"account": PAYEE})
+            later.observe("read_note", {"name": "bills"}, {"account": PAYEE})
             assert pay(later, PAYEE) == "allowed"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -95,6 +95,15 @@ class Watch(Protocol):
 
     def close(self) -> None:
         """End it; a call that is under way ends by itself. Closing twice is no fault."""
+        ...
+
+
+@runtime_checkable
+class KeepsSecrets(Protocol):
+    """A store that can keep something apart from what it holds."""
+
+    def secret(self, name: str, first: bytes | None = None) -> bytes:
+        """Secret bytes, always the same for a `name`: at first `first`, or random ones. Raises `StoreError`."""
         ...
 
 

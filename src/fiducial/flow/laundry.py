@@ -4,6 +4,9 @@ Kept are keyed 64-bit hashes: of the folded entities of the written value that a
 paths, tokens with digits, names of two words and more) and of its runs of five words, so that whoever reads the store
 learns nothing without the key. Ordinary short words and small numbers are not kept: they would stain every record.
 
+Names of written objects are kept too, in a domain of their own: a value written to one object in halves, each of which
+says nothing, is whole again when that object is read.
+
 A run of five words is looked for only where its first word is one that starts such a run: that hash is kept too, in its
 own domain, and spares a keyed hash for every word of every record.
 """
@@ -15,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
 
-from fiducial.flow.lexer import IDENTIFIER, NAME, PATH, addresses, fold, grouped, words
+from fiducial.flow.lexer import FUNCTION_WORDS, IDENTIFIER, NAME, PATH, addresses, fold, grouped, words
 
 RUN = 5
 """Words: shorter runs recur by chance."""
@@ -31,7 +34,7 @@ _DATE = re.compile(r"(?:19|20)\d\d-?\d\d-?\d\d(?:t\d{2,6}z?)?|\d{1,2}(?:st|nd|rd
 class Laundered:
     """Hashes of untrusted values that were written out; one per store, shared by its sessions."""
 
-    __slots__ = ("_first", "_hashes", "_key")
+    __slots__ = ("_first", "_hashes", "_key", "_unstored")
 
     def __init__(self, key: bytes) -> None:
         """`key`: 16 to 64 secret bytes, the same for as long as the hashes are kept. Raises `ValueError`."""
@@ -39,18 +42,24 @@ class Laundered:
             raise ValueError("the key of the laundering hashes must have 16 to 64 bytes")
         self._key = key
         self._hashes: set[int] = set()
+        self._unstored: set[int] = set()
         self._first: dict[str, bool] = {}
 
     def __len__(self) -> int:
         return len(self._hashes)
 
     def load(self, hashes: Iterable[int]) -> None:
-        """Take hashes that `add_value` returned, in this process or an earlier one."""
-        self._hashes.update(hashes)
+        """Take hashes that were returned here or in another process, and that are kept by now."""
+        taken = list(hashes)
+        self._hashes.update(taken)
+        self._unstored.difference_update(taken)
         self._first.clear()
 
     def add_value(self, value: Any) -> list[int]:
-        """Remember the entities and runs of `value` (text, or a list or object of it); returns hashes that are new."""
+        """Remember the entities and runs of `value` (text, or a list or object of it).
+
+        Returns the hashes that are not known to be kept: new ones, and those whose keeping may have failed.
+        """
         fresh: list[int] = []
         stack = [value]
         while stack and len(fresh) < _MAX_NEW:
@@ -66,7 +75,7 @@ class Laundered:
         return fresh
 
     def _add_text(self, text: str, fresh: list[int]) -> None:
-        for entity in _entities(text):
+        for entity in (*_entities(text), *_telling_words(text)):
             self._keep(self._hash(b"e", entity), fresh)
         tokens = words(fold(text))
         for index in range(len(tokens) - RUN + 1):
@@ -77,9 +86,22 @@ class Laundered:
         self._first.clear()
 
     def _keep(self, hashed: int, fresh: list[int]) -> None:
-        if hashed not in self._hashes:
+        if hashed not in self._hashes or hashed in self._unstored:
             self._hashes.add(hashed)
+            self._unstored.add(hashed)
             fresh.append(hashed)
+
+    def add_object(self, system: str, name: Any) -> list[int]:
+        """Remember that something of a third party's was written into the object `name`, or each of several."""
+        fresh: list[int] = []
+        for text in _named(name):
+            self._keep(self._hash(b"o", f"{system}\0{text}"), fresh)
+        return fresh
+
+    def holds_object(self, system: str, value: Any) -> bool:
+        """Whether `value` names an object into which something of a third party's was written."""
+        hashes = self._hashes
+        return bool(hashes) and any(self._hash(b"o", f"{system}\0{text}") in hashes for text in _named(value))
 
     def holds(self, text: str) -> bool:
         """Whether `text` carries anything that was written out."""
@@ -107,13 +129,37 @@ class Laundered:
         return int.from_bytes(blake2b(data, digest_size=8, key=self._key, person=domain).digest(), "big")
 
 
+def _named(value: Any) -> Iterator[str]:
+    for item in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(item, str | int) and not isinstance(item, bool) and 0 < len(str(item)) <= _LONGEST_NAME:
+            yield fold(str(item)).strip()
+
+
+_LONGEST_NAME = 512
+"""Characters of an object's name; longer values name nothing."""
+_FEW = 3
+"""Words of a written value each of which may be what it is about."""
+
+
+def _telling_words(text: str) -> Iterator[str]:
+    """The words of a very short written value: `mallory`, `pay mallory`."""
+    tokens = words(fold(text[:256]))
+    if len(text) <= 256 and len(tokens) <= _FEW:
+        yield from (token for token in tokens if _telling(token))
+
+
+def _telling(token: str) -> bool:
+    return len(token) >= 4 and not token.isdecimal() and token not in FUNCTION_WORDS
+
+
 def _entities(text: str) -> Iterator[str]:
     """Folded entities that could aim an effect."""
     stripped = text.strip()
     if len(stripped) <= 200 and "\n" not in stripped:
         tokens = words(fold(stripped))
         # A whole short value counts as a name; dates and amounts do not.
-        if sum(not token.isdecimal() for token in tokens) >= 2 and sum(map(len, tokens)) >= 6:
+        named = sum(not token.isdecimal() for token in tokens) >= 2 and sum(map(len, tokens)) >= 6
+        if named or (len(tokens) == 1 and _telling(tokens[0])):
             yield " ".join(tokens)
     for address in addresses(text):
         yield fold(address)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -175,7 +176,9 @@ def _finish(
     elif records and tool is not None and session.windows:
         changes += session.windows.read(tool.name, tool.contract, session.user, now, records)
     try:
-        session.store.commit(Commit(entries=(Entry(event, (payload,)),), changes=changes, durable=False))
+        future = session.store.commit(Commit(entries=(Entry(event, (payload,)),), changes=changes, durable=False))
+        if changes:
+            future.add_done_callback(partial(session.ground.laundry.stored, changes))
     except Exception as error:  # noqa: BLE001 - the effect has happened: say loudly that its outcome was not kept
         log.error("the outcome of `%s` could not be recorded: %s", request.tool, error)
         return Done(ran, label, recorded=False)

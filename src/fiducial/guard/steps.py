@@ -21,6 +21,7 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -210,6 +211,8 @@ def _serialized(
                     durable=may_act or bool(changes) or bool(windows) or isinstance(verdict, (Held, Unclear)),
                 )
             )
+            if changes:
+                future.add_done_callback(partial(session.ground.laundry.stored, changes))
         except Exception:
             if judgement.may_run:
                 session.account.settle(use, kept=False)

@@ -21,6 +21,7 @@ from fiducial.store.checkpoint import Signer
 from fiducial.store.files import sync_directory, write_atomically, write_once
 from fiducial.store.writer import LogWriter
 
+_SECRET_BYTES = 32
 _MODE = stat.S_IRUSR | stat.S_IWUSR
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -50,6 +51,24 @@ def make_key(path: Path) -> Signer:
 def write_key(path: Path, signer: Signer) -> None:
     """Keep `signer` in `path`, readable by its owner alone."""
     write_atomically(path, signer.secret() + "\n", mode=_MODE)
+
+
+def secret(path: Path, first: bytes | None = None) -> bytes:
+    """The secret bytes in `path`, made there (`first`, or 32 random ones) if there are none yet.
+
+    Raises `WrongKey` when the file is damaged, `StoreError` when others may read it.
+    """
+    write_once(path, (first or os.urandom(_SECRET_BYTES)).hex() + "\n", mode=_MODE)
+    try:
+        kept = bytes.fromhex(path.read_text(encoding="ascii"))
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise WrongKey(f"the secret `{path}` cannot be read; check its permissions and its backup") from error
+    if mode & _OTHERS:
+        raise StoreError(f"the secret `{path}` may be read by others; run `chmod 600` on it")
+    if len(kept) < _SECRET_BYTES // 2:
+        raise WrongKey(f"the secret `{path}` is damaged; restore it from a backup")
+    return kept
 
 
 def rotate(writer: LogWriter, path: Path, *, by: str, at_us: int) -> str:

@@ -129,6 +129,10 @@ class SqliteStore:
         self._check_open()
         return self._reader.scan(prefix)
 
+    def secret(self, name: str, first: bytes | None = None) -> bytes:
+        """Bytes that no copy of the database holds, in a file beside the signing key; see `KeepsSecrets`."""
+        return keyfile.secret(self.key_path.with_suffix(f".{name}"), first)
+
     def watch(self, prefix: str, callback: Callable[[frozenset[str]], None]) -> Watching:
         """See `fiducial.core.store.Store.watch`: the database is looked at five times a second while somebody does."""
         self._check_open()
