@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database, opened
 from fiducial.cli.reporting import console, print_json, reporting, shown
 from fiducial.core.clock import SystemClock, instant
 from fiducial.core.event import CallDecided
@@ -19,7 +19,6 @@ from fiducial.oversight.desk import Desk
 from fiducial.oversight.hold import Hold
 from fiducial.oversight.people import People
 from fiducial.store.ledger import Ledger
-from fiducial.store.sqlite import SqliteStore
 
 _EXCERPT = 100
 """Characters of an argument; the console shows more, and where it came from."""
@@ -34,7 +33,7 @@ def holds(
 
     Exit status: 0 done; 2 could not be done.
     """
-    with reporting(), SqliteStore(db) as store:
+    with reporting(), opened(db) as store:
         people = People(store, SystemClock())
         desk = Desk(store, roles_of=people.roles_of)
         who = people.approver(PersonId(by)) if by is not None else None
@@ -48,7 +47,7 @@ def holds(
 
 def decided(hold: str, by: str, answer: Literal["approve", "reject"], why: str, db: Database, json: bool) -> None:
     """Record one person's answer, as `approve` and `deny` do."""
-    with reporting(), SqliteStore(db) as store:
+    with reporting(), opened(db) as store:
         people = People(store, SystemClock())
         desk = Desk(store, roles_of=people.roles_of)
         who = people.approver(PersonId(by))

@@ -326,7 +326,7 @@ class PostgresStore:
                 # Without an answer, the next beat tries again; commits are told by their own connection.
                 with self._sequencer.lock, _going_on():
                     while self._sequencer.tend():
-                        pass
+                        self._upkeep.advance()
                     self._upkeep.tend()
             if self._fault is None:
                 # What was committed is in the inbox: without an answer, the next process puts it into the log.
