@@ -79,7 +79,7 @@ class Services:
         self.desk = Desk(store, clock=self.clock, roles_of=self.people.roles_of)
         self.switches = Switches(store, self.clock)
         self.tools = tool_types(rulebook.charter)
-        self.live = Live(store)
+        self.live = Live(store, self.clock)
         self.verification = Verification(store.ledger, self.clock)
         given = self.settings.provider
         self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
@@ -91,8 +91,7 @@ class Services:
         return self._templates.get_template(template).render(services=self, now_us=self.clock.unix_us(), **values)
 
     def close(self) -> None:
-        """Let go of the log, and watch no more."""
-        self.live.close()
+        """Let go of the log."""
         self.ledger.close()
 
     def first_link(self, admin: str = "admin") -> str | None:

@@ -29,6 +29,7 @@ PER_PAGE = 50
 def queue(visit: Visit) -> Response:
     """What waits: what the person may answer first, each oldest first."""
     services, me = visit.services, visit.me.person.id
+    seen = services.live.state(now=True)
     who = approver(visit)
     mine = services.desk.answerable(who) if who is not None and "approver" in visit.me.roles else []
     ids = frozenset(str(hold.id) for hold in mine)
@@ -37,13 +38,15 @@ def queue(visit: Visit) -> Response:
     for card in found[:PER_PAGE]:
         if card.mine:
             services.desk.seen(card.hold.id, me, "shown")
-    return visit.page("waiting.html", cards=found[:PER_PAGE], more=len(found) - PER_PAGE, may_answer=who is not None)
+    return visit.page(
+        "waiting.html", cards=found[:PER_PAGE], more=len(found) - PER_PAGE, may_answer=who is not None, seen=seen
+    )
 
 
 def stream(visit: Visit) -> Response:
     """Tells the open page when the queue has changed."""
     accounts, secret = visit.services.accounts, visit.session_secret
-    events = visit.services.live.stream(lambda: accounts.peek(secret))
+    events = visit.services.live.stream(lambda: accounts.peek(secret), visit.query.get("seen", 20))
     return StreamingResponse(events, media_type="text/event-stream")
 
 
