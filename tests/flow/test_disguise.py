@@ -138,3 +138,44 @@ class TestSpelled:
     @pytest.mark.parametrize("value", ["", "7", "us", "a.b", "x" * 1000])
     def test_what_stands_in_any_text_by_chance_is_not_looked_for(self, value: str) -> None:
         assert list(spellings(value)) == []
+
+
+SECRET = "zebra-quartz-1187"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        SECRET,
+        " ".join(SECRET),
+        SECRET[::-1],
+        base64.b64encode(SECRET.encode()).decode(),
+        SECRET.encode().hex(),
+        "".join(f"%{byte:02x}" for byte in SECRET.encode()),
+    ],
+    ids=["plain", "spaced", "reversed", "base64", "hex", "percent"],
+)
+def test_a_declared_secret_is_known_and_masked_in_every_rewriting(written: str) -> None:
+    provenance = Provenance(budget=2**20)
+    declared = {"credentials": [PathPattern("$.password")]}
+    provenance.observe_result(
+        SourceId("src_vault"), {"password": SECRET}, label=TRUSTED, untrusted=[], prose=[], classes=declared
+    )
+    text = f"the key is {written} and no more"
+    assert provenance.trace("body", text, Role.CONTENT).classes == {"credentials"}
+    masked = provenance.mask(text, frozenset({"credentials"}))
+    assert written not in masked
+    assert "[credentials]" in masked
+    assert masked.startswith("the key is ")
+    assert masked.endswith(" and no more")
+
+
+def test_an_honest_text_keeps_its_words_and_has_no_class() -> None:
+    provenance = Provenance(budget=2**20)
+    declared = {"credentials": [PathPattern("$.password")]}
+    provenance.observe_result(
+        SourceId("src_vault"), {"password": SECRET}, label=TRUSTED, untrusted=[], prose=[], classes=declared
+    )
+    text = "a b c d e f, aGVsbG8gd29ybGQhIQ==, see you at noon dot"
+    assert provenance.trace("body", text, Role.CONTENT).classes == frozenset()
+    assert provenance.mask(text, frozenset({"credentials"})) == text

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import re2
 
-from fiducial.flow.lexer import grouped
+from fiducial.flow.lexer import GROUPED
 
 WINDOW = 16 * 1024
 """Characters looked at in one go; stretches overlap by `_OVERLAP`."""
@@ -61,37 +61,43 @@ def may_disguise(text: str) -> bool:
 
 def undisguised(text: str) -> Iterator[str]:
     """What disguised values in `text` say plainly."""
+    return (plain for _, _, plain in disguises(text))
+
+
+def disguises(text: str) -> Iterator[tuple[int, int, str]]:
+    """Disguised values in `text`: where each starts and ends, and what it says plainly."""
     for start in range(0, len(text), WINDOW):
         stretch = text[start : start + WINDOW + _OVERLAP] if len(text) > WINDOW else text
         kinds = _SCREEN.Match(stretch.encode("utf-8", "replace"))
         if kinds:
-            yield from _plain(stretch, kinds)
+            for low, high, plain in _plain(stretch, kinds):
+                yield start + low, start + high, plain
 
 
-def _plain(text: str, kinds: list[int]) -> Iterator[str]:
+def _plain(text: str, kinds: list[int]) -> Iterator[tuple[int, int, str]]:
     if _LETTERS in kinds:
         for match in _SPELLED.finditer(text):
             letters = re.sub(r"[\s_*|,]+", "", match[0])
-            yield letters
+            yield *match.span(), letters
             squashed = re.sub(r"\W|_", "", letters)
             if squashed != letters:
-                yield squashed
+                yield *match.span(), squashed
     if _DOT in kinds:
         yield from _spoken(text)
     if _GROUPS in kinds:
-        for group in grouped(text):
-            yield group.replace(" ", "").replace("\u00a0", "")
+        for match in GROUPED.finditer(text):
+            yield *match.span(), match[0].replace(" ", "").replace("\u00a0", "")
     if _PERCENTS in kinds:
         for match in _PERCENT.finditer(text):
-            yield unquote(match[0], errors="replace")
+            yield *match.span(), unquote(match[0], errors="replace")
     if _CODE in kinds:
         for match in _ENCODED.finditer(text):
             opened = decoded(match[0])
             if opened is not None:
-                yield opened
+                yield *match.span(), opened
 
 
-def _spoken(text: str) -> Iterator[str]:
+def _spoken(text: str) -> Iterator[tuple[int, int, str]]:
     """Addresses with their dots, and their at sign, spoken."""
     done = 0
     for dot in _WORD_DOT.finditer(text):
@@ -99,7 +105,7 @@ def _spoken(text: str) -> Iterator[str]:
             continue
         done = dot.end() + _AROUND
         for match in _AT_DOT.finditer(text, max(0, dot.start() - _AROUND), done + _AROUND):
-            yield _POINT.sub(".", _AT.sub("@", match[0])).replace(" ", "")
+            yield *match.span(), _POINT.sub(".", _AT.sub("@", match[0])).replace(" ", "")
 
 
 def spellings(value: str) -> Iterator[list[str]]:

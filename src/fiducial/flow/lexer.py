@@ -72,7 +72,7 @@ _NEXT_SENTENCE = re.compile(r"([A-Z][a-z]*)[ \n]")
 """A sentence that begins right after a full stop, its space forgotten: `see www.example.com.They wrote`. Only behind a
 host, and only with a word that sentences begin with: `John` is not whole in `John.Smith`."""
 _COMPOUND = re.compile(r"[/?=&%#:\\]")
-_GROUPED = re.compile(
+GROUPED = re.compile(
     r"(?<![0-9A-Za-z])(?:[A-Z]{2}\d{2}(?:[ \u00a0][0-9A-Z]{4}){2,8}(?:[ \u00a0][0-9A-Z]{1,3})?"
     r"|\d{4}(?:[ \u00a0]\d{4}){2,4}(?:[ \u00a0]\d{1,3})?)(?![0-9A-Za-z])"
 )
@@ -198,7 +198,7 @@ def _in_group(text: str, start: int, end: int) -> bool:
     low = max(0, start - 48)
     return any(
         low + match.start() <= start and end <= low + match.end() and match.end() - match.start() > end - start
-        for match in _GROUPED.finditer(text[low : end + 48])
+        for match in GROUPED.finditer(text[low : end + 48])
     )
 
 
@@ -388,7 +388,7 @@ def addresses(text: str) -> Iterator[str]:
 
 def grouped(text: str) -> Iterator[str]:
     """Every account or card number that is printed in groups."""
-    for match in _GROUPED.finditer(text):
+    for match in GROUPED.finditer(text):
         yield match[0]
 
 

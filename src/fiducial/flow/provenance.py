@@ -223,16 +223,25 @@ class Provenance:
         """`value` (JSON) with what belongs to `classes` replaced by the class in brackets.
 
         That is every value observed where a contract declares one of them, and whatever `fiducial.flow.classes` can
-        tell from the text itself.
+        tell from the text itself, also where it is spelled out, encoded (`fiducial.flow.disguise`) or backwards.
         """
         # Imported here: the detectors are needed by the few calls that are masked.
         from fiducial.flow.classes import Found, find, mask_with
+        from fiducial.flow.disguise import disguises
 
         classed = self._memory.classed
 
-        def finder(text: str) -> list[Found]:
+        def shown(text: str) -> list[Found]:
             declared = [Found(*span) for span in spans(classed, text, classes)] if classed else []
             return declared + [found for found in find(text) if found.data_class in classes]
+
+        def finder(text: str) -> list[Found]:
+            found = shown(text)
+            for start, end, plain in disguises(text):
+                found += [Found(start, end, one.data_class) for one in shown(plain)[:1]]
+            size = len(text)
+            found += [Found(size - one.end, size - one.start, one.data_class) for one in shown(text[::-1])]
+            return found
 
         return mask_with(value, finder)
 

@@ -30,6 +30,7 @@ from typing import Any
 from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity, Label
 from fiducial.flow import dates, lexer, numbers, occurrences
+from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.index import COPIED, Hit, Lane, located_run
 from fiducial.flow.lexer import counted, fold, whole, words
 from fiducial.flow.memory import Memory, Recovered
@@ -160,7 +161,7 @@ def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> T
     lane = memory.untrusted
     plain = fold(text)
     folded = words(plain)
-    classes = _classes(memory, folded)
+    classes = _classes(memory, folded) | _hidden_classes(memory, text)
     if folded:
         hits = occurrences.written(lane, text, folded, whole)
         if hits:
@@ -451,7 +452,7 @@ def content(memory: Memory, text: str) -> Trace:
             classes = memory.classed.of(words(fold(text))) if memory.classed else _NO_CLASSES
             return named(_place(said[0]), classes)
     folded = words(fold(text))
-    classes = _classes(memory, folded)
+    classes = _classes(memory, folded) | _hidden_classes(memory, text)
     links, hits = _links(memory, text)
     hits = hits or _carried(memory, text, folded)
     if hits or (memory.untrusted.full and not _covered(memory, folded)):
@@ -595,6 +596,17 @@ def _said(memory: Memory, folded: Sequence[str]) -> bool:
 
 def _classes(memory: Memory, folded: Sequence[str]) -> frozenset[str]:
     return memory.classed.of(folded) if memory.classed else _NO_CLASSES
+
+
+def _hidden_classes(memory: Memory, text: str) -> frozenset[str]:
+    """Classes of declared values that the text spells out, encodes or has backwards."""
+    if not memory.classed:
+        return _NO_CLASSES
+    found = memory.classed.of(words(fold(text[::-1])))
+    if may_disguise(text):
+        for plain in undisguised(text):
+            found |= memory.classed.of(words(fold(plain)))
+    return found
 
 
 def _label(hits: Sequence[Hit], classes: frozenset[str], integrity: Integrity) -> Label:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fiducial.charter.contracts import Audience, Role
 from fiducial.core.label import Integrity, Label
 from fiducial.flow.classes import classify
+from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import RANK, Asked
 from fiducial.guard.risk import SENSITIVE
@@ -100,7 +101,9 @@ def flow_facts(
 
 def _detected(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
     """Data classes that the content of a call shows by itself."""
-    return frozenset().union(*(classify(text) for name in tool.contents for text in _texts(arguments.get(name))))
+    texts = [text for name in tool.contents for text in _texts(arguments.get(name))]
+    plain = [plain for text in texts if may_disguise(text) for plain in undisguised(text)]
+    return frozenset().union(*map(classify, texts + plain))
 
 
 def _texts(value: Any) -> Iterator[str]:
