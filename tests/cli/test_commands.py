@@ -168,3 +168,26 @@ def test_nothing_in_a_tool_list_acts_on_the_terminal(tmp_path: Path) -> None:
     code, output = run("contracts", "infer", str(tools))
     assert code == 0
     assert_nothing_acts(output)
+
+
+def test_one_mistake_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / "charter.yaml").write_text(
+        "agent: bot\nowners: {responsible: a, accountable: b}\ntier: wrote\nrols: [clerk]\npurpos: help\n"
+    )
+    (tmp_path / "contracts.yaml").write_text("tools:\n  look: {effect: read, kind: read, descriptoin: x, tyop: 1}\n")
+    (tmp_path / "intent.yaml").write_text("clauses: []\n")
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "main.cedar").write_text(
+        'permit (principal, action, resource);\n@id("charter/a")\n'
+        'forbid (principal in Role::"clerk", action, resource) when { context.sesion.tainted };\n@id("charter/b")\n'
+        'forbid (principal in Role::"clark", action == Action::"lok", resource);\n'
+    )
+    code, output = run("check", str(tmp_path), "--json")
+    assert code == 1
+    found = [(each["file"], each["line"], each["code"]) for each in json.loads(output)["problems"]]
+    assert [where for where in found if where[0] != "policies/main.cedar"] == [
+        ("charter.yaml", 3, "unknown-value"), ("charter.yaml", 4, "unknown-key"), ("charter.yaml", 5, "unknown-key"),
+        ("contracts.yaml", 2, "unknown-key"), ("contracts.yaml", 2, "unknown-key"),
+    ]  # fmt: skip
+    assert {line for file, line, _ in found if file == "policies/main.cedar"} == {1, 3, 5}
+    assert "clerk" not in str([each["message"] for each in json.loads(output)["problems"]]), "it is declared"

@@ -66,3 +66,10 @@ def test_an_unknown_command_is_refused_with_the_likeliest() -> None:
     result = CliRunner().invoke(app, ["chekc"])
     assert result.exit_code == 2
     assert "'check'" in result.output
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fiducial", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == f"fiducial {fiducial.__version__}\n"

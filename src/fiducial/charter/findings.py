@@ -10,6 +10,7 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ValidationError
@@ -54,6 +55,34 @@ def report(document: Document, error: ValidationError, model: type[BaseModel], a
     """Add every error of `error`, found validating what stands at `at` as `model`, to the document's problems."""
     for detail in error.errors(include_url=False):
         _one(document, detail, model, at)
+
+
+_MENDED = ("extra_forbidden", "enum", "literal_error")
+
+
+def mended(written: Any, error: ValidationError, model: type[BaseModel]) -> Any:
+    """`written` without the keys and choices that nobody knows; a misspelt key is read as the one it resembles."""
+    copy = deepcopy(written)
+    for detail in error.errors(include_url=False):
+        if detail["type"] not in _MENDED or not detail["loc"]:
+            continue
+        *above, last = detail["loc"]
+        inner: Any = copy
+        for step in above:
+            inner = _within(inner, step)
+        if not isinstance(inner, dict) or last not in inner:
+            continue
+        value = inner.pop(last)
+        close = did_you_mean(last, set(_keys(model, tuple(above))) - inner.keys())
+        if detail["type"] == "extra_forbidden" and close:
+            inner[close.split("`")[1]] = value
+    return copy
+
+
+def _within(value: Any, step: int | str) -> Any:
+    if isinstance(value, list) and isinstance(step, int):
+        return value[step] if 0 <= step < len(value) else None
+    return value.get(step) if isinstance(value, dict) else None
 
 
 def _one(document: Document, detail: ErrorDetails, model: type[BaseModel], at: Path) -> None:

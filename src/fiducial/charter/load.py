@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.crosscheck import Parts, crosscheck
-from fiducial.charter.findings import did_you_mean, quote, report
+from fiducial.charter.findings import did_you_mean, mended, quote, report
 from fiducial.charter.model import About, Case, Charter, Clause, PolicySource
 from fiducial.charter.yaml import MAX_BYTES, Document, read_yaml
 from fiducial.core.canonical import digest, digest_bytes
@@ -45,19 +45,31 @@ def read_charter(directory: str | os.PathLike[str]) -> tuple[Charter | None, lis
 
     The charter is `None` exactly when a problem's severity is `error`. Never raises on what the directory holds.
     """
+    draft, problems = read_draft(directory)
+    return (None if any(problem.severity == "error" for problem in problems) else draft), problems
+
+
+def read_draft(directory: str | os.PathLike[str]) -> tuple[Charter | None, list[Problem]]:
+    """As `read_charter`, but also a charter with errors in it, where what it says can be told in spite of them.
+
+    Only to look for more problems in it: keys that nobody knows are left out of it, or read as the key they resemble.
+    """
     root = FilePath(directory)
     problems: list[Problem] = []
     if not os.path.isdir(root):
         message = f"there is no directory {quote(root)}"
         return None, [Problem("", 0, "no-charter", message, "make one with `fiducial init DIR`")]
-    files = _gather(root, problems)
-    charter, found = parse_charter(files)
-    problems = sorted([*problems, *found])
-    return (None if any(problem.severity == "error" for problem in problems) else charter), problems
+    draft, found = _parse(_gather(root, problems))
+    return draft, sorted([*problems, *found])
 
 
 def parse_charter(files: Mapping[str, str]) -> tuple[Charter | None, list[Problem]]:
     """The charter that `files` (path relative to the charter's directory → text) make up, and every problem found."""
+    draft, problems = _parse(files)
+    return (None if any(problem.severity == "error" for problem in problems) else draft), problems
+
+
+def _parse(files: Mapping[str, str]) -> tuple[Charter | None, list[Problem]]:
     sound: dict[str, str] = {}
     problems: list[Problem] = []
     for name, text in files.items():
@@ -67,8 +79,8 @@ def parse_charter(files: Mapping[str, str]) -> tuple[Charter | None, list[Proble
         except UnicodeEncodeError as error:
             line = text.count("\n", 0, error.start) + 1
             problems.append(Problem(name, line, "not-utf8", "this is not UTF-8 text", "save the file as UTF-8"))
-    charter, found = _Reader(sound).read()
-    return (None if problems else charter), sorted([*problems, *found])
+    draft, found = _Reader(sound).read()
+    return draft, sorted([*problems, *found])
 
 
 # ── 1. files ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,6 +175,8 @@ class _Reader:
     def __init__(self, files: Mapping[str, str]) -> None:
         self._files = files
         self._documents: list[Document] = []
+        self._whole = True
+        """Whether every contract, clause and case could be told; only then is a name that is missing really missing."""
 
     def read(self) -> tuple[Charter | None, list[Problem]]:
         parts = Parts()
@@ -175,7 +189,7 @@ class _Reader:
         missing = list(self._missing(parts))
         crosscheck(parts)  # 3
         problems = sorted({problem for document in self._documents for problem in document.problems} | {*missing})
-        if parts.about is None or any(problem.severity == "error" for problem in problems):
+        if parts.about is None or not self._whole:
             return None, problems
         charter = Charter.build(  # 4
             parts.about,
@@ -210,11 +224,14 @@ class _Reader:
         if document is None:
             return
         tools = self._section(document, "tools", dict)
+        self._whole = self._whole and tools is not None
         parts.contracts_read = document.readable
         for name, written in (tools or {}).items():
             contract = _validated(document, written, Contract, ("tools", name))
             parts.tools.add(name)
-            if contract is not None:
+            if contract is None:
+                self._whole = False
+            else:
                 parts.contracts[name] = (contract, document, ("tools", name))
 
     def _clauses(self, parts: Parts) -> None:
@@ -222,7 +239,9 @@ class _Reader:
         if document is not None:
             for path, written in self._listed(document, "clauses"):
                 clause = _validated(document, written, Clause, path)
-                if clause is not None:
+                if clause is None:
+                    self._whole = False
+                else:
                     parts.clauses.append((clause, document, path))
 
     def _cases(self, parts: Parts) -> None:
@@ -309,11 +328,15 @@ class _Reader:
 
 
 def _validated(document: Document, written: Any, model: Any, at: Path) -> Any:
-    """`written` as `model`; `None`, with problems added, when it is not one."""
+    """`written` as `model` as far as it can be told, with problems added for the rest; `None` when it cannot."""
     try:
-        return model.model_validate(written)
-    except ValidationError as error:
-        report(document, error, model, at)
+        try:
+            return model.model_validate(written)
+        except ValidationError as error:
+            report(document, error, model, at)
+            return model.model_validate(mended(written, error, model))
+    except ValidationError:
+        return None
     except (RecursionError, OverflowError):
         document.problem(at, "invalid-value", "this cannot be read", "make it simpler")
     return None

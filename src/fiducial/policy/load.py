@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from fiducial.charter.load import read_charter
+from fiducial.charter.load import read_draft
 from fiducial.charter.model import Charter, PolicySource
 from fiducial.charter.yaml import read_yaml
 from fiducial.errors import CharterError, Problem
@@ -34,12 +34,16 @@ def check_charter(
 ) -> tuple[Charter | None, list[Problem]]:
     """The charter in `directory` and every problem found, warnings included, in file and line order.
 
-    The charter is `None` when its files cannot be understood. Policies are then looked at only for what shows without
-    the rest: syntax and annotations.
+    The charter is `None` when its files are not all sound. Policies are looked at all the same: as far as the rest can
+    be told in spite of its errors, or else for what shows without the rest, syntax and annotations.
     """
-    charter, problems = read_charter(directory)
+    charter, problems = read_draft(directory)
+    if any(problem.severity == "error" for problem in problems):
+        lines = _clause_lines(Path(directory))
+        more = lint(charter, lines=lines) if charter is not None else _unread_policies(Path(directory))
+        return None, sorted({*problems, *more})
     if charter is None:
-        return None, sorted([*problems, *_unread_policies(Path(directory))])
+        return None, problems
     if baseline is not None:
         about = charter.about.model_copy(update={"baseline": baseline})
         charter = Charter.build(
