@@ -170,7 +170,7 @@ def verify(
     if not verified.checkpoints:
         fail(
             "what is there verifies, and entries may be missing at its end: the log is held to no checkpoint. "
-            f"There is none at `{retained.checkpoint_path(path)}`; bring it back, or give one with --checkpoint",
+            f"There is none at `{beside(path, key_file()).checkpoint}`; bring it back, or give one with --checkpoint",
             1,
         )
 
