@@ -28,6 +28,8 @@ _MAX_NEW = 20_000
 """Hashes one value may add."""
 
 
+MAX_HASHES = 2_000_000
+"""Hashes of one store, about 150 MB in memory; once they are reached everything counts as written out."""
 _DATE = re.compile(r"(?:19|20)\d\d-?\d\d-?\d\d(?:t\d{2,6}z?)?|\d{1,2}(?:st|nd|rd|th)")
 
 
@@ -47,6 +49,11 @@ class Laundered:
 
     def __len__(self) -> int:
         return len(self._hashes)
+
+    @property
+    def full(self) -> bool:
+        """No more can be remembered, so nothing can be told to be clean."""
+        return len(self._hashes) >= MAX_HASHES
 
     def load(self, hashes: Iterable[int]) -> None:
         """Take hashes that were returned here or in another process, and that are kept by now."""
@@ -86,6 +93,8 @@ class Laundered:
         self._first.clear()
 
     def _keep(self, hashed: int, fresh: list[int]) -> None:
+        if self.full:
+            return
         if hashed not in self._hashes or hashed in self._unstored:
             self._hashes.add(hashed)
             self._unstored.add(hashed)
@@ -101,12 +110,16 @@ class Laundered:
     def holds_object(self, system: str, value: Any) -> bool:
         """Whether `value` names an object into which something of a third party's was written."""
         hashes = self._hashes
+        if self.full:
+            return True
         return bool(hashes) and any(self._hash(b"o", f"{system}\0{text}") in hashes for text in _named(value))
 
     def holds(self, text: str) -> bool:
         """Whether `text` carries anything that was written out."""
         if not self._hashes or not text:
             return False
+        if self.full:
+            return True
         hashes = self._hashes
         text = text[:_MAX_TEXT] if len(text) > _MAX_TEXT else text
         if any(self._hash(b"e", entity) in hashes for entity in _entities(text)):

@@ -9,6 +9,9 @@ A request may hand the choice of what to do to a document ("do the tasks on my l
 from the list of steps that the request itself contains. And a request may name the object of an act ("send it to
 a@example.com"): then another object of the same sort, one that the user did not name, is bound elsewhere. A request
 with a sentence that asks for the act and names no object leaves it open.
+
+What was said takes up to a budget. Past it nothing more is taken in, and every act counts as forbidden by the system:
+what was said last may have forbidden it.
 """
 
 from __future__ import annotations
@@ -56,6 +59,10 @@ _SENSITIVE: dict[str, frozenset[str]] = {
         "children": "child children kid son daughter",
     }.items()
 }
+
+
+_PER_SENTENCE, _PER_WORD = 400, 100
+"""Bytes of a sentence and of each of its words, at most about; the words themselves are shared."""
 
 
 class Sentence(msgspec.Struct, frozen=True):
@@ -107,8 +114,10 @@ class Asked(msgspec.Struct):
 class Intent:
     """All that was said in a session by those above the tools, and what it asks for."""
 
-    def __init__(self, kinds_in: Callable[[str], frozenset[str]]) -> None:
+    def __init__(self, kinds_in: Callable[[str], frozenset[str]], *, budget: int = 8 * 2**20) -> None:
+        """`budget`: bytes that the sentences may take, about."""
         self._kinds_in = kinds_in
+        self._left = budget
         self._sentences: list[Sentence] = []
         self._asked: dict[str, Asked] = {}
         self.delegated = False
@@ -122,6 +131,9 @@ class Intent:
         """Take in what `authority` said."""
         for sentence in sentences(text):
             words = stems(plain(sentence))
+            self._left -= _PER_SENTENCE + _PER_WORD * len(words)
+            if self._left < 0:
+                break
             heard = Sentence(
                 authority=authority,
                 stems=words,
@@ -146,6 +158,8 @@ class Intent:
             for sentence in self._sentences[asked.heard :]:
                 asked.hear(sentence, phrases)
             asked.heard = len(self._sentences)
+        if self._left < 0:
+            asked.forbidden_by = "system"
         return asked
 
     def names(self, kind: str) -> bool:

@@ -129,7 +129,9 @@ class State:
         self.calls = 0
         """Calls decided."""
         self._inside = frozenset(domain.lower() for domain in about.organization)
-        self._intent = Intent(kinds_in)
+        self._intent = Intent(kinds_in, budget=about.session_memory // 8)
+        self._unsaid = about.session_memory // 8
+        """Characters that may still be kept to be passed on."""
         self._minimum_confidence = about.minimum_confidence
         self._agent_facts = AgentFacts(id=self.agent, tier=about.tier.value)
         self._past = Past(Counter(plan) if plan is not None else None)
@@ -198,7 +200,9 @@ class State:
         if authority != "tool":
             self._intent.hear(text, authority if trusted else "agent")
         if authority in ("system", "operator", "user"):
-            self._said.append((authority, text, integrity))
+            self._unsaid -= len(text)
+            if self._unsaid >= 0:
+                self._said.append((authority, text, integrity))
         self._known = self._known or (authority == "user" and trusted)
         self._words.clear()
 
@@ -241,7 +245,12 @@ class State:
 
     @property
     def said(self) -> tuple[tuple[Authority, str, Integrity], ...]:
-        """What the user and those above said, in order, and how far it may be trusted."""
+        """What the user and those above said, in order, and how far it may be trusted.
+
+        Raises `SessionError` when that is more than is kept: part of it might allow what the rest forbids.
+        """
+        if self._unsaid < 0:
+            raise SessionError("too much was said in this session for it to be passed on; open a new one")
         return tuple(self._said)
 
     def awaited(self, decision: DecisionId) -> Judgement:
