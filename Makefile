@@ -20,14 +20,14 @@ unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv check test verify demo docs format bench clean lock
+.PHONY: help venv check test verify demo docs format bench browser clean lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check ## the same, the documentation and the fast tests (under 5 minutes, installation included)
+test: check $(VENV)/.browser ## the same, the documentation and the fast tests (under 5 minutes, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS)
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
@@ -52,6 +52,8 @@ docs: $(VENV)/.dev ## the documentation site, into site/
 format: $(VENV)/.dev ## format the code and apply the safe fixes
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+browser: $(VENV)/.browser ## make a Chromium available to the console's tests
 
 clean: ## remove everything that was built, the environment too
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fiducial
@@ -85,6 +87,15 @@ $(VENV)/.dev: $(BUILT) | $(BIN)/python
 $(VENV)/.bench: $(BUILT) | $(BIN)/python
 	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)bench)
 	@touch $(VENV)/.dev $(VENV)/.demo
+
+# The system's Chromium, or Debian's, or the one that Playwright brings. Without any, the tests that need a browser say
+# so and are left out: whoever is offline can still run all others.
+$(VENV)/.browser: | $(VENV)/.dev
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	  $(BIN)/python -m playwright install chromium-headless-shell || echo "no Chromium: its tests are left out" >&2
+	@touch $@
 
 comma := ,
 

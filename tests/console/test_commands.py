@@ -1,0 +1,112 @@
+"""The console's commands: what waits, yes and no in a terminal, and starting the server."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from console_world import ACCOUNT, SCRIPT, held, pay
+from typer.testing import CliRunner
+
+from fiducial.cli import app
+from fiducial.console.services import Services
+from fiducial.core.clock import SystemClock
+from fiducial.core.ids import PersonId
+from fiducial.oversight.people import Person
+from fiducial.store.sqlite import SqliteStore
+
+runner = CliRunner()
+
+
+def _run(store: SqliteStore, *words: str) -> tuple[int, str]:
+    store.flush()
+    done = runner.invoke(app, [*words, "--db", str(store.path)], env={"COLUMNS": "400", "NO_COLOR": "1"})
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def clock() -> SystemClock:
+    """The real one, which is what the commands look at."""
+    return SystemClock()
+
+
+@pytest.fixture
+def ada(services: Services) -> str:
+    services.people.add(Person(id=PersonId("ada"), name="Ada", roles=("operator",)), by=PersonId("console"))
+    return "ada"
+
+
+def test_what_waits_is_listed_with_where_it_came_from(services: Services, store: SqliteStore, ada: str) -> None:
+    held(services, user=f"emma{SCRIPT}\x1b[31m")
+    status, said = _run(store, "holds")
+    assert status == 0
+    assert f"recipient={ACCOUNT} (untrusted)" in said
+    assert "\x1b[31m" not in said
+    status, said = _run(store, "holds", "--json", "--by", ada)
+    assert [each["tool"] for each in json.loads(said)["holds"]] == ["send_money"]
+    assert json.loads(_run(store, "holds", "--json", "--by", "viewer")[1]) == {"holds": []}
+
+
+def test_yes_and_no_by_who_may(services: Services, store: SqliteStore, ada: str) -> None:
+    session, _ = held(services)
+    [hold] = services.desk.waiting()
+    assert _run(store, "approve", hold.id, "--by", "viewer")[0] == 2
+    assert _run(store, "approve", hold.id, "--by", "nobody")[0] == 2
+    assert _run(store, "deny", hold.id, "--by", ada)[0] == 2, "without a reason"
+    assert services.desk.hold(hold.id).open
+    status, said = _run(store, "approve", hold.id, "--by", ada)
+    assert (status, said) == (0, f"{hold.id} is approved\n")
+    assert pay(session).status == "ok"
+    assert _run(store, "deny", hold.id, "--by", ada, "--why", "late")[0] == 2
+    other, _ = held(services, user="noah")
+    [hold] = services.desk.waiting()
+    status, said = _run(store, "deny", hold.id, "--by", ada, "--why", "not that account", "--json")
+    assert json.loads(said)["state"] == "rejected"
+    assert pay(other).status == "not-run"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--listen", "0.0.0.0:8440"], ["--listen", "nowhere"], ["--url", "http://console.example.org"],
+        ["--certificate", "x.pem"], ["--oidc-issuer", "https://id.example.org"], ["--charter", "nothing-here"],
+    ],
+)  # fmt: skip
+def test_a_console_that_would_not_be_safe_does_not_start(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "charter").mkdir()
+    given = ["up", str(tmp_path / "f.db"), "--charter", str(tmp_path / "charter"), *words]
+    assert runner.invoke(app, given).exit_code == 2
+
+
+def test_the_server_prints_a_link_that_signs_in_and_ends_on_a_signal(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    charter = tmp_path / "agent"
+    done = runner.invoke(app, ["init", str(charter)])
+    assert done.exit_code == 0, done.output
+    command = [sys.executable, "-c", "from fiducial.cli import main; main()", "up", str(tmp_path / "f.db")]
+    server = subprocess.Popen(
+        [*command, "--charter", str(charter), "--listen", f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        said = "".join(server.stdout.readline() for _ in range(2))
+        link = re.search(rf"http://127\.0\.0\.1:{port}/sign-in/link/[\w-]{{43}}", said)
+        assert link is not None, said
+        with httpx2.Client(transport=httpx2.HTTPTransport(retries=8), timeout=20) as client:
+            page = client.get(link[0])
+            assert "Welcome, admin" in page.text
+            assert "server" not in page.headers
+            assert client.get(f"http://127.0.0.1:{port}/health").text.startswith("ok ")
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+        server.stdout.close()  # type: ignore[union-attr]
