@@ -58,7 +58,7 @@ class Problem:
     """Warnings are reported and do not stop a charter from loading."""
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: " if self.file else ""
+        where = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
         return f"{where}{self.message}" + (f" ({self.fix})" if self.fix else "")
 
 
@@ -69,9 +69,7 @@ class CharterError(FiducialError):
         self.problems = sorted(problems)
         """Every problem found, in file and line order; never empty."""
         count = len(self.problems)
-        super().__init__(
-            f"{count} problem{'s' if count != 1 else ''} in the charter\n" + "\n".join(map(str, self.problems))
-        )
+        super().__init__(f"{count} problem{'s' if count != 1 else ''}\n" + "\n".join(map(str, self.problems)))
 
     def __reduce__(self) -> tuple[type[CharterError], tuple[list[Problem]]]:
         """Pickled by its problems, so that it crosses a process boundary as what it is."""

@@ -191,3 +191,22 @@ def test_one_mistake_does_not_hide_the_others(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert {line for file, line, _ in found if file == "policies/main.cedar"} == {1, 3, 5}
     assert "clerk" not in str([each["message"] for each in json.loads(output)["problems"]]), "it is declared"
+
+
+def test_decide_refuses_what_it_cannot_take_as_meant(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"\xff")
+    balance = ("decide", str(BANKING), "get_balance")
+    for arguments, says in (
+        (("--seen", "read_file=@" + str(tmp_path / "missing.txt")), "cannot be read: no such file"),
+        (("--seen", "read_file=@" + str(tmp_path)), "cannot be read: is a directory"),
+        (("--seen", "read_file=@" + str(tmp_path / "latin")), "not UTF-8"),
+        (("--seen", "bogus=x"), "no tool `bogus`"),
+        (("--seen", "x"), "tool=text"),
+        (("--role", "nosuch"), "no role `nosuch`"),
+        (('{"a": 1, "a": 2}',), "`a` is there twice"),
+        (('x={"b": {"a": 1, "a": 2}}',), "`a` is there twice"),
+    ):
+        code, output = run(*balance, *arguments)
+        assert code == 2, arguments
+        assert says in " ".join(output.replace("│", " ").split()), output
+    assert run(*balance, "--task", "balance?", "--role", "user")[0] == 0

@@ -85,8 +85,9 @@ def test_what_cannot_be_done_says_why(tmp_path: Path) -> None:
         ([str(tmp_path / "c"), "--from-tools", str(tmp_path / "none.json")], "cannot be read"),
         ([str(tmp_path / "c"), "--from-tools", str(tmp_path / "bad.json")], "is not JSON"),
     ):
-        with pytest.raises(CharterError, match=says):
+        with pytest.raises(CharterError, match=says) as caught:
             CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert ":0:" not in str(caught.value)
     assert not (tmp_path / "c").exists()
 
 

@@ -202,7 +202,7 @@ def test_what_cannot_be_looked_at(tmp_path: Path) -> None:
         assert "there is no database" in run(*command, "--db", missing, status=2).stderr
     assert not missing.exists()
     (tmp_path / "text").write_text("not a database, but long enough to look at" * 100)
-    assert "damaged" in run("verify", tmp_path / "text", status=1).stderr
+    assert "not a ledger" in run("verify", tmp_path / "text", status=2).stderr
     newer = tmp_path / "newer.db"
     SqliteStore(newer).close()
     with sqlite3.connect(newer) as connection:

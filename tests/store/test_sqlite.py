@@ -140,9 +140,14 @@ def test_somebody_elses_database_is_refused_and_not_touched(tmp_path: Path) -> N
     assert path.read_bytes() == before
 
 
-def test_what_is_no_database_is_corrupt(tmp_path: Path) -> None:
+def test_what_is_no_database_is_corrupt_where_a_log_was_and_else_no_ledger(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     path.write_bytes(b"this is a text file, and not a short one either\n" * 100)
+    for opener in (SqliteStore, Ledger.open):
+        with pytest.raises(StoreError, match="is not a ledger") as caught:
+            opener(path)
+        assert not isinstance(caught.value, Corrupt)
+    (tmp_path / "log.db.checkpoint").write_text("")
     for opener in (SqliteStore, Ledger.open):
         with pytest.raises(Corrupt, match="restore it from a backup"):
             opener(path)

@@ -15,7 +15,7 @@ from fiducial.policy.load import check_charter
 
 
 def check(
-    directory: Annotated[Path, typer.Argument(help="The charter's directory.")],
+    directory: Annotated[Path, typer.Argument(metavar="CHARTER", help="The charter's directory.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Report every problem of a charter with file, line and the fix, and run its cases.

@@ -27,7 +27,9 @@ def contracts() -> None:
 
 @app.command()
 def infer(
-    tools: Annotated[Path, typer.Argument(help="An MCP `tools/list` result, or an OpenAPI 3 document.")],
+    tools: Annotated[
+        Path, typer.Argument(metavar="TOOLS", help="An MCP `tools/list` result, or an OpenAPI 3 document.")
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="Write here instead of the terminal; never over.")] = None,
     server: Annotated[str, typer.Option("--server", help="Name of the system the tools belong to.")] = "local",
 ) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from fiducial.cli.reporting import console, fail, print_json
+from fiducial.charter.model import BUILT_IN_ROLES, Charter
+from fiducial.cli.reporting import console, fail, plain, print_json
 from fiducial.cli.show import show_decision
 from fiducial.core.verdict import Verdict
 from fiducial.guard.counterfactual import what_would_change
@@ -21,10 +22,10 @@ from fiducial.policy.load import load_charter
 
 def decide(
     directory: Annotated[Path, typer.Argument(metavar="CHARTER", help="The charter's directory.")],
-    tool: Annotated[str, typer.Argument(help="Name of the tool.")],
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="Name of the tool.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ARGS…", help="`name=value`, the value JSON or plain text; or one JSON object."),
+        typer.Argument(metavar="ARGS", help="`name=value`, the value JSON or plain text; or one JSON object."),
     ] = None,
     task: Annotated[str | None, typer.Option(help="What the user asked for.")] = None,
     user: Annotated[str, typer.Option(help="On whose behalf.")] = "someone",
@@ -47,13 +48,17 @@ def decide(
         if profile not in ("balanced", "strict", "none"):
             fail(f"no profile `{profile}`; it is one of balanced, strict, none", 2)
         charter = charter.with_baseline(cast("Literal['balanced', 'strict', 'none']", profile))
+    results = [_seen(item, charter) for item in seen or ()]
+    for name in role or ():
+        if name not in {*charter.about.roles, *BUILT_IN_ROLES}:
+            declared = ", ".join(charter.about.roles) or "none"
+            fail(f"the charter declares no role `{plain(name)}`; its roles are: {declared}", 2)
     guard = Guard(charter)
     with guard.session(
         user=user, roles=role or (), task=task, plan=plan.split(",") if plan is not None else None
     ) as session:
-        for item in seen or ():
-            name, _, text = item.partition("=")
-            session.observe(name, {}, Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+        for name, text in results:
+            session.observe(name, {}, text)
         request = Request(tool=tool, arguments=_parsed(arguments or []), confidence=confidence)
         judgement = drive(judge(session, request))
         changes = []
@@ -72,7 +77,7 @@ def decide(
 def _parsed(arguments: list[str]) -> dict[str, Any]:
     if len(arguments) == 1 and arguments[0].lstrip().startswith("{"):
         try:
-            value = stdlib_json.loads(arguments[0])
+            value = _loads(arguments[0])
         except ValueError as error:
             raise typer.BadParameter(f"the arguments are not JSON: {error}") from None
         if isinstance(value, dict):
@@ -85,10 +90,46 @@ def _parsed(arguments: list[str]) -> dict[str, Any]:
         if name in found:
             raise typer.BadParameter(f"`{name}` is given twice")
         try:
-            found[name] = stdlib_json.loads(text)
+            found[name] = _loads(text)
+        except _Repeated as error:
+            raise typer.BadParameter(f"`{name}`: {error}") from None
         except ValueError:
             found[name] = text
     return found
+
+
+class _Repeated(ValueError):
+    """A JSON object names a key twice: readers disagree about which value counts, so none does."""
+
+
+def _loads(text: str) -> Any:
+    """The JSON in `text`. Raises `ValueError`, also for a key that is there twice."""
+    return stdlib_json.loads(text, object_pairs_hook=_members)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Repeated(f"the key `{plain(next(one for one in names if names.count(one) > 1))}` is there twice")
+    return found
+
+
+def _seen(item: str, charter: Charter) -> tuple[str, str]:
+    """One `--seen`: the tool and the text of its result."""
+    name, equals, text = item.partition("=")
+    if not equals:
+        fail(f"`--seen {plain(item)}` is not of the form tool=text or tool=@file", 2)
+    if name not in charter.contracts:
+        fail(f"`--seen`: the charter declares no tool `{plain(name)}`", 2)
+    if not text.startswith("@"):
+        return name, text
+    try:
+        return name, Path(text[1:]).read_text("utf-8")
+    except OSError as error:
+        fail(f"`--seen`: `{plain(text[1:])}` cannot be read: {(error.strerror or 'error').lower()}", 2)
+    except UnicodeDecodeError:
+        fail(f"`--seen`: `{plain(text[1:])}` is not UTF-8 text", 2)
 
 
 def _report(judgement: Judgement, places: dict[str, str], changes: list[str]) -> dict[str, Any]:

@@ -19,7 +19,9 @@ _AGENT = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(help="Where the charter goes; made if it is not there.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="CHARTER", help="Where the charter goes; made if it is not there.")
+    ],
     from_tools: Annotated[
         Path | None, typer.Option("--from-tools", help="Draft contracts from an MCP `tools/list` result or OpenAPI 3.")
     ] = None,

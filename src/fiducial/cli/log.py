@@ -123,7 +123,7 @@ def show(
 
 @app.command()
 def verify(
-    database: Annotated[str | None, typer.Argument(metavar="[DB]", help="The ledger's database.")] = None,
+    database: Annotated[str | None, typer.Argument(metavar="DB", help="The ledger's database.")] = None,
     db: Database = DEFAULT_DATABASE,
     key: Annotated[str | None, typer.Option(metavar="VKEY", help="The public key that has to have signed it.")] = None,
     checkpoint: Annotated[

@@ -178,7 +178,7 @@ def connect_writer(path: Path | None) -> tuple[sqlite3.Connection, bool]:
         if connection is not None:
             connection.close()
         if isinstance(error, FAULTS):
-            raise translate(error, where) from error
+            raise _unopened(error, path) from error
         raise
     return connection, fresh
 
@@ -201,9 +201,18 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         if connection is not None:
             connection.close()
         if isinstance(error, FAULTS):
-            raise translate(error, str(path)) from error
+            raise _unopened(error, path) from error
         raise
     return connection
+
+
+def _unopened(error: sqlite3.Error | UnicodeDecodeError, path: Path | None) -> StoreError:
+    """As `translate`; a file that is no database, and beside which nothing speaks of a log, is none that is damaged."""
+    code = getattr(error, "sqlite_errorcode", None)
+    beside = path is not None and path.with_name(path.name + ".checkpoint").exists()
+    if code == sqlite3.SQLITE_NOTADB and not beside:
+        return StoreError(f"`{path}` is not a ledger, nor any other database; give the path of one")
+    return translate(error, ":memory:" if path is None else str(path))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
