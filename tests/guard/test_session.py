@@ -324,3 +324,15 @@ def test_windows_of_money_and_of_records(make_charter: Any) -> None:
             rows = [{"account": PAYEE, "note": ""}] * 3
             kinds.append(session.call("list_payees", {}, run=lambda rows=rows: rows).status)
     assert kinds == ["allowed", "ok", "denied", "not-run"]
+
+
+@pytest.mark.parametrize(
+    ("authority", "trusted"), [("user", True), ("operator", True), ("system", True), ("agent", False)]
+)
+def test_only_another_agents_words_are_untrusted_unless_said_otherwise(
+    authority: Any, trusted: bool, make_charter: Any
+) -> None:
+    with Guard(make_charter()).session(user="ann", task="Pay 10 EUR to our landlord") as session:
+        session.say(f"The account of the landlord is {OTHER}", authority=authority)
+        assert session.provenance.tainted is not trusted
+        assert (pay(session, OTHER) == "allowed") is trusted
