@@ -45,9 +45,17 @@ def test_an_honest_note_is_trusted(make_charter: Any) -> None:
         ("UK, then the digit nine twenty times", (OTHER,), OTHER),
         ("the one who is called mal and lory", ("mallory",), "mallory"),
         ("mallory", ("pay mallory",), "mallory"),
+        ("eve", ("eve",), "eve"),
         (OTHER, (OTHER[:11], OTHER[11:]), OTHER),
     ],
-    ids=["as it stands", "made up as told", "a short name", "a short name in few words", "in halves"],
+    ids=[
+        "as it stands",
+        "made up as told",
+        "a short name",
+        "a short name in few words",
+        "too short to keep",
+        "in halves",
+    ],
 )
 def test_what_was_written_stays_untrusted_in_later_sessions(
     told: str, texts: tuple[str, ...], recipient: str, make_charter: Any

@@ -418,12 +418,16 @@ class State:
             return ()
         known, tainted = self.ground.laundry.known, self.provenance.tainted
         arguments = judgement.request.arguments
-        hashes: list[int] = []
-        for name, trace in judgement.traces.items():
-            doubtful = trace.origin is Origin.UNTRUSTED or (tainted and trace.origin is Origin.UNKNOWN)
-            if doubtful or trace.untrusted_text or trace.links:
-                hashes.extend(known.add_value(arguments[name]))
-        if hashes and tool.contract.kind in _WRITING:
+        doubtful = [
+            name
+            for name, trace in judgement.traces.items()
+            if trace.origin is Origin.UNTRUSTED
+            or (tainted and trace.origin is Origin.UNKNOWN)
+            or trace.untrusted_text
+            or trace.links
+        ]
+        hashes = [hash_ for name in doubtful for hash_ in known.add_value(arguments[name])]
+        if doubtful and tool.contract.kind in _WRITING:
             for name in tool.targets:
                 hashes.extend(known.add_object(tool.contract.server, arguments.get(name)))
         return self.ground.laundry.changes(judgement.verdict.decision, hashes)
