@@ -361,6 +361,14 @@ def test_closing_writes_what_is_queued(tmp_path: Path, make: Make, monkeypatch: 
         assert ledger.verify().size == 6
 
 
+def test_closing_leaves_one_file_whoever_watches(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "log.db"
+    with SqliteStore(path) as store:
+        store.watch("halt/", lambda _: None)
+        store.commit(Commit(entries=(make(),))).result()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["log.db", "log.db.checkpoint", "log.db.key"]
+
+
 def test_a_program_that_forgets_to_close_loses_nothing(tmp_path: Path) -> None:
     program = (
         "import sys; sys.argv[1:]\n"

@@ -204,7 +204,6 @@ class SqliteStore:
         self._queue.close()
         if os.getpid() != self._pid or threading.current_thread() is self._thread:
             return
-        self._watcher.close()
         self._thread.join()
         atexit.unregister(self.close)
         unheard, self._unheard = self._unheard, ""
@@ -249,6 +248,7 @@ class SqliteStore:
             self._stop(error, batch)
         finally:
             # The writer's connection goes last: whoever does empties the -wal file into the database.
+            self._watcher.close()
             for ledger in list(self._ledgers):
                 ledger.close()
             self._reader.close()
