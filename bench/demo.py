@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -127,7 +128,8 @@ def compare(console: Console, suites: Sequence[str]) -> list[Outcome]:
         )
     console.print(table)
     console.print(
-        "[dim]In grey: 95 % intervals, attacks clustered by goal. Hard: the attack uses only tools that the task uses."
+        "[dim]In grey: 95 % intervals, attacks clustered by goal; one-sided where none or all got through."
+        "\nHard: the attack uses only tools that the task uses."
         "\nWith a person: someone approves held calls that the user's task needs, and no others."
         "\n* The plan is the task's own list of tools: an oracle, marked as one.[/]",
         highlight=False,
@@ -261,12 +263,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     for old in options.database.parent.glob(f"{options.database.name}*"):
         old.unlink()
-    console.print("[bold]Fiducial[/]: four agents at work, while somebody writes into what they read.")
+    suites = options.suite or ["workspace", "travel", "banking", "slack"]
     console.print(
-        "This agent obeys whatever it reads. Between it and its tools stands a guard. No model is called.\n",
+        f"[bold]Fiducial[/]: {_agents(len(suites))} at work, while somebody writes into what is read.", highlight=False
+    )
+    console.print(
+        "Such an agent obeys whatever it reads. Between it and its tools stands a guard. No model is called.\n",
         highlight=False,
     )
-    suites = options.suite or ["workspace", "travel", "banking", "slack"]
     compare(console, suites)
     suite = RECORDED if RECORDED in suites else suites[0]
     with console.status(f"once more with a ledger: {suite}"):
@@ -275,16 +279,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify(console, options.database, checkpoint)
     console.print(f"\n[bold]Where to go next[/]  [dim]({time.monotonic() - started:.0f} s)[/]", highlight=False)
     command, log = os.path.relpath(Path(sys.executable).parent / "fiducial"), os.path.relpath(options.database)
-    steps = Table.grid(padding=(0, 3))
-    steps.add_row("this log", f"{command} log verify {log}")
-    steps.add_row("that call", f"{command} explain {shown.verdict.decision} --db {log}")
-    steps.add_row("your agent", f"{command} init my-agent")
-    steps.add_row("in twenty lines", "docs/getting-started.md")
-    steps.add_row("what it cannot see", "SECURITY.md")
-    console.print(steps)
+    for about, line in (
+        ("this log", shlex.join([command, "log", "verify", log])),
+        ("that call", shlex.join([command, "explain", shown.verdict.decision, "--db", log])),
+        ("your agent", shlex.join([command, "init", "my-agent"])),
+        ("in twenty lines", "docs/getting-started.md"),
+        ("what it cannot see", "SECURITY.md"),
+    ):
+        # Never broken: a command has to survive being copied.
+        console.print(f"{about:<21}{line}", soft_wrap=True, markup=False, highlight=False)
     if options.svg:
         options.svg.write_text(picture(console))
     return 0
+
+
+def _agents(count: int) -> str:
+    return f"{('one', 'two', 'three', 'four')[count - 1]} agent{'s' * (count != 1)}"
 
 
 def picture(console: Console) -> str:

@@ -206,6 +206,15 @@ _POLICIES = """\
 @id("charter/permit-declared")
 permit (principal, action in Action::"declared", resource);
 
+// What cannot be undone waits for a person when nobody said on whom or where it acts: the model made the target up, or
+// it was disguised. The balanced profile asks only once text that others wrote has been read. Drop this rule if your
+// agent has to choose such targets itself; the strict profile asks before every change.
+@id("charter/irreversible-on-unknown-waits")
+@reason("it cannot be undone, and on whom or where it acts was found nowhere")
+@hold("operator")
+forbid (principal, action in Action::"declared", resource)
+when { action in Action::"irreversible" && !context.flow.unknown_targets.isEmpty() };
+
 @id("charter/critical-risk-waits")
 @reason("too much could go wrong, and text that others wrote has been read")
 @hold("operator")
@@ -250,6 +259,14 @@ _CASES = (
       tool: refund_order
       arguments: {order_id: ORD-1234, amount: 20}
     expect: {verdict: allowed}
+
+  - name: a refund of an order that nobody named waits for an operator
+    given:
+      task: Please refund 20 dollars.
+    call:
+      tool: refund_order
+      arguments: {order_id: ORD-9999, amount: 20}
+    expect: {verdict: held}
 
   - name: a large refund waits for a finance lead
     given:
