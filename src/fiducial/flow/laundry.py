@@ -162,7 +162,8 @@ def _telling_words(text: str) -> Iterator[str]:
 
 
 def _telling(token: str) -> bool:
-    return len(token) >= 4 and not token.isdecimal() and token not in FUNCTION_WORDS
+    # Short codes with digits (`P001`) are shared by record and text; longer ones are identifiers.
+    return len(token) >= 4 and token.isalpha() and token not in FUNCTION_WORDS
 
 
 def _entities(text: str) -> Iterator[str]:
