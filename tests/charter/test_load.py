@@ -506,3 +506,14 @@ def test_another_baseline_is_another_charter() -> None:
     assert strict.digest != charter.digest
     assert strict.with_baseline("balanced") == charter
     assert strict.digest == digest({**WHOLE, "charter.yaml": ABOUT + "baseline: strict\n"})
+
+
+def test_who_is_asked_next_is_a_declared_role() -> None:
+    about = "agent: a\nowners: {responsible: me, accountable: you}\ntier: chat\nroles: [finance-lead]\n"
+    asked = about + "oversight:\n  escalate_after: 1h\n  escalate_to: ROLE\n"
+    _, problems = parse_charter({"charter.yaml": asked.replace("ROLE", "finance-laed")})
+    (problem,) = [each for each in problems if each.severity == "error"]
+    assert (problem.line, problem.code, problem.fix) == (7, "unknown-role", "did you mean `finance-lead`?")
+    for role in ("finance-lead", "operator"):
+        charter, problems = parse_charter({"charter.yaml": asked.replace("ROLE", role)})
+        assert charter is not None, problems

@@ -63,6 +63,8 @@ def _about(parts: Parts) -> None:
     for code in about.budgets.session.spend:
         if not is_currency(code):
             _not_money(document, ("budgets", "session", "spend", code), code)
+    if about.oversight.escalate_to is not None:
+        _role(parts, document, ("oversight", "escalate_to"), about.oversight.escalate_to)
     _unique(document, ("budgets", "windows"), [window.name for window in about.budgets.windows], "rate window", "name")
     for index, window in enumerate(about.budgets.windows):
         path: Path = ("budgets", "windows", index)
