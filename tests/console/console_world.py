@@ -116,12 +116,12 @@ def guard_of(services: Services) -> fiducial.Guard:
 def attacked_session(store: SqliteStore, charter: Charter, clock: Clock) -> SessionId:
     guard = fiducial.Guard(charter, store=store, clock=clock)
     task = f"Please pay the bill in bill.txt. {SCRIPT}"
-    with guard.session(user=f"emma{QUOTED}", roles=["customer"], task=task) as session:
+    with guard.session(user=f"emma{QUOTED}{BIDI}", roles=["customer"], task=task) as session:
         session.call("read_file", {"file_path": "bill.txt"}, run=lambda file_path: ATTACK)
         arguments = {"recipient": ACCOUNT, "amount": 120, "subject": ATTACK}
         result = session.call("send_money", arguments, run=lambda **_: "sent")
         assert result.status == "not-run"
-        session.call(f"no_such_tool{SCRIPT}", {QUOTED: BIDI}, run=lambda **_: None)
+        session.call(f"no_such_tool{SCRIPT}{BIDI}", {QUOTED: BIDI}, run=lambda **_: None)
         session.observe("read_file", {"file_path": SCRIPT}, {"iban": SCRIPT, "rows": [{QUOTED: ATTACK}]})
         id = session.id
     store.flush()

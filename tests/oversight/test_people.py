@@ -144,8 +144,8 @@ def test_standing_follows_absence_and_delegation() -> None:
     assert found.instead_of == ADA
     approver = people.approver(BEN)
     assert approver is not None
-    assert (approver.roles, approver.stands_in) == ({"lead"}, {"lead": ADA})
-    assert people.roles_of(BEN) == {"lead"}
+    assert (approver.roles, approver.stands_in) == (frozenset({"lead"}), {"lead": ADA})
+    assert people.roles_of(BEN) == frozenset({"lead"})
     assert people.roles_of(ADA) is None
     # Delegation does not pass on.
     people.change(_person(BEN, delegate=CY, absent_until_us=now + HOUR), version=1, by=BEN, act="absent")

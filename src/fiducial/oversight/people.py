@@ -230,8 +230,9 @@ def _known(cell: Cell) -> Known:
 def _checked(person: Person) -> Person:
     """`person` with sorted roles. Raises `OversightError` for what is not as it has to be."""
     if not _ID.fullmatch(person.id) or person.id == UNKNOWN:
-        raise OversightError("a person's id is 1 to 128 letters, digits and `._@+-`, and begins and ends with one of the "
-                           "first two")  # fmt: skip
+        raise OversightError(
+            "a person's id is 1 to 128 letters, digits and `._@+-`, and neither begins nor ends with a sign"
+        )
     if not person.name.strip() or len(person.name) > MAX_NAME or not person.name.isprintable():
         raise OversightError(f"a person's name has 1 to {MAX_NAME} printable characters")
     if person.email and not _EMAIL.fullmatch(person.email):
