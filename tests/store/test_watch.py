@@ -176,3 +176,16 @@ def test_a_store_that_stopped_is_silent(tmp_path: Path) -> None:
     clock.advance(timedelta(seconds=9))
     assert store.silence() >= timedelta(seconds=9)
     store.close()
+
+
+def test_whoever_begins_while_others_are_told_hears_of_what_follows(store: AnyStore) -> None:
+    early = store.watch("early/", Heard())
+    for number in range(12):
+        heard = Heard()
+        watch = store.watch(f"late-{number}/", heard)
+        put(store, "early/x", b"%d" % number)
+        put(store, f"late-{number}/x")
+        heard.wait(f"late-{number}/x")
+        if number % 2:
+            watch.close()
+    early.close()

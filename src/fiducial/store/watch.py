@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
@@ -46,8 +46,12 @@ class Changes(Protocol):
         """From here on, changes of keys that start with `prefix` count. Raises `StoreError`."""
         ...
 
-    def next(self, prefixes: Iterable[str]) -> frozenset[str]:
-        """Wait a little, and return changed keys that start with one of `prefixes`; none when there are none.
+    def end(self, prefix: str) -> None:
+        """Nobody watches keys that start with `prefix` any more."""
+        ...
+
+    def next(self) -> frozenset[str]:
+        """Wait a little, and return the keys that have changed and count; none when there are none.
 
         Raises `StoreError` when the store does not answer; what changed meanwhile is returned once it does.
         """
@@ -119,25 +123,30 @@ class Watcher:
         with self._lock:
             if watching in self._watches:
                 self._watches.remove(watching)
+            if self._changes is not None and all(other.prefix != watching.prefix for other in self._watches):
+                self._changes.end(watching.prefix)
 
     def _run(self) -> None:
         pause = threading.Event()
         while True:
             with self._lock:
-                watches = list(self._watches)
                 changes = self._changes
-                if not watches or changes is None:
+                if not self._watches or changes is None:
                     self._thread = self._changes = None
                     if changes is not None:
                         changes.close()
                     return
             try:
-                keys = changes.next({watching.prefix for watching in watches})
+                keys = changes.next()
             except StoreError:
                 pause.wait(LOOK.total_seconds())
                 continue
-            for watching in watches if keys else ():
-                watching.tell(keys)
+            if keys:
+                # Copied only now: whoever began to watch while this waited must hear of what it found.
+                with self._lock:
+                    watches = list(self._watches)
+                for watching in watches:
+                    watching.tell(keys)
 
 
 class SqliteChanges:
@@ -158,7 +167,12 @@ class SqliteChanges:
             if prefix not in self._versions:
                 self._versions[prefix] = self._look(prefix)
 
-    def next(self, prefixes: Iterable[str]) -> frozenset[str]:
+    def end(self, prefix: str) -> None:
+        """See `Changes.end`."""
+        with self._lock:
+            self._versions.pop(prefix, None)
+
+    def next(self) -> frozenset[str]:
         """See `Changes.next`."""
         self._pause.wait(LOOK.total_seconds())
         with self._lock:
@@ -166,8 +180,6 @@ class SqliteChanges:
             self._pulse.beat()
             if written == self._written:
                 return frozenset()
-            for gone in self._versions.keys() - set(prefixes):
-                del self._versions[gone]
             found: set[str] = set()
             for prefix, before in self._versions.items():
                 now = self._look(prefix)

@@ -6,8 +6,8 @@ may have missed some. In both cases every key that is watched counts as changed.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable
 from datetime import timedelta
 
 import msgspec
@@ -34,6 +34,8 @@ class Notices:
         """Raises `StoreError` when the server does not answer."""
         self._target = target
         self._pulse = pulse
+        self._lock = threading.Lock()
+        self._prefixes: set[str] = set()
         self._link: Link | None = None
         self._probed = time.monotonic()
         self._missed = False
@@ -41,8 +43,15 @@ class Notices:
 
     def begin(self, prefix: str) -> None:
         """See `Changes.begin`: it listens since it was made, and to everything."""
+        with self._lock:
+            self._prefixes.add(prefix)
 
-    def next(self, prefixes: Iterable[str]) -> frozenset[str]:
+    def end(self, prefix: str) -> None:
+        """See `Changes.end`."""
+        with self._lock:
+            self._prefixes.discard(prefix)
+
+    def next(self) -> frozenset[str]:
         """See `Changes.next`."""
         try:
             link = self._listen()
@@ -56,10 +65,12 @@ class Notices:
                 link.execute("SELECT 1")
                 self._answered()
             if self._missed:
+                self._missed = False
+                with self._lock:
+                    prefixes = sorted(self._prefixes)
                 for prefix in prefixes:
                     rows = link.execute(numbered(schema.SCAN_VERSIONS), (prefix, len(prefix))).fetchall()
                     keys.update(key for key, _ in rows)
-                self._missed = False
         except (psycopg.Error, msgspec.MsgspecError) as error:
             self._missed = True
             self.close()
