@@ -154,6 +154,7 @@ def test_a_witnessed_log(db: Path, tmp_path: Path, service: Service) -> None:
     asked = ["--witness", service.url, "--witness-key", service.key]
     shutil.copy(db, tmp_path / "fork.db")
     shutil.copy(f"{db}.key", tmp_path / "fork.db.key")
+    shutil.copy(f"{db}.checkpoint", tmp_path / "fork.db.checkpoint")
     assert "cosigned by witness.example/w1 at 2" in run("publish", db, out, *asked).stdout
     key = grow(db, 300)
     said = run("publish", db, out, *asked).stdout
