@@ -210,6 +210,7 @@ class Memory:
         patterns = [*trusted, *untrusted, *prose, *(pattern for many in classes.values() for pattern in many)]
         exact = any(_INDEX.search(pattern.text) for pattern in patterns)
         rules: dict[int, tuple[int, frozenset[str]]] = {DEEP: (DISTRUST, frozenset(classes))}
+        ways: dict[int, bool] = {}
         laundered = self.laundered if self.laundered is not None and len(self.laundered) else None
         distrusted = 0
         tainting = False
@@ -222,8 +223,12 @@ class Memory:
             if rule is None:
                 rule = rules[shape] = self._rule(place, everything, vague, trusted, untrusted, prose, classes)
             kind, leaf_classes = rule
-            if key and kind == DISTRUST and not everything and _on_the_way(place, trusted, prose):
-                kind = TRUST
+            if key and kind == DISTRUST and not everything and shape != DEEP:
+                known = ways.get(shape)
+                if known is None:
+                    known = ways[shape] = _on_the_way(place, trusted, prose)
+                if known:
+                    kind = TRUST
             text = raw if type(raw) is str else scalar_text(raw)
             if not text:
                 continue
