@@ -5,9 +5,9 @@ The effect happens at most once, and what was interrupted is reported unknown.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -78,22 +78,23 @@ def agent(charter: Charter, path: Path, die_at: int | str, before: bool) -> None
     store.close()
 
 
-def live(run: Callable[[], None]) -> int:
-    """Run in a process of its own; returns its status, negative for the signal that ended it."""
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        status = 1
-        try:
-            run()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def live(charter: Charter, path: Path, die_at: int | str, before: bool) -> int | None:
+    """One life, in a process of its own; returns its status, negative for the signal that ended it."""
+    # Not forked from here: the threads of other tests would be missing there, with the locks that they hold.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fiducial.guard.guard", "fiducial.oversight.desk", "fiducial.store.sqlite"])
+    process = context.Process(target=agent, args=(charter, path, die_at, before))
+    process.start()
+    process.join(60)
+    process.kill()
+    return process.exitcode
 
 
-POINTS = [(number, before) for number in range(1, 7) for before in (True, False)]
+POINTS = [
+    pytest.param(number, before, marks=[] if (number, before) == (5, True) else [pytest.mark.long])
+    for number in range(1, 7)
+    for before in (True, False)
+]
 
 
 @pytest.mark.parametrize("when", ["asking", "running"])
@@ -102,11 +103,11 @@ def test_killed_at_every_point(
     when: str, die_at: int | str, before: bool, charter: Callable[..., Charter], tmp_path: Path
 ) -> None:
     made = charter()
-    fatal, well = (lambda: agent(made, tmp_path, die_at, before)), (lambda: agent(made, tmp_path, 0, False))
+    fatal, well = (made, tmp_path, die_at, before), (made, tmp_path, 0, False)
     lives = [fatal, well, well] if when == "asking" else [well, fatal, well, well]
     approved = False
     for index, life in enumerate(lives):
-        status = live(life)
+        status = live(*life)
         assert status in (0, -signal.SIGKILL), index
         if not approved and (tmp_path / "log.db").exists():
             with SqliteStore(tmp_path / "log.db") as store:
