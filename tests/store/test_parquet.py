@@ -247,7 +247,7 @@ def test_only_the_log_that_was_exported_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with SqliteStore(tmp_path / "a.db") as store:
         record(store, message(us(hours=1)))
-    for name in (".db", ".db.key"):
+    for name in (".db", ".db.key", ".db.checkpoint"):
         shutil.copy(tmp_path / f"a{name}", tmp_path / f"b{name}")
     with SqliteStore(tmp_path / "a.db") as store:
         record(store, message(us(hours=2)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -362,6 +363,9 @@ def test_a_log_becomes_readonly_while_it_is_open(postgres: Any, make: Make) -> N
         finally:
             postgres.run("BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT")
         store.commit(Commit(entries=(make("yes"),))).result(30)
+        # The connection for reading may only now find out that it was cut.
+        with contextlib.suppress(StoreBusy):
+            store.ledger()
         assert store.ledger().size == 2
 
 
@@ -456,6 +460,11 @@ def waiting(postgres: Any, store: PostgresStore, make: Make, change: str, *param
         store.flush()
         store.commit(Commit(entries=(make("later"),))).result()
         store.flush()
+    except StoreClosed:
+        # What stopped the store in the meantime is told to whoever comes next.
+        with pytest.raises(StoreClosed) as told:
+            store.commit(Commit(entries=(make("next"),)))
+        return told.value
     except StoreError as error:
         return error
     return None

@@ -300,7 +300,7 @@ def forked(tmp_path: Path) -> tuple[Path, Path]:
     """Two databases of one log, with one key, that part after entry 300."""
     with SqliteStore(tmp_path / "a.db") as store:
         grow(store, 300)
-    for name in (".db", ".db.key"):
+    for name in (".db", ".db.key", ".db.checkpoint"):
         shutil.copy(tmp_path / f"a{name}", tmp_path / f"b{name}")
     for name in ("a", "b"):
         with SqliteStore(tmp_path / f"{name}.db") as store:
