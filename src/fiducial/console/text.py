@@ -4,36 +4,24 @@ Everything a page shows passes here: `visible` is what the templates apply to ev
 for longer text of which parts are marked. Escaping keeps text from being read as markup; this keeps it from misleading
 the reader:
 
-- what cannot be seen, or changes the order of what can (Unicode categories Cc but for tab and newline, Cf, Cs, Co, Cn,
-  Zl, Zp; spaces other than the plain one; blank letters and selectors) is shown as its code point, `⟨U+202E⟩`. Those
-  reorderings are the ones of "Trojan Source" (CVE-2021-42574);
-- more than three combining marks in a row, which can cover neighbouring lines, are shown likewise;
+- what is odd by `fiducial.core.plain`, but for tabs and line breaks, is shown as its code point, `⟨U+202E⟩`;
 - a text ends after a number of characters, and says how many are left out.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 import msgspec
 from markupsafe import Markup, escape
 
+from fiducial.core.plain import is_odd, unpiled
+
 LIMIT = 2_000
 """Characters of a value that a page shows."""
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
-"""Letters, marks and selectors without a shape: https://www.unicode.org/reports/tr31/#Default_Ignorable_Code_Points."""
-_SELECTORS = range(0xE0100, 0xE01F0)
-_PLAIN = frozenset(" \n\t")
-_MARKS = 3
-
-
-def _is_odd(character: str) -> bool:
-    if character in _PLAIN:
-        return False
-    return unicodedata.category(character) in _HIDDEN or character in _BLANK or ord(character) in _SELECTORS
+_KEPT = frozenset("\n\t")
+"""Of what is odd elsewhere, what a page can show."""
 
 
 class _Table(dict[int, str]):
@@ -44,7 +32,7 @@ class _Table(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        shown = self._form.format(code, _name(character)) if _is_odd(character) else character
+        shown = self._form.format(code, _name(character)) if character not in _KEPT and is_odd(character) else character
         self[code] = shown
         return shown
 
@@ -55,17 +43,12 @@ def _name(character: str) -> str:
 
 _AS_TEXT = _Table("⟨U+{:04X}⟩")
 _AS_MARKUP = _Table('<span class="odd" title="{1}">⟨U+{0:04X}⟩</span>')
-_PILED = re.compile(r"(?:[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]){4,}")
-
-
-def _unpiled(text: str) -> str:
-    return _PILED.sub(lambda found: "".join(f"⟨U+{ord(mark):04X}⟩" for mark in found[0]), text)
 
 
 def visible(text: str, limit: int = LIMIT) -> str:
     """`text` with what cannot be seen made visible, `limit` characters of it at most. Plain: still to be escaped."""
     cut = text[:limit]
-    shown = _unpiled(cut).translate(_AS_TEXT)
+    shown = unpiled(cut).translate(_AS_TEXT)
     return shown if len(text) <= limit else f"{shown} … ({len(text) - limit:,} characters left out)"
 
 
@@ -126,7 +109,7 @@ def ticked(text: str, limit: int = LIMIT) -> Markup:
 
 
 def _markup(text: str) -> Markup:
-    return Markup(str(escape(_unpiled(text))).translate(_AS_MARKUP))  # noqa: S704 - escaped just before
+    return Markup(str(escape(unpiled(text))).translate(_AS_MARKUP))  # noqa: S704 - escaped just before
 
 
 def _windows(size: int, marks: Sequence[Mark], limit: int) -> list[tuple[int, int, bool]]:

@@ -35,8 +35,12 @@ def plain(text: str, keep: str = "") -> str:
     """`text` with what is odd in it made visible, but for the characters in `keep`, such as line breaks."""
     if text.isascii() and text.isprintable():
         return text
-    text = _PILED.sub(lambda found: "".join(map(_code, found[0])), text)
-    return "".join(_code(each) if each not in keep and is_odd(each) else each for each in text)
+    return "".join(_code(each) if each not in keep and is_odd(each) else each for each in unpiled(text))
+
+
+def unpiled(text: str) -> str:
+    """`text` with marks that pile up on one letter shown as their code points."""
+    return _PILED.sub(lambda found: "".join(map(_code, found[0])), text)
 
 
 def plain_json(text: str) -> str:
