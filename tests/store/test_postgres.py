@@ -103,6 +103,22 @@ def test_an_approval_is_spent_once_among_processes(postgres: Any) -> None:
             assert all(isinstance(each.exception(), Conflict) for each in both if each.exception() is not None)
 
 
+def test_a_transaction_without_events_may_be_taken_up_by_anybody(postgres: Any) -> None:
+    def put(number: int) -> None:
+        one.commit(Commit(changes=(Put(f"cell/{number}", b""),))).result(30)
+
+    with postgres.open() as one:
+        put(1)
+        one.flush()
+        with one._sequencer.lock, postgres.open() as two:
+            put(2)
+            two.flush()
+            assert two.lag().parcels == 0
+        put(3)
+        one.flush()
+        assert one.lag().parcels == 0
+
+
 def test_what_a_killed_process_had_committed_is_put_into_the_log_by_another(postgres: Any, make: Make) -> None:
     program = """
 import os, signal, sys

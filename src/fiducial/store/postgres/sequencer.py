@@ -39,7 +39,7 @@ _NEWEST: Final = "SELECT max(id) FROM inbox"
 _REST: Final = "SELECT count(*) FROM inbox WHERE id <= $1"
 _TAKE: Final = "SELECT id, writer, number, body, signature FROM inbox ORDER BY id LIMIT $1"
 _DONE: Final = "DELETE FROM inbox WHERE id = ANY($1::bigint[])"
-_PROGRESS: Final = "SELECT number, signature FROM writer WHERE writer = $1"
+_PROGRESS: Final = "SELECT writer, number, signature FROM writer WHERE writer = ANY($1::text[])"
 _SET_PROGRESS: Final = (
     "INSERT INTO writer VALUES($1, $2, $3) "
     "ON CONFLICT(writer) DO UPDATE SET number = excluded.number, signature = excluded.signature"
@@ -65,6 +65,7 @@ class Sequencer:
         self._tables = tables
         self.writer = LogWriter(tables, signer)
         self._come: dict[str, int] = {}
+        """The last number of each process whose signature was found to fit."""
 
     def lag(self) -> Lag:
         """What is committed and not yet in the log."""
@@ -111,14 +112,13 @@ class Sequencer:
             rows = self._tables.fetch(_TAKE, (_PARCELS,), _BYTES)
             parcels: list[inbox.Parcel] = []
             done: list[int] = []
-            if not self._tables.ahead:
-                self._come.clear()
+            known = self._progress({writer for _, writer, *_ in rows})
             come: dict[str, int] = {}
             entries = 0
             for number, (ident, writer, count, body, signature) in enumerate(rows):
                 if number and entries >= _ENTRIES:
                     break
-                before = come.get(writer) or self._come.get(writer) or self._progress(writer)
+                before = come.get(writer) or known.get(writer, 0)
                 if count != before + 1:
                     what = f"{before + 1} of `{writer}` is missing from the inbox"
                     if count <= before:
@@ -138,16 +138,23 @@ class Sequencer:
         self._come.update(come)
         return len(done)
 
-    def _progress(self, writer: str) -> int:
-        """How many transactions of a process are in the log. Raises `Corrupt` when no key of the log signed that."""
-        rows = self._tables.fetch(_PROGRESS, (writer,), None)
-        if not rows:
-            return 0
-        ((number, signature),) = rows
+    def _progress(self, writers: set[str]) -> dict[str, int]:
+        """How many transactions of those processes are in the log. Raises `Corrupt` when no key of the log signed that.
+
+        Asked anew each time: transactions that only changed state leave the tree as it is, so the tree does not tell
+        whether another process took some up.
+        """
+        known: dict[str, int] = {}
+        for writer, number, signature in self._tables.fetch(_PROGRESS, (sorted(writers),), None):
+            if self._come.get(writer) != number:
+                self._check(writer, number, signature)
+            known[writer] = number
+        return known
+
+    def _check(self, writer: str, number: int, signature: bytes) -> None:
         for key in reversed(self.writer.reader.keys()):
             try:
-                key.verify(inbox.progress(key.name, writer, number), signature)
-                return int(number)
+                return key.verify(inbox.progress(key.name, writer, number), signature)
             except Corrupt:
                 continue
         raise Corrupt(f"how many transactions of `{writer}` the log holds was changed in the database")
