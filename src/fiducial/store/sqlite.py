@@ -23,23 +23,23 @@ import atexit
 import os
 import threading
 import time
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from fiducial.core.clock import Clock, SystemClock
+from fiducial.core.clock import Clock
 from fiducial.core.ids import Digest
-from fiducial.core.store import Cell, Commit, Receipt
-from fiducial.errors import RolledBack, StoreClosed, StoreError
+from fiducial.core.store import Commit, Receipt
+from fiducial.errors import RolledBack, StoreError
 from fiducial.store import erase, keyfile, restore, retained, schema
 from fiducial.store.bundle import Prepared, prepare
 from fiducial.store.checkpoint import peek
 from fiducial.store.export import purge_exports
 from fiducial.store.ledger import Ledger
-from fiducial.store.queue import CommitQueue, Job, Limits, refuse, settle
+from fiducial.store.opened import Opened
+from fiducial.store.queue import Job, Limits, refuse, settle
 from fiducial.store.reader import LogReader
 from fiducial.store.rows import SqliteRows, SqliteTables
 from fiducial.store.upkeep import Schedule, Upkeep
@@ -54,7 +54,7 @@ _PROBE = timedelta(seconds=1)
 """Silence after which the database is asked."""
 
 
-class SqliteStore:
+class SqliteStore(Opened):
     """A `Store` on disk. Usable from any thread; not across a fork."""
 
     def __init__(
@@ -85,16 +85,12 @@ class SqliteStore:
         """
         schedule = Schedule(checkpoint_every, checkpoint_interval, retention)
         schedule.check()
+        super().__init__(clock, Limits(queue_size, queue_bytes, queue_deadline, max_batch, linger))
         self.path = Path(path)
         """The database."""
         self.key_path = Path(key_path) if key_path is not None else self.path.with_name(self.path.name + ".key")
         """The signing key."""
-        self._clock = clock or SystemClock()
-        self._pid = os.getpid()
-        self._queue = CommitQueue(Limits(queue_size, queue_bytes, queue_deadline, max_batch, linger), self._check_open)
-        self._fault: StoreError | None = None
         self._unheard = ""
-        self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
         self._writer = self._open(accept_rollback)
         try:
             self._reader = LogReader(SqliteRows(schema.connect_reader(self.path), str(self.path)))
@@ -118,16 +114,6 @@ class SqliteStore:
             # Preparing a large commit holds the interpreter; let the writer's thread have it.
             time.sleep(0)
         return future
-
-    def read(self, keys: Sequence[str]) -> Mapping[str, Cell]:
-        """The cells of those `keys` that exist, as of one instant. What is still queued does not show."""
-        self._check_open()
-        return self._reader.cells(keys)
-
-    def scan(self, prefix: str) -> Mapping[str, Cell]:
-        """Every cell whose key starts with `prefix`, as of one instant, in key order. What is queued does not show."""
-        self._check_open()
-        return self._reader.scan(prefix)
 
     def secret(self, name: str, first: bytes | None = None) -> bytes:
         """Bytes that no copy of the database holds, in a file beside the signing key; see `KeepsSecrets`."""
@@ -209,22 +195,6 @@ class SqliteStore:
         unheard, self._unheard = self._unheard, ""
         if unheard:
             raise StoreError(f"{unheard}: {self._fault}") from self._fault
-
-    def __enter__(self) -> SqliteStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # The callers' side of the queue
-
-    def _check_open(self) -> None:
-        if os.getpid() != self._pid:
-            raise StoreClosed("the store was opened by another process; open one in this process")
-        if self._fault is not None:
-            raise StoreClosed(f"the store stopped: {self._fault}") from self._fault
-        if self._queue.closing:
-            raise StoreClosed("the store is closed; open another one")
 
     # The writer's thread
 

@@ -25,22 +25,22 @@ import atexit
 import os
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from fiducial.core.clock import Clock, SystemClock
+from fiducial.core.clock import Clock
 from fiducial.core.ids import Digest
-from fiducial.core.store import Cell, Commit, Receipt
-from fiducial.errors import Corrupt, RolledBack, StoreBusy, StoreClosed, StoreError, TooNew
+from fiducial.core.store import Commit, Receipt
+from fiducial.errors import Corrupt, RolledBack, StoreBusy, StoreError, TooNew
 from fiducial.store import erase, keyfile, restore, retained
 from fiducial.store.bundle import Prepared, prepare
 from fiducial.store.checkpoint import Signer
 from fiducial.store.ledger import Ledger
+from fiducial.store.opened import Opened
 from fiducial.store.postgres import migrate
 from fiducial.store.postgres.committer import RULES, Committer, InDoubt, Rules
 from fiducial.store.postgres.inbox import check_text
@@ -48,7 +48,7 @@ from fiducial.store.postgres.link import Target, check_server, connect
 from fiducial.store.postgres.notices import Notices
 from fiducial.store.postgres.sequencer import Lag, Sequencer
 from fiducial.store.postgres.tables import PostgresRows, PostgresTables
-from fiducial.store.queue import CommitQueue, Limits, refuse, settle
+from fiducial.store.queue import Limits, refuse, settle
 from fiducial.store.reader import LogReader
 from fiducial.store.upkeep import Schedule, Upkeep
 from fiducial.store.watch import Pulse, Watcher, Watching
@@ -66,7 +66,7 @@ _FATAL = (Corrupt, RolledBack, TooNew)
 """After these, nothing that the store could do would be right."""
 
 
-class PostgresStore:
+class PostgresStore(Opened):
     """A `Store` for several processes and machines. Usable from any thread; not across a fork."""
 
     def __init__(
@@ -98,18 +98,14 @@ class PostgresStore:
         schedule.check()
         if patience <= timedelta(0):
             raise StoreError("patience has to be a positive duration")
+        super().__init__(clock, Limits(queue_size, queue_bytes, queue_deadline, max_batch, linger))
         self.target = Target.parse(url)
         """Which log."""
         self.key_path = Path(key_path) if key_path is not None else Path(".fiducial") / f"{self.target.slug}.key"
         """The signing key."""
-        self._clock = clock or SystemClock()
         self._patience = patience
-        self._pid = os.getpid()
-        self._fault: StoreError | None = None
         self._lost = 0
-        self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
         self._wake = threading.Event()
-        self._queue = CommitQueue(Limits(queue_size, queue_bytes, queue_deadline, max_batch, linger), self._check_open)
         self._pulse = Pulse(self._clock)
         self._tables = PostgresTables(self.target, patience, self._pulse)
         try:
@@ -136,16 +132,6 @@ class PostgresStore:
         prepared = prepare(commit)
         check_text(prepared)
         return self._queue.commit(prepared)
-
-    def read(self, keys: Sequence[str]) -> Mapping[str, Cell]:
-        """The cells of those `keys` that exist, as of one instant. What is still queued does not show."""
-        self._check_open()
-        return self._reader.cells(keys)
-
-    def scan(self, prefix: str) -> Mapping[str, Cell]:
-        """Every cell whose key starts with `prefix`, as of one instant, in key order. What is queued does not show."""
-        self._check_open()
-        return self._reader.scan(prefix)
 
     def watch(self, prefix: str, callback: Callable[[frozenset[str]], None]) -> Watching:
         """See `fiducial.core.store.Store.watch`: by LISTEN and NOTIFY. Changes by `Add` are not reported."""
@@ -231,20 +217,6 @@ class PostgresStore:
         if lost:
             why = self._fault or "the server did not answer"
             raise StoreError(f"{lost} entries that nobody waited for were not kept, or it is not known: {why}")
-
-    def __enter__(self) -> PostgresStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _check_open(self) -> None:
-        if os.getpid() != self._pid:
-            raise StoreClosed("the store was opened by another process; open one in this process")
-        if self._fault is not None:
-            raise StoreClosed(f"the store stopped: {self._fault}") from self._fault
-        if self._queue.closing:
-            raise StoreClosed("the store is closed; open another one")
 
     def _with_log(self, run: Callable[[], _T]) -> _T:
         self._check_open()
