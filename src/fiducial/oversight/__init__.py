@@ -1,7 +1,10 @@
 """People: what they are asked, decide, stop and take back.
 
 hold      one request, and what it means at a given time
-desk      asks, takes answers, hands out what was approved; the guard's side and the people's side
+desk      what people do with requests: look, answer, approve classes of calls, appeal
+asking    what the guard asks: it makes requests, and hands out what was approved
+requests  the cells and events of a request
+glass     emergency access
 people    who may decide, in which roles, and who stands in for whom
 switches  halts
 undo      taking back what a session did

@@ -1,37 +1,26 @@
 """The desk: requests to people, and their answers, in the store.
 
-The guard's side (`said`, `ask`, `replies`) only reads, and hands back what is to be written in the commit that records
-the decision. The people's side writes: every act is one commit of an event with the cells it changes, under the
-precondition that they are what was read, tried again when somebody else was faster.
+The guard's side is `asking`, emergency access is `glass`. Here is what people do: every act is one commit of an event
+with the cells it changes, under the precondition that they are what was read, tried again when somebody else was
+faster.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
 
-from fiducial.core.clock import Clock, SystemClock
-from fiducial.core.event import (
-    ApprovalSpent,
-    ClassGranted,
-    Entry,
-    Event,
-    HoldRequested,
-    HoldSeen,
-    HoldSettled,
-    HoldVoted,
-)
-from fiducial.core.ids import GrantId, HoldId, PersonId, SessionId, mint
+from fiducial.core.event import ClassGranted, Entry, Event, HoldSeen, HoldVoted
+from fiducial.core.ids import GrantId, HoldId, PersonId, mint
 from fiducial.core.payload import Payload, seal
-from fiducial.core.store import Add, Put, Store, Unchanged
+from fiducial.core.store import Add, Put, Unchanged
 from fiducial.errors import AlreadySettled, Conflict, NotPermitted, OversightError
-from fiducial.guard.desk import Asked, Case, Reply, Said, Writes
-from fiducial.guard.switches import read_halts
+from fiducial.oversight.asking import Asking
 from fiducial.oversight.cells import (
     GRANTS,
     MAX_NOTE,
@@ -49,10 +38,9 @@ from fiducial.oversight.cells import (
     hold_key,
 )
 from fiducial.oversight.glass import Emergencies
-from fiducial.oversight.hold import Answer, Approver, Hold, Stop, effective, seat, voted
-from fiducial.oversight.refusals import refusal_of
+from fiducial.oversight.hold import Answer, Approver, Hold, effective, seat, voted
+from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
 from fiducial.policy.bounds import Bound, class_rule
-from fiducial.policy.ruling import Ruling, parameter_of
 from fiducial.policy.schema import ToolType
 
 log = logging.getLogger("fiducial.oversight")
@@ -62,63 +50,14 @@ _POLL = 0.1
 """Seconds between two looks while waiting."""
 
 
-class Desk(Emergencies):
+class Desk(Asking, Emergencies):
     """Asks people and keeps what they say. Usable from any thread, by any number of processes on one store.
 
     roles_of   the roles a person has now, `None` for one who is gone; when given, an approval by somebody who has lost
                the role since is worth nothing
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        clock: Clock | None = None,
-        roles_of: Callable[[PersonId], frozenset[str] | None] | None = None,
-    ) -> None:
-        self.store = store
-        self.clock: Clock = clock or SystemClock()
-        self._roles_of = roles_of
-
-    # --- the guard's side
-
-    def said(self, case: Case, ruling: Ruling) -> Said:
-        """What people have said of exactly this call; see `fiducial.guard.desk.Desk`."""
-        holds = self._asked(case)
-        approved = [(hold, version) for hold, version in holds if hold.state == "approved" and self._stands(hold)]
-        grants = self._covering(case, ruling)
-        if approved or grants:
-            return Said(
-                approvals=frozenset(
-                    [one for hold, _ in approved for one in hold.policies]
-                    + [one for grant, _ in grants for one in grant.policies]
-                ),
-                spend=self._spending(case, approved, grants),
-            )
-        if any(hold.open for hold, _ in holds):
-            return Said()
-        appealed = {hold.appeals for hold, _ in holds}
-        settled = [hold for hold, _ in holds if hold.state != "approved" and hold.id not in appealed]
-        latest = max(settled, key=lambda hold: (hold.settled_us, hold.id), default=None)
-        return Said(refusal=refusal_of(latest)) if latest is not None else Said()
-
-    def ask(self, case: Case, ruling: Ruling) -> Asked:
-        """Ask people about it: a new request, or the one that waits already."""
-        for hold, _ in self._asked(case):
-            if hold.open and hold.policies == ruling.approvals:
-                return Asked(hold=hold.id)
-        return self._requested(case, ruling)
-
-    def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
-        """Parameter → what the user answered about it, the latest."""
-        found: dict[str, ReplyCell] = {}
-        for key, cell in self.store.scan(f"{REPLIES}{session}/").items():
-            reply = decode(key, cell, ReplyCell)
-            if reply.tool == tool and (reply.parameter not in found or found[reply.parameter].at_us <= reply.at_us):
-                found[reply.parameter] = reply
-        return {name: Reply(reply.hold, reply.text) for name, reply in found.items()}
-
-    # --- the people's side: looking
+    # --- looking
 
     def hold(self, hold: HoldId) -> Hold:
         """The request, as it stands now. Raises `OversightError` when there is none."""
@@ -129,7 +68,7 @@ class Desk(Emergencies):
         ids = [HoldId(key.removeprefix(WAITING)) for key in self.store.scan(WAITING)]
         keys = [hold_key(one) for one in ids]
         cells = self.store.read(keys)
-        stops, now = self._stops(), self.clock.unix_us()
+        stops, now = stops_of(self.store), self.clock.unix_us()
         holds = [effective(decode(key, cells[key], Hold), now, stops) for key in keys if key in cells]
         return sorted((hold for hold in holds if hold.open), key=lambda hold: (hold.requested_us, hold.id))
 
@@ -161,7 +100,7 @@ class Desk(Emergencies):
         except Conflict:
             return  # the same person, twice at once: the first time is kept
 
-    # --- the people's side: deciding
+    # --- deciding
 
     def vote(self, hold: HoldId, who: Approver, answer: Literal["approve", "reject"], *, note: str = "") -> Hold:
         """Approve or reject. Returns the request as it stands then.
@@ -263,10 +202,10 @@ class Desk(Emergencies):
             reply=None,
             why="",
         )
-        event = _requested_event(again, now)
+        event = requested_event(again, now)
         note = seal("note", f"{by}: {why}"[:MAX_NOTE].encode("utf-8", "replace"))
         event = msgspec.structs.replace(event, payloads=(note.ref,))
-        commit(self.store, [Entry(event, (note,))], [Unchanged(hold_key(again.id), 0)], _making(again))
+        commit(self.store, [Entry(event, (note,))], [Unchanged(hold_key(again.id), 0)], new_cells(again))
         return again
 
     # --- time
@@ -286,7 +225,7 @@ class Desk(Emergencies):
 
         Nothing depends on it: what a request means follows from the time alone.
         """
-        stops, now, changed = self._stops(), self.clock.unix_us(), 0
+        stops, now, changed = stops_of(self.store), self.clock.unix_us(), 0
         for key in self.store.scan(WAITING):
             hold_id = HoldId(key.removeprefix(WAITING))
             cell = self.store.read([hold_key(hold_id)]).get(hold_key(hold_id))
@@ -305,7 +244,7 @@ class Desk(Emergencies):
             try:
                 commit(
                     self.store,
-                    [Entry(_settled_event(after, outcome, why, now))],
+                    [Entry(settled_event(after, outcome, why, now))],
                     [Unchanged(hold_key(hold_id), cell.version)],
                     [Put(hold_key(hold_id), encode(after)), *([] if after.open else [Put(key, None)])],
                 )
@@ -321,130 +260,7 @@ class Desk(Emergencies):
         cell = self.store.read([key]).get(key)
         if cell is None:
             raise OversightError(f"there is no request `{hold}`")
-        return effective(decode(key, cell, Hold), self.clock.unix_us(), self._stops()), cell.version
-
-    def _stops(self) -> list[Stop]:
-        return [
-            Stop(halt.at_us, f"halted: {halt.why}", halt.agent, halt.tool, halt.user) for halt in read_halts(self.store)
-        ]
-
-    def _asked(self, case: Case) -> list[tuple[Hold, int]]:
-        """The requests about exactly this call, as they stand now, spent and void ones left out."""
-        prefix = asked_prefix(case.session, case.binding)
-        found = []
-        ids = [HoldId(key.removeprefix(prefix)) for key in self.store.scan(prefix)]
-        if not ids:
-            return []
-        stops = self._stops()
-        cells = self.store.read([hold_key(one) for one in ids])
-        for key, cell in cells.items():
-            hold = effective(decode(key, cell, Hold), case.now_us, stops)
-            if hold.binding == case.binding and hold.session == case.session and hold.state not in ("spent", "void"):
-                found.append((hold, cell.version))
-        return found
-
-    def _stands(self, hold: Hold) -> bool:
-        """Everybody who approved it still has the role in which they did."""
-        if self._roles_of is None:
-            return True
-        for vote in hold.votes:
-            if vote.answer != "approve" or vote.role == "user" or vote.glass is not None:
-                continue
-            roles = self._roles_of(vote.instead_of or vote.by)
-            if roles is None or vote.role not in roles or self._roles_of(vote.by) is None:
-                return False
-        return True
-
-    def _covering(self, case: Case, ruling: Ruling) -> list[tuple[ClassGrant, int]]:
-        """A grant of the session that covers the call, for each policy that asks."""
-        found: list[tuple[ClassGrant, int]] = []
-        wanted = set(ruling.approvals)
-        stops = self._stops() if wanted else []
-        given = [
-            (decode(key, cell, ClassGrant), cell.version)
-            for key, cell in self.store.scan(f"{GRANTS}{case.session}/").items()
-        ]
-        # What ends first is used first.
-        for grant, version in sorted(given, key=lambda one: (one[0].expires_us, one[0].given_us, one[0].id)):
-            stopped = any(
-                stop.at_us >= grant.given_us
-                and stop.tool in (None, grant.tool)
-                and stop.agent in (None, case.agent)
-                and stop.user in (None, case.user)
-                for stop in stops
-            )
-            lost = self._roles_of is not None and grant.role not in (self._roles_of(grant.by) or ())
-            if (
-                wanted.intersection(grant.policies)
-                and grant.tool == case.tool
-                and grant.used < grant.uses
-                and case.now_us < grant.expires_us
-                and not stopped
-                and not lost
-                and case.covered(grant.rule)
-            ):
-                found.append((grant, version))
-                wanted.difference_update(grant.policies)
-        return found
-
-    def _spending(
-        self, case: Case, approved: Iterable[tuple[Hold, int]], grants: Iterable[tuple[ClassGrant, int]]
-    ) -> Writes:
-        entries: list[Entry] = []
-        preconditions: list[Unchanged] = []
-        changes: list[Put | Add] = []
-        prefix = asked_prefix(case.session, case.binding)
-
-        def spent(hold: HoldId | None, grant: GrantId | None) -> Entry:
-            return Entry(
-                ApprovalSpent(
-                    id=event_id(case.now_us), session=case.session, at_us=case.now_us,
-                    decision=case.decision, hold=hold, grant=grant,
-                )
-            )  # fmt: skip
-
-        for hold, version in approved:
-            used = msgspec.structs.replace(hold, state="spent", settled_us=case.now_us)
-            entries.append(spent(hold.id, None))
-            preconditions.append(Unchanged(hold_key(hold.id), version))
-            changes += [Put(hold_key(hold.id), encode(used)), Put(prefix + hold.id, None)]
-        for grant, version in grants:
-            key = f"{GRANTS}{case.session}/{grant.id}"
-            entries.append(spent(None, grant.id))
-            preconditions.append(Unchanged(key, version))
-            changes.append(Put(key, encode(msgspec.structs.replace(grant, used=grant.used + 1))))
-        return Writes(entries=tuple(entries), preconditions=tuple(preconditions), changes=tuple(changes))
-
-    def _requested(self, case: Case, ruling: Ruling) -> Asked:
-        now, rules = case.now_us, case.rules
-        question = ruling.kind == "unclear"
-        micro = timedelta(microseconds=1)
-        hold = Hold(
-            id=HoldId(mint("hld", now // 1000)),
-            decision=case.decision,
-            asks="question" if question else "approval",
-            session=case.session,
-            agent=case.agent,
-            user=case.user,
-            tool=case.tool,
-            binding=case.binding,
-            group=case.group,
-            policies=ruling.approvals,
-            role="user" if question else ruling.role or "operator",
-            quorum=1 if question else ruling.quorum,
-            requested_us=now,
-            expires_us=now + rules.expires // micro,
-            valid_us=rules.valid // micro,
-            escalate_us=now + rules.escalate_after // micro if rules.escalate_after and not question else 0,
-            escalate_to=rules.escalate_to or "",
-            parameter=parameter_of(ruling) if question else None,
-        )
-        writes = Writes(
-            entries=(Entry(_requested_event(hold, now)),),
-            preconditions=(Unchanged(hold_key(hold.id), 0),),
-            changes=tuple(_making(hold)),
-        )
-        return Asked(hold=hold.id, writes=writes)
+        return effective(decode(key, cell, Hold), self.clock.unix_us(), stops_of(self.store)), cell.version
 
     def _grant(self, hold: Hold, who: Approver, rule: str, *, uses: int, until_us: int) -> ClassGrant:
         now = self.clock.unix_us()
@@ -507,30 +323,8 @@ class Desk(Emergencies):
             outcome: Literal["approved", "rejected"] = "rejected" if after.state == "rejected" else "approved"
             why = {"approve": "enough people approved", "reject": "a person refused", "edit": "a person changed it",
                    "answer": "the user answered"}[vote.answer]  # fmt: skip
-            entries.append(Entry(_settled_event(after, outcome, why, now)))
+            entries.append(Entry(settled_event(after, outcome, why, now)))
         return entries
-
-
-def _making(hold: Hold) -> list[Put | Add]:
-    return [
-        Put(hold_key(hold.id), encode(hold)),
-        Put(WAITING + hold.id, b""),
-        Put(asked_prefix(hold.session, hold.binding) + hold.id, b""),
-    ]
-
-
-def _requested_event(hold: Hold, now: int) -> HoldRequested:
-    return HoldRequested(
-        id=event_id(now), session=hold.session, at_us=now, hold=hold.id, decision=hold.decision, asks=hold.asks,
-        role=hold.role, quorum=hold.quorum, policies=hold.policies, binding=hold.binding, expires_us=hold.expires_us,
-        appeals=hold.appeals,
-    )  # fmt: skip
-
-
-def _settled_event(
-    hold: Hold, outcome: Literal["approved", "rejected", "expired", "void", "escalated"], why: str, now: int
-) -> HoldSettled:
-    return HoldSettled(id=event_id(now), session=hold.session, at_us=now, hold=hold.id, outcome=outcome, why=why[:500])
 
 
 def _granted(grant: ClassGrant, now: int) -> Entry:

@@ -1,0 +1,202 @@
+"""Asking: what the guard wants to know of people, and what it asks them.
+
+It only reads, and hands back what is to be written in the commit that records the decision: the approvals that this
+spends, or the request that it makes. What is written here stands or falls with the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+
+import msgspec
+
+from fiducial.core.clock import Clock, SystemClock
+from fiducial.core.event import ApprovalSpent, Entry
+from fiducial.core.ids import GrantId, HoldId, PersonId, SessionId, mint
+from fiducial.core.store import Add, Put, Store, Unchanged
+from fiducial.guard.desk import Asked, Case, Reply, Said, Writes
+from fiducial.oversight.cells import (
+    GRANTS,
+    REPLIES,
+    ClassGrant,
+    ReplyCell,
+    asked_prefix,
+    decode,
+    encode,
+    event_id,
+    hold_key,
+)
+from fiducial.oversight.hold import Hold, effective
+from fiducial.oversight.refusals import refusal_of
+from fiducial.oversight.requests import new_cells, requested_event, stops_of
+from fiducial.policy.ruling import Ruling, parameter_of
+
+
+class Asking:
+    """The part of the desk that the guard asks; see `fiducial.guard.desk.Desk`."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock | None = None,
+        roles_of: Callable[[PersonId], frozenset[str] | None] | None = None,
+    ) -> None:
+        self.store = store
+        self.clock: Clock = clock or SystemClock()
+        self._roles_of = roles_of
+
+    def said(self, case: Case, ruling: Ruling) -> Said:
+        """What people have said of exactly this call."""
+        holds = self._asked(case)
+        approved = [(hold, version) for hold, version in holds if hold.state == "approved" and self._stands(hold)]
+        grants = self._covering(case, ruling)
+        if approved or grants:
+            return Said(
+                approvals=frozenset(
+                    [one for hold, _ in approved for one in hold.policies]
+                    + [one for grant, _ in grants for one in grant.policies]
+                ),
+                spend=self._spending(case, approved, grants),
+            )
+        if any(hold.open for hold, _ in holds):
+            return Said()
+        appealed = {hold.appeals for hold, _ in holds}
+        settled = [hold for hold, _ in holds if hold.state != "approved" and hold.id not in appealed]
+        latest = max(settled, key=lambda hold: (hold.settled_us, hold.id), default=None)
+        return Said(refusal=refusal_of(latest)) if latest is not None else Said()
+
+    def ask(self, case: Case, ruling: Ruling) -> Asked:
+        """Ask people about it: a new request, or the one that waits already."""
+        for hold, _ in self._asked(case):
+            if hold.open and hold.policies == ruling.approvals:
+                return Asked(hold=hold.id)
+        return self._requested(case, ruling)
+
+    def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
+        """Parameter → what the user answered about it, the latest."""
+        found: dict[str, ReplyCell] = {}
+        for key, cell in self.store.scan(f"{REPLIES}{session}/").items():
+            reply = decode(key, cell, ReplyCell)
+            if reply.tool == tool and (reply.parameter not in found or found[reply.parameter].at_us <= reply.at_us):
+                found[reply.parameter] = reply
+        return {name: Reply(reply.hold, reply.text) for name, reply in found.items()}
+
+    def _asked(self, case: Case) -> list[tuple[Hold, int]]:
+        """The requests about exactly this call, as they stand now, spent and void ones left out."""
+        prefix = asked_prefix(case.session, case.binding)
+        found = []
+        ids = [HoldId(key.removeprefix(prefix)) for key in self.store.scan(prefix)]
+        if not ids:
+            return []
+        stops = stops_of(self.store)
+        cells = self.store.read([hold_key(one) for one in ids])
+        for key, cell in cells.items():
+            hold = effective(decode(key, cell, Hold), case.now_us, stops)
+            if hold.binding == case.binding and hold.session == case.session and hold.state not in ("spent", "void"):
+                found.append((hold, cell.version))
+        return found
+
+    def _stands(self, hold: Hold) -> bool:
+        """Everybody who approved it still has the role in which they did."""
+        if self._roles_of is None:
+            return True
+        for vote in hold.votes:
+            if vote.answer != "approve" or vote.role == "user" or vote.glass is not None:
+                continue
+            roles = self._roles_of(vote.instead_of or vote.by)
+            if roles is None or vote.role not in roles or self._roles_of(vote.by) is None:
+                return False
+        return True
+
+    def _covering(self, case: Case, ruling: Ruling) -> list[tuple[ClassGrant, int]]:
+        """A grant of the session that covers the call, for each policy that asks."""
+        found: list[tuple[ClassGrant, int]] = []
+        wanted = set(ruling.approvals)
+        stops = stops_of(self.store) if wanted else []
+        given = [
+            (decode(key, cell, ClassGrant), cell.version)
+            for key, cell in self.store.scan(f"{GRANTS}{case.session}/").items()
+        ]
+        # What ends first is used first.
+        for grant, version in sorted(given, key=lambda one: (one[0].expires_us, one[0].given_us, one[0].id)):
+            stopped = any(
+                stop.at_us >= grant.given_us
+                and stop.tool in (None, grant.tool)
+                and stop.agent in (None, case.agent)
+                and stop.user in (None, case.user)
+                for stop in stops
+            )
+            lost = self._roles_of is not None and grant.role not in (self._roles_of(grant.by) or ())
+            if (
+                wanted.intersection(grant.policies)
+                and grant.tool == case.tool
+                and grant.used < grant.uses
+                and case.now_us < grant.expires_us
+                and not stopped
+                and not lost
+                and case.covered(grant.rule)
+            ):
+                found.append((grant, version))
+                wanted.difference_update(grant.policies)
+        return found
+
+    def _spending(
+        self, case: Case, approved: Iterable[tuple[Hold, int]], grants: Iterable[tuple[ClassGrant, int]]
+    ) -> Writes:
+        entries: list[Entry] = []
+        preconditions: list[Unchanged] = []
+        changes: list[Put | Add] = []
+        prefix = asked_prefix(case.session, case.binding)
+
+        def spent(hold: HoldId | None, grant: GrantId | None) -> Entry:
+            return Entry(
+                ApprovalSpent(
+                    id=event_id(case.now_us), session=case.session, at_us=case.now_us,
+                    decision=case.decision, hold=hold, grant=grant,
+                )
+            )  # fmt: skip
+
+        for hold, version in approved:
+            used = msgspec.structs.replace(hold, state="spent", settled_us=case.now_us)
+            entries.append(spent(hold.id, None))
+            preconditions.append(Unchanged(hold_key(hold.id), version))
+            changes += [Put(hold_key(hold.id), encode(used)), Put(prefix + hold.id, None)]
+        for grant, version in grants:
+            key = f"{GRANTS}{case.session}/{grant.id}"
+            entries.append(spent(None, grant.id))
+            preconditions.append(Unchanged(key, version))
+            changes.append(Put(key, encode(msgspec.structs.replace(grant, used=grant.used + 1))))
+        return Writes(entries=tuple(entries), preconditions=tuple(preconditions), changes=tuple(changes))
+
+    def _requested(self, case: Case, ruling: Ruling) -> Asked:
+        now, rules = case.now_us, case.rules
+        question = ruling.kind == "unclear"
+        micro = timedelta(microseconds=1)
+        hold = Hold(
+            id=HoldId(mint("hld", now // 1000)),
+            decision=case.decision,
+            asks="question" if question else "approval",
+            session=case.session,
+            agent=case.agent,
+            user=case.user,
+            tool=case.tool,
+            binding=case.binding,
+            group=case.group,
+            policies=ruling.approvals,
+            role="user" if question else ruling.role or "operator",
+            quorum=1 if question else ruling.quorum,
+            requested_us=now,
+            expires_us=now + rules.expires // micro,
+            valid_us=rules.valid // micro,
+            escalate_us=now + rules.escalate_after // micro if rules.escalate_after and not question else 0,
+            escalate_to=rules.escalate_to or "",
+            parameter=parameter_of(ruling) if question else None,
+        )
+        writes = Writes(
+            entries=(Entry(requested_event(hold, now)),),
+            preconditions=(Unchanged(hold_key(hold.id), 0),),
+            changes=tuple(new_cells(hold)),
+        )
+        return Asked(hold=hold.id, writes=writes)
