@@ -89,6 +89,15 @@ class Feed:
             value = joined(self._pieces) if self._pieces or outcome == "ok" else None
             self._finish(Ran(outcome, value, error))
 
+    def over(self, kind: _Kind, value: Any) -> bool:
+        """Whether the tool's answer is the end of the stream, which is then recorded. Raises what the tool raised."""
+        if kind == "fault":
+            self.end("failed", f"{type(value).__name__} in the stream")
+            raise value
+        if kind == "end":
+            self.end("ok")
+        return kind == "end"
+
     def cut_off(self, why: str) -> None:
         """End it as unknown. Raises `ToolFailed`."""
         self.end("unknown", why)
@@ -132,12 +141,8 @@ class Stream(Iterator[Any]):
             self._asks.put(False)
             feed.late()
         feed.took(time.monotonic() - started)
-        if kind == "end":
-            feed.end("ok")
+        if feed.over(kind, value):
             raise StopIteration
-        if kind == "fault":
-            feed.end("failed", f"{type(value).__name__} in the stream")
-            raise value
         try:
             feed.add(value)
         except ToolFailed:
@@ -185,12 +190,8 @@ class AsyncStream(AsyncIterator[Any]):
             self._pump.cancel()
             feed.late()
         kind, value = answer.result()
-        if kind == "end":
-            feed.end("ok")
+        if feed.over(kind, value):
             raise StopAsyncIteration
-        if kind == "fault":
-            feed.end("failed", f"{type(value).__name__} in the stream")
-            raise value
         try:
             feed.add(value)
         except ToolFailed:
