@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from fiducial.errors import StoreError, ToolRefused
 from fiducial.guard.effects import Ask, Effect, Kept, Ran, Run, Steps
@@ -34,7 +34,8 @@ def drive(steps: Steps[T]) -> T:
         try:
             effect = steps.send(answer) if fault is None else steps.throw(fault)
         except StopIteration as done:
-            return cast("T", done.value)
+            result: T = done.value
+            return result
         answer = fault = None
         try:
             answer = _perform(effect)
@@ -50,7 +51,8 @@ async def drive_async(steps: Steps[T]) -> T:
         try:
             effect = steps.send(answer) if fault is None else steps.throw(fault)
         except StopIteration as done:
-            return cast("T", done.value)
+            result: T = done.value
+            return result
         answer = fault = None
         try:
             answer = await _perform_async(effect)
