@@ -476,14 +476,46 @@ def waiting(postgres: Any, store: PostgresStore, make: Make, change: str, *param
         store.flush()
         store.commit(Commit(entries=(make("later"),))).result()
         store.flush()
-    except StoreClosed:
-        # What stopped the store in the meantime is told to whoever comes next.
-        with pytest.raises(StoreClosed) as told:
-            store.commit(Commit(entries=(make("next"),)))
-        return told.value
     except StoreError as error:
         return error
     return None
+
+
+def test_whoever_comes_while_the_store_stops_is_told_why(postgres: Any, make: Make) -> None:
+    """Between a fault and the end of its thread the connections are closed, and nobody may hear only of that."""
+    store = postgres.open()
+    told: list[str] = []
+    stop = threading.Event()
+
+    def ask(one: Callable[[], Any]) -> None:
+        while not stop.is_set():
+            try:
+                one()
+            except StoreError as error:
+                told.append(str(error))
+
+    asks: list[Callable[[], Any]] = [
+        lambda: store.read(["k"]),
+        store.lag,
+        lambda: store.ledger().size,
+        lambda: store.commit(Commit(entries=(make("more"),))).result(),
+    ]
+    threads = [threading.Thread(target=ask, args=(one,)) for one in asks]
+    with held_back(postgres):
+        store.commit(Commit(entries=(make("first"),))).result()
+        postgres.run("UPDATE inbox SET body = set_byte(body, 40, get_byte(body, 40) # 1)")
+        for thread in threads:
+            thread.start()
+    until(lambda: store._fault is not None)
+    until(lambda: not any(thread.is_alive() for thread in store._threads))
+    time.sleep(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    with suppress(StoreError):
+        store.close()
+    assert told
+    assert [each for each in told if "not what was committed" not in each] == []
 
 
 @pytest.mark.parametrize(

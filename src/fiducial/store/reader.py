@@ -5,7 +5,7 @@ Everything here returns what is stored and believes it; `fiducial.store.verify` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, NamedTuple
@@ -49,10 +49,12 @@ class Head(NamedTuple):
 class LogReader:
     """Reads through one connection, from any thread. Raises `StoreError` for whatever the database raises."""
 
-    def __init__(self, source: Rows, lock: RLock | None = None) -> None:
-        """`lock` is taken around every read, for a connection that others use too."""
+    def __init__(self, source: Rows, lock: RLock | None = None, *, ended: Callable[[], None] | None = None) -> None:
+        """`lock` is taken around every read, for a connection that others use too. `ended` raises why it was closed,
+        when that is known."""
         self._source: Rows | None = source
         self._lock = lock or RLock()
+        self._ended = ended
         self.where = source.where
         """The database, for messages."""
 
@@ -70,6 +72,8 @@ class LogReader:
 
     def _open(self) -> Rows:
         if self._source is None:
+            if self._ended is not None:
+                self._ended()
             raise StoreClosed(f"the database `{self.where}` is closed; open it again")
         return self._source
 

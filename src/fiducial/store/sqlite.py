@@ -93,7 +93,9 @@ class SqliteStore(Opened):
         self._unheard = ""
         self._writer = self._open(accept_rollback)
         try:
-            self._reader = LogReader(SqliteRows(schema.connect_reader(self.path), str(self.path)))
+            self._reader = LogReader(
+                SqliteRows(schema.connect_reader(self.path), str(self.path)), ended=self._check_open
+            )
         except BaseException:
             self._writer.tables.close()
             raise

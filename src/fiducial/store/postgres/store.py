@@ -107,7 +107,7 @@ class PostgresStore(Opened):
         self._lost = 0
         self._wake = threading.Event()
         self._pulse = Pulse(self._clock)
-        self._tables = PostgresTables(self.target, patience, self._pulse)
+        self._tables = PostgresTables(self.target, patience, self._pulse, ended=self._check_open)
         try:
             self._sequencer = self._open(accept_rollback)
             rules = Rules(**dict(self._tables.fetch(RULES, (), None)))
@@ -115,12 +115,15 @@ class PostgresStore(Opened):
         except BaseException:
             self._tables.close()
             raise
-        self._reader = LogReader(PostgresRows(self.target, _READ_PATIENCE, self._pulse))
+        self._reader = LogReader(PostgresRows(self.target, _READ_PATIENCE, self._pulse), ended=self._check_open)
         self._watcher = Watcher(lambda: Notices(self.target, self._pulse))
         self._upkeep = Upkeep(self._sequencer.writer, self._checkpoint_path, schedule, self._clock, self._scrub)
         self._threads = [
-            threading.Thread(target=self._guarded, args=(run,), name=f"fiducial-{name}", daemon=True)
-            for name, run in (("committer", self._commit_all), ("sequencer", self._sequence))
+            threading.Thread(target=self._guarded, args=(run, end), name=f"fiducial-{name}", daemon=True)
+            for name, run, end in (
+                ("committer", self._commit_all, self._end_commits),
+                ("sequencer", self._sequence, self._end_log),
+            )
         ]
         for thread in self._threads:
             thread.start()
@@ -159,7 +162,7 @@ class PostgresStore(Opened):
         """
         self._check_open()
         self._sequencer.drain()
-        ledger = Ledger(LogReader(PostgresRows(self.target, _READ_PATIENCE)))
+        ledger = Ledger(LogReader(PostgresRows(self.target, _READ_PATIENCE), ended=self._check_open))
         self._ledgers.add(ledger)
         return ledger
 
@@ -226,25 +229,28 @@ class PostgresStore(Opened):
 
     # The threads
 
-    def _guarded(self, run: Callable[[], None]) -> None:
+    def _guarded(self, run: Callable[[], None], end: Callable[[], None]) -> None:
         try:
             run()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
             self._stop(error)
+        finally:
+            # Only now: whoever finds something closed is told of the fault, and so it has to be known.
+            end()
 
     def _commit_all(self) -> None:
         """The committer's thread."""
-        try:
-            while (work := self._queue.take(self._owed_pause)) is not None:
-                if isinstance(work, list):
-                    self._keep(work)
-                else:
-                    work.future.set_result(work.run())
-            if self._committer.owed:
-                self._keep([])
-        finally:
-            self._lost += _entries(self._committer.owed)
-            self._committer.close()
+        while (work := self._queue.take(self._owed_pause)) is not None:
+            if isinstance(work, list):
+                self._keep(work)
+            else:
+                work.future.set_result(work.run())
+        if self._committer.owed:
+            self._keep([])
+
+    def _end_commits(self) -> None:
+        self._lost += _entries(self._committer.owed)
+        self._committer.close()
 
     def _owed_pause(self) -> float | None:
         return _BEAT_SECONDS if self._committer.owed else None
@@ -291,30 +297,32 @@ class PostgresStore(Opened):
 
     def _sequence(self) -> None:
         """The sequencer's thread."""
-        try:
-            while self._threads[0].is_alive():
-                self._wake.wait(_LOOK_SECONDS if self._tables.ahead else _BEAT_SECONDS)
-                self._wake.clear()
-                # Without an answer, the next beat tries again; commits are told by their own connection.
-                with self._sequencer.lock, _going_on():
-                    while self._sequencer.tend():
-                        self._upkeep.advance()
-                    self._upkeep.tend()
-            if self._fault is None:
-                # What was committed is in the inbox: without an answer, the next process puts it into the log.
-                with self._sequencer.lock, _going_on():
-                    self._sequencer.drain()
-                    self._upkeep.keep_checkpoint()
-        finally:
-            with self._sequencer.lock:
-                for ledger in list(self._ledgers):
-                    ledger.close()
-                self._reader.close()
-                self._tables.close()
+        while self._threads[0].is_alive():
+            self._wake.wait(_LOOK_SECONDS if self._tables.ahead else _BEAT_SECONDS)
+            self._wake.clear()
+            # Without an answer, the next beat tries again; commits are told by their own connection.
+            with self._sequencer.lock, _going_on():
+                while self._sequencer.tend():
+                    self._upkeep.advance()
+                self._upkeep.tend()
+        if self._fault is None:
+            # What was committed is in the inbox: without an answer, the next process puts it into the log.
+            with self._sequencer.lock, _going_on():
+                self._sequencer.drain()
+                self._upkeep.keep_checkpoint()
+
+    def _end_log(self) -> None:
+        with self._sequencer.lock:
+            for ledger in list(self._ledgers):
+                ledger.close()
+            self._reader.close()
+            self._tables.close()
 
     def _stop(self, error: Exception) -> None:
         """Let nobody in any more, and tell whoever waits."""
-        fault = self._fault = error if isinstance(error, StoreError) else StoreError(f"the store failed: {error}")
+        fault = error if isinstance(error, StoreError) else StoreError(f"the store failed: {error}")
+        # Of two, the first is told: the second may be what came of it.
+        self._fault = fault = self._fault or fault
         self._queue.close()
         self._lost += refuse(self._queue.stop(), fault)
         self._wake.set()

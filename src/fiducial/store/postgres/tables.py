@@ -13,7 +13,7 @@ Two advisory locks, named by the number of the table `meta`, so that each schema
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
@@ -60,13 +60,22 @@ def numbered(sql: str) -> str:
 class PostgresRows:
     """`Rows` over a connection of its own, made when first needed and again when it was lost between transactions."""
 
-    def __init__(self, target: Target, patience: timedelta, pulse: Pulse | None = None, *, write: bool = False) -> None:
-        """`pulse` is told whenever the server answers."""
+    def __init__(
+        self,
+        target: Target,
+        patience: timedelta,
+        pulse: Pulse | None = None,
+        *,
+        write: bool = False,
+        ended: Callable[[], None] | None = None,
+    ) -> None:
+        """`pulse` is told whenever the server answers. `ended` raises why, when it is asked for after the end."""
         self.where = target.where
         self._target = target
         self._patience = patience
         self._write = write
         self._pulse = pulse
+        self._ended = ended
         self._link: Link | None = None
         self._closed = False
 
@@ -74,6 +83,8 @@ class PostgresRows:
     def link(self) -> Link:
         """The connection. Raises `StoreError` when there is none to be had."""
         if self._closed:
+            if self._ended is not None:
+                self._ended()
             raise StoreClosed(f"the store `{self.where}` is closed; open it again")
         if self._link is None or self._link.closed:
             self._link = connect(self._target, patience=self._patience, write=self._write)
@@ -146,8 +157,10 @@ class PostgresRows:
 class PostgresTables(PostgresRows):
     """`Tables`: what appends to the log, under the lock that makes it the only one."""
 
-    def __init__(self, target: Target, patience: timedelta, pulse: Pulse) -> None:
-        super().__init__(target, patience, pulse, write=True)
+    def __init__(
+        self, target: Target, patience: timedelta, pulse: Pulse, *, ended: Callable[[], None] | None = None
+    ) -> None:
+        super().__init__(target, patience, pulse, write=True, ended=ended)
         self.ahead = True
         """Whether nobody else has appended since this one last did."""
         self.patient = True
