@@ -102,6 +102,17 @@ BENCHMARKS = (
             Bound("million/verify/peak_mb", "≤", 300),
         ),
     ),
+    Benchmark(
+        "console load",
+        ("console_load.py", "--json"),
+        (
+            Bound("median_ms", "≤", 300),
+            Bound("pending", "≥", 200),
+            Bound("browsers", "≥", 50),
+            Bound("stale", "=", 0),
+            Bound("untold", "=", 0),
+        ),
+    ),
 )
 
 

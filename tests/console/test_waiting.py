@@ -16,7 +16,7 @@ from fiducial.charter.contracts import Effect, Kind
 from fiducial.console.app import Console
 from fiducial.console.request import AFTERWARDS, VERBS
 from fiducial.console.services import Services
-from fiducial.core.clock import ManualClock, SystemClock
+from fiducial.core.clock import ManualClock
 from fiducial.core.event import HoldSeen, HoldVoted
 from fiducial.core.ids import PersonId
 from fiducial.oversight.people import Person
@@ -217,14 +217,13 @@ def test_the_stream_tells_of_changes_and_ends_with_the_session(
     import asyncio
 
     monkeypatch.setattr("fiducial.console.live._LOOK", 0.02)
-    monkeypatch.setattr(services.live, "_clock", SystemClock())
-    monkeypatch.setattr("fiducial.console.live._CHECK", 30)
+    monkeypatch.setattr("fiducial.console.live._CHECK", 0.5)
     browser = Browser(console).as_(services, "approver")
     secret = browser.cookies[services.cookie]
 
     async def listened() -> list[bytes]:
         told = []
-        async for part in services.live.stream(lambda: services.accounts.peek(secret), services.live.state()):
+        async for part in services.live.stream(lambda: services.accounts.peek(secret), services.queue.now().state):
             told.append(part)
             if part.startswith(b": still") and not any(each.startswith(b"event") for each in told):
                 threading.Thread(target=held, args=(services,)).start()

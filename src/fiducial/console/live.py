@@ -1,78 +1,123 @@
 """Telling open pages that the queue has changed.
 
-Every page that listens has a stream of its own; what they are told is looked up once for all of them, at most twice a
-second, whichever process made the change. A stream ends when its person is signed out, and after a while in any case;
-browsers come back by themselves, through the gate.
+One thread looks twice a second, while any page listens, whichever process made the change; each page's stream only
+waits for its word. A stream ends when its person is signed out, and after a while in any case; browsers come back by
+themselves, through the gate.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 
 from starlette.concurrency import run_in_threadpool
 
+from fiducial.console.queue import Queue
 from fiducial.console.visit import Refused
-from fiducial.core.clock import Clock
-from fiducial.core.store import Store
-from fiducial.oversight.cells import HOLDS, WAITING
+from fiducial.errors import StoreError
 
+log = logging.getLogger("fiducial.console")
 MAX_STREAMS = 500
 """Pages that may listen at once; others look again by themselves."""
 _LOOK = 0.5
 """Seconds between two looks."""
-_CHECK = 20
-"""Looks between two checks that the person is still signed in; each also keeps the connection alive."""
+_CHECK = 10.0
+"""Seconds between two checks that the person is still signed in; each also keeps the connection alive."""
 _LAST = 60
 """Checks after which a stream ends: ten minutes."""
 
 
+class _Listener:
+    """One stream that waits."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._news = asyncio.Event()
+
+    def tell(self) -> None:
+        """From any thread: there is something new."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether there was something new within that time."""
+        try:
+            await asyncio.wait_for(self._news.wait(), seconds)
+        except TimeoutError:
+            return False
+        self._news.clear()
+        return True
+
+
 class Live:
-    """What the queue is, in a word that changes with it. Usable from any thread."""
+    """Who listens for changes of the queue. Usable from any thread."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._lock = threading.Lock()
-        self._looked = -1.0
+        self._listeners: set[_Listener] = set()
+        self._looking = False
         self._state = ""
-        self._streams = 0
-
-    def state(self, *, now: bool = False) -> str:
-        """The word, looked up afresh if `now`, or if the last look was half a second ago. Raises `StoreError`."""
-        with self._lock:
-            at = self._clock.monotonic()
-            if now or not 0 <= at - self._looked < _LOOK or self._looked < 0:
-                waiting = self._store.scan(WAITING)
-                cells = self._store.read([HOLDS + key.removeprefix(WAITING) for key in waiting])
-                versions = [f"{key} {cells[key].version}" for key in sorted(cells)]
-                self._state = hashlib.sha256("\n".join(versions).encode()).hexdigest()[:16]
-                self._looked = at
-            return self._state
 
     async def stream(self, still: Callable[[], bool], seen: str) -> AsyncIterator[bytes]:
         """Server-sent events: one at each change, as long as `still` says that the person may see them.
 
         `seen`: the state that the page shows, so that nothing is missed between the page and its stream.
         """
-        if self._streams >= MAX_STREAMS:
-            raise Refused(503, "too many pages listen already; this one looks again by itself")
-        self._streams += 1
+        loop = asyncio.get_running_loop()
+        listener = _Listener(loop)
+        self._join(listener)
         try:
             yield b"retry: 3000\n\n"
+            # What changed before this stream was among the listeners.
+            state = await run_in_threadpool(lambda: self._queue.now().state)
             for _ in range(_LAST):
                 if not await run_in_threadpool(still):
                     return
                 yield b": still here\n\n"
-                for _ in range(_CHECK):
-                    state = await run_in_threadpool(self.state)
+                until = loop.time() + _CHECK
+                while True:
                     if state != seen:
                         seen = state
                         yield b"event: changed\ndata: %b\n\n" % state.encode()
-                    await asyncio.sleep(_LOOK)
+                    left = until - loop.time()
+                    if left <= 0 or not await listener.wait(left):
+                        break
+                    state = self._state
         finally:
-            self._streams -= 1
+            with self._lock:
+                self._listeners.discard(listener)
+
+    def _join(self, listener: _Listener) -> None:
+        with self._lock:
+            if len(self._listeners) >= MAX_STREAMS:
+                raise Refused(503, "too many pages listen already; this one looks again by itself")
+            self._listeners.add(listener)
+            if not self._looking:
+                self._looking = True
+                threading.Thread(target=self._look, name="fiducial-live", daemon=True).start()
+
+    def _look(self) -> None:
+        while True:
+            with self._lock:
+                if not self._listeners:
+                    self._looking = False
+                    return
+            try:
+                state = self._queue.now().state
+            except StoreError as error:
+                # Streams end by their own checks when it stays so; browsers then come back.
+                log.warning("the queue cannot be looked at: %s", error)
+            else:
+                with self._lock:
+                    listeners = list(self._listeners) if state != self._state else []
+                    self._state = state
+                for each in listeners:
+                    each.tell()
+            time.sleep(_LOOK)
 
 
 __all__ = ["Live"]

@@ -6,16 +6,17 @@ Both are payloads: where they were erased, the page says so, and the request is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from fiducial.charter.contracts import Contract, Effect, Kind
 from fiducial.console.found import Similar
+from fiducial.console.queue import Card, Waiting
 from fiducial.console.services import Services
-from fiducial.console.trajectory import Argument, Source, Told, arguments_of, decision_in, told
+from fiducial.console.trajectory import Argument, Source, Told, told
 from fiducial.core.event import CallDecided, MessageObserved
-from fiducial.core.ids import EventId
+from fiducial.core.ids import Digest
 from fiducial.guard.record import DecisionRecord
 from fiducial.oversight.hold import Hold
 from fiducial.store.bundle import Record
@@ -38,20 +39,6 @@ AFTERWARDS = {
 """Effect → what can be done about it afterwards."""
 
 
-class Card(msgspec.Struct, kw_only=True):
-    """A request in the queue."""
-
-    hold: Hold
-    words: str
-    risk: int = 0
-    targets: list[tuple[str, str, str]] = []
-    """Name, value and origin of each argument that says on whom, where or how much."""
-    mine: bool = False
-    """Whoever looks may answer it."""
-    alike: int = 0
-    """Further waiting requests that differ in nothing but the session."""
-
-
 class Shown(msgspec.Struct, kw_only=True):
     """A request on its own page."""
 
@@ -72,24 +59,31 @@ class Shown(msgspec.Struct, kw_only=True):
     """What can be done about it once it has happened."""
 
 
-def cards(services: Services, holds: Iterable[Hold], mine: frozenset[str]) -> list[Card]:
-    """The queue; of requests that are alike, the oldest one."""
-    found: dict[str, Card] = {}
-    for hold in holds:
-        same = found.get(hold.group)
-        if same is not None and same.mine == (hold.id in mine):
+def cards(services: Services, waiting: Waiting, mine: Sequence[bool], limit: int) -> tuple[list[Card], int]:
+    """The first `limit` cards of the queue, what whoever looks may answer first, and how many there are.
+
+    `mine` says of each request whether they may. Requests that differ in nothing but the session have one card, the
+    oldest's.
+    """
+    found: dict[tuple[Digest, bool], Card] = {}
+    for hold, theirs in zip(waiting.holds, mine, strict=True):
+        same = found.get((hold.group, theirs))
+        if same is not None:
             same.alike += 1
-            continue
-        found[hold.group if same is None else hold.id] = _card(services, hold, hold.id in mine)
-    return list(found.values())
+        else:
+            found[hold.group, theirs] = Card(hold=hold, mine=theirs, version=waiting.versions[hold.id])
+    every = sorted(found.values(), key=lambda card: not card.mine)
+    for card in every[:limit]:
+        _fill(services, card)
+    return every[:limit], len(every)
 
 
 def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
     """The request with its evidence. Raises `StoreError` when the log cannot be read."""
     session = told(_up_to(services.ledger.session(hold.session), hold), services.charter)
     step = next((each for each in session.steps if each.decided and each.decided.decision == hold.decision), None)
-    card = _card(services, hold, mine)
-    card.alike = alike
+    card = Card(hold=hold, mine=mine, alike=alike)
+    _fill(services, card)
     seen = Shown(card=card, contract=services.charter.contracts.get(hold.tool), similar=services.index.similar(hold))
     seen.asked = [source for source in _messages(session) if source.trusted]
     if step is not None:
@@ -106,20 +100,10 @@ def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
     return seen
 
 
-def _card(services: Services, hold: Hold, mine: bool) -> Card:
-    contract = services.charter.contracts.get(hold.tool)
+def _fill(services: Services, card: Card) -> None:
+    contract = services.charter.contracts.get(card.hold.tool)
     verb = VERBS[contract.kind] if contract is not None else "use a tool that this charter does not have"
-    card = Card(hold=hold, words=f"wants to {verb}", mine=mine, targets=[])
-    found = services.ledger.find(EventId("evt" + hold.decision[3:]))
-    if found is None or not isinstance(found.event, CallDecided):
-        return card
-    card.risk = found.event.risk
-    record = decision_in(found)
-    if record is not None:
-        for argument in arguments_of(record, {}, services.charter, ""):
-            if argument.role in ("target", "magnitude"):
-                card.targets.append((argument.name, argument.value, argument.origin))
-    return card
+    card.words, card.evidence = f"wants to {verb}", services.queue.evidence(card.hold)
 
 
 def _up_to(records: Iterable[Record], hold: Hold) -> Iterable[Record]:
@@ -144,4 +128,4 @@ def _only_marked(source: Source) -> Source:
     return source
 
 
-__all__ = ["AFTERWARDS", "VERBS", "Card", "Shown", "cards", "shown"]
+__all__ = ["AFTERWARDS", "VERBS", "Shown", "cards", "shown"]

@@ -12,7 +12,9 @@ from fiducial.console.accounts import CONSOLE, Accounts
 from fiducial.console.found import SessionIndex
 from fiducial.console.live import Live
 from fiducial.console.provider import CALLBACK, Provider, ProviderSettings, is_loopback
+from fiducial.console.queue import Queue
 from fiducial.console.render import Static, environment
+from fiducial.console.rows import Rows
 from fiducial.console.throttle import Throttle
 from fiducial.console.verification import Verification
 from fiducial.core.clock import Clock, SystemClock
@@ -22,6 +24,7 @@ from fiducial.errors import OversightError
 from fiducial.guard.switches import Switches
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.people import CONSOLE_ROLES, People, Person
+from fiducial.oversight.seeing import Shown
 from fiducial.policy.rulebook import Rulebook
 from fiducial.policy.schema import tool_types
 from fiducial.store.ledger import Ledger
@@ -79,12 +82,15 @@ class Services:
         self.desk = Desk(store, clock=self.clock, roles_of=self.people.roles_of)
         self.switches = Switches(store, self.clock)
         self.tools = tool_types(rulebook.charter)
-        self.live = Live(store, self.clock)
+        self.queue = Queue(store, self.ledger, self.charter, self.clock)
+        self.live = Live(self.queue)
+        self.shown = Shown(store, self.clock)
         self.verification = Verification(store.ledger, self.clock)
         given = self.settings.provider
         self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
         self.static = Static()
         self._templates = environment(self.static)
+        self.rows = Rows(self._templates.get_template("waiting-row.html"))
 
     def render(self, template: str, **values: Any) -> str:
         """A template's text."""

@@ -38,7 +38,7 @@ from fiducial.oversight.cells import (
     hold_key,
 )
 from fiducial.oversight.glass import Emergencies
-from fiducial.oversight.hold import Answer, Approver, Hold, effective, seat, voted
+from fiducial.oversight.hold import Answer, Approver, Hold, effective, may_answer, seat, voted
 from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
 from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.schema import ToolType
@@ -74,15 +74,7 @@ class Desk(Asking, Emergencies):
 
     def answerable(self, who: Approver) -> list[Hold]:
         """Those that `who` may answer."""
-        found = []
-        for hold in self.waiting():
-            try:
-                seat(hold, who)
-            except NotPermitted:
-                continue
-            if not any(vote.seats & {who.id, *who.stands_in.values()} for vote in hold.votes):
-                found.append(hold)
-        return found
+        return [hold for hold in self.waiting() if may_answer(hold, who)]
 
     def seen(self, hold: HoldId, by: PersonId, how: Literal["shown", "opened"]) -> None:
         """Somebody had the request before them; the first time is kept."""

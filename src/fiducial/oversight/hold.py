@@ -174,5 +174,14 @@ def seat(hold: Hold, who: Approver) -> str:
     return hold.role
 
 
+def may_answer(hold: Hold, who: Approver) -> bool:
+    """It is theirs to answer, and they have not."""
+    try:
+        seat(hold, who)
+    except NotPermitted:
+        return False
+    return not any(vote.seats & {who.id, *who.stands_in.values()} for vote in hold.votes)
+
+
 def _settled(hold: Hold, state: State, now_us: int) -> Hold:
     return msgspec.structs.replace(hold, state=state, settled_us=now_us)

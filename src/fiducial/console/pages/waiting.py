@@ -19,7 +19,7 @@ from fiducial.console.request import cards, shown
 from fiducial.console.visit import Refused, Visit, quoted
 from fiducial.core.ids import HoldId
 from fiducial.errors import NotPermitted, OversightError
-from fiducial.oversight.hold import Approver, Hold
+from fiducial.oversight.hold import Approver, Hold, may_answer
 from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.schema import ToolType
 
@@ -28,19 +28,15 @@ PER_PAGE = 50
 
 def queue(visit: Visit) -> Response:
     """What waits: what the person may answer first, each oldest first."""
-    services, me = visit.services, visit.me.person.id
-    seen = services.live.state(now=True)
-    who = approver(visit)
-    mine = services.desk.answerable(who) if who is not None and "approver" in visit.me.roles else []
-    ids = frozenset(str(hold.id) for hold in mine)
-    others = [hold for hold in services.desk.waiting() if hold.id not in ids]
-    found = cards(services, [*mine, *others], ids)
-    for card in found[:PER_PAGE]:
-        if card.mine:
-            services.desk.seen(card.hold.id, me, "shown")
-    return visit.page(
-        "waiting.html", cards=found[:PER_PAGE], more=len(found) - PER_PAGE, may_answer=who is not None, seen=seen
+    services = visit.services
+    waiting, who = services.queue.now(), approver(visit)
+    answers = who if "approver" in visit.me.roles else None
+    mine = tuple(answers is not None and may_answer(hold, answers) for hold in waiting.holds)
+    listed = services.rows.listed(
+        waiting, mine, services.clock.unix_us(), lambda: cards(services, waiting, mine, PER_PAGE)
     )
+    services.shown.keep(listed.mine, visit.me.person.id)
+    return visit.page("waiting.html", listed=listed, may_answer=who is not None, seen=waiting.state)
 
 
 def stream(visit: Visit) -> Response:
@@ -179,12 +175,8 @@ def _tool(visit: Visit, hold: Hold) -> ToolType:
 
 def _page(visit: Visit, status: int, message: str = "", rule: str = "") -> Response:
     services, hold = visit.services, _hold(visit)
-    who, waiting = approver(visit), services.desk.waiting()
-    mine = (
-        who is not None
-        and "approver" in visit.me.roles
-        and hold.id in {each.id for each in services.desk.answerable(who)}
-    )
+    who, waiting = approver(visit), services.queue.now().holds
+    mine = hold.open and who is not None and "approver" in visit.me.roles and may_answer(hold, who)
     if mine and visit.incoming.method == "GET":
         services.desk.seen(hold.id, visit.me.person.id, "opened")
     alike = sum(each.group == hold.group and each.id != hold.id for each in waiting)
