@@ -16,10 +16,12 @@ from fiducial.core.ids import SourceId
 from fiducial.core.label import UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.flow import dates, lexer, numbers, rules
+from fiducial.flow.declared import spans
 from fiducial.flow.index import lane_of
+from fiducial.flow.labelling import OutputPaths
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF, fold
-from fiducial.flow.memory import Memory, spans, texts_of
+from fiducial.flow.memory import Memory, texts_of
 from fiducial.flow.structure import Root, is_key, leaves, scalar_text, show_place
 from fiducial.flow.trace import CONSTANT, Origin, Trace, Where, joined
 
@@ -130,7 +132,8 @@ class Provenance:
         for everything. `pointed`: the user named this source.
         """
         memory = self._memory
-        observed = memory.result(source, value, label, untrusted, prose, classes, trusted=trusted, pointed=pointed)
+        paths = OutputPaths(trusted=trusted, untrusted=untrusted, prose=prose, classes=classes)
+        observed = memory.result(source, value, label, paths, pointed=pointed)
         memory.seen = memory.seen | observed
         return observed
 

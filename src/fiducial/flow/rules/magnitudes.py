@@ -45,7 +45,7 @@ def magnitude(memory: Memory, value: Any, text: str, unit: str | None) -> Trace:
 
 def number(memory: Memory, amount: Decimal) -> Trace:
     """A number, however it is written."""
-    known = memory.amounts.get(amount)
+    known = memory.figures.amounts.get(amount)
     if known is not None:
         return named(known[0], classes_of(memory, words(known[1])) if memory.classed else NO_CLASSES)
     spelled = [(form, words(form)) for form in numbers.spellings(amount)]
@@ -63,7 +63,7 @@ def number(memory: Memory, amount: Decimal) -> Trace:
                 )
     if amount in (0, 1):
         return CONSTANT
-    how = numbers.derivation(amount, memory.user_numbers, memory.record_numbers, memory.totals)
+    how = numbers.derivation(amount, memory.figures.user_numbers, memory.figures.record_numbers, memory.figures.totals)
     if how is not None:
         return Trace(Origin.DERIVED, TRUSTED, derivation=how)
     for form, tokens in spelled:
@@ -79,10 +79,10 @@ def number(memory: Memory, amount: Decimal) -> Trace:
                 where=places(hits),
                 untrusted_text=True,
             )
-    if memory.untrusted_numbers or memory.untrusted_texts:
-        heard = [seen for text in memory.untrusted_texts for seen in numbers.numbers_in(text, limit=8)]
-        heard = [*memory.untrusted_numbers, *heard][-_MAX_NUMBERS:]
-        how = numbers.derivation(amount, [*memory.user_numbers, *heard], memory.record_numbers, ())
+    if memory.figures.untrusted_numbers or memory.figures.untrusted_texts:
+        heard = [seen for text in memory.figures.untrusted_texts for seen in numbers.numbers_in(text, limit=8)]
+        heard = [*memory.figures.untrusted_numbers, *heard][-_MAX_NUMBERS:]
+        how = numbers.derivation(amount, [*memory.figures.user_numbers, *heard], memory.figures.record_numbers, ())
         if how is not None:
             return Trace(
                 Origin.UNTRUSTED,
@@ -125,18 +125,18 @@ def moment(memory: Memory, text: str, when: dates.Moment) -> Trace:
 def _day(memory: Memory, day: date) -> tuple[Hit | None, Origin | None, str | None]:
     """Where a trusted source names the day, with the origin and, for a phrase, how."""
     relative = None
-    for found, hit in memory.user_dates:
+    for found, hit in memory.figures.user_dates:
         if isinstance(found, dates.Found):
             if found.matches(day):
                 if hit.chunk.text[hit.start : hit.end].startswith(day.isoformat()):
                     return hit, Origin.USER, None
                 relative = relative or (hit, Origin.DERIVED, "date from a phrase")
-        elif any(found.matches(day, today) for today in memory.todays or memory.record_dates):
+        elif any(found.matches(day, today) for today in memory.figures.todays or memory.figures.record_dates):
             relative = relative or (hit, Origin.DERIVED, "date from a phrase")
     if relative is not None:
         return relative
-    if day in memory.record_dates:
-        return memory.record.leaf(memory.record_dates[day]), Origin.RECORD, None
+    if day in memory.figures.record_dates:
+        return memory.record.leaf(memory.figures.record_dates[day]), Origin.RECORD, None
     for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
         iso = day.isoformat()
         for hit in lane.find(iso, words(iso), _dated):
@@ -170,10 +170,10 @@ def _untrusted_day(memory: Memory, day: date) -> list[Hit]:
 
 def _known_minute(memory: Memory, minute: int) -> bool:
     """The time is a trusted one, or lies a named duration (or half an hour, or an hour) from one, or bounds a day."""
-    times = memory.times
+    times = memory.figures.times
     if minute in times or minute in (0, 1439):
         return True
-    return any((minute - length) in times or (minute + length) in times for length in memory.durations)
+    return any((minute - length) in times or (minute + length) in times for length in memory.figures.durations)
 
 
 def _untrusted_minute(memory: Memory, minute: int) -> bool:
@@ -188,7 +188,7 @@ def _untrusted_minute(memory: Memory, minute: int) -> bool:
 
 def _time(memory: Memory, text: str, when: dates.Moment) -> Trace:
     minute = when.minute or 0
-    if minute in memory.times:
+    if minute in memory.figures.times:
         where, lane = trusted(memory, text, words(text))
         if where is None:
             return Trace(Origin.DERIVED, derivation="time from a phrase")

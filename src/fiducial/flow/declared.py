@@ -1,0 +1,123 @@
+"""Values that stand where a contract declares a data class: which of them a text carries, and where.
+
+They are told by their words, folded, so that another case or other punctuation changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from fiducial.flow import lexer
+from fiducial.flow.lexer import fold, words
+
+
+class Classed:
+    """Values that stand where a contract declares a data class, by their words.
+
+    A short value (one or two words) is known whole; a longer one by every run of three words, of which a text must
+    carry all when the value has three or four words, and three in a row when it has more. Addresses and codes inside
+    longer values count by themselves too. Ordinary short words and small numbers are too common to say anything, and
+    are not kept. Past the budget the class is assumed to flow.
+    """
+
+    __slots__ = ("_budget", "_size", "assumed", "runs", "values")
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._size = 0
+        self.values: dict[tuple[str, ...], frozenset[str]] = {}
+        self.runs: dict[int, tuple[frozenset[str], int]] = {}
+        """Hash of three words → classes, and how many runs in a row it takes."""
+        self.assumed: frozenset[str] = frozenset()
+        """Classes of values that found no room."""
+
+    @property
+    def size(self) -> int:
+        """Bytes used, about."""
+        return self._size
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.runs or self.assumed)
+
+    def add(self, text: str, classes: frozenset[str]) -> None:
+        """`text` holds `classes`."""
+        for start in range(0, len(text), 16 * 1024):
+            stretch = text[start : start + 16 * 1024 + 256]
+            tokens = words(fold(stretch))
+            self._add(tokens, classes)
+            if len(tokens) > 2:
+                for entity in lexer.addresses(stretch):
+                    self._add(words(fold(entity)), classes)
+                for token in tokens:
+                    if len(token) >= 6 and lexer.has_digit(token):
+                        self._add([token], classes)
+
+    def _add(self, tokens: Sequence[str], classes: frozenset[str]) -> None:
+        if len(tokens) < 3:
+            if sum(map(len, tokens)) < 4 or (len(tokens) == 1 and tokens[0] in lexer.FUNCTION_WORDS):
+                return
+            if self._room(250, classes):
+                key = tuple(tokens)
+                self.values[key] = self.values.get(key, frozenset()) | classes
+            return
+        need = 3 if len(tokens) >= 5 else len(tokens) - 2
+        if not self._room(160 * len(tokens), classes):
+            return
+        runs = self.runs
+        for run in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            hashed = hash(run)
+            known = runs.get(hashed)
+            if known is None:
+                runs[hashed] = (classes, need)
+            elif known[0] != classes or known[1] > need:
+                runs[hashed] = (known[0] | classes, min(need, known[1]))
+
+    def _room(self, bytes_needed: int, classes: frozenset[str]) -> bool:
+        if self._size + bytes_needed > self._budget:
+            self.assumed |= classes
+            return False
+        self._size += bytes_needed
+        return True
+
+    def of(self, tokens: Sequence[str]) -> frozenset[str]:
+        """Classes that a text of these folded words carries."""
+        found = self.assumed
+        values, runs = self.values, self.runs
+        if values:
+            for token in tokens:
+                classes = values.get((token,))
+                if classes is not None:
+                    found |= classes
+            for pair in pairwise(tokens):
+                classes = values.get(pair)
+                if classes is not None:
+                    found |= classes
+        if runs:
+            row = 0
+            for run in zip(tokens, tokens[1:], tokens[2:], strict=False):
+                known = runs.get(hash(run))
+                row = row + 1 if known is not None else 0
+                if known is not None and row >= known[1]:
+                    found |= known[0]
+        return found
+
+
+def spans(classed: Classed, text: str, classes: frozenset[str]) -> Iterator[tuple[int, int, str]]:
+    """Where `text` carries declared values of `classes`: start, end and class."""
+    if classed.assumed & classes:
+        yield 0, len(text), min(classed.assumed & classes)
+        return
+    located = [(fold(match[0]), match.start(), match.end()) for match in lexer.WORD.finditer(text)]
+    tokens = [token for token, _, _ in located]
+    for size in (1, 2):
+        for index in range(len(tokens) - size + 1):
+            found = classed.values.get(tuple(tokens[index : index + size]), frozenset()) & classes
+            if found:
+                yield located[index][1], located[index + size - 1][2], min(found)
+    row = 0
+    for index, run in enumerate(zip(tokens, tokens[1:], tokens[2:], strict=False)):
+        known = classed.runs.get(hash(run))
+        row = row + 1 if known is not None else 0
+        if known is not None and row >= known[1] and known[0] & classes:
+            yield located[index - known[1] + 1][1], located[index + 2][2], min(known[0] & classes)
