@@ -13,27 +13,43 @@ import pytest
 from fiducial import Guard, MemoryStore, StoreError
 from fiducial.core.store import Commit, Put
 from fiducial.errors import OversightError
-from fiducial.store.sqlite import SqliteStore
+from fiducial.store.open import open_store
 
 TASK = "email ann@example.com"
 EMAIL = {"to": ["ann@example.com"], "body": "hello"}
 
 
-def _agent(charter: Any, path: Path, effects: Path, number: int) -> None:
+def _agent(charter: Any, where: str, key_path: Path, effects: Path, number: int) -> None:
     """Acts as fast as it can until it is denied; each effect writes down when it started."""
-    with SqliteStore(path) as store, Guard(charter, store=store).session(user="ann", task=TASK) as session:
+    with (
+        open_store(where, key_path=key_path) as store,
+        Guard(charter, store=store).session(user="ann", task=TASK) as session,
+    ):
         with effects.open("a", buffering=1) as out:
             while session.call("send_email", EMAIL, run=lambda **_: out.write(f"{time.time()}\n")).status == "ok":
                 pass
         (effects.parent / f"stopped-{number}").touch()
 
 
-def test_a_halt_reaches_four_processes_within_a_second(make_charter: Any, tmp_path: Path) -> None:
-    charter, path = make_charter(), tmp_path / "log.db"
-    SqliteStore(path).close()
-    context = multiprocessing.get_context("spawn")
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    """Where a store is that several processes can open, and its key."""
+    if request.param == "sqlite":
+        return str(tmp_path / "log.db"), tmp_path / "log.db.key"
+    postgres = request.getfixturevalue("postgres")
+    return postgres.url, postgres.key_path
+
+
+def test_a_halt_reaches_four_processes_within_a_second(
+    make_charter: Any, place: tuple[str, Path], tmp_path: Path
+) -> None:
+    charter, (where, key_path) = make_charter(), place
+    open_store(where, key_path=key_path).close()
+    # Not forked from here: the threads of other tests would be missing there, with the locks that they hold.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fiducial.guard.guard", "fiducial.store.postgres.store", "fiducial.store.open"])
     effects = [tmp_path / f"effects-{number}" for number in range(4)]
-    agents = [context.Process(target=_agent, args=(charter, path, out, n)) for n, out in enumerate(effects)]
+    agents = [context.Process(target=_agent, args=(charter, *place, out, n)) for n, out in enumerate(effects)]
     for agent in agents:
         agent.start()
     try:
@@ -41,7 +57,7 @@ def test_a_halt_reaches_four_processes_within_a_second(make_charter: Any, tmp_pa
         while not all(out.exists() and out.stat().st_size for out in effects):
             assert time.monotonic() < deadline, "the agents did not begin"
             time.sleep(0.05)
-        with SqliteStore(path) as store:
+        with open_store(where, key_path=key_path) as store:
             guard = Guard(charter, store=store)
             commanded = time.time()
             guard.halt("drill", by="ops", tool="send_email")
