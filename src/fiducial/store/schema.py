@@ -111,6 +111,10 @@ LOOKUP_DIGEST: Final = "SELECT first FROM lookup WHERE instr(digests, ?1)>0 ORDE
 LOOKUP_SINCE: Final = "SELECT min(first) FROM lookup WHERE last_id>=?1"
 MENTIONS: Final = "SELECT first FROM bundle WHERE first>=?1 AND instr(events, ?2)>0 ORDER BY first LIMIT 1"
 SESSION_BUNDLES: Final = "SELECT first FROM session WHERE session=?1 ORDER BY first"
+OWN_MENTIONS: Final = (
+    "SELECT bundle.first FROM session JOIN bundle ON bundle.first=session.first WHERE session.session='' "
+    "AND (instr(bundle.events, ?1)>0 OR instr(bundle.events, ?2)>0) ORDER BY bundle.first"
+)
 SESSION_HAS: Final = "SELECT count(*) FROM session WHERE first=?1 AND session=?2"
 SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
 SOUND: Final = "PRAGMA quick_check(1)"
