@@ -43,7 +43,7 @@ verify: check $(VENV)/.bench ## every test at full size, crash tests, benchmarks
 bench: $(VENV)/.bench ## the benchmarks against their bounds, alone
 	$(BIN)/python bench/bounds.py
 
-demo: $(VENV)/.demo ## four agents under attack, guarded, with a log that verifies (under 5 minutes)
+demo: $(VENV)/.demo ## four agents under attack, and one that you decide about in a browser (under 5 minutes)
 	@$(BIN)/python bench/demo.py
 
 docs: $(VENV)/.dev ## the documentation site, into site/

@@ -1,11 +1,11 @@
-"""Four agents under attack, guarded; one held call explained; the log verified, and tampered with.
+"""Four agents under attack, guarded; one held call explained; the log verified, and tampered with; and one agent live.
 
     python bench/demo.py                        what `make demo` runs
     python bench/demo.py --suite banking        one of the four, for a quick look
     python bench/demo.py --svg docs/demo.svg    the same, drawn as a picture
 
 Nothing here is prepared: the numbers are counted in this run, the held call is the first one that the run came upon,
-and the log is the one that its sessions wrote.
+and the log is the one that its sessions wrote. What is live is told in `demo_live.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import demo_live
+import demo_people
 import fiducial
 from fiducial.core.event import CallDecided
 from fiducial.store.ledger import Ledger
@@ -255,7 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--suite", action="append", choices=("workspace", "travel", "banking", "slack"))
     parser.add_argument("--database", type=Path, default=Path(".fiducial/demo.db"), help="where the log is written")
-    parser.add_argument("--svg", type=Path, help="draw what is printed into this file")
+    parser.add_argument("--svg", type=Path, help="draw what is printed into this file; nobody is waited for")
+    demo_live.add_options(parser)
     options = parser.parse_args(arguments)
     terminal = Console()
     width = min(WIDTH, terminal.width) if terminal.is_terminal and options.svg is None else WIDTH
@@ -277,11 +280,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shown, checkpoint = record(suite, options.database)
     explain(console, shown, suite)
     verify(console, options.database, checkpoint)
+    by = options.by or (demo_people.unattended() if options.svg else None)
+    live = demo_live.Live(console, options.database.parent, by, options.wait)
+    live.run()
     console.print(f"\n[bold]Where to go next[/]  [dim]({time.monotonic() - started:.0f} s)[/]", highlight=False)
     command, log = os.path.relpath(Path(sys.executable).parent / "fiducial"), os.path.relpath(options.database)
     for about, line in (
         ("this log", shlex.join([command, "log", "verify", log])),
         ("that call", shlex.join([command, "explain", shown.verdict.decision, "--db", log])),
+        ("the live one's pages", _console(command, live)),
         ("your agent", shlex.join([command, "init", "my-agent"])),
         ("in twenty lines", "docs/getting-started.md"),
         ("what it cannot see", "SECURITY.md"),
@@ -291,6 +298,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.svg:
         options.svg.write_text(picture(console))
     return 0
+
+
+def _console(command: str, live: demo_live.Live) -> str:
+    parts = [
+        "up",
+        os.path.relpath(live.database),
+        "--charter",
+        os.path.relpath(live.charter),
+        "--link",
+        demo_people.OLGA,
+    ]
+    return shlex.join([command, *parts])
 
 
 def _agents(count: int) -> str:
