@@ -24,7 +24,7 @@ def paths(services: Services, attacked: SessionId) -> dict[str, str]:
     event = next(iter(services.ledger.session(attacked))).event.id
     return {
         "{session}": attacked, "{event}": event, "{person}": "viewer", "{name}": "style.css", "{secret}": "x" * 43,
-        "{hold}": "hld_none", "{halt}": "hlt_none", "{grant}": "gra_none",
+        "{hold}": "hld_none", "{halt}": "hlt_none", "{grant}": "gra_none", "{link}": "none.none",
     }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ ACCESS: Mapping[str, frozenset[ConsoleRole] | None] = {
     "POST /waiting/{hold}/answer": APPROVERS,
     "POST /waiting/{hold}/edit": APPROVERS,
     "POST /waiting/{hold}/class": APPROVERS,
+    "GET /notice/{link}": READERS,
     "GET /halt": ANYONE,
     "POST /halt": OPERATORS,
     "POST /halt/{halt}/lift": OPERATORS,

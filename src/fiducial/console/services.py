@@ -10,7 +10,9 @@ import msgspec
 
 from fiducial.console.accounts import CONSOLE, Accounts
 from fiducial.console.found import SessionIndex
+from fiducial.console.links import Links
 from fiducial.console.live import Live
+from fiducial.console.notify.health import Health, failing
 from fiducial.console.provider import CALLBACK, Provider, ProviderSettings, is_loopback
 from fiducial.console.queue import Queue
 from fiducial.console.render import Static, environment
@@ -85,6 +87,7 @@ class Services:
         self.queue = Queue(store, self.ledger, self.charter, self.clock)
         self.live = Live(self.queue)
         self.shown = Shown(store, self.clock)
+        self.links = Links(store, self.clock)
         self.verification = Verification(store.ledger, self.clock)
         given = self.settings.provider
         self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
@@ -95,6 +98,10 @@ class Services:
     def render(self, template: str, **values: Any) -> str:
         """A template's text."""
         return self._templates.get_template(template).render(services=self, now_us=self.clock.unix_us(), **values)
+
+    def silent(self) -> dict[str, Health]:
+        """The channels of notifications through which nothing goes. Raises `StoreError`."""
+        return failing(self.store)
 
     def close(self) -> None:
         """Let go of the log."""

@@ -17,6 +17,7 @@ from fiducial.core.event import (
     HoldSeen,
     HoldSettled,
     HoldVoted,
+    NoticeSettled,
     PayloadErased,
     PersonChanged,
     PlanDeclared,
@@ -71,7 +72,8 @@ def _people(event: Event) -> str:
             what = "asked for an approval" if event.asks == "approval" else "asked a question"
             return f"People were {what}: {number}{event.role}"
         case HoldSeen():
-            return f"{event.by} {'opened' if event.how == 'opened' else 'was shown'} the request"
+            how = {"opened": "opened", "shown": "was shown", "followed": "followed a notification's link to"}[event.how]
+            return f"{event.by} {how} the request"
         case HoldVoted():
             answer = {"approve": "approved", "reject": "rejected", "edit": "changed", "answer": "answered"}[
                 event.answer
@@ -94,6 +96,9 @@ def _people(event: Event) -> str:
             return f"{event.by} halted: {event.why}"
         case HaltLifted():
             return f"{event.by} resumed: {event.why}"
+        case NoticeSettled():
+            became = {"sent": "was sent", "failed": "was refused", "lapsed": "did not go through"}[event.outcome]
+            return f"The notification of the {event.notice} through {event.channel} {became}: {event.why}"
         case PersonChanged():
             return f"{event.person}: {event.act}, by {event.by}"
         case _:

@@ -27,6 +27,7 @@ from fiducial.core.oversight import (
     HoldSeen,
     HoldSettled,
     HoldVoted,
+    NoticeSettled,
     PersonChanged,
     PlanSettled,
     UndoFinished,
@@ -262,6 +263,7 @@ Event: TypeAlias = (
     | HaltOrdered
     | HaltLifted
     | PersonChanged
+    | NoticeSettled
 )
 
 
@@ -314,6 +316,7 @@ __all__ = [
     "LogRestored",
     "MessageObserved",
     "Mode",
+    "NoticeSettled",
     "Outcome",
     "PayloadErased",
     "PersonChanged",

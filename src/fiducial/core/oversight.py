@@ -33,11 +33,11 @@ class HoldRequested(Envelope, frozen=True, kw_only=True, tag="hold.requested"):
 
 
 class HoldSeen(Envelope, frozen=True, kw_only=True, tag="hold.seen"):
-    """A person was shown a request in a list, or opened it with its evidence."""
+    """A person was shown a request in a list, opened it with its evidence, or followed a notification's link to it."""
 
     hold: HoldId
     by: PersonId
-    how: Literal["shown", "opened"]
+    how: Literal["shown", "opened", "followed"]
 
 
 class HoldVoted(Envelope, frozen=True, kw_only=True, tag="hold.voted"):
@@ -176,6 +176,25 @@ class HaltLifted(Envelope, frozen=True, kw_only=True, tag="halt.lifted"):
     why: str
 
 
+NoticeKind: TypeAlias = Literal["request", "question", "escalation", "halt", "resume", "emergency"]
+"""What people are told of outside the console."""
+
+
+class NoticeSettled(Envelope, frozen=True, kw_only=True, tag="notice.settled"):
+    """People were told through one channel, or could not be."""
+
+    notice: NoticeKind
+    about: str
+    """Id of the request, halt or emergency access."""
+    channel: str
+    """As the operator's settings call it."""
+    outcome: Literal["sent", "failed", "lapsed"]
+    """`failed`: the other side refused it for good. `lapsed`: it had not gone through when its time was over."""
+    attempts: int
+    why: str
+    """Short, by the software."""
+
+
 class PersonChanged(Envelope, frozen=True, kw_only=True, tag="person.changed"):
     """An administrative act about a person: roles, absence, delegation, sign-in."""
 
@@ -200,6 +219,8 @@ __all__ = [
     "HoldSeen",
     "HoldSettled",
     "HoldVoted",
+    "NoticeKind",
+    "NoticeSettled",
     "PersonChanged",
     "PlanSettled",
     "UndoFinished",

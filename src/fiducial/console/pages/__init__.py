@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fiducial.console.gate import Handler
-from fiducial.console.pages import account, charter, door, halt, ledger, people, sessions, waiting
+from fiducial.console.pages import account, charter, door, halt, ledger, notice, people, sessions, waiting
 
 PAGES: Mapping[str, Handler] = {
     route: handler
-    for module in (door, account, waiting, sessions, halt, charter, ledger, people)
+    for module in (door, account, waiting, notice, sessions, halt, charter, ledger, people)
     for route, handler in module.PAGES.items()
 }
 """Method and path → who answers."""

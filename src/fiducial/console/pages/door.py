@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
+from urllib.parse import quote, unquote
 
 from starlette.responses import PlainTextResponse, Response
 
@@ -93,6 +95,8 @@ def to_provider(visit: Visit) -> Response:
     provider = visit.services.provider
     if provider is None:
         raise Refused(404, "this console has no identity provider")
+    way = local_path(visit.query.get("next", 1_000))
+    visit.cookie(_way(visit), quote(way, safe=""), timedelta(hours=1))
     return visit.away(provider.go(visit.fresh_early_secret()))
 
 
@@ -112,7 +116,9 @@ def from_provider(visit: Visit) -> Response:
         raise Refused(
             403, "nobody here has that account; an administrator can add you, by your verified e-mail address"
         )
-    return _in(visit, person, services.accounts.sign_in(person, "provider"), "/")
+    way = unquote(visit.incoming.cookies.get(_way(visit), ""))
+    visit.cookie(_way(visit), "", None)
+    return _in(visit, person, services.accounts.sign_in(person, "provider"), way)
 
 
 def sign_out(visit: Visit) -> Response:
@@ -121,6 +127,11 @@ def sign_out(visit: Visit) -> Response:
     visit.services.accounts.end(me.key, person=me.person.id, by=me.person.id)
     visit.cookie(visit.services.cookie, "", None)
     return visit.go("/sign-in")
+
+
+def _way(visit: Visit) -> str:
+    """Name of the cookie that holds where somebody wanted to go before they left for the provider."""
+    return visit.services.cookie + "-next"
 
 
 def _form(visit: Visit, status: int, message: str = "") -> Response:

@@ -1,0 +1,193 @@
+"""The notifier: one thread a channel, which sends what is due.
+
+Nobody waits for it. A round reads what there is to tell and this channel's cells, claims one message after the other,
+sends it and writes down what became of it. A change of what people are asked wakes it, and the time does; what fails is
+logged, and tried again. Several processes may do this on one store: see `fiducial.console.notify.outbox`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from fiducial.charter.model import BUILT_IN_ROLES
+from fiducial.console.notify.channels import Channel, Outcome
+from fiducial.console.notify.health import retire
+from fiducial.console.notify.mail import Mail
+from fiducial.console.notify.message import Details, compose
+from fiducial.console.notify.notices import Notice, notices
+from fiducial.console.notify.outbox import Outbox
+from fiducial.console.notify.settings import (
+    ChannelSettings,
+    MailSettings,
+    NotifySettings,
+    SlackSettings,
+    WebhookSettings,
+    port_of,
+    secret_bytes,
+)
+from fiducial.console.notify.slack import Slack
+from fiducial.console.notify.webhook import Webhook
+from fiducial.console.services import Services
+from fiducial.core.clock import Clock
+from fiducial.core.ids import PersonId
+from fiducial.core.store import Watch
+from fiducial.errors import FiducialError
+from fiducial.guard.switches import HALTS
+from fiducial.oversight.cells import GLASS, WAITING
+
+log = logging.getLogger("fiducial.console.notify")
+_ROUND = 5.0
+"""Seconds between two rounds when nothing wakes it: what time alone brings about, such as an escalation."""
+_SOONEST = 0.2
+
+
+class Notifier:
+    """Tells people. Usable from any thread."""
+
+    def __init__(self, services: Services, settings: NotifySettings) -> None:
+        self._services, self._settings = services, settings
+        self._channels = [made(name, one, settings, services.clock) for name, one in settings.channels.items()]
+        self._posts = [_Post(services, settings.details, channel, self._wants(channel)) for channel in self._channels]
+        self._watches: list[Watch] = []
+
+    def start(self) -> None:
+        """Begin. Raises `StoreError`."""
+        retire(self._services.store, frozenset(self._settings.channels))
+        # Watched first: what is asked in between wakes a thread that has not looked yet.
+        self._watches = [self._services.store.watch(prefix, self._wake) for prefix in (WAITING, HALTS, GLASS)]
+        for post in self._posts:
+            post.start()
+
+    def stop(self) -> None:
+        """End; a message that is being sent is sent first. Stopping twice is no fault."""
+        for watch in self._watches:
+            watch.close()
+        for post in self._posts:
+            post.stop()
+        for channel in self._channels:
+            channel.close()
+
+    def unheard(self, roles: Iterable[str]) -> list[str]:
+        """Those of `roles` whose requests no route is for: nobody would be told."""
+        asked = {*roles, *BUILT_IN_ROLES}
+        covered = [
+            route for route in self._settings.routes
+            if not route.agents or self._services.charter.about.agent in route.agents
+        ]  # fmt: skip
+        return sorted(
+            role
+            for role in asked
+            if not any(
+                (not route.roles or role in route.roles)
+                and (not route.events or ("question" if role == "user" else "request") in route.events)
+                for route in covered
+            )
+        )
+
+    def _wants(self, channel: Channel) -> Callable[[Notice], bool]:
+        return lambda notice: self._settings.routed(channel.name, notice)
+
+    def _wake(self, keys: frozenset[str]) -> None:
+        for post in self._posts:
+            post.wake()
+
+
+class _Post(threading.Thread):
+    """One channel's thread."""
+
+    def __init__(self, services: Services, details: Details, channel: Channel, wants: Callable[[Notice], bool]) -> None:
+        super().__init__(name=f"fiducial-notify-{channel.name}", daemon=True)
+        self._services, self._details, self._channel, self._wants = services, details, channel, wants
+        self._woken = threading.Event()
+        self._ended = False
+
+    def wake(self) -> None:
+        """There may be something to tell."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._ended = True
+        self._woken.set()
+        if self.ident is not None and self is not threading.current_thread():
+            self.join()
+
+    def run(self) -> None:
+        """Rounds, until it is stopped."""
+        outbox: Outbox | None = None
+        while not self._ended:
+            self._woken.clear()
+            wait = _ROUND
+            try:
+                outbox = outbox or Outbox(self._services.store, self._services.clock, self._channel.name)
+                wait = self.round(outbox)
+            except FiducialError as error:
+                log.warning("notifications through `%s` are delayed: %s", self._channel.name, error)
+            except Exception:
+                log.exception("notifications through `%s` are delayed", self._channel.name)
+            if not self._ended:
+                self._woken.wait(wait)
+
+    def round(self, outbox: Outbox) -> float:
+        """Send what is due; seconds until something may be. Raises `StoreError`."""
+        services = self._services
+        now = services.clock.unix_us()
+        health, before = outbox.health(), outbox.deliveries()
+        since = health.since_us if health is not None else now
+        for notice in notices(services.store, services.desk, now):
+            # A request that still waits is worth telling of whenever a channel is set up; what has happened is not.
+            if self._ended or not self._wants(notice) or (notice.hold is None and notice.at_us < since):
+                continue
+            claim = outbox.claim(notice, before.get(notice.id))
+            if claim is not None:
+                outbox.settle(claim, self._sent(notice))
+        after = [claim.delivery.due_us for claim in outbox.deliveries().values() if claim.delivery.state == "open"]
+        soonest = (min(after) - services.clock.unix_us()) / 1_000_000 if after else _ROUND
+        return min(max(soonest, _SOONEST), _ROUND)
+
+    def _sent(self, notice: Notice) -> Outcome:
+        try:
+            message = compose(self._services, notice, self._details)
+            to = addresses(self._services, notice) if self._channel.people else ()
+            outcome = self._channel.send(message, to)
+        except Exception as error:
+            log.exception("a message through `%s` could not be made or sent", self._channel.name)
+            outcome = Outcome("later", f"it could not be made or sent ({type(error).__name__})")
+        level = logging.INFO if outcome.state == "sent" else logging.WARNING
+        log.log(level, "%s through `%s`: %s, %s", notice.id, self._channel.name, outcome.state, outcome.said)
+        return outcome
+
+
+def addresses(services: Services, notice: Notice) -> tuple[str, ...]:
+    """Where those who are asked are told: the people who may answer now and have an address."""
+    hold = notice.hold
+    if hold is None:
+        return ()
+    asked = set(services.people.holders(hold.role))
+    if hold.asks == "question":
+        asked.add(PersonId(hold.user))
+    else:
+        asked -= {PersonId(hold.user), *hold.excluded}
+    known = [services.people.find(person) for person in sorted(asked)]
+    return tuple(one.person.email for one in known if one is not None and one.person.active and one.person.email)
+
+
+def made(name: str, written: ChannelSettings, settings: NotifySettings, clock: Clock) -> Channel:
+    """The channel that was described."""
+    match written:
+        case WebhookSettings():
+            secrets = [found for each in written.secrets if (found := secret_bytes(settings.secret(each))) is not None]
+            return Webhook(name, written.url or settings.secret(written.url_env), secrets, clock)
+        case SlackSettings():
+            return Slack(name, settings.secret(written.url_env))
+        case MailSettings():
+            return Mail(
+                name, written.host, port_of(written), tls=written.tls, sender=written.sender, to=written.to,
+                people=written.people, username=written.username, clock=clock,
+                password=settings.secret(written.password_env) if written.password_env else "",
+            )  # fmt: skip
+
+
+__all__ = ["Notifier", "addresses", "made"]
