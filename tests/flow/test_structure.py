@@ -17,7 +17,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiducial.flow.structure import Root, leaves, parse, scalar_text, show_place
+from fiducial.flow.formats.parse import parse
+from fiducial.flow.structure import Root, leaves, scalar_text, show_place
 
 
 def flat(value: Any, *, keys: bool = False) -> list[tuple[str, str]]:

@@ -30,7 +30,8 @@ from fiducial.core.event import (
 )
 from fiducial.core.ids import DecisionId, SourceId
 from fiducial.core.label import Integrity
-from fiducial.flow.structure import Root, leaves, parse, scalar_text, show_place
+from fiducial.flow.formats.parse import parse
+from fiducial.flow.structure import Root, leaves, scalar_text, show_place
 from fiducial.flow.trace import Origin, Trace, Where
 from fiducial.guard.record import DecisionRecord, ResultRecord, decode_decision
 from fiducial.guard.remedies import in_words

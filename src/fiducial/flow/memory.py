@@ -21,11 +21,12 @@ from fiducial.flow import lexer
 from fiducial.flow.declared import Classed
 from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.figures import NUMBERED, SHORT_NUMBER, Figures
+from fiducial.flow.formats.parse import parse
 from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.labelling import DISTRUST, PROSE, TRUST, OutputPaths, looks_like_record
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF
-from fiducial.flow.structure import DEEP, Place, Root, leaves, parse, scalar_text
+from fiducial.flow.structure import DEEP, Place, Root, leaves, scalar_text
 from fiducial.flow.trace import Where
 
 _TAINTING_WORDS = 3

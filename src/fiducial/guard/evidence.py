@@ -12,7 +12,8 @@ from typing import Any
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved
 from fiducial.core.ids import SourceId
 from fiducial.core.payload import PayloadRole
-from fiducial.flow.structure import Root, leaves, parse, scalar_text, show_place
+from fiducial.flow.formats.parse import parse
+from fiducial.flow.structure import Root, leaves, scalar_text, show_place
 from fiducial.flow.trace import Trace, Where
 from fiducial.guard.record import ResultRecord, decode_decision, decode_result
 from fiducial.guard.remedies import in_words

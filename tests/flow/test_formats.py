@@ -1,0 +1,95 @@
+"""YAML read line by line is what libyaml reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fiducial.flow.formats import yaml_events, yaml_lines
+from fiducial.flow.formats.members import MAX_DEPTH
+
+
+def same(text: str) -> bool:
+    """Whether it was read line by line; then libyaml must say the same."""
+    value = yaml_lines.read(text)
+    if value is None:
+        return False
+    events = yaml_events.read(text)
+    assert (value, type(value)) == (events, type(events))
+    return True
+
+
+PIECES = [
+    "- ", "- ", "  ", "    ", " ", "a: ", "b: ", "key two:", "c:\n", "\n", "\n", "\n\n", "\n  ", "\n    ",
+    "x", "foo bar", "'it''s'", "'q\n", "'", '"d"', '"', "a@b.c", "http://x.y/z#q", "=", "<<", "~", "null", "é", "“",
+    "#", " # c", ": ", ":", "[]", "{}", "-", "---\n", "...", "|\n", "> ", "&a ", "*a", "!t ", "%", "@", "`", "?", "? ",
+    ",", "[", "]", "{", "}", "\t", "\u2028", "\r\n", "\\", "\\\n", "\\ ", "\\n", "\\u2014", "\\x41", "\\U0001f600",
+    "\\ud800",
+]  # fmt: skip
+VALUES = st.recursive(
+    st.text(max_size=30) | st.text("ab '\n:#-\"\\", max_size=120) | st.integers() | st.none() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab _-:", max_size=9), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=14).map("".join))
+def test_any_text_reads_alike(text: str) -> None:
+    same(text)
+
+
+@given(VALUES, st.sampled_from([20, 80]), st.booleans(), st.sampled_from([2, 4]))
+def test_what_a_program_writes_reads_alike(value: Any, width: int, unicode: bool, indent: int) -> None:
+    same(yaml.safe_dump(value, width=width, allow_unicode=unicode, indent=indent))
+
+
+PROSE = 'Dear all,\n\nthe meeting is at ten: bring this. Don\'t be "late".\n Bye\n' * 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [
+            {"id": 1, "from": "ann@example.org", "body": PROSE, "read": False, "cc": [], "meta": {}},
+            {"id": 2, "to": None},
+        ],
+        {"users": {"ann": {"roles": ["a", "b"], "note": "long words " * 30}}, "count": 2.5, "x": "", "y": "# no"},
+        [["a", "b"], ["c", ["d"]]],
+        {"text": "— “quoted” — " * 12, "emoji": "\U0001f600"},
+    ],
+    ids=range(4),
+)
+def test_results_of_tools_are_read_line_by_line(value: Any) -> None:
+    assert same(yaml.safe_dump(value, sort_keys=False))
+    assert same("---\n" + yaml.safe_dump(value, sort_keys=False, indent=4))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: b # note\n",
+        "a: &x b\n",
+        "a: !t b\n",
+        "a: |\n  b\n",
+        "a: [b]\n",
+        "a: 'b'c\n",
+        "a: 'b\nc'\n",
+        "a: b: c\n",
+        "a: b\n c: d\n",
+        "a: b\n...\n",
+        "- a\nb: c\n",
+        "a:\n  b\n",
+        'a: "\\q"\n',
+        "a: \x85b\n",
+        "just text\n",
+        "",
+        "- " * (MAX_DEPTH + 1) + "a",
+    ],
+    ids=range(17),
+)
+def test_what_may_mean_something_else_is_left_alone(text: str) -> None:
+    assert yaml_lines.read(text) is None
