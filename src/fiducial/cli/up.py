@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fiducial.cli.log import DEFAULT_DATABASE, opened
 from fiducial.cli.reporting import fail, reporting
 from fiducial.console.app import create_app
 from fiducial.console.provider import ProviderSettings, is_loopback
@@ -14,13 +15,13 @@ from fiducial.console.services import Settings
 from fiducial.core.ids import PersonId
 from fiducial.errors import CharterError
 from fiducial.policy.load import load_charter
-from fiducial.store.sqlite import SqliteStore
 
 
 def up(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store's database, made if there is none.")] = Path(
-        ".fiducial/fiducial.db"
-    ),
+    store: Annotated[
+        str,
+        typer.Argument(metavar="STORE", help="The store: a path, or `postgresql://…`; made if there is none."),
+    ] = DEFAULT_DATABASE,
     charter: Annotated[Path, typer.Option(help="The charter's directory.")] = Path(),
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = "127.0.0.1:8440",
     url: Annotated[
@@ -69,8 +70,8 @@ def up(
         loaded = load_charter(charter)
     except CharterError as error:
         fail(str(error), 2)
-    with reporting(), SqliteStore(store) as opened:
-        app = create_app(opened, loaded, Settings(url=address, provider=provider))
+    with reporting(), opened(store) as kept:
+        app = create_app(kept, loaded, Settings(url=address, provider=provider))
         first = app.services.first_link(admin)
         typer.echo(f"Fiducial's console is at {app.services.origin}/")
         if first is not None:
