@@ -11,12 +11,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiducial.charter.arguments import arguments_checker
 from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Role
 from fiducial.charter.draft import draft_contracts
 from fiducial.charter.infer import infer_contracts
 from fiducial.charter.load import parse_charter
 from fiducial.charter.model import Charter
-from fiducial.charter.schema import arguments_checker, shape
+from fiducial.charter.schema import shape
 from fiducial.errors import CharterError
 
 CORPUS: list[dict[str, str]] = yaml.safe_load((Path(__file__).parent / "tools_corpus.yaml").read_text())["tools"]

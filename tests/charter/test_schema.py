@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fiducial.charter.arguments import MAX_DEPTH, MAX_INTEGER, MAX_SIZE, arguments_checker
 from fiducial.charter.contracts import Contract, Parameter, Role
-from fiducial.charter.schema import MAX_DEPTH, MAX_INTEGER, MAX_SIZE, Shape, arguments_checker, shape
+from fiducial.charter.schema import Shape, shape
 
 
 def checker(**schemas: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fiducial.charter.schema import MAX_DEPTH
+from fiducial.charter.arguments import MAX_DEPTH
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 

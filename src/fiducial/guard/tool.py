@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from fiducial.charter.arguments import arguments_checker
 from fiducial.charter.contracts import Contract, Effect, Kind, Role
 from fiducial.charter.model import Charter
 from fiducial.charter.money import minor_units
-from fiducial.charter.schema import arguments_checker
 from fiducial.charter.words import Phrase
 from fiducial.core.canonical import digest
 from fiducial.core.ids import Digest
