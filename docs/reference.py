@@ -166,7 +166,7 @@ _FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     (
         "cases/*.yaml",
         "Under `cases:`, a list of cases: each a request and the verdict it must get.",
-        (model.Case, model.Given, model.Observed, model.Asked, model.Expected),
+        (model.Case, model.Given, model.GivenPlan, model.GivenStep, model.Observed, model.Asked, model.Expected),
     ),
 )
 

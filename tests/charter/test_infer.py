@@ -457,7 +457,7 @@ def test_a_charter_from_tools_is_whole_and_safe() -> None:
 def test_a_charter_from_tools_refuses_what_it_cannot_name() -> None:
     with pytest.raises(CharterError, match="agent's id"):
         Charter.from_tools([], agent="Not An Id")
-    with pytest.raises(CharterError, match="taken by the built-in tool"):
+    with pytest.raises(CharterError, match="taken by a built-in tool"):
         Charter.from_tools([{"name": "respond"}])
 
 

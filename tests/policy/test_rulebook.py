@@ -59,7 +59,7 @@ def test_the_engine_never_sees_a_charter_with_an_error(build: Build) -> None:
 
 def test_an_empty_charter_compiles_and_denies(build: Build) -> None:
     rulebook = compile_rulebook(build(contracts={}))
-    assert rulebook.tools == ("respond",)
+    assert rulebook.tools == ("declare_plan", "respond")
     ruling = rulebook.slice("respond").ask(rulebook.principal("emma", []), {}, Facts())
     assert ruling.kind == "denied"
 
@@ -84,6 +84,7 @@ def test_a_clause_is_woven_with_its_scope(build: Build) -> None:
     rulebook = compile_rulebook(build(PERMIT, clauses=clauses))
     where = {name: [rule.id for rule in rulebook.slice(name).rules][1:] for name in rulebook.tools}
     assert where == {
+        "declare_plan": ["clause/all"],
         "get_page": ["clause/one", "clause/all"],
         "read_file": ["clause/all"],
         "respond": ["clause/all"],

@@ -167,6 +167,7 @@ def test_only_policies_that_can_apply_are_in_a_slice(build: Build) -> None:
         "read_file": {"permit", "2", "3"},
         "get_page": {"permit", "3"},
         "respond": {"permit"},
+        "declare_plan": {"permit"},
     }
     assert rulebook.slice("respond").reads == frozenset()
 
@@ -242,7 +243,7 @@ FACTS = st.builds(
     intent=st.builds(
         IntentFacts, known=st.booleans(), asked=st.booleans(), forbidden=st.booleans(), bound_elsewhere=NAMES
     ),
-    plan=st.builds(PlanFacts, declared=st.booleans(), includes=st.booleans()),
+    plan=st.builds(PlanFacts, declared=st.booleans(), includes=st.booleans(), in_order=st.booleans()),
 )  # fmt: skip
 
 

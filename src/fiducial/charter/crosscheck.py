@@ -15,7 +15,7 @@ from typing import Any
 from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.contracts import Audience, Capture, Contract, Effect, Kind, Parameter, Probe, Role, Undo
 from fiducial.charter.findings import did_you_mean, quote
-from fiducial.charter.model import BUILT_IN_ROLES, RESPOND, About, Case, Clause, PolicySource, Tier
+from fiducial.charter.model import BUILT_IN, BUILT_IN_ROLES, About, Case, Clause, GivenPlan, PolicySource, Tier
 from fiducial.charter.money import EXPONENTS, is_currency
 from fiducial.charter.schema import shape
 from fiducial.charter.yaml import Document
@@ -101,7 +101,7 @@ def _acts(parts: Parts, document: Document, at: Path, names: Iterable[str]) -> N
     """Names that stand for tools, effects or kinds."""
     groups = {*Effect, *Kind}
     for index, name in enumerate(names):
-        if name not in groups and name != RESPOND:
+        if name not in groups and name not in BUILT_IN:
             _tool(parts, document, (*at, index), name, groups)
 
 
@@ -148,15 +148,30 @@ def _cases(parts: Parts) -> None:
         if first != where:
             message = f"there are two cases called {quote(case.name)}; the first is in {first}"
             document.problem((*path, "name"), "repeated-name", message, "rename one of them")
-        if case.call.tool != RESPOND and case.expect.fault != "unknown-tool":
+        if case.call.tool not in BUILT_IN and case.expect.fault != "unknown-tool":
             _tool(parts, document, (*path, "call", "tool"), case.call.tool)
         given: Path = (*path, "given")
         for index, role in enumerate(case.given.roles):
             _role(parts, document, (*given, "roles", index), role)
-        for index, name in enumerate(case.given.plan or ()):
-            _tool(parts, document, (*given, "plan", index), name)
+        if isinstance(case.given.plan, GivenPlan):
+            _plan(parts, document, (*given, "plan", "steps"), case.given.plan)
+        else:
+            for index, name in enumerate(case.given.plan or ()):
+                _tool(parts, document, (*given, "plan", index), name)
         for index, observed in enumerate(case.given.observed):
             _tool(parts, document, (*given, "observed", index, "tool"), observed.tool)
+
+
+def _plan(parts: Parts, document: Document, at: Path, plan: GivenPlan) -> None:
+    for index, step in enumerate(plan.steps):
+        _tool(parts, document, (*at, index, "tool"), step.tool)
+        if step.tool not in parts.contracts:
+            continue
+        parameters = parts.contracts[step.tool][0].parameters
+        for name in step.bounds.keys() - parameters.keys():
+            fix = did_you_mean(name, parameters) or "name one of contracts.yaml"
+            message = f"{quote(step.tool)} has no parameter {quote(name)}"
+            document.problem((*at, index, "bounds", name), "unknown-parameter", message, fix)
 
 
 # ── contracts.yaml ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,8 +208,8 @@ class _Checked:
         self.document.problem((*self.path, *path), code, message, fix, warning=warning)
 
     def _name(self) -> None:
-        if self.name == RESPOND:
-            message = "the name `respond` is taken by the built-in tool that answers the user"
+        if self.name in BUILT_IN:
+            message = f"the name {quote(self.name)} is taken by a built-in tool"
             self._add((), "reserved-name", message, "rename the tool")
         if not self.name or len(self.name) > 256:
             self._add((), "invalid-value", "a tool's name has 1 to 256 characters", "rename the tool")

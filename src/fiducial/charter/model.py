@@ -210,6 +210,28 @@ class About(_Written):
     )(_as_tuple)
 
 
+class GivenStep(_Written):
+    """One step of a plan."""
+
+    tool: str
+    """What is called."""
+    bounds: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Parameter → its one bound: `equals`, `one_of`, `at_most` or `anything`; others are left open."""
+    uses: int = 1
+    """How often at most."""
+
+
+class GivenPlan(_Written):
+    """A plan with bounds, as `fiducial.guard.plans` takes it."""
+
+    steps: tuple[GivenStep, ...] = ()
+    """What may be done."""
+    ordered: bool = False
+    """Whether the steps come one after another."""
+
+    _tuples = field_validator("steps", mode="before")(_as_tuple)
+
+
 class Given(_Written):
     """What a case's session has seen before the call."""
 
@@ -221,8 +243,8 @@ class Given(_Written):
     """What the user said first."""
     system: str | None = None
     """The system prompt."""
-    plan: tuple[str, ...] | None = None
-    """Tools declared beforehand, in order."""
+    plan: tuple[str, ...] | GivenPlan | None = None
+    """The plan declared beforehand: names of tools, or steps with bounds."""
     observed: tuple[Observed, ...] = ()
     """Tool results seen before the call, in order."""
     approvals: tuple[str, ...] = ()
@@ -292,7 +314,11 @@ BUILT_IN_ROLES = ("operator", "user")
 """Roles that every charter has, declared or not: who runs the agent, and on whose behalf it acts."""
 
 RESPOND = "respond"
-"""The built-in tool: an answer to the user. Its name is taken."""
+"""The built-in tool by which an agent answers."""
+DECLARE_PLAN = "declare_plan"
+"""The built-in tool by which an agent says what it is going to do."""
+BUILT_IN = (RESPOND, DECLARE_PLAN)
+"""Tools that every agent has; their names are taken."""
 
 PERMIT = """@id("charter/permit-declared")
 permit (principal, action in Action::"declared", resource);
@@ -353,8 +379,8 @@ class Charter(_Written):
             fix = "use lower-case letters, digits and hyphens, at most 64"
             raise CharterError([Problem("", 0, "invalid-value", message, fix)]) from None
         contracts = infer_contracts(tools, server=server)
-        if RESPOND in contracts:
-            message = f"the name `{RESPOND}` is taken by the built-in tool that answers the user"
+        if taken := [name for name in BUILT_IN if name in contracts]:
+            message = f"the name `{taken[0]}` is taken by a built-in tool"
             raise CharterError([Problem("", 0, "reserved-name", message, "rename the tool")])
         return Charter.build(about, contracts, policies=(PolicySource(file="policies/permit.cedar", text=PERMIT),))
 

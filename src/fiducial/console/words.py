@@ -52,7 +52,7 @@ def _flow(event: Event) -> str:
         case PlanDeclared():
             return f"The agent declared a plan: {', '.join(event.tools) or 'no tools'}"
         case PlanSettled():
-            return f"The plan was {event.outcome}" + (f" by {event.by}" if event.by else " by the policies")
+            return f"The plan was {event.outcome}" + (", people having approved it" if event.approved else "")
         case CharterActivated():
             return f"A charter came into force: {event.charter}"
         case PayloadErased():

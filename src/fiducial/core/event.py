@@ -58,6 +58,8 @@ class SessionOpened(Envelope, frozen=True, kw_only=True, tag="session.opened"):
     """How verdicts are acted on."""
     parent: SessionId | None = None
     """The session that delegated to this one."""
+    planned: bool = False
+    """A plan was given at opening: until it is accepted, nothing is on the plan."""
 
 
 class MessageObserved(Envelope, frozen=True, kw_only=True, tag="message.observed"):
@@ -72,10 +74,12 @@ class MessageObserved(Envelope, frozen=True, kw_only=True, tag="message.observed
 
 
 class PlanDeclared(Envelope, frozen=True, kw_only=True, tag="plan.declared"):
-    """The agent, or its host, said which tools it will use; the payload `note` holds the plan."""
+    """The agent, or its host, said what it will do; the payload `call` of the decision on it holds the plan."""
 
     tools: tuple[str, ...]
-    """In order."""
+    """Of its steps, in order."""
+    plan: Digest | None = None
+    """Of the plan; `None` where it was not decided on and simply counted."""
 
 
 class Firing(msgspec.Struct, frozen=True):

@@ -106,12 +106,15 @@ class GlassReviewed(Envelope, frozen=True, kw_only=True, tag="glass.reviewed"):
 
 
 class PlanSettled(Envelope, frozen=True, kw_only=True, tag="plan.settled"):
-    """A declared plan was decided as a whole; payload `note` holds it."""
+    """What was decided on a declared plan as a whole, or that another took its place."""
 
     plan: Digest
     outcome: Literal["accepted", "held", "rejected", "superseded"]
-    by: PersonId | None = None
-    """The person who decided; `None` when the policies did."""
+    """`held`: people, or the user, are asked about it."""
+    decision: DecisionId
+    """The decision; its payload `call` holds the plan that was declared then."""
+    approved: bool = False
+    """People have approved it: it, or a wider plan that it took the place of."""
     steps: int = 0
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from fiducial.charter.model import Case, Charter
+from fiducial.charter.model import DECLARE_PLAN, Case, Charter
 from fiducial.core.verdict import Verdict
 from fiducial.guard.drivers import drive
 from fiducial.guard.guard import Guard
 from fiducial.guard.judgement import Request
+from fiducial.guard.plans import checked
 from fiducial.guard.steps import judge
 
 
@@ -34,16 +35,20 @@ def run_cases(charter: Charter) -> list[CaseResult]:
 def run_case(guard: Guard, case: Case) -> CaseResult:
     """Run one case."""
     given = case.given
-    with guard.session(
-        user=given.user, roles=given.roles, task=given.task, system=given.system, plan=given.plan
-    ) as session:
+    approvals = frozenset(given.approvals)
+    with guard.session(user=given.user, roles=given.roles, task=given.task, system=given.system) as session:
+        if given.plan is not None:
+            # What people approved in the case, they approved of its plan too.
+            plan = Request(tool=DECLARE_PLAN, arguments=checked(given.plan, session.tools), approvals=approvals)
+            session.plan_nothing()
+            drive(judge(session, plan))
         for seen in given.observed:
             session.observe(seen.tool, seen.arguments, seen.result)
         request = Request(
             tool=case.call.tool,
             arguments=case.call.arguments,
             confidence=case.call.confidence,
-            approvals=frozenset(given.approvals),
+            approvals=approvals,
         )
         verdict = drive(judge(session, request)).verdict
     return CaseResult(case=case, verdict=verdict, wrong=tuple(_differences(case, verdict)))

@@ -59,7 +59,7 @@ def _sure(facts: Facts) -> Facts:
 
 
 def _planned(facts: Facts) -> Facts:
-    return _replace(facts, plan=_replace(facts.plan, declared=True, includes=True))
+    return _replace(facts, plan=_replace(facts.plan, declared=True, includes=True, in_order=True))
 
 
 def _named_and_asked(facts: Facts) -> Facts:

@@ -15,9 +15,9 @@ from fiducial.core.payload import PayloadRole
 from fiducial.flow.formats.parse import parse
 from fiducial.flow.structure import Root, leaves, scalar_text, show_place
 from fiducial.flow.trace import Trace, Where
+from fiducial.guard.knowledge import first_short
 from fiducial.guard.record import ResultRecord, decode_decision, decode_result
 from fiducial.guard.remedies import in_words
-from fiducial.guard.state import first_short
 from fiducial.store.bundle import Record
 
 _AROUND = 80

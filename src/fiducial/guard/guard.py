@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -18,11 +18,12 @@ from fiducial.core.store import Commit, Store
 from fiducial.errors import SessionError
 from fiducial.guard.compensation import Capture
 from fiducial.guard.desk import Desk
+from fiducial.guard.ground import Ground
 from fiducial.guard.judgement import Answer, Question
 from fiducial.guard.laundry import Laundry
+from fiducial.guard.plans import AnyPlan, with_plans
 from fiducial.guard.reopen import reopened
 from fiducial.guard.session import Session
-from fiducial.guard.state import Ground
 from fiducial.guard.switches import Halt, Switches
 from fiducial.guard.tool import Tool, all_ready
 from fiducial.policy.rulebook import Rulebook, compile_rulebook
@@ -111,7 +112,7 @@ class Guard:
         task: str | None = None,
         system: str | None = None,
         operator: str | None = None,
-        plan: Sequence[str] | None = None,
+        plan: AnyPlan | None = None,
         agent: str | None = None,
     ) -> Session:
         """Open a session.
@@ -120,11 +121,12 @@ class Guard:
         roles      the user's roles; one that the charter does not declare gives nothing, as no policy can name it
         task       what the user asked for, from a channel the agent does not control; `None`: not known
         system     the system prompt, operator  the operator's standing instructions
-        plan       names of the tools the agent will use, declared before it reads anything
+        plan       what the agent will do: a `Plan`, its JSON form, or names of tools. It is decided on when the session
+                   opens (`session.planned` says what it came to); until it is accepted, no call is on it
         agent      id of the agent, when it is not the charter's
 
-        Raises `SessionError` for a plan with an unknown tool and for what is not of its type (`roles` is a collection,
-        not one text), `StoreError` when the store cannot be read or written.
+        Raises `SessionError` for a plan that does not fit the tools and for what is not of its type (`roles` is a
+        collection, not one text), `StoreError` when the store cannot be read or written.
         """
         self.laundry.refresh()
         roles = roles if isinstance(roles, str) else tuple(roles)
@@ -197,7 +199,7 @@ class Guard:
 
 def _in_force(charter: Charter) -> InForce:
     rulebook = compile_rulebook(charter)
-    return InForce(charter, rulebook, MappingProxyType(all_ready(charter, rulebook)))
+    return InForce(charter, rulebook, MappingProxyType(with_plans(all_ready(charter, rulebook))))
 
 
 __all__ = ["Answer", "Guard", "Halt", "InForce", "Question"]

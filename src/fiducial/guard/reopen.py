@@ -17,6 +17,7 @@ from fiducial.core.event import (
     CallFinished,
     MessageObserved,
     PlanDeclared,
+    PlanSettled,
     ResultObserved,
     SessionClosed,
     SessionOpened,
@@ -29,11 +30,12 @@ from fiducial.errors import SessionError
 from fiducial.guard.budgets import Use, use_of
 from fiducial.guard.effects import Ran
 from fiducial.guard.facts import arguments_label
+from fiducial.guard.ground import Ground
 from fiducial.guard.judgement import Judgement, Request
 from fiducial.guard.record import DecisionRecord, decode_decision, decode_result
 from fiducial.guard.results import count_records, record
 from fiducial.guard.session import Session
-from fiducial.guard.state import Ground, targets
+from fiducial.guard.state import targets
 from fiducial.store.bundle import Record
 from fiducial.store.ledger import Ledger
 
@@ -68,11 +70,14 @@ def reopened(ground: Ground, session_id: SessionId) -> Session:
         raise SessionError("the session ran under another charter or mode; open a new one")
     session = Session.continued(ground, session_id, user=opened.user, roles=opened.roles, agent=opened.agent)
     with session.lock:
-        for each in records:
-            _fold(session, each)
-        for used in _by_children(ledger, session_id, records[0].index, ground):
-            session.account.reserve(used, even_over=True)
-            session.account.settle(used, kept=True)
+        if opened.planned:
+            session.plan_nothing()
+        by_children = _by_children(ledger, session_id, records[0].index)
+        for each in sorted([*records, *by_children], key=lambda found: found.index):
+            if each.event.session == session_id:
+                _fold(session, each)
+            else:
+                _fold_child(session, each)
         session.provenance.doubt()
         for judgement in session.running():
             record(session, judgement, Ran("unknown", error="the process ended while the tool was running"))
@@ -84,8 +89,8 @@ def _fold(session: Session, found: Record) -> None:
     if isinstance(event, MessageObserved):
         text = _payload(found, "text").decode("utf-8")
         session.hear(event.source, text, event.authority, event.integrity)
-    elif isinstance(event, PlanDeclared):
-        session.plan(event.tools)
+    elif isinstance(event, (PlanDeclared, PlanSettled)):
+        session.plan_recalled(event)
     elif isinstance(event, CallDecided):
         judgement = _judgement(session, event, decode_decision(_payload(found, "call")))
         if judgement.may_run:
@@ -93,6 +98,7 @@ def _fold(session: Session, found: Record) -> None:
             if judgement.tool is not None and judgement.tool.side_effect:
                 session.acts_on(targets(judgement.tool, judgement.request.arguments))
         session.remember(judgement)
+        session.plan_kept(judgement)
     elif isinstance(event, CallFinished):
         judgement = session.awaited(event.decision)
         result = decode_result(_payload(found, "result"))
@@ -117,6 +123,8 @@ def _judgement(session: Session, event: CallDecided, kept: DecisionRecord) -> Ju
         verdict = Denied(decision=event.decision, reasons=kept.reasons or (Reason("held"),), enforced=enforced)
     use, label = Use(), TRUSTED
     if tool is not None and kept.facts is not None:
+        if tool.declares:
+            tool = session.proposed(tool, kept.arguments)
         use = use_of(tool.contract, tool.spend(kept.arguments), tool.currency)
         label = arguments_label(tool, kept.traces)
     return Judgement(
@@ -130,8 +138,9 @@ def _judgement(session: Session, event: CallDecided, kept: DecisionRecord) -> Ju
     )
 
 
-def _by_children(ledger: Ledger, parent: SessionId, start: int, ground: Ground) -> Iterator[Use]:
-    """What sessions that this one delegated to were allowed to do: it counts against the same budget."""
+def _by_children(ledger: Ledger, parent: SessionId, start: int) -> Iterator[Record]:
+    """What sessions that this one delegated to were allowed to do, and what became of the plan in them: it counts
+    against the same budget and plan."""
     family: set[SessionId | None] = set()
     parents: set[SessionId | None] = {parent}
     for found in ledger.entries(start):
@@ -139,11 +148,21 @@ def _by_children(ledger: Ledger, parent: SessionId, start: int, ground: Ground) 
         if isinstance(event, SessionOpened) and event.parent in parents:
             parents.add(event.session)
             family.add(event.session)
-        elif isinstance(event, CallDecided) and event.session in family and event.verdict == "allowed":
-            kept = decode_decision(_payload(found, "call"))
-            tool = ground.tools.get(kept.tool)
-            if tool is not None:
-                yield use_of(tool.contract, tool.spend(kept.arguments), tool.currency)
+        elif event.session in family and isinstance(event, (CallDecided, PlanDeclared, PlanSettled)):
+            yield found
+
+
+def _fold_child(session: Session, found: Record) -> None:
+    event = found.event
+    if isinstance(event, (PlanDeclared, PlanSettled)):
+        session.plan_recalled(event)
+    elif isinstance(event, CallDecided) and event.verdict == "allowed":
+        judgement = _judgement(session, event, decode_decision(_payload(found, "call")))
+        if judgement.tool is not None:
+            session.plan_used(judgement)
+            session.plan_kept(judgement)
+            session.account.reserve(judgement.use, even_over=True)
+            session.account.settle(judgement.use, kept=True)
 
 
 def _payload(found: Record, role: PayloadRole) -> bytes:

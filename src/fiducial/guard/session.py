@@ -6,15 +6,15 @@ parallel; deciding them is serialized.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
+from fiducial.charter.model import DECLARE_PLAN, RESPOND
 from fiducial.core.event import (
     Authority,
     Entry,
     Outcome,
-    PlanDeclared,
     ResultObserved,
     SessionClosed,
     SessionOpened,
@@ -28,12 +28,13 @@ from fiducial.guard import messages
 from fiducial.guard.arguments import same
 from fiducial.guard.drivers import drive, drive_async
 from fiducial.guard.effects import Ran
+from fiducial.guard.ground import Ground
 from fiducial.guard.judgement import request
+from fiducial.guard.plans import AnyPlan, checked
 from fiducial.guard.record import MAX_TOOL_NAME, ResultRecord, printable, sealed_result
 from fiducial.guard.results import Result, record
-from fiducial.guard.state import Ground, State
+from fiducial.guard.state import State
 from fiducial.guard.steps import call, judge
-from fiducial.policy.schema import RESPOND
 
 
 class Session(State):
@@ -48,7 +49,7 @@ class Session(State):
         task: str | None = None,
         system: str | None = None,
         operator: str | None = None,
-        plan: Sequence[str] | None = None,
+        plan: AnyPlan | None = None,
         parent: Session | None = None,
         agent: str | None = None,
     ) -> None:
@@ -56,7 +57,10 @@ class Session(State):
             raise SessionError("the roles are a collection of names; for one role write `roles=[…]`")
         user, roles = messages.name_of("user", user), [messages.name_of("role", role) for role in roles]
         agent = messages.name_of("agent", agent) if agent is not None else None
-        super().__init__(ground, user=user, roles=roles, agent=agent, plan=plan, account=None)
+        super().__init__(ground, user=user, roles=roles, agent=agent, account=None)
+        self.planned: Verdict | None = None
+        """What the plan that was given at opening came to; `None` when none was given."""
+        arguments = checked(plan, self.tools) if plan is not None else None
         if parent is not None:
             self.belong_to(parent)
         self._note(
@@ -71,6 +75,7 @@ class Session(State):
                 charter=self.charter.digest,
                 mode=self.mode,
                 parent=parent.id if parent is not None else None,
+                planned=arguments is not None,
             )
         )
         if system is not None:
@@ -79,14 +84,16 @@ class Session(State):
             self.say(operator, authority="operator")
         if task is not None:
             self.say(task)
-        if plan is not None:
-            self._declare(tuple(plan))
+        if arguments is not None:
+            self.plan_nothing()
+            self.planned = self.call(DECLARE_PLAN, arguments, run=_declared).verdict
 
     @classmethod
     def continued(cls, ground: Ground, id: SessionId, *, user: str, roles: Iterable[str], agent: str) -> Session:
         """The session `id` with nothing in it yet, opened earlier; see `fiducial.guard.reopen`."""
         session = cls.__new__(cls)
-        State.__init__(session, ground, user=user, roles=roles, agent=agent, plan=None, account=None, id=id)
+        State.__init__(session, ground, user=user, roles=roles, agent=agent, account=None, id=id)
+        session.planned = None
         return session
 
     # --- what is said and seen
@@ -182,6 +189,24 @@ class Session(State):
         arguments = {"text": text, "audience": audience, "domain": domain}
         return await self.acall(RESPOND, arguments, run=_answer, confidence=confidence)
 
+    # --- the plan
+
+    def declare(self, plan: AnyPlan, *, confidence: float | None = None) -> Verdict:
+        """Say what the agent is going to do: a `Plan`, its JSON form, or names of tools.
+
+        It is a call to the built-in tool `declare_plan`, decided as a whole like any call. Once it is allowed, it takes
+        the place of the plan before it, and later calls are held against it. Until then the earlier plan counts; one
+        that is held waits for people, and is declared again once they have approved it.
+
+        Raises `SessionError` that names everything wrong with the plan.
+        """
+        return self.call(DECLARE_PLAN, checked(plan, self.tools), run=_declared, confidence=confidence).verdict
+
+    async def adeclare(self, plan: AnyPlan, *, confidence: float | None = None) -> Verdict:
+        """`declare`, on the running event loop."""
+        arguments = checked(plan, self.tools)
+        return (await self.acall(DECLARE_PLAN, arguments, run=_declared, confidence=confidence)).verdict
+
     # --- delegation
 
     def delegate(self, instructions: str, *, agent: str) -> Session:
@@ -254,15 +279,12 @@ class Session(State):
             self.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))
         return label
 
-    def _declare(self, tools: tuple[str, ...]) -> None:
-        now = self.clock.unix_us()
-        unknown = [name for name in tools if name not in self.tools]
-        if unknown:
-            raise SessionError(f"the plan names the unknown tool `{unknown[0]}`; name only tools of the charter")
-        self._note(PlanDeclared(id=self.event_id(now), session=self.id, at_us=now, tools=tools))
-
-    def _note(self, event: SessionOpened | SessionClosed | PlanDeclared) -> None:
+    def _note(self, event: SessionOpened | SessionClosed) -> None:
         self.store.commit(Commit(entries=(Entry(event),), durable=False))
+
+
+def _declared(**_: Any) -> None:
+    """Nothing is left to do: the plan counts from its decision on."""
 
 
 def _answer(text: str, audience: str, domain: str) -> str:

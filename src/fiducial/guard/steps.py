@@ -102,7 +102,10 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
     else:
         with session.lock:
             judgement, future = _serialized(session, request, decision, now, tool, spend, preview)
-    return (yield from _kept(session, judgement, future, now))
+    judgement = yield from _kept(session, judgement, future, now)
+    if tool is not None and tool.declares:
+        session.plan_kept(judgement)
+    return judgement
 
 
 def _spend(tool: Tool, arguments: Mapping[str, Any]) -> int:
@@ -143,14 +146,20 @@ def _serialized(
         use = use_of(tool.contract, spend, tool.currency)
         windows = session.windows.touched(tool.name, tool.contract, use, session.user, now) if session.windows else ()
         acts = tuple(targets(tool, arguments)) if tool.side_effect and tool.targets else ()
+        traced, proposed = arguments, None
+        if tool.declares:
+            tool = proposed = session.proposed(tool, arguments)
+            traced = proposed.values
         while True:
             # 4 trace each argument to its sources
             fault = _FLOW
-            traces = session.traces(tool, arguments)
+            traces = session.traces(tool, traced)
             # 5 gather the facts
             fault = _FACTS
             plain = not any(map(remarkable, traces.values()))
-            facts = session.facts(tool, arguments, traces, plain, acts, use, windows, preview, request.confidence)
+            facts = session.facts(tool, traced, traces, plain, acts, use, windows, preview, request.confidence)
+            if proposed is not None:
+                facts = session.with_proposal(facts, proposed)
             # 6 ask the policies
             fault = _POLICY
             ruling = tool.slice.ask(session.principal, arguments, facts, request.approvals)
@@ -176,6 +185,8 @@ def _serialized(
             counted=tuple(Counted(window.of, add) for window, _, add in windows) if windows else (),
             evidence=evidence,
         )
+        if proposed is not None and (consulted.writes.changes or request.approvals):
+            proposed.course.approved = True
         # 8 record it
         fault = _STORE
         if judgement.may_run:
@@ -188,6 +199,8 @@ def _serialized(
         )
         if tool.slice.has_shadow:
             entries += _shadow(session, judgement, now)
+        if tool.declares:
+            entries += session.plan_entries(judgement, now)
         may_act = tool.side_effect and judgement.may_run
         changes: tuple[Put | Add, ...] = consulted.writes.changes
         if may_act and not plain:
@@ -208,7 +221,11 @@ def _serialized(
                     entries=entries,
                     preconditions=consulted.writes.preconditions + limits,
                     changes=changes,
-                    durable=may_act or bool(changes) or bool(windows) or isinstance(verdict, (Held, Unclear)),
+                    durable=may_act
+                    or tool.declares
+                    or bool(changes)
+                    or bool(windows)
+                    or isinstance(verdict, (Held, Unclear)),
                 )
             )
             if changes:
@@ -276,7 +293,7 @@ def _consult(
     """Step 6, where the policies want a person: what people have said, or that they are asked now."""
     desk = session.ground.desk
     assert desk is not None
-    parts = (session.user, session.roles, session.agent, tool.name, tool.digest, tool.slice.digest)
+    parts = (session.user, session.roles, session.agent, tool.name, tool.digest, tool.slice.digest, *tool.binds)
     binding, group = binding_of(parts, session.id, request.arguments, traces)
     case = Case(
         session=session.id, agent=session.agent, user=session.user, tool=tool.name, arguments=request.arguments,

@@ -9,7 +9,7 @@ import msgspec
 
 from fiducial.charter.arguments import arguments_checker
 from fiducial.charter.contracts import Contract, Effect, Kind, Role
-from fiducial.charter.model import Charter
+from fiducial.charter.model import DECLARE_PLAN, Charter
 from fiducial.charter.money import minor_units
 from fiducial.charter.words import Phrase
 from fiducial.core.canonical import digest
@@ -17,7 +17,7 @@ from fiducial.core.ids import Digest
 from fiducial.core.path import PathPattern
 from fiducial.guard.intent import phrases_of
 from fiducial.policy.rulebook import Rulebook, Slice
-from fiducial.policy.schema import RESPOND, RESPOND_CONTRACT
+from fiducial.policy.schema import BUILT_IN_CONTRACTS
 
 
 class ToolParameter(msgspec.Struct, frozen=True):
@@ -64,7 +64,11 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     reaches_others: bool
     """The act itself reaches somebody else, whoever is named."""
     speaks: bool
-    """It is the built-in tool."""
+    """It answers."""
+    declares: bool
+    """It is the built-in tool by which plans are declared."""
+    binds: tuple[Any, ...] = ()
+    """What an approval of its calls is for, beside what every approval is."""
     kind: str
     cost: str | None
     """Parameter that is spent."""
@@ -110,6 +114,7 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
         audience=contract.audience.value,
         reaches_others=contract.kind in (Kind.SEND, Kind.PUBLISH, Kind.PAY),
         speaks=contract.kind is Kind.RESPOND,
+        declares=name == DECLARE_PLAN,
         kind=contract.kind.value,
         cost=contract.cost,
         currency=(cost.unit or "") if cost else "",
@@ -117,7 +122,7 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
 
 
 def all_ready(charter: Charter, rulebook: Rulebook) -> dict[str, Tool]:
-    """Every tool of `charter`, and the built-in one."""
+    """Every tool of `charter`, and the built-in ones."""
     tools = {name: ready(name, contract, rulebook) for name, contract in charter.contracts.items()}
-    tools[RESPOND] = ready(RESPOND, RESPOND_CONTRACT, rulebook)
+    tools |= {name: ready(name, contract, rulebook) for name, contract in BUILT_IN_CONTRACTS.items()}
     return tools

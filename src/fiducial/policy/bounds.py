@@ -7,7 +7,7 @@ mention cannot be left open by mistake: a parameter without a bound must be abse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cedarpy
@@ -21,21 +21,89 @@ from fiducial.policy.schema import DECIMAL_PLACES, ToolType, Type, schema_json
 from fiducial.policy.slice import Principal
 
 
-class Bound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a class allows one parameter to be. Exactly one of the three is set."""
+class Bound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a class allows one parameter to be. Exactly one of the four is set."""
 
     equals: Any = msgspec.UNSET
     """The very value."""
+    one_of: tuple[Any, ...] | None = None
+    """One of these values; where the parameter is a list, every member is one of them."""
     at_most: float | int | None = None
     """A number and everything below it down to zero, in the parameter's own unit."""
     anything: bool = False
 
 
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """A bound fitted to the type of its parameter, so that two can be compared. The defaults allow anything."""
+
+    values: frozenset[str] | None = None
+    """Cedar literals of the only values; of the only members, where `members`."""
+    members: bool = False
+    parts: frozenset[str] | None = None
+    """For the one value of a list: literals of its members."""
+    ceiling: int | None = None
+    """The most, as `scaled` to the type; nothing below zero."""
+
+    def within(self, other: Limit) -> bool:
+        """Every value that this one allows, `other` allows. May be false where that cannot be told."""
+        if other.ceiling is not None:
+            if self.ceiling is not None:
+                return self.ceiling <= other.ceiling
+            numbers = [_number(value) for value in self.values] if self.values is not None else [None]
+            return all(number is not None and 0 <= number <= other.ceiling for number in numbers)
+        if other.values is None:
+            return True
+        if self.values is None:
+            return False
+        if self.members == other.members:
+            return self.values <= other.values
+        return other.members and self.parts is not None and self.parts <= other.values
+
+
+def limit_of(tool: ToolType, name: str, bound: Bound) -> Limit:
+    """`bound` as a limit on the parameter `name` of `tool`. Raises `ValueError` when it does not fit."""
+    said = [bound.equals is not msgspec.UNSET, bound.one_of is not None, bound.at_most is not None, bound.anything]
+    if sum(said) != 1:
+        raise ValueError(f"`{name}` needs one bound: `equals`, `one_of`, `at_most` or `anything`")
+    if name not in tool.contract.parameters:
+        raise ValueError(f"the tool has no parameter `{name}`")
+    if bound.anything:
+        return Limit()
+    of = tool.context.at(("input", name))
+    if of is None:
+        raise ValueError(f"`{name}` cannot be seen by a rule; allow expressly anything, or approve single calls")
+    try:
+        if bound.at_most is not None:
+            ceiling = _ceiling(name, of, bound.at_most)
+            if ceiling < 0:
+                raise ValueError("is below zero, so that it allows nothing")
+            return Limit(ceiling=ceiling)
+        element = of.element or of
+        if bound.one_of is not None:
+            if not bound.one_of:
+                raise ValueError("names no value")
+            values = frozenset(_literal(name, element, value) for value in bound.one_of)
+            return Limit(values=values, members=of.element is not None)
+        value = frozenset((_literal(name, of, bound.equals),))
+        if of.element is None:
+            return Limit(values=value)
+        return Limit(values=value, parts=frozenset(_literal(name, element, one) for one in bound.equals))
+    except ValueError as error:
+        raise ValueError(str(error) if str(error).startswith("`") else f"`{name}` {error}") from None
+
+
 def class_rule(tool: ToolType, user: str, bounds: Mapping[str, Bound]) -> str:
-    """The rule for calls of `tool` for `user` within `bounds`.
+    """The rule for calls of `tool` for `user` within `bounds`, checked against the schema.
 
     Raises `ValueError` when a bound does not fit its parameter, or a required parameter has none.
     """
+    rule = written_rule(tool, user, bounds)
+    _validated(tool, rule)
+    return rule
+
+
+def written_rule(tool: ToolType, user: str, bounds: Mapping[str, Bound]) -> str:
+    """`class_rule` for bounds that were checked before: most of its time goes into the check."""
     given = tool.context.at(("input",)) or Type("Record", attributes={})
     typed = given.attributes or {}
     conditions: list[str] = []
@@ -60,34 +128,54 @@ def class_rule(tool: ToolType, user: str, bounds: Mapping[str, Bound]) -> str:
         present = "" if attribute.required else f"context.input has {_key(name)} && "
         if bound.at_most is not None:
             conditions.append(present + _at_most(name, path, attribute.type, bound.at_most))
+        elif bound.one_of is not None:
+            conditions.append(present + _one_of(name, path, attribute.type, bound.one_of))
         elif bound.equals is not msgspec.UNSET:
             conditions.append(f"{present}{path} == {_literal(name, attribute.type, bound.equals)}")
         else:
             raise ValueError(f"the bound of `{name}` says nothing")
     when = " && ".join(f"({condition})" for condition in conditions) or "true"
-    rule = (
+    return (
         f"permit (principal == User::{_string(user)}, action == Action::{_string(tool.action)}, resource)\n"
         f"when {{ {when} }};"
     )
-    _validated(tool, rule)
-    return rule
 
 
 def covers(tool: ToolType, principal: Principal, rule: str, arguments: Mapping[str, Any]) -> bool:
     """Whether a call lies within the class; whatever goes wrong, it does not."""
     try:
-        context = encoder(tool.context.pruned([("input",)]))(arguments, Facts(), frozenset())
-        policies = cedarpy.PolicySet.from_str(rule)
-    except (Unfit, ValueError):
+        return CallClass(tool, rule).covers(principal, arguments)
+    except ValueError:
         return False
-    request = {
-        "principal": principal.uid,
-        "action": {"type": "Action", "id": tool.action},
-        "resource": {"type": "Server", "id": tool.server},
-        "context": context,
-    }
-    answer = engine.ask(request, policies, principal.handle)
-    return answer.decision == "Allow" and not answer.diagnostics.errors
+
+
+class CallClass:
+    """A class of calls of one tool, ready to be asked again and again."""
+
+    __slots__ = ("_encode", "_policies", "_tool", "rule")
+
+    def __init__(self, tool: ToolType, rule: str) -> None:
+        """Raises `ValueError` when `rule` cannot be read."""
+        self.rule = rule
+        """The Cedar rule that it is."""
+        self._tool = tool
+        self._encode = encoder(tool.context.pruned([("input",)]))
+        self._policies = cedarpy.PolicySet.from_str(rule)
+
+    def covers(self, principal: Principal, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call lies within the class; whatever goes wrong, it does not."""
+        try:
+            context = self._encode(arguments, Facts(), frozenset())
+        except Unfit:
+            return False
+        request = {
+            "principal": principal.uid,
+            "action": {"type": "Action", "id": self._tool.action},
+            "resource": {"type": "Server", "id": self._tool.server},
+            "context": context,
+        }
+        answer = engine.ask(request, self._policies, principal.handle)
+        return answer.decision == "Allow" and not answer.diagnostics.errors
 
 
 def _validated(tool: ToolType, rule: str) -> None:
@@ -97,20 +185,41 @@ def _validated(tool: ToolType, rule: str) -> None:
 
 
 def _at_most(name: str, path: str, of: Type, most: float) -> str:
+    ceiling = _ceiling(name, of, most)
     if of.name == "Long":
-        ceiling = scaled(most, of.exponent or 0)
         return f"{path} >= 0 && {path} <= {ceiling}"
+    zero = 'decimal("0.0")'
+    return f"{path}.greaterThanOrEqual({zero}) && {path}.lessThanOrEqual({_decimal(most)})"
+
+
+def _ceiling(name: str, of: Type, most: float) -> int:
+    if of.name == "Long":
+        return scaled(most, of.exponent or 0)
     if of.name == "decimal":
-        zero = 'decimal("0.0")'
-        return f"{path}.greaterThanOrEqual({zero}) && {path}.lessThanOrEqual({_decimal(most)})"
+        return scaled(most, DECIMAL_PLACES)
     raise ValueError(f"`{name}` is no number: bound it by its value")
+
+
+def _one_of(name: str, path: str, of: Type, values: Sequence[Any]) -> str:
+    listed = "[" + ", ".join(_literal(name, of.element or of, value) for value in values) + "]"
+    return f"{listed}.containsAll({path})" if of.element is not None else f"{listed}.contains({path})"
+
+
+def _number(literal: str) -> int | None:
+    """What a literal of a number is, `scaled` to its type; `None` for another."""
+    text = literal.removeprefix('decimal("').removesuffix('")').replace(".", "", 1)
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 def _literal(name: str, of: Type, value: Any) -> str:
     if of.element is not None:
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"`{name}` must be a list")
-        return "[" + ", ".join(_literal(name, of.element, one) for one in value) + "]"
+        # A set of Cedar's has neither order nor repeats, so equal sets are equal text.
+        return "[" + ", ".join(sorted({_literal(name, of.element, one) for one in value})) + "]"
     if of.name == "Long":
         return str(scaled(value, of.exponent or 0))
     if of.name == "decimal":
@@ -144,4 +253,4 @@ def _member(name: str) -> str:
     return f".{name}" if name.isidentifier() and name.isascii() else f"[{_string(name)}]"
 
 
-__all__ = ["Bound", "class_rule", "covers"]
+__all__ = ["Bound", "CallClass", "Limit", "class_rule", "covers", "limit_of", "written_rule"]

@@ -92,12 +92,41 @@ class IntentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class PlanFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`context.plan`: the plan declared before acting, if any."""
+    """`context.plan`: the plan declared before acting, if any; only one that was accepted counts."""
 
     declared: bool = False
-    """A plan was declared."""
+    """There is a plan."""
     includes: bool = False
-    """The plan names this tool and has a use of it left."""
+    """The plan has a step for this call, its bounds are met, and a use of it is left."""
+    in_order: bool = False
+    """The plan includes this call, and has no order or it is the call's turn: every earlier step was used, no later
+    one was."""
+    approved: bool = False
+    """The plan includes this call, and people approved the plan; it was not for the policies alone to accept."""
+
+
+class ProposalFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`context.proposal`: for the built-in tool `declare_plan`: the plan. `context.flow` tells of the values in it."""
+
+    tools: frozenset[str] = _NONE
+    """Tools of its steps."""
+    effects: frozenset[str] = _NONE
+    """Their effects: `read`, `reversible`, `compensable`, `irreversible`."""
+    kinds: frozenset[str] = _NONE
+    """Their kinds of act."""
+    uses: int = 0
+    """Calls that it would let be made at most."""
+    ordered: bool = False
+    """Its steps come one after another."""
+    unbounded: frozenset[str] = _NONE
+    """Tools with a side effect of which it leaves a target or magnitude open."""
+    impossible: frozenset[str] = _NONE
+    """Tools of steps that could never be allowed to this user, whatever a call looks like."""
+    widens: bool = False
+    """It allows what is not left of the plan that counts now: another tool, more uses, a looser bound, less order.
+    Where no plan counts, every step is more."""
+    tainted: bool = False
+    """This session, or one with which it shares the plan, has read untrusted text."""
 
 
 class RiskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -149,6 +178,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session: SessionFacts = SessionFacts()
     intent: IntentFacts = IntentFacts()
     plan: PlanFacts = PlanFacts()
+    proposal: ProposalFacts = ProposalFacts()
     risk: RiskFacts = RiskFacts()
     agent: AgentFacts = AgentFacts()
     preview: PreviewFacts = PreviewFacts()

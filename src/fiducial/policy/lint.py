@@ -22,12 +22,12 @@ import cedarpy
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.findings import did_you_mean, quote
-from fiducial.charter.model import Charter
+from fiducial.charter.model import BUILT_IN, Charter
 from fiducial.errors import Problem
 from fiducial.policy import est
 from fiducial.policy.literals import family, input_strings, left_out, roles
 from fiducial.policy.rules import Hold, Mask, Rule
-from fiducial.policy.schema import GROUPS, RESPOND, ContextPath, ToolType, schema
+from fiducial.policy.schema import GROUPS, ContextPath, ToolType, schema
 from fiducial.policy.weave import INTENT_FILE
 
 _TYPE_ERROR = re.compile(r"^for policy `[^`]*`, ")
@@ -66,7 +66,7 @@ def _tool_names(charter: Charter) -> list[Problem]:
     """Tools that would take another action's place."""
     problems = []
     for name in charter.contracts:
-        if name == RESPOND or (name.startswith("tool:") and name.removeprefix("tool:") in GROUPS):
+        if name in BUILT_IN or (name.startswith("tool:") and name.removeprefix("tool:") in GROUPS):
             message = f"the name {quote(name)} is taken"
             problems.append(Problem("contracts.yaml", 0, "reserved-name", message, "rename the tool"))
     return problems

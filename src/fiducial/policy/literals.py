@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
-from fiducial.charter.contracts import Audience, Kind, Role
-from fiducial.charter.model import Charter, Tier
+from fiducial.charter.contracts import Audience, Effect, Kind, Role
+from fiducial.charter.model import RESPOND, Charter, Tier
 from fiducial.policy.schema import DOMAINS, RESERVED, ContextPath, ToolType
 
 BUILT_IN_ROLES = ("operator", "user")
@@ -68,6 +68,7 @@ _MAGNITUDE = Family("a magnitude parameter of a tool that it applies to", _param
 _CONTENT = Family("a content parameter of a tool that it applies to", _parameters(Role.CONTENT))
 _OPTION = Family("an option parameter of a tool that it applies to", _parameters(Role.OPTION))
 _CLASS = Family("a data class", lambda charter, _: (*BUILT_IN_CLASSES, *charter.about.data_classes))
+_TOOL = Family("a tool of the charter", lambda charter, _: (*charter.contracts, RESPOND))
 _KIND = Family("a kind of act", _fixed(*Kind))
 _AUTHORITY = Family("an authority", _fixed(*AUTHORITIES))
 _BUDGET = Family(
@@ -87,6 +88,11 @@ _BY_PATH: Mapping[ContextPath, Family] = {
     ("intent", "bound_elsewhere"): _PARAMETER,
     ("intent", "requested_by"): _AUTHORITY,
     ("intent", "forbidden_by"): _AUTHORITY,
+    ("proposal", "tools"): _TOOL,
+    ("proposal", "effects"): Family("an effect", _fixed(*Effect)),
+    ("proposal", "kinds"): _KIND,
+    ("proposal", "unbounded"): _TOOL,
+    ("proposal", "impossible"): _TOOL,
     ("risk", "factors"): Family("a risk factor", _fixed(*RISK_FACTORS)),
     ("agent", "id"): Family("the agent of this charter", lambda charter, _: (charter.about.agent,)),
     ("agent", "tier"): Family("a tier", _fixed(*Tier)),

@@ -36,7 +36,7 @@ import cedarpy
 import msgspec
 
 from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Output, Parameter, Role
-from fiducial.charter.model import Charter
+from fiducial.charter.model import BUILT_IN, DECLARE_PLAN, RESPOND, Charter
 from fiducial.charter.money import EXPONENTS
 from fiducial.charter.schema import shape
 from fiducial.charter.shape import Shape
@@ -49,8 +49,36 @@ DECIMAL_PLACES = 4
 RESERVED = frozenset({"__entity", "__extn", "__expr"})
 """Keys by which Cedar's JSON writes entities and extension values; no parameter of such a name reaches a policy."""
 
-RESPOND = "respond"
-"""The built-in tool by which an agent answers."""
+MAX_STEPS, MAX_USES, MAX_VALUES = 64, 1000, 100
+"""Of a plan: steps, uses of one step, values that one bound lists."""
+_BOUND = {
+    "type": "object",
+    "properties": {
+        "equals": {},
+        "one_of": {"type": "array", "items": {}, "minItems": 1, "maxItems": MAX_VALUES},
+        "at_most": {"type": "number"},
+        "anything": {"type": "boolean", "enum": [True]},
+    },
+    "minProperties": 1,
+    "maxProperties": 1,
+    "additionalProperties": False,
+}
+PLAN_STEPS: dict[str, Any] = {
+    "type": "array",
+    "maxItems": MAX_STEPS,
+    "items": {
+        "type": "object",
+        "properties": {
+            "tool": {"type": "string"},
+            "bounds": {"type": "object", "additionalProperties": _BOUND},
+            "uses": {"type": "integer", "minimum": 1, "maximum": MAX_USES},
+        },
+        "required": ["tool"],
+        "additionalProperties": False,
+    },
+}
+"""JSON Schema of the steps of a plan."""
+
 DOMAINS = ("general", "official", "legal", "health", "finance", "security", "hiring")
 """What an answer may be about."""
 RESPOND_CONTRACT = Contract(
@@ -66,6 +94,20 @@ RESPOND_CONTRACT = Contract(
     output=Output(trusted=("$",)),
 )
 """What an answer is; its audience is what the call says it is."""
+
+DECLARE_PLAN_CONTRACT = Contract(
+    effect=Effect.READ,
+    kind=Kind.READ,
+    description="Say what you are going to do, before you do it.",
+    server="fiducial",
+    parameters={
+        "steps": Parameter(role=Role.OPTION, schema=PLAN_STEPS),
+        "ordered": Parameter(role=Role.OPTION, schema={"type": "boolean"}, required=False),
+    },
+)
+"""What declaring a plan is: a call that changes nothing but what later calls are held against."""
+BUILT_IN_CONTRACTS = {RESPOND: RESPOND_CONTRACT, DECLARE_PLAN: DECLARE_PLAN_CONTRACT}
+"""The tools that every agent has; they are in no action group."""
 
 DECLARED = "declared"
 SIDE_EFFECT = "side_effect"
@@ -272,11 +314,10 @@ def tool_types(charter: Charter) -> dict[str, ToolType]:
     tools = {
         name: ToolType(name, action_id(name), groups_of(contract), contract.server, context_type(contract), contract)
         for name, contract in charter.contracts.items()
-        if name != RESPOND
+        if name not in BUILT_IN
     }
-    tools[RESPOND] = ToolType(
-        RESPOND, RESPOND, (), RESPOND_CONTRACT.server, context_type(RESPOND_CONTRACT), RESPOND_CONTRACT
-    )
+    for name, contract in BUILT_IN_CONTRACTS.items():
+        tools[name] = ToolType(name, name, (), contract.server, context_type(contract), contract)
     return tools
 
 
@@ -301,7 +342,8 @@ def schema_json(tools: Iterable[ToolType], contexts: Mapping[str, Type] | None =
                 "context": context.cedar() if contexts is not None else _shared(context),
             },
         }
-    actions.setdefault(RESPOND, {})
+    for name in BUILT_IN:
+        actions.setdefault(name, {})
     common = {_common(name): attribute.type.cedar() for name, attribute in FACTS.items()}
     return json.dumps({"": {"entityTypes": _ENTITY_TYPES, "commonTypes": common, "actions": actions}})
 

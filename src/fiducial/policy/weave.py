@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from fiducial.charter.model import Charter, Clause
+from fiducial.charter.model import BUILT_IN, Charter, Clause
 from fiducial.core.ids import ClauseId
 from fiducial.errors import Problem
 from fiducial.policy.est import Policy
 from fiducial.policy.rules import Rule, read_statement
-from fiducial.policy.schema import GROUPS, RESPOND, action_id
+from fiducial.policy.schema import GROUPS, action_id
 from fiducial.policy.source import Statement, split
 
 INTENT_FILE = "intent.yaml"
@@ -75,7 +75,7 @@ def _is_one_condition(policy: Policy) -> bool:
 
 def actions_named(charter: Charter, name: str) -> list[str]:
     """Ids of the actions that people mean by `name`: a tool, a group, or, where a tool has a group's name, both."""
-    named = [name] if name in GROUPS or name == RESPOND else []
-    if name in charter.contracts and name != RESPOND:
+    named = [name] if name in GROUPS or name in BUILT_IN else []
+    if name in charter.contracts and name not in BUILT_IN:
         named.append(action_id(name))
     return named

@@ -1,0 +1,239 @@
+"""The course of a plan: what is left of it, and what a call or another plan is held against.
+
+A plan that is being decided does not count yet, and the earlier one does not count alone any more: from the decision
+until its record is kept, a call must be on both. Then the new one takes the place of all before it; when its record
+cannot be kept, it is dropped. So nothing is ever let through by a plan of which no record is kept, and uses of the
+earlier plan cannot be spent beside those of the new one. A first plan that is not kept yet includes nothing.
+
+Sessions that delegate share all of this (`fiducial.guard.state.Past`), and change it with their common lock held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from fiducial.charter.contracts import Role
+from fiducial.core.event import Entry, PlanDeclared, PlanSettled
+from fiducial.core.ids import Digest, EventId, SessionId, mint
+from fiducial.core.verdict import Allowed, Denied
+from fiducial.guard.judgement import Judgement
+from fiducial.guard.plans import Fitted, Plan, bound_values, fitted, plan_digest, read
+from fiducial.guard.tool import Tool, ToolParameter
+from fiducial.guard.widening import within
+from fiducial.policy.facts import PlanFacts, ProposalFacts
+from fiducial.policy.foresight import never
+from fiducial.policy.slice import Principal
+
+_OPEN = (Role.TARGET, Role.MAGNITUDE)
+
+
+class Course:
+    """One plan on its way."""
+
+    __slots__ = ("approved", "digest", "kept", "latest", "left", "ordered", "plan", "steps")
+
+    def __init__(self, plan: Plan, steps: tuple[Fitted, ...], *, kept: bool = False, approved: bool = False) -> None:
+        self.plan = plan
+        self.steps = steps
+        self.ordered = plan.ordered
+        self.digest: Digest = plan_digest(plan)
+        self.left = [each.step.uses for each in steps]
+        """Uses left of each step."""
+        self.latest = 0
+        """The latest step that was used in its turn."""
+        self.kept = kept
+        """The record of its acceptance is kept."""
+        self.approved = approved
+        """People approved it, or a wider plan whose place it took."""
+
+    def turns(self) -> tuple[int, ...]:
+        """The steps whose turn it is, in order: the latest, and on to the first that was never used."""
+        if not self.ordered:
+            return tuple(range(len(self.steps)))
+        found = []
+        for index in range(self.latest, len(self.steps)):
+            found.append(index)
+            if self.left[index] == self.steps[index].step.uses:
+                break
+        return tuple(found)
+
+    def step(self, principal: Principal, tool: str, arguments: Mapping[str, Any]) -> tuple[int | None, bool]:
+        """The step that a call would count for, and whether it is that step's turn; `None` when there is none."""
+        late = None
+        turns = self.turns()
+        for index, each in enumerate(self.steps):
+            if each.step.tool != tool or not self.left[index] or not each.meets(principal, arguments):
+                continue
+            if index in turns:
+                return index, True
+            late = index if late is None else late
+        return late, False
+
+    def use(self, principal: Principal, tool: str, arguments: Mapping[str, Any]) -> None:
+        """A call was let through: it uses up its step, if it has one."""
+        index, in_turn = self.step(principal, tool, arguments)
+        if index is not None:
+            self.left[index] -= 1
+            if in_turn and self.ordered:
+                self.latest = index
+
+
+NOTHING = Plan()
+
+
+def nothing() -> Course:
+    """What counts while a plan that was given at opening is not accepted: no call is on it."""
+    return Course(NOTHING, (), kept=True)
+
+
+class Proposal(Tool, frozen=True, kw_only=True):
+    """`declare_plan` as it is called with one plan: every value in a bound counts as a parameter of its own, with the
+    role, unit and entity that the step's tool gives it, so that it is traced as in a call of that tool."""
+
+    course: Course
+    values: Mapping[str, Any]
+    """Name of such a parameter → the value."""
+    impossible: frozenset[str]
+    widens: bool
+
+
+def proposal(
+    tool: Tool,
+    arguments: Mapping[str, Any],
+    tools: Mapping[str, Tool],
+    principal: Principal,
+    tier: str,
+    courses: tuple[Course, ...],
+) -> Proposal:
+    """`tool`, the built-in one, called with a plan that has no problems."""
+    plan = read(arguments)
+    course = Course(plan, fitted(plan, tools, principal.uid["id"]))
+    parameters, values = {}, {}
+    for name, of, parameter, value in bound_values(plan):
+        given = tools[of].parameters[parameter]
+        parameters[name] = ToolParameter(name, given.role, given.unit, given.entity, given.classes)
+        values[name] = value
+    impossible = frozenset(
+        step.tool
+        for step in plan.steps
+        if never(
+            tools[step.tool].slice,
+            principal,
+            tier,
+            {name: one.equals for name, one in step.bounds.items() if one.equals is not msgspec.UNSET},
+        )
+    )
+    course.approved = bool(courses) and all(each.approved and within(course, each) for each in courses)
+    fields = {name: getattr(tool, name) for name in tool.__struct_fields__}
+    return Proposal(
+        **{**fields, "parameters": parameters, "binds": _base(courses, tools)},
+        course=course,
+        values=values,
+        impossible=impossible,
+        widens=not all(within(course, each) for each in courses) if courses else bool(plan.steps),
+    )
+
+
+def _base(courses: tuple[Course, ...], tools: Mapping[str, Tool]) -> tuple[Any, ...]:
+    """What an approval of another plan is for, beside that plan: what counted before, and what of it was done."""
+    return tuple(
+        [each.digest, [left for left, one in zip(each.left, each.steps, strict=True) if _acts(one, tools)]]
+        for each in courses
+    )
+
+
+def _acts(one: Fitted, tools: Mapping[str, Tool]) -> bool:
+    return tools[one.step.tool].side_effect
+
+
+def proposal_facts(proposed: Proposal, tools: Mapping[str, Tool], *, tainted: bool) -> ProposalFacts:
+    """What policies see of it."""
+    steps = proposed.course.plan.steps
+    contracts = [tools[step.tool].contract for step in steps]
+    return ProposalFacts(
+        tools=frozenset(step.tool for step in steps),
+        effects=frozenset(contract.effect.value for contract in contracts),
+        kinds=frozenset(contract.kind.value for contract in contracts),
+        uses=sum(step.uses for step in steps),
+        ordered=proposed.course.ordered,
+        unbounded=frozenset(
+            each.step.tool
+            for each in proposed.course.steps
+            if (of := tools[each.step.tool]).side_effect
+            and any(one.role in _OPEN and name not in each.limits for name, one in of.parameters.items())
+        ),
+        impossible=proposed.impossible,
+        widens=proposed.widens,
+        tainted=tainted,
+    )
+
+
+def plan_facts(
+    courses: tuple[Course, ...], principal: Principal, tool: Tool, arguments: Mapping[str, Any]
+) -> PlanFacts:
+    """What policies see of the plan that a call is held against. Answers and plans are on every plan."""
+    if tool.speaks or tool.declares:
+        return PlanFacts(declared=True, includes=True, in_order=True, approved=all(each.approved for each in courses))
+    found = [each.step(principal, tool.name, arguments) for each in courses]
+    includes = courses[0].kept and all(index is not None for index, _ in found)
+    return PlanFacts(
+        declared=True,
+        includes=includes,
+        in_order=includes and all(in_turn for _, in_turn in found),
+        approved=includes and all(each.approved for each in courses),
+    )
+
+
+def accepted(judgement: Judgement) -> Course | None:
+    """The plan that a judgement accepts; `None` when it accepts none. Where nothing is enforced, one that would have
+    been refused is not accepted either: what is observed then is what enforcing would have done."""
+    tool = judgement.tool
+    return tool.course if isinstance(tool, Proposal) and isinstance(judgement.verdict, Allowed) else None
+
+
+def settled_entries(
+    session: SessionId, judgement: Judgement, courses: Iterable[Course], known: set[Digest], now: int
+) -> tuple[Entry, ...]:
+    """The record of what a judgement means for its plan. `known`: plans whose declaration is recorded already."""
+    tool = judgement.tool
+    if not isinstance(tool, Proposal):
+        return ()
+    course, decision = tool.course, judgement.verdict.decision
+    events: list[PlanDeclared | PlanSettled] = []
+    if course.digest not in known:
+        known.add(course.digest)
+        tools = tuple(step.tool for step in course.plan.steps)
+        events.append(PlanDeclared(id=_event_id(now), session=session, at_us=now, tools=tools, plan=course.digest))
+    outcomes: list[tuple[Course, Literal["accepted", "held", "rejected", "superseded"]]]
+    if accepted(judgement) is not None:
+        outcomes = [(each, "superseded") for each in courses if each.plan is not NOTHING] + [(course, "accepted")]
+    else:
+        outcomes = [(course, "rejected" if isinstance(judgement.verdict, Denied) else "held")]
+    for each, outcome in outcomes:
+        settled = PlanSettled(
+            id=_event_id(now), session=session, at_us=now, plan=each.digest, outcome=outcome, decision=decision,
+            approved=each.approved, steps=len(each.steps),
+        )  # fmt: skip
+        events.append(settled)
+    return tuple(map(Entry, events))
+
+
+def _event_id(now: int) -> EventId:
+    return EventId(mint("evt", now // 1000))
+
+
+def after(courses: tuple[Course, ...], course: Course) -> tuple[Course, ...]:
+    """What counts once the record of the acceptance of `course` is kept: it, and what was decided since."""
+    if not any(each is course for each in courses):
+        return courses
+    course.kept = True
+    at = next(index for index, each in enumerate(courses) if each is course)
+    return courses[at:]
+
+
+def without(courses: tuple[Course, ...], course: Course) -> tuple[Course, ...]:
+    """What counts when that record could not be kept."""
+    return tuple(each for each in courses if each is not course)

@@ -1,0 +1,309 @@
+"""What a session knows: what was said to it, what it has seen, and where each value of a call came from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fiducial.charter.contracts import Kind, Role
+from fiducial.core.event import Authority
+from fiducial.core.ids import SourceId, mint
+from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
+from fiducial.core.path import PathPattern
+from fiducial.core.store import Add, Put
+from fiducial.errors import SessionError, StoreError
+from fiducial.flow.provenance import Provenance
+from fiducial.flow.trace import Origin, Trace
+from fiducial.guard.desk import Reply
+from fiducial.guard.facts import arguments_label
+from fiducial.guard.ground import Ground, Past
+from fiducial.guard.intent import Intent
+from fiducial.guard.judgement import Judgement
+from fiducial.guard.kinds import kinds_in
+from fiducial.guard.streams import Feed
+from fiducial.guard.tool import Tool
+from fiducial.policy.facts import IntentFacts
+
+MAX_WORDS = 4096
+"""Words of instructions that are traced one by one; longer ones are untrusted once anything untrusted was read."""
+_NAME = 6
+"""Characters of the shortest word, other than letters alone, that could be somebody's name in disguise."""
+_AROUND = ".,;:!?\"'()[]{}<>“”‘’`"
+_REPLY_BUDGET = 2**20
+"""Bytes of index for one answer of the user."""
+_WRITING = frozenset({Kind.CREATE, Kind.UPDATE})
+"""Kinds of act whose targets are objects that can be read back; others have targets whom they reach."""
+_NONE: frozenset[str] = frozenset()
+
+
+class Knowledge:
+    """What one session knows of what was said and seen."""
+
+    def __init__(self, ground: Ground) -> None:
+        about = ground.charter.about
+        self.ground = ground
+        self.clock = ground.clock
+        self.tools = ground.tools
+        self.lock = threading.RLock()
+        """Held for steps 3 to 8, and whenever something is taken in."""
+        self.provenance = Provenance(budget=about.session_memory, laundered=ground.laundry.known)
+        self.feeds: list[Feed] = []
+        """Streams that are being read."""
+        self._past = Past()
+        self._intent = Intent(kinds_in, budget=about.session_memory // 8)
+        self._unsaid = about.session_memory // 8
+        """Characters that may still be kept to be passed on."""
+        self._about: dict[SourceId, str] = {}
+        self._said: list[tuple[Authority, str, Integrity]] = []
+        self._known = False
+        self._words: dict[tuple[str, bool], IntentFacts] = {}
+        self._replies: dict[str, dict[str, Reply]] = {}
+        self._replied: dict[str, dict[str, Provenance]] = {}
+        """Tool → parameter → what the user answered to a question about it: trusted for that alone."""
+
+    def carried(self, text: str) -> tuple[Integrity, frozenset[str]]:
+        """What this session would pass on with `text`: whether a third party could have chosen any of it, and its data
+        classes. Called with the lock held.
+        """
+        self.catch_up()
+        provenance = self.provenance
+        trace = provenance.trace("instructions", text, Role.CONTENT)
+        if provenance.seen.trusted and not provenance.tainted:
+            return Integrity.TRUSTED, trace.classes
+        if provenance.tainted or trace.origin is Origin.UNTRUSTED or trace.untrusted_text or trace.links:
+            return Integrity.UNTRUSTED, trace.classes
+        # What was read could not give orders, but it may have named what the text names, or be it in disguise.
+        words = text.split()
+        for word in words[:MAX_WORDS]:
+            name = word.strip(_AROUND)
+            origin = provenance.trace("instructions", name, Role.TARGET).origin
+            disguise = origin is Origin.UNKNOWN and len(name) >= _NAME and not name.isalpha()
+            if origin is Origin.UNTRUSTED or disguise:
+                return Integrity.UNTRUSTED, trace.classes
+        return (Integrity.TRUSTED if len(words) <= MAX_WORDS else Integrity.UNTRUSTED), trace.classes
+
+    def hear(
+        self,
+        source: SourceId,
+        text: str,
+        authority: Authority,
+        integrity: Integrity,
+        classes: frozenset[str] = _NONE,
+    ) -> None:
+        """Somebody said something, holding data of `classes`. Called with the lock held.
+
+        Untrusted words have no more authority than another agent's, whoever they are said to be from.
+        """
+        self.provenance.observe_text(source, text, authority=authority, integrity=integrity, classes=classes)
+        self._about[source] = {"user": "the user's message", "agent": "another agent's message"}.get(
+            authority, f"the {authority}'s text"
+        )
+        self._past.tainted = self._past.tainted or self.provenance.tainted
+        trusted = integrity is Integrity.TRUSTED
+        if authority != "tool":
+            self._intent.hear(text, authority if trusted else "agent")
+        if authority in ("system", "operator", "user"):
+            self._unsaid -= len(text)
+            if self._unsaid >= 0:
+                self._said.append((authority, text, integrity))
+        self._known = self._known or (authority == "user" and trusted)
+        self._words.clear()
+
+    def catch_up(self) -> None:
+        """Make known what has come of streams so far. Called with the lock held."""
+        for feed in list(self.feeds):
+            if feed.dropped:
+                feed.end("unknown", "the stream was not read to its end")
+            elif (news := feed.news()) is not None:
+                source = SourceId(mint("src", self.clock.unix_us() // 1000))
+                self.take_in(source, feed.judgement, news, failed=False)
+
+    def traces(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Trace]:
+        """Step 4, with the lock held: where each argument came from."""
+        if self.feeds:
+            self.catch_up()
+        trace, parameters = self.provenance.trace, tool.parameters
+        replied = self._replied.get(tool.name)
+        traces = {}
+        for name, value in arguments.items():
+            parameter = parameters[name]
+            traces[name] = trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
+            if replied is not None and name in replied:
+                answer = replied[name].trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
+                if answer.origin is Origin.USER:
+                    traces[name] = answer
+        return traces
+
+    def replied(self, tool: str, replies: Mapping[str, Reply]) -> bool:
+        """Take in what the user answered about parameters of `tool`; returns whether anything of it is new."""
+        if self._replies.get(tool, {}) == replies:
+            return False
+        self._replies[tool] = dict(replies)
+        self._replied[tool] = {}
+        for parameter, reply in replies.items():
+            answer = self._replied[tool][parameter] = Provenance(budget=_REPLY_BUDGET)
+            answer.observe_text(SourceId(reply.hold), reply.text, authority="user", integrity=Integrity.TRUSTED)
+            self._about[SourceId(reply.hold)] = "the user's answer"
+        return True
+
+    @property
+    def said(self) -> tuple[tuple[Authority, str, Integrity], ...]:
+        """What the user and those above said, in order, and how far it may be trusted.
+
+        Raises `SessionError` when that is more than is kept: part of it might allow what the rest forbids.
+        """
+        if self._unsaid < 0:
+            raise SessionError("too much was said in this session for it to be passed on; open a new one")
+        return tuple(self._said)
+
+    def obtained(self, source: SourceId, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
+        """Take in a result that was obtained with no decision. Called with the lock held."""
+        tool = self.tools.get(name)
+        traces: dict[str, Trace] = {}
+        if tool is not None and not tool.check(arguments):
+            traces = self.traces(tool, arguments)
+        elif arguments:
+            tool = None
+        return self.index(source, tool, name, arguments, result, traces)
+
+    def take_in(self, source: SourceId, judgement: Judgement, value: Any, *, failed: bool) -> Label:
+        """Step 10: label a result and make it known to later traces. Called with the lock held."""
+        tool, request = judgement.tool, judgement.request
+        return self.index(
+            source,
+            tool,
+            request.tool,
+            request.arguments,
+            value,
+            judgement.traces,
+            failed=failed,
+            breach=not judgement.may_run,
+        )
+
+    def launder(self, judgement: Judgement) -> tuple[Put | Add, ...]:
+        """Remember what a third party may have chosen of what a call writes, so that it stays untrusted when read back.
+
+        After untrusted text was read, that is whatever the model made up too: it may have been told how. What is
+        written into an object taints the object.
+        """
+        tool = judgement.tool
+        if tool is None or not tool.side_effect:
+            return ()
+        known, tainted = self.ground.laundry.known, self.provenance.tainted
+        arguments = judgement.request.arguments
+        doubtful = [
+            name
+            for name, trace in judgement.traces.items()
+            if trace.origin is Origin.UNTRUSTED
+            or (tainted and trace.origin is Origin.UNKNOWN)
+            or trace.untrusted_text
+            or trace.links
+        ]
+        hashes = [hash_ for name in doubtful for hash_ in known.add_value(arguments[name])]
+        if doubtful and tool.contract.kind in _WRITING:
+            for name in tool.targets:
+                hashes.extend(known.add_object(tool.contract.server, arguments.get(name)))
+        return self.ground.laundry.changes(judgement.verdict.decision, hashes)
+
+    def _stained(self, tool: Tool, arguments: Mapping[str, Any]) -> bool:
+        """A read names an object into which something of a third party's was written, or that cannot be told."""
+        try:
+            self.ground.laundry.refresh()
+        except StoreError:
+            return True
+        known, server = self.ground.laundry.known, tool.contract.server
+        return not tool.side_effect and any(known.holds_object(server, value) for value in arguments.values())
+
+    def place(self, trace: Trace) -> str:
+        """Where a traced value was first found, in words; empty when nowhere."""
+        if not trace.where:
+            return ""
+        where = trace.where[0]
+        about = self._about.get(where.source, "a source")
+        line, _, text = self.provenance.excerpt(where).partition(": ")
+        if where.path != "$":
+            line = f"`{where.path}`" if line == "line 1" else f"{line} of `{where.path}`"
+        return f"{line} of {about}: “{text.strip()}”" if text else about
+
+    def index(
+        self,
+        source: SourceId,
+        tool: Tool | None,
+        name: str,
+        arguments: Mapping[str, Any],
+        value: Any,
+        traces: Mapping[str, Trace],
+        *,
+        failed: bool = False,
+        breach: bool = False,
+    ) -> Label:
+        """Make a result known to later traces; returns its label. Called with the lock held.
+
+        `breach`: the call had not been allowed, so nobody vouches for anything in what came of it.
+        """
+        self._about[source] = f"the result of `{name}`{first_short(arguments)}"
+        if tool is None or failed:
+            label = self.provenance.observe_result(
+                source, value, label=UNTRUSTED, untrusted=(), prose=(), classes={}, pointed=False
+            )
+        else:
+            label = arguments_label(tool, traces)
+            if (tool.trusted or tool.prose) and self._stained(tool, arguments):
+                label = label | UNTRUSTED
+            pointed = not breach and tool.contract.kind is not Kind.FETCH and self._points(traces)
+            label = self.provenance.observe_result(
+                source,
+                value,
+                label=label | UNTRUSTED if breach else label,
+                trusted=tool.trusted,
+                untrusted=tool.untrusted,
+                prose=tool.prose,
+                classes=tool.classes,
+                pointed=pointed,
+            )
+        if label.classes:
+            self._past.read |= label.classes
+        if not self._past.tainted and self.provenance.tainted:
+            self._past.tainted = True
+        return label
+
+    def recall(
+        self, about: str, values: Mapping[str, Any], untrusted: Iterable[str], classes: Mapping[str, Iterable[str]]
+    ) -> None:
+        """Take `values` in as records of Fiducial's own log, for a call that takes back what the log says was done.
+
+        `untrusted`: names of those that a third party could have chosen when they were first used. `classes`: data
+        class → names of those that hold it. Nothing is recorded: the log has it already.
+        """
+        source = SourceId(mint("src", self.clock.unix_us() // 1000))
+        with self.lock:
+            self._about[source] = about
+            self.provenance.observe_result(
+                source,
+                values,
+                label=TRUSTED,
+                untrusted=[_member(name) for name in untrusted],
+                prose=(),
+                classes={key: [_member(name) for name in names] for key, names in classes.items()},
+            )
+
+    def _points(self, traces: Mapping[str, Trace]) -> bool:
+        """The user named what a call reads, or handed the task to a document that names it."""
+        doubtful = [trace for trace in traces.values() if trace.origin is Origin.UNTRUSTED]
+        if not doubtful:
+            return any(trace.origin is Origin.USER for trace in traces.values())
+        return self._intent.delegated and all(trace.pointed for trace in doubtful)
+
+
+def _member(name: str) -> PathPattern:
+    """The member `name`; everything, when a pattern cannot name it."""
+    return PathPattern("$" if "'" in name else f"$['{name}']")
+
+
+def first_short(arguments: Mapping[str, Any]) -> str:
+    """The first short argument, to tell one result from another in explanations."""
+    for value in arguments.values():
+        if isinstance(value, str) and 0 < len(value) <= 60 and value.isprintable():
+            return f" for `{value}`"
+    return ""
