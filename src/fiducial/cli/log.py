@@ -11,19 +11,16 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from fiducial.cli import parquet, publish, witness
+from fiducial.cli.entries import print_payloads, print_records, print_verified
 from fiducial.cli.reporting import (
     cannot_run,
-    console,
     fail,
     judging,
     plain,
@@ -32,16 +29,13 @@ from fiducial.cli.reporting import (
     progress,
     reporting,
 )
-from fiducial.core.clock import SystemClock, instant
-from fiducial.core.event import Event
+from fiducial.core.clock import SystemClock
 from fiducial.core.ids import Digest, EventId, SessionId
 from fiducial.errors import LedgerError, StoreError
 from fiducial.store import export, retained
-from fiducial.store.bundle import Record
 from fiducial.store.checkpoint import Verifier
 from fiducial.store.files import write_atomically
 from fiducial.store.keyfile import read_key
-from fiducial.store.ledger import Verified
 from fiducial.store.open import beside, in_postgres, open_ledger, open_store
 from fiducial.store.proof import InclusionProof
 from fiducial.store.sqlite import SqliteStore
@@ -61,10 +55,6 @@ app.command()(witness.witness)
 
 DEFAULT_DATABASE = ".fiducial/fiducial.db"
 _POLL_SECONDS = 0.5
-_HIDDEN = frozenset({"id", "session", "at_us", "v", "payloads"})
-"""Fields that have a column of their own, or that nobody reads."""
-_EXCERPT = 2_000
-"""Characters of a payload shown by `show --payloads`; `export` has them whole."""
 
 Database = Annotated[
     str, typer.Option("--db", envvar="FIDUCIAL_DB", help="The ledger's database: a path, or `postgresql://…`.")
@@ -93,12 +83,12 @@ def tail(
     """Print the latest entries."""
     with reporting(), open_ledger(db) as ledger:
         at = ledger.size
-        _print(ledger.entries(max(0, at - number), at), json)
+        print_records(ledger.entries(max(0, at - number), at), json)
         try:
             while follow:
                 time.sleep(_POLL_SECONDS)
                 size = ledger.size
-                _print(ledger.entries(at, size), json, headers=False)
+                print_records(ledger.entries(at, size), json, headers=False)
                 at = max(at, size)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
@@ -116,9 +106,9 @@ def show(
         records = list(ledger.session(SessionId(session)))
         if not records:
             fail(f"no session `{plain(session)}` in `{db}`; `fiducial log tail` lists the latest", 1)
-        _print(records, json, payloads=payloads)
+        print_records(records, json, payloads=payloads)
         if payloads and not json:
-            _print_payloads(records)
+            print_payloads(records)
 
 
 @app.command()
@@ -166,7 +156,7 @@ def verify(
     if json:
         print_json({"verified": True, **msgspec.to_builtins(verified)})
     else:
-        _print_verified(verified)
+        print_verified(verified)
     if not verified.checkpoints:
         fail(
             "what is there verifies, and entries may be missing at its end: the log is held to no checkpoint. "
@@ -313,81 +303,3 @@ def _own_key(database: str) -> Verifier | None:
         raise
     except (StoreError, OSError):
         return None
-
-
-# Printing
-
-
-def _print(records: Iterable[Record], json: bool, *, headers: bool = True, payloads: bool = False) -> None:
-    if json:
-        for record in records:
-            typer.echo(plain_json(export.entry_line(record, payloads=payloads).decode()), nl=False)
-        return
-    table = Table(box=None, pad_edge=False, show_header=headers, header_style="dim")
-    for name in ("entry", "time (UTC)", "session", "what", ""):
-        table.add_column(name, overflow="fold")
-    empty = True
-    for record in records:
-        event = record.event
-        table.add_row(
-            str(record.index),
-            instant(event.at_us).strftime("%Y-%m-%d %H:%M:%S"),
-            Text(plain(event.session or ""), style="dim"),
-            _kind(event),
-            Text(_summary(record)),
-        )
-        empty = False
-    if not empty or headers:
-        console().print(table)
-
-
-def _print_payloads(records: list[Record]) -> None:
-    out = console()
-    for record in records:
-        for stored in record.payloads:
-            out.print(Text(f"\n{record.index} {stored.ref.role} {stored.ref.digest}", style="dim"))
-            if stored.data is None:
-                out.print(Text("erased", style="italic"))
-                continue
-            text = stored.data[: 4 * _EXCERPT].decode(errors="replace")
-            shown = plain(text[:_EXCERPT], keep="\n\t")
-            out.print(Text(shown + (" …" if len(text) > _EXCERPT else "")))
-
-
-def _print_verified(verified: Verified) -> None:
-    out = console()
-    out.print(Text(f"{plain(verified.origin)} verifies", style="bold green"))
-    table = Table(box=None, pad_edge=False, show_header=False)
-    held_to = f"{verified.checkpoints} kept checkpoint" + ("s" if verified.checkpoints != 1 else "")
-    for name, value in (
-        ("entries", f"{verified.size} in {verified.bundles} transactions"),
-        ("root", verified.root),
-        ("payloads", f"{verified.payloads} kept, {verified.erased} erased"),
-        ("key", verified.keys[-1] + (f", after {len(verified.keys) - 1} rotated" if len(verified.keys) > 1 else "")),
-        ("held to", held_to + (" and a key" if verified.pinned else "; no key: give one with --key")),
-    ):
-        table.add_row(Text(name, style="dim"), Text(plain(value), overflow="fold"))
-    out.print(table)
-
-
-def _kind(event: Event) -> Text:
-    kind = str(type(event).__struct_config__.tag)
-    verdict = getattr(event, "verdict", None)
-    style = {"allowed": "green", "held": "yellow", "unclear": "yellow", "denied": "red"}.get(str(verdict), "")
-    return Text(kind, style=style)
-
-
-def _summary(record: Record) -> str:
-    parts = []
-    for name in type(record.event).__struct_fields__:
-        value = getattr(record.event, name)
-        if name in _HIDDEN or value in (None, (), "", False):
-            continue
-        if isinstance(value, tuple):
-            value = ",".join(str(getattr(each, "policy", each)) for each in value)
-        parts.append(f"{name}={plain(str(value))}")
-    parts += [
-        f"{stored.ref.role}:{stored.ref.digest if stored.data is not None else 'erased'}" for stored in record.payloads
-    ]
-    parts.append(record.event.id)
-    return " ".join(parts)
