@@ -200,7 +200,7 @@ def weigh(value: Any) -> str | int:
         kind = type(one)
         if kind is str:
             size += len(one)
-            if not one.isascii() and not _encodable(one):
+            if not one.isascii() and not encodable(one):
                 return "valid Unicode: it holds a lone surrogate"
         elif kind is int:
             if not -MAX_INTEGER <= one <= MAX_INTEGER:
@@ -220,7 +220,7 @@ def weigh(value: Any) -> str | int:
                 for name, member in one.items():
                     if type(name) is not str:
                         return "JSON: keys are strings"
-                    if not name.isascii() and not _encodable(name):
+                    if not name.isascii() and not encodable(name):
                         return "valid Unicode: a key holds a lone surrogate"
                     size += len(name)
                     push((member, depth + 1))
@@ -231,7 +231,8 @@ def weigh(value: Any) -> str | int:
     return size
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
+    """Whether the text has a UTF-8 form: lone surrogates have none."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -18,6 +18,7 @@ import msgspec
 
 from fiducial.charter import lexicon
 from fiducial.charter.acts import Act, Described, act_of
+from fiducial.charter.checks import encodable
 from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Parameter, Role
 from fiducial.charter.findings import quote
 from fiducial.charter.openapi import is_openapi, operations
@@ -181,7 +182,7 @@ def _read_tool(one: object) -> Tool | None:
     if isinstance(one, Mapping) and isinstance(one.get("function"), Mapping):  # function-calling lists wrap each tool
         one = one["function"]
     name = _field(one, "name")
-    if not isinstance(name, str) or not 0 < len(name) <= 256 or not _encodable(name):
+    if not isinstance(name, str) or not 0 < len(name) <= 256 or not encodable(name):
         return None
     description = _field(one, "description")
     output = _field(one, "outputSchema")
@@ -210,14 +211,6 @@ def _schema(value: object) -> Mapping[str, Any]:
 def _read_hints(annotations: object) -> dict[str, bool]:
     given = {key: _field(annotations, key) for key in _HINTS} if annotations is not None else {}
     return {key: value for key, value in given.items() if isinstance(value, bool)}
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _clean(text: str) -> str:
