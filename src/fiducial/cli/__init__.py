@@ -29,6 +29,7 @@ COMMANDS = {
     "holds": "List the requests that wait for people.",
     "approve": "Approve exactly the call that waits, once.",
     "deny": "Reject the call that waits.",
+    "notify": "Notifications: try them out, and make their links void.",
     "halt": "Stop every call that matches all parts given; without --why, list the halts in force.",
     "resume": "Lift a halt: calls that it stopped are decided again.",
     "undo": "Take back what a session did, newest first, and say what cannot be taken back and why.",

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from fiducial.charter.model import BUILT_IN_ROLES
 from fiducial.console.notify.channels import Channel, Outcome
 from fiducial.console.notify.health import retire
 from fiducial.console.notify.mail import Mail
@@ -32,15 +31,19 @@ from fiducial.console.notify.webhook import Webhook
 from fiducial.console.services import Services
 from fiducial.core.clock import Clock
 from fiducial.core.ids import PersonId
+from fiducial.core.oversight import NoticeKind
 from fiducial.core.store import Watch
 from fiducial.errors import FiducialError
 from fiducial.guard.switches import HALTS
 from fiducial.oversight.cells import GLASS, WAITING
+from fiducial.policy.rules import Hold, Unclear
 
 log = logging.getLogger("fiducial.console.notify")
 _ROUND = 5.0
 """Seconds between two rounds when nothing wakes it: what time alone brings about, such as an escalation."""
 _SOONEST = 0.2
+_PATIENCE = 5.0
+"""Seconds that ending waits for a message that is being sent."""
 
 
 class Notifier:
@@ -61,7 +64,7 @@ class Notifier:
             post.start()
 
     def stop(self) -> None:
-        """End; a message that is being sent is sent first. Stopping twice is no fault."""
+        """End, within seconds. Stopping twice is no fault."""
         for watch in self._watches:
             watch.close()
         for post in self._posts:
@@ -69,22 +72,19 @@ class Notifier:
         for channel in self._channels:
             channel.close()
 
-    def unheard(self, roles: Iterable[str]) -> list[str]:
-        """Those of `roles` whose requests no route is for: nobody would be told."""
-        asked = {*roles, *BUILT_IN_ROLES}
-        covered = [
-            route for route in self._settings.routes
-            if not route.agents or self._services.charter.about.agent in route.agents
-        ]  # fmt: skip
-        return sorted(
-            role
-            for role in asked
-            if not any(
-                (not route.roles or role in route.roles)
-                and (not route.events or ("question" if role == "user" else "request") in route.events)
-                for route in covered
-            )
-        )
+    def unheard(self) -> list[str]:
+        """Roles that the charter may ask of whose requests no route is for: nobody would be told."""
+        rulebook, about = self._services.rulebook, self._services.charter.about
+        remedies = [rule.remedy for rule in rulebook.rules if not rule.shadow]
+        asked: set[tuple[str, NoticeKind]] = {(one.role, "request") for one in remedies if isinstance(one, Hold)}
+        asked |= {("user", "question") for one in remedies if isinstance(one, Unclear)}
+        if about.oversight.escalate_to is not None:
+            asked.add((about.oversight.escalate_to, "escalation"))
+        return sorted({role for role, kind in asked if not self._told(role, kind, about.agent)})
+
+    def _told(self, role: str, kind: NoticeKind, agent: str) -> bool:
+        notice = Notice(kind=kind, about="", at_us=0, until_us=0, role=role, agent=agent)
+        return any(route.fits(notice) for route in self._settings.routes)
 
     def _wants(self, channel: Channel) -> Callable[[Notice], bool]:
         return lambda notice: self._settings.routed(channel.name, notice)
@@ -108,11 +108,11 @@ class _Post(threading.Thread):
         self._woken.set()
 
     def stop(self) -> None:
-        """End the thread and wait for it."""
+        """End the thread and wait for it, if not for long: what it had claimed is sent when the lease is over."""
         self._ended = True
         self._woken.set()
         if self.ident is not None and self is not threading.current_thread():
-            self.join()
+            self.join(_PATIENCE)
 
     def run(self) -> None:
         """Rounds, until it is stopped."""
