@@ -57,7 +57,7 @@ def undo(
     Exit status: 0 nothing is left that should have been taken back (in a dry run: nothing would be); 1 something is;
     2 could not run.
     """
-    functions, takers = _mapping(tools, "--tools"), _mapping(captures, "--captures")
+    functions, takers = mapping_at(tools, "--tools"), mapping_at(captures, "--captures")
     with reporting():
         try:
             with open_ledger(db):
@@ -77,7 +77,7 @@ def undo(
     raise typer.Exit(0 if report.complete else 1)
 
 
-def _mapping(where: str | None, option: str) -> Mapping[str, Any]:
+def mapping_at(where: str | None, option: str) -> Mapping[str, Any]:
     """The mapping at `module:name`, looked for in the current directory too."""
     if where is None:
         return {}

@@ -19,6 +19,8 @@ APPROVERS: Final[frozenset[ConsoleRole]] = frozenset({"approver"})
 OPERATORS: Final[frozenset[ConsoleRole]] = frozenset({"operator"})
 AUDITORS: Final[frozenset[ConsoleRole]] = frozenset({"auditor"})
 ADMINS: Final[frozenset[ConsoleRole]] = frozenset({"admin"})
+OVERSEERS: Final[frozenset[ConsoleRole]] = frozenset({"viewer", "auditor", "admin"})
+"""Who may see how well people decide: not those whose decisions they are, as such."""
 
 ACCESS: Mapping[str, frozenset[ConsoleRole] | None] = {
     "GET /health": PUBLIC,
@@ -43,6 +45,7 @@ ACCESS: Mapping[str, frozenset[ConsoleRole] | None] = {
     "POST /waiting/{hold}/answer": APPROVERS,
     "POST /waiting/{hold}/edit": APPROVERS,
     "POST /waiting/{hold}/class": APPROVERS,
+    "POST /waiting/{hold}/appeal": READERS,
     "GET /notice/{link}": READERS,
     "GET /halt": ANYONE,
     "POST /halt": OPERATORS,
@@ -51,8 +54,12 @@ ACCESS: Mapping[str, frozenset[ConsoleRole] | None] = {
     "POST /emergency/{grant}/review": APPROVERS | AUDITORS,
     "GET /sessions": READERS,
     "GET /sessions/{session}": READERS,
+    "GET /sessions/{session}/undo": OPERATORS,
+    "POST /sessions/{session}/undo": OPERATORS,
+    "POST /sessions/{session}/undo/run": OPERATORS,
     "GET /events/{event}": READERS,
     "GET /events/{event}/proof": READERS,
+    "GET /decisions": OVERSEERS,
     "GET /charter": ANYONE,
     "GET /ledger": ANYONE,
     "GET /ledger/checkpoint": ANYONE,
@@ -63,14 +70,25 @@ ACCESS: Mapping[str, frozenset[ConsoleRole] | None] = {
     "POST /api/v1/requests/{hold}/answer": APPROVERS,
     "POST /api/v1/requests/{hold}/edit": APPROVERS,
     "POST /api/v1/requests/{hold}/class": APPROVERS,
+    "POST /api/v1/requests/{hold}/appeal": READERS,
     "GET /api/v1/sessions": READERS,
     "GET /api/v1/sessions/{session}": READERS,
+    "POST /api/v1/sessions/{session}/undo": OPERATORS,
     "GET /api/v1/events/{event}/proof": READERS,
     "GET /api/v1/halts": ANYONE,
     "POST /api/v1/halts": OPERATORS,
     "POST /api/v1/halts/{halt}/lift": OPERATORS,
     "GET /api/v1/ledger": ANYONE,
+    "GET /api/v1/decisions": OVERSEERS,
+    "GET /api/v1/charter": ANYONE,
+    "GET /api/v1/contracts": ANYONE,
+    "GET /api/v1/policies": ANYONE,
     "GET /api/v1/people": AUDITORS | ADMINS,
+    "POST /api/v1/people": ADMINS,
+    "GET /api/v1/people/{person}": AUDITORS | ADMINS,
+    "POST /api/v1/people/{person}": ADMINS,
+    "POST /api/v1/people/{person}/link": ADMINS,
+    "POST /api/v1/people/{person}/revoke": ADMINS,
     "GET /people": AUDITORS | ADMINS,
     "POST /people": ADMINS,
     "GET /people/{person}": AUDITORS | ADMINS,

@@ -7,30 +7,26 @@ problem document (RFC 9457). Texts are as they were recorded: whoever shows them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
-from starlette.responses import Response
 
-from fiducial.console.found import Query
+from fiducial.console import api_charter, api_people, api_undo
+from fiducial.console.found import Decisions, Query
 from fiducial.console.gate import Handler
+from fiducial.console.operation import Note, Operation, Why, body_of, served
 from fiducial.console.pages.sessions import PER_PAGE, page_number
-from fiducial.console.pages.waiting import approver
+from fiducial.console.pages.waiting import approver, may_appeal
 from fiducial.console.request import shown
 from fiducial.console.visit import Refused, Visit
 from fiducial.core.ids import EventId, GrantId, HoldId, SessionId
 from fiducial.errors import NotPermitted, OversightError
 from fiducial.guard.switches import Halt, read_halts
 from fiducial.oversight.hold import Approver, Hold
-from fiducial.oversight.people import Person
 from fiducial.policy.bounds import Bound
 from fiducial.store.proof import InclusionProof
-
-_B = TypeVar("_B", bound=msgspec.Struct)
-Note = Annotated[str, msgspec.Meta(max_length=4_000)]
-Why = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"\S")]
 
 
 class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +54,12 @@ class ClassBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uses: Annotated[int, msgspec.Meta(ge=1, le=1000)]
     minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)]
     note: Note = ""
+
+
+class AppealBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why somebody else should look at it."""
+
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000, pattern=r"\S")]
 
 
 class HaltBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,23 +148,6 @@ class Head(msgspec.Struct, frozen=True):
     """C2SP tlog-checkpoint, a signed note."""
 
 
-class Everybody(msgspec.Struct, frozen=True):
-    """People, in order of their ids."""
-
-    people: list[Person]
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation of the interface."""
-
-    run: Callable[[Visit], msgspec.Struct]
-    summary: str
-    gives: type[msgspec.Struct]
-    takes: type[msgspec.Struct] | None = None
-    query: tuple[str, ...] = ()
-    status: int = 200
-
-
 def requests(visit: Visit) -> Requests:
     services = visit.services
     who = _who(visit)
@@ -187,7 +172,7 @@ def request(visit: Visit) -> Evidence:
 
 
 def answer(visit: Visit) -> Hold:
-    body, hold, who, desk = _body(visit, AnswerBody), _hold(visit), _needed(visit), visit.services.desk
+    body, hold, who, desk = body_of(visit, AnswerBody), _hold(visit), _needed(visit), visit.services.desk
     if body.answer != "approve" and not body.note.strip():
         raise Refused(422, "say why: the agent and the user are told")
     if body.answer == "answer":
@@ -198,7 +183,7 @@ def answer(visit: Visit) -> Hold:
 
 
 def edit(visit: Visit) -> Hold:
-    body, hold = _body(visit, EditBody), _hold(visit)
+    body, hold = body_of(visit, EditBody), _hold(visit)
     tool = visit.services.tools.get(hold.tool)
     if tool is None:
         raise Refused(422, "the charter that is loaded here has no such tool")
@@ -206,13 +191,23 @@ def edit(visit: Visit) -> Hold:
 
 
 def class_(visit: Visit) -> Hold:
-    body, hold = _body(visit, ClassBody), _hold(visit)
+    body, hold = body_of(visit, ClassBody), _hold(visit)
     tool = visit.services.tools.get(hold.tool)
     if tool is None:
         raise Refused(422, "the charter that is loaded here has no such tool")
     who, lasting = _needed(visit), timedelta(minutes=body.minutes)
     given = visit.services.desk.grant(hold.id, who, tool, body.bounds, uses=body.uses, lasting=lasting, note=body.note)
     return given[0]
+
+
+def appeal(visit: Visit) -> Hold:
+    body, hold = body_of(visit, AppealBody), _hold(visit)
+    may_appeal(visit, hold)
+    return visit.services.desk.appeal(hold.id, visit.me.person.id, body.why)
+
+
+def decisions(visit: Visit) -> Decisions:
+    return visit.services.index.decisions()
 
 
 def sessions(visit: Visit) -> Sessions:
@@ -250,7 +245,7 @@ def halts(visit: Visit) -> Halts:
 
 
 def halt(visit: Visit) -> Halt:
-    body = _body(visit, HaltBody)
+    body = body_of(visit, HaltBody)
     parts = {"agent": body.agent, "tool": body.tool, "user": body.user, "release": body.release}
     if any(part is not None and not 0 < len(part) <= 300 for part in parts.values()):
         raise Refused(422, "a part has 1 to 300 characters; leave out what is not meant")
@@ -260,7 +255,7 @@ def halt(visit: Visit) -> Halt:
 
 
 def lift(visit: Visit) -> Halt:
-    body, id = _body(visit, LiftBody), GrantId(visit.params["halt"])
+    body, id = body_of(visit, LiftBody), GrantId(visit.params["halt"])
     if not any(each.id == id for each in read_halts(visit.services.store)):
         raise Refused(404, "there is no such halt")
     return visit.services.switches.lift(id, by=visit.me.person.id, why=body.why)
@@ -269,10 +264,6 @@ def lift(visit: Visit) -> Halt:
 def ledger(visit: Visit) -> Head:
     note, checkpoint, _ = visit.services.ledger.signed_head()
     return Head(checkpoint.origin, checkpoint.size, note)
-
-
-def people(visit: Visit) -> Everybody:
-    return Everybody([known.person for known in visit.services.people.all().values()])
 
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -287,6 +278,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /api/v1/requests/{hold}/class": Operation(
         run=class_, summary="Approve a bounded class of calls", gives=Hold, takes=ClassBody
     ),
+    "POST /api/v1/requests/{hold}/appeal": Operation(
+        run=appeal, summary="Ask somebody else about a refused call", gives=Hold, takes=AppealBody, status=201
+    ),
+    "GET /api/v1/decisions": Operation(run=decisions, summary="How people decide, by role", gives=Decisions),
     "GET /api/v1/sessions": Operation(
         run=sessions, summary="The newest sessions", gives=Sessions, query=("q", "verdict", "state", "page")
     ),
@@ -300,30 +295,11 @@ OPERATIONS: Mapping[str, Operation] = {
         run=lift, summary="Start again what was stopped", gives=Halt, takes=LiftBody
     ),
     "GET /api/v1/ledger": Operation(run=ledger, summary="The log's newest signed tree head", gives=Head),
-    "GET /api/v1/people": Operation(run=people, summary="People and their roles", gives=Everybody),
+    **api_undo.OPERATIONS,
+    **api_charter.OPERATIONS,
+    **api_people.OPERATIONS,
 }
 """Method and path → what it does."""
-
-
-def _served(operation: Operation) -> Handler:
-    def serve(visit: Visit) -> Response:
-        try:
-            body = msgspec.json.encode(operation.run(visit))
-        except ValueError as error:
-            raise Refused(422, str(error)) from error
-        return Response(body, operation.status, media_type="application/json")
-
-    return serve
-
-
-def _body(visit: Visit, kind: type[_B]) -> _B:
-    sent = visit.incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if sent != "application/json":
-        raise Refused(415, "send JSON, as `application/json`")
-    try:
-        return msgspec.json.decode(visit.incoming.body, type=kind, strict=True)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Refused(422, str(error)) from error
 
 
 def _hold(visit: Visit) -> Hold:
@@ -344,6 +320,6 @@ def _needed(visit: Visit) -> Approver:
     return who
 
 
-PAGES: Mapping[str, Handler] = {route: _served(operation) for route, operation in OPERATIONS.items()}
+PAGES: Mapping[str, Handler] = {route: served(operation) for route, operation in OPERATIONS.items()}
 
-__all__ = ["OPERATIONS", "PAGES", "Operation"]
+__all__ = ["OPERATIONS", "PAGES"]

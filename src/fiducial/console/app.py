@@ -26,6 +26,7 @@ from fiducial.console.access import ACCESS
 from fiducial.console.gate import Handler, endpoint, refusal
 from fiducial.console.pages import PAGES as WEB
 from fiducial.console.services import Kept, Services, Settings
+from fiducial.console.undoing import Hands
 from fiducial.core.clock import Clock
 from fiducial.errors import OversightError
 from fiducial.policy.rulebook import compile_rulebook
@@ -89,14 +90,19 @@ _OTHER_HOST = PlainTextResponse("this console is reached by another name; see `-
 
 
 def create_app(
-    store: Kept, charter: Charter, settings: Settings | None = None, *, clock: Clock | None = None
+    store: Kept,
+    charter: Charter,
+    settings: Settings | None = None,
+    *,
+    clock: Clock | None = None,
+    hands: Hands | None = None,
 ) -> Console:
-    """The console of what `store` holds, for agents under `charter`.
+    """The console of what `store` holds, for agents under `charter`; `hands` is what it can take effects back with.
 
     Raises `OversightError` for settings that are not safe, or when a route is missing from the access table or the
     other way round; `CharterError` for a charter that does not compile.
     """
-    return Console(Services(store, compile_rulebook(charter), settings, clock))
+    return Console(Services(store, compile_rulebook(charter), settings, clock, hands))
 
 
 def checked(pages: Mapping[str, Handler]) -> Mapping[str, Handler]:

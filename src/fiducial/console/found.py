@@ -28,7 +28,7 @@ from fiducial.core.event import (
 )
 from fiducial.core.ids import DecisionId, SessionId
 from fiducial.core.verdict import VerdictKind
-from fiducial.oversight.considered import requests
+from fiducial.oversight.considered import UNSURE, Considered, considered, requests
 from fiducial.oversight.hold import Hold
 from fiducial.store.bundle import records
 from fiducial.store.ledger import Ledger
@@ -94,6 +94,15 @@ MAX_OVERSIGHT = 50_000
 """Events about requests that are remembered."""
 
 
+class Decisions(msgspec.Struct, frozen=True):
+    """How people decide."""
+
+    roles: tuple[Considered, ...]
+    """One for each role that was asked."""
+    since_us: int
+    """When the oldest request that counts was made; 0: there is none."""
+
+
 class SessionIndex:
     """The newest sessions of a log. Usable from any thread."""
 
@@ -104,6 +113,8 @@ class SessionIndex:
         self._asked: deque[Event] = deque(maxlen=MAX_OVERSIGHT)
         self._spent: set[DecisionId] = set()
         self._tools: dict[DecisionId, str] = {}
+        self._decisions: Decisions | None = None
+        """Until something about requests is recorded."""
         self._next = max(0, ledger.size - WINDOW)
 
     def search(self, query: Query, *, start: int = 0, count: int = 50) -> tuple[list[Summary], int]:
@@ -134,6 +145,15 @@ class SessionIndex:
                     if asked.result is not None:
                         results[asked.result] += 1
             return Similar(outcomes=dict(outcomes), results=dict(results))
+
+    def decisions(self) -> Decisions:
+        """How people decide, as far back as is remembered."""
+        with self._lock:
+            self._catch_up()
+            if self._decisions is None:
+                first = next((event.at_us for event in self._asked if isinstance(event, HoldRequested)), 0)
+                self._decisions = Decisions(tuple(considered(self._asked)), first)
+            return self._decisions
 
     def _catch_up(self) -> None:
         for bundle in self._ledger.reader.bundles(self._next, payloads=False):
@@ -179,15 +199,21 @@ class SessionIndex:
     def _remember(self, event: Event) -> None:
         """Keep what is about requests."""
         if isinstance(event, _OF_PEOPLE):
-            self._asked.append(event)
+            self._keep(event)
             if isinstance(event, ApprovalSpent):
                 self._spent.add(event.decision)
         elif isinstance(event, CallDecided) and event.verdict in ("held", "unclear"):
             self._tools[event.decision] = event.tool
+            if any(fired.policy == UNSURE for fired in event.fired):
+                self._keep(event)
             if len(self._tools) > MAX_OVERSIGHT:
                 self._tools.pop(next(iter(self._tools)))
         elif isinstance(event, CallFinished | UndoFinished) and event.decision in self._spent:
-            self._asked.append(event)
+            self._keep(event)
+
+    def _keep(self, event: Event) -> None:
+        self._asked.append(event)
+        self._decisions = None
 
     def _undone(self, target: SessionId) -> None:
         if (summary := self._sessions.get(target)) is not None:
@@ -212,4 +238,4 @@ def _fits(summary: Summary, query: Query) -> bool:
     return any(text in each.lower() for each in (summary.id, summary.agent, summary.user, *summary.tools))
 
 
-__all__ = ["Query", "SessionIndex", "Similar", "Summary"]
+__all__ = ["Decisions", "Query", "SessionIndex", "Similar", "Summary"]

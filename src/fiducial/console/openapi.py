@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 import fiducial
 from fiducial.console.access import ACCESS
-from fiducial.console.api import OPERATIONS, Operation
+from fiducial.console.api import OPERATIONS
 from fiducial.console.gate import Handler
+from fiducial.console.operation import Operation
 from fiducial.console.visit import Visit
 
 _FAULTS = {

@@ -25,6 +25,7 @@ DONE = {
     "token-ended": "That token is void.",
     "verifying": "Every stored byte is being checked.",
     "answered": "Your answer is recorded.",
+    "appealed": "Your appeal is under way: people who have not decided it are asked again.",
     "halted": "Halted. Nothing that matches starts any more.",
     "resumed": "Resumed.",
     "glass": "You have that role for now. Everybody sees it, and somebody else will review it.",
@@ -69,8 +70,10 @@ def environment(static: Static) -> jinja2.Environment:
     )
     made.filters.update(
         ago=ago,
+        duration=duration,
         last_day=last_day,
         marked=marked,
+        percent=percent,
         short=short,
         step=_step,
         ticked=ticked,
@@ -106,6 +109,21 @@ def ago(us: int) -> str:
             words = f"{count} {unit}{'s' if count != 1 else ''}"
             return f"{words} ago" if us >= 0 else f"in {words}"
     return "now"
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time, short ones to a tenth of a second."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3_600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3_600:.1f} h" if seconds < 86_400 else f"{seconds / 86_400:.1f} days"
+
+
+def percent(part: float) -> str:
+    """A share in whole percent; what is neither nothing nor all never reads so."""
+    whole = round(part * 100)
+    return "<1 %" if whole == 0 and part > 0 else ">99 %" if whole == 100 and part < 1 else f"{whole} %"
 
 
 def last_day(until_us: int) -> str:

@@ -15,9 +15,10 @@ from fiducial.console.found import Similar
 from fiducial.console.queue import Card, Waiting
 from fiducial.console.services import Services
 from fiducial.console.trajectory import Argument, Source, Told, told
-from fiducial.core.event import CallDecided, MessageObserved
-from fiducial.core.ids import Digest
+from fiducial.core.event import CallDecided, HoldRequested, MessageObserved
+from fiducial.core.ids import Digest, HoldId
 from fiducial.guard.record import DecisionRecord
+from fiducial.oversight.cells import asked_prefix
 from fiducial.oversight.hold import Hold
 from fiducial.store.bundle import Record
 
@@ -57,6 +58,10 @@ class Shown(msgspec.Struct, kw_only=True):
     """Of an unclear call."""
     afterwards: str = ""
     """What can be done about it once it has happened."""
+    appealed: Hold | None = None
+    """The appeal against it."""
+    said: str = ""
+    """Of an appeal: by whom, and why."""
 
 
 def cards(services: Services, waiting: Waiting, mine: Sequence[bool], limit: int) -> tuple[list[Card], int]:
@@ -85,6 +90,7 @@ def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
     card = Card(hold=hold, mine=mine, alike=alike)
     _fill(services, card)
     seen = Shown(card=card, contract=services.charter.contracts.get(hold.tool), similar=services.index.similar(hold))
+    seen.appealed, seen.said = appeal_of(services, hold), _said(services, hold)
     seen.asked = [source for source in _messages(session) if source.trusted]
     if step is not None:
         seen.decided, seen.record, seen.arguments = step.decided, step.record, step.arguments
@@ -98,6 +104,25 @@ def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
     if hold.asks == "question" and seen.record is not None:
         seen.question = seen.record.remedies.user
     return seen
+
+
+def appeal_of(services: Services, hold: Hold) -> Hold | None:
+    """The appeal against a refused request; `None`: nobody has appealed."""
+    if hold.state not in ("rejected", "expired"):
+        return None
+    prefix = asked_prefix(hold.session, hold.binding)
+    others = [HoldId(key.removeprefix(prefix)) for key in services.store.scan(prefix)]
+    return next((each for other in others if (each := services.desk.hold(other)).appeals == hold.id), None)
+
+
+def _said(services: Services, hold: Hold) -> str:
+    """What the appeal says: the note of its request."""
+    if hold.appeals is None:
+        return ""
+    for record in services.ledger.session(hold.session):
+        if isinstance(record.event, HoldRequested) and record.event.hold == hold.id:
+            return next((each.data.decode("utf-8", "replace") for each in record.payloads if each.data), "")
+    return ""
 
 
 def _fill(services: Services, card: Card) -> None:
@@ -128,4 +153,4 @@ def _only_marked(source: Source) -> Source:
     return source
 
 
-__all__ = ["AFTERWARDS", "VERBS", "Shown", "cards", "shown"]
+__all__ = ["AFTERWARDS", "VERBS", "Shown", "appeal_of", "cards", "shown"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from fiducial.console.queue import Queue
 from fiducial.console.render import Static, environment
 from fiducial.console.rows import Rows
 from fiducial.console.throttle import Throttle
+from fiducial.console.undoing import Hands, Undoing
 from fiducial.console.verification import Verification
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.ids import PersonId
@@ -62,9 +62,17 @@ class Services:
     """Everything a request may need. Usable from any thread."""
 
     def __init__(
-        self, store: Kept, rulebook: Rulebook, settings: Settings | None = None, clock: Clock | None = None
+        self,
+        store: Kept,
+        rulebook: Rulebook,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        hands: Hands | None = None,
     ) -> None:
-        """`rulebook`: of the charter that the pages show. Raises `OversightError` for settings that are not safe."""
+        """`rulebook`: of the charter that the pages show; `hands`: what effects are taken back with.
+
+        Raises `OversightError` for settings that are not safe.
+        """
         self.settings = settings or Settings()
         self.store = store
         self.rulebook = rulebook
@@ -84,12 +92,12 @@ class Services:
         self.index = SessionIndex(self.ledger)
         self.desk = Desk(store, clock=self.clock, roles_of=self.people.roles_of)
         self.switches = Switches(store, self.clock)
+        self.undoing = Undoing(store, self.charter, self.desk, self.clock, hands or Hands())
         self.tools = tool_types(rulebook.charter)
         self.queue = Queue(store, self.ledger, self.charter, self.clock)
         self.live = Live(self.queue)
         self.shown = Shown(store, self.clock)
         self.links = Links(store, self.clock)
-        self._closing: list[Callable[[], None]] = []
         self.verification = Verification(store.ledger, self.clock)
         given = self.settings.provider
         self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
@@ -101,18 +109,12 @@ class Services:
         """A template's text."""
         return self._templates.get_template(template).render(services=self, now_us=self.clock.unix_us(), **values)
 
-    def on_close(self, act: Callable[[], None]) -> None:
-        """Have `act` done when this is closed."""
-        self._closing.append(act)
-
     def silent(self) -> dict[str, Health]:
         """The channels of notifications through which nothing goes. Raises `StoreError`."""
         return failing(self.store)
 
     def close(self) -> None:
-        """Let go of the log, and before that of whatever else was begun."""
-        while self._closing:
-            self._closing.pop()()
+        """Let go of the log."""
         self.ledger.close()
 
     def first_link(self, admin: str = "admin") -> str | None:

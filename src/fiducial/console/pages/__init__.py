@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fiducial.console.gate import Handler
-from fiducial.console.pages import account, charter, door, halt, ledger, notice, people, sessions, waiting
+from fiducial.console.pages import (
+    account,
+    charter,
+    decisions,
+    door,
+    halt,
+    ledger,
+    notice,
+    people,
+    sessions,
+    undo,
+    waiting,
+)
 
 PAGES: Mapping[str, Handler] = {
     route: handler
-    for module in (door, account, waiting, notice, sessions, halt, charter, ledger, people)
+    for module in (door, account, waiting, notice, sessions, undo, decisions, halt, charter, ledger, people)
     for route, handler in module.PAGES.items()
 }
 """Method and path → who answers."""

@@ -32,7 +32,7 @@ class Written(msgspec.Struct, frozen=True):
 def page(visit: Visit) -> Response:
     """All of it."""
     services = visit.services
-    rules = [_written(rule) for rule in services.rulebook.rules]
+    rules = [written(rule) for rule in services.rulebook.rules]
     by_clause: dict[str, list[Written]] = {}
     for rule in rules:
         if rule.clause:
@@ -46,7 +46,8 @@ def page(visit: Visit) -> Response:
     )  # fmt: skip
 
 
-def _written(rule: Rule) -> Written:
+def written(rule: Rule) -> Written:
+    """`rule`, as people and programs are shown it."""
     match rule.remedy:
         case Hold(role=role, quorum=quorum):
             softened = f"an approval by {role}" + (f" ({quorum} people)" if quorum > 1 else "")
@@ -79,4 +80,4 @@ def _condition(clause: Clause) -> tuple[str, str]:
 
 PAGES: Mapping[str, Handler] = {"GET /charter": page}
 
-__all__ = ["PAGES"]
+__all__ = ["PAGES", "Written", "written"]

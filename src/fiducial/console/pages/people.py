@@ -1,6 +1,6 @@
 """People: who they are, what they may do, who stands in for whom. Only for administrators; auditors look on.
 
-Roles are given by somebody else: an administrator cannot change their own while there is another one who could.
+What may be changed by whom is in `fiducial.console.administration`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 from starlette.responses import Response
 
-from fiducial.charter.model import BUILT_IN_ROLES
+from fiducial.console import administration
 from fiducial.console.gate import Handler
 from fiducial.console.pages.account import absence, others, version
 from fiducial.console.visit import Fields, Refused, Visit, quoted
@@ -29,11 +29,11 @@ def add(visit: Visit) -> Response:
     form = visit.form
     person = Person(
         id=PersonId(form.get("id", 200)), name=form.get("name", 200), email=form.get("email", 300),
-        roles=_roles(visit, form), console=_console(form),
+        roles=_roles(form), console=_console(form),
     )  # fmt: skip
     me = visit.me.person.id
     try:
-        known = visit.services.people.add(person, by=me)
+        known = administration.add(visit.services, person, by=me)
     except OversightError as error:
         return _listing(visit, 422, str(error))
     return _person(visit, known, 200, link=visit.services.link_for(known.person.id, by=me))
@@ -52,26 +52,17 @@ def change(visit: Visit) -> Response:
         known.person,
         name=form.get("name", 200),
         email=form.get("email", 300),
-        roles=_roles(visit, form),
+        roles=_roles(form),
         console=_console(form),
         absent_until_us=until,
         delegate=PersonId(delegate) if delegate else None,
         active=form.get("active", 10) == "yes",
     )
-    gives = set(changed.roles) - set(known.person.roles) or set(changed.console) - set(known.person.console)
-    if known.person.id == me and gives and _another_admin(visit, me):
-        return _person(visit, known, 422, "somebody else who is an administrator has to give you more roles")
-    was, person = known.person, visit.services.people
-    act = "revoked" if was.active and not changed.active else "changed"
-    if set(was.roles) != set(changed.roles) or set(was.console) != set(changed.console):
-        act = "roles" if act == "changed" else act
     try:
-        person.change(changed, version=version(visit), by=me, act=act, until_us=until or None)
+        administration.change(visit.services, known.person, changed, version=version(visit), by=me)
     except OversightError as error:
         return _person(visit, known, 422, str(error))
-    if was.active and not changed.active:
-        visit.services.accounts.end_all(was.id, by=me)
-    return visit.go(f"/people/{quoted(was.id)}", "saved")
+    return visit.go(f"/people/{quoted(known.person.id)}", "saved")
 
 
 def link(visit: Visit) -> Response:
@@ -100,38 +91,23 @@ def _console(form: Fields) -> tuple[ConsoleRole, ...]:
     return tuple(role for role in CONSOLE_ROLES if role in form.all("console"))
 
 
-def _roles(visit: Visit, form: Fields) -> tuple[str, ...]:
-    """The ticked roles. Raises `Refused` for one that neither the charter nor anybody has."""
-    ticked = set(form.all("roles"))
-    if not ticked <= set(_offered(visit)):
-        raise Refused(422, "that is not a role of the charter")
-    return tuple(sorted(ticked))
-
-
-def _offered(visit: Visit) -> list[str]:
-    """Roles of the charter; and what people have from another charter, so that a change does not take it away."""
-    theirs = {role for known in visit.services.people.all().values() for role in known.person.roles}
-    return sorted({*BUILT_IN_ROLES, *visit.services.charter.about.roles} - {"user"} | theirs)
-
-
-def _another_admin(visit: Visit, me: PersonId) -> bool:
-    everybody = visit.services.people.all().values()
-    return any("admin" in each.person.console and each.person.active and each.person.id != me for each in everybody)
+def _roles(form: Fields) -> tuple[str, ...]:
+    return tuple(sorted(set(form.all("roles"))))
 
 
 def _listing(visit: Visit, status: int, message: str = "") -> Response:
     people = [known.person for known in visit.services.people.all().values()]
     values = {name: visit.form.get(name, 300) for name in ("id", "name", "email")}
     return visit.page(
-        "people.html", status, message=message, people=people, offered=_offered(visit), consoles=CONSOLE_ROLES,
-        values=values, ticked=visit.form.all("roles") + visit.form.all("console"),
+        "people.html", status, message=message, people=people, offered=administration.offered(visit.services),
+        consoles=CONSOLE_ROLES, values=values, ticked=visit.form.all("roles") + visit.form.all("console"),
     )  # fmt: skip
 
 
 def _person(visit: Visit, known: Known, status: int, message: str = "", link: str = "") -> Response:
     accounts, person = visit.services.accounts, known.person
     return visit.page(
-        "person.html", status, message=message, known=known, link=link, offered=_offered(visit),
+        "person.html", status, message=message, known=known, link=link, offered=administration.offered(visit.services),
         consoles=CONSOLE_ROLES, others=others(visit, person.id), account=accounts.account(person.id),
         sessions=accounts.sessions(person.id), tokens=accounts.tokens(person.id),
     )  # fmt: skip

@@ -113,6 +113,22 @@ def class_(visit: Visit) -> Response:
     return visit.go(f"/waiting/{quoted(hold.id)}", "answered")
 
 
+def appeal(visit: Visit) -> Response:
+    """Ask somebody else about a refused call."""
+    hold, why = _hold(visit), visit.form.get("why")
+    may_appeal(visit, hold)
+    if not why:
+        return _page(visit, 422, "say why somebody else should look at it")
+    again = visit.services.desk.appeal(hold.id, visit.me.person.id, why)
+    return visit.go(f"/waiting/{quoted(again.id)}", "appealed")
+
+
+def may_appeal(visit: Visit, hold: Hold) -> None:
+    """Raises `NotPermitted` for others than the person on whose behalf the call was, and operators."""
+    if visit.me.person.id != hold.user and "operator" not in visit.me.roles:
+        raise NotPermitted("whoever the agent acts for may appeal, and an operator")
+
+
 def approver(visit: Visit) -> Approver | None:
     """What the person may decide now; `None`: nothing."""
     who = visit.services.people.approver(visit.me.person.id)
@@ -184,6 +200,7 @@ def _page(visit: Visit, status: int, message: str = "", rule: str = "") -> Respo
     return visit.page(
         "request.html", status, message=message, rule=rule, hold=hold, form=form,
         shown=shown(services, hold, mine, alike),
+        may_appeal=visit.me.person.id == hold.user or "operator" in visit.me.roles,
     )  # fmt: skip
 
 
@@ -194,6 +211,7 @@ PAGES: Mapping[str, Handler] = {
     "POST /waiting/{hold}/answer": answer,
     "POST /waiting/{hold}/edit": edit,
     "POST /waiting/{hold}/class": class_,
+    "POST /waiting/{hold}/appeal": appeal,
 }
 
-__all__ = ["PAGES", "approver", "typed", "whole"]
+__all__ = ["PAGES", "approver", "may_appeal", "typed", "whole"]

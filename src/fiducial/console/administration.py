@@ -1,0 +1,59 @@
+"""Who may change people, and how: the same for the page and for programs.
+
+Roles are given by somebody else: an administrator cannot change their own while there is another one who could. Every
+act is an event; a person who is made inactive is signed out in the same breath.
+"""
+
+from __future__ import annotations
+
+from fiducial.charter.model import BUILT_IN_ROLES
+from fiducial.console.services import Services
+from fiducial.core.ids import PersonId
+from fiducial.errors import OversightError
+from fiducial.oversight.people import Known, Person
+
+
+def offered(services: Services) -> list[str]:
+    """Roles of the charter; and what people have from another charter, so that a change does not take it away."""
+    theirs = {role for known in services.people.all().values() for role in known.person.roles}
+    return sorted({*BUILT_IN_ROLES, *services.charter.about.roles} - {"user"} | theirs)
+
+
+def add(services: Services, person: Person, *, by: PersonId) -> Known:
+    """Make a person known. Raises `OversightError` for what is not as it has to be."""
+    _known_roles(services, person)
+    return services.people.add(person, by=by)
+
+
+def change(services: Services, was: Person, changed: Person, *, version: int, by: PersonId) -> Known:
+    """Put `changed` in the place of `was`, read as `version`.
+
+    Raises `OversightError` for what is not as it has to be, `Conflict` when it has changed meanwhile.
+    """
+    _known_roles(services, changed)
+    gives = set(changed.roles) - set(was.roles) or set(changed.console) - set(was.console)
+    if was.id == by and gives and _another_admin(services, by):
+        raise OversightError("somebody else who is an administrator has to give you more roles")
+    act = "changed"
+    if set(was.roles) != set(changed.roles) or set(was.console) != set(changed.console):
+        act = "roles"
+    if was.active and not changed.active:
+        act = "revoked"
+    until = changed.absent_until_us or None
+    known = services.people.change(changed, version=version, by=by, act=act, until_us=until)
+    if act == "revoked":
+        services.accounts.end_all(was.id, by=by)
+    return known
+
+
+def _known_roles(services: Services, person: Person) -> None:
+    if not set(person.roles) <= set(offered(services)):
+        raise OversightError("that is not a role of the charter")
+
+
+def _another_admin(services: Services, me: PersonId) -> bool:
+    everybody = services.people.all().values()
+    return any("admin" in each.person.console and each.person.active and each.person.id != me for each in everybody)
+
+
+__all__ = ["add", "change", "offered"]

@@ -1,0 +1,153 @@
+"""Taking back what a session did, from the console: as `fiducial undo` does it, through the guard.
+
+The plan comes from the log alone, and any console can show it. What takes effects back are the host's own functions,
+and a console has them only when it was started with them (`fiducial up --tools … --captures …`); otherwise it says by
+which command somebody can do it in a terminal. Who takes back and why, each call and what came of each effect are on
+record by `fiducial.oversight.undo`; an effect is taken back once, however often it is asked for.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fiducial.charter.model import Charter
+from fiducial.core.canonical import digest
+from fiducial.core.clock import Clock
+from fiducial.core.ids import Digest, EventId, SessionId
+from fiducial.errors import OversightError, SessionError
+from fiducial.guard.compensation import Capture
+from fiducial.guard.guard import Guard
+from fiducial.oversight.desk import Desk
+from fiducial.oversight.people import Person
+from fiducial.oversight.undo import MAX_WHY, undo
+from fiducial.oversight.undo_effect import Effect
+from fiducial.oversight.undo_plan import plan
+from fiducial.oversight.undo_report import Report
+
+if TYPE_CHECKING:
+    from fiducial.console.services import Kept
+
+MAX_AT_ONCE = 4
+"""Undos that run at the same time; each may wait for tools as long as their contracts let them."""
+
+
+class Hands(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host gave the console to take things back with."""
+
+    tools: Mapping[str, Callable[..., Any]] = {}
+    """Functions that take effects back, and that post-conditions read, by tool."""
+    captures: Mapping[str, Capture] = {}
+    """What puts captured states back, by name."""
+    command: tuple[str, ...] = ("--tools", "MODULE:NAME", "--captures", "MODULE:NAME")
+    """What somebody adds to `fiducial undo` in a terminal to reach the same store, charter and functions."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants taken back."""
+
+    session: SessionId
+    why: str
+    since: EventId | None = None
+    """Only what came from that event on."""
+    force: bool = False
+    """Put states back over what others changed since."""
+
+
+class Undoing:
+    """Usable from any thread."""
+
+    def __init__(self, store: Kept, charter: Charter, desk: Desk, clock: Clock, hands: Hands) -> None:
+        self._store, self._charter, self._desk, self._clock = store, charter, desk, clock
+        self._hands = hands
+        self._lock = threading.Lock()
+        self._guard: Guard | None = None
+        self._running = threading.BoundedSemaphore(MAX_AT_ONCE)
+
+    def tried(self, order: Order, by: Person) -> Report:
+        """What would be taken back: calls nothing, and is on record as an attempt. Raises `OversightError`."""
+        return self._undo(order, by, dry_run=True)
+
+    def run(self, order: Order, by: Person, shown: str) -> Report:
+        """Take it back, if `shown` names the plan as it is now; otherwise what would be taken back by now.
+
+        Raises `OversightError` when it cannot be, `StoreError` when it cannot be recorded.
+        """
+        if shown != self._plan_now(order):
+            return self.tried(order, by)
+        if not self._running.acquire(blocking=False):
+            raise OversightError("several undos run already; try again when they have ended")
+        try:
+            return self._undo(order, by, dry_run=False)
+        finally:
+            self._running.release()
+
+    def missing(self, effect: Effect) -> str:
+        """What this console would need to take `effect` back and was not given; empty: nothing."""
+        compensation = effect.compensation
+        if compensation is None or effect.state not in ("undoable", "unknown"):
+            return ""
+        if compensation.driver is not None:
+            return "" if compensation.driver in self._hands.captures else f"the capture `{compensation.driver}`"
+        return "" if compensation.tool in self._hands.tools else f"the tool `{compensation.tool}`"
+
+    def command(self, order: Order, by: Person) -> str:
+        """How somebody does the same in a terminal."""
+        parts = ["fiducial", "undo", order.session, "--by", by.id, "--why", order.why, *self._hands.command]
+        for role in by.roles:
+            parts += ["--role", role]
+        if order.since is not None:
+            parts += ["--from", order.since]
+        if order.force:
+            parts.append("--force")
+        return shlex.join(parts)
+
+    def _undo(self, order: Order, by: Person, *, dry_run: bool) -> Report:
+        if not order.why.strip() or len(order.why) > MAX_WHY:
+            raise OversightError(f"say why, in 1 to {MAX_WHY} characters")
+        try:
+            return undo(
+                self._made(), order.session, by=by.id, why=order.why, roles=by.roles, since=order.since,
+                dry_run=dry_run, force=order.force,
+            )  # fmt: skip
+        except SessionError as error:
+            raise OversightError(str(error)) from error
+
+    def _plan_now(self, order: Order) -> Digest:
+        try:
+            with self._store.ledger() as ledger:
+                now = self._clock.unix_us()
+                tools = self._made().current.tools
+                return _digest(plan(ledger, self._store, tools, order.session, now_us=now, since=order.since))
+        except SessionError as error:
+            raise OversightError(str(error)) from error
+
+    def _made(self) -> Guard:
+        with self._lock:
+            if self._guard is None:
+                self._guard = Guard(
+                    self._charter, store=self._store, clock=self._clock, desk=self._desk,
+                    tools=self._hands.tools, captures=self._hands.captures,
+                )  # fmt: skip
+            return self._guard
+
+
+def plan_of(report: Report) -> Digest:
+    """What a report says would be done, so that what somebody confirms is what they were shown."""
+    return _digest(taken.effect for taken in report.effects)
+
+
+def _digest(effects: Iterable[Effect]) -> Digest:
+    said = []
+    for effect in effects:
+        how = effect.compensation
+        call = None if how is None else msgspec.json.encode([how.tool, how.arguments, how.driver]).decode()
+        said.append([effect.decision, effect.state, effect.why, call])
+    return digest(said)
+
+
+__all__ = ["Hands", "Order", "Undoing", "plan_of"]
