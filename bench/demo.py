@@ -301,14 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _console(command: str, live: demo_live.Live) -> str:
-    parts = [
-        "up",
-        os.path.relpath(live.database),
-        "--charter",
-        os.path.relpath(live.charter),
-        "--link",
-        demo_people.OLGA,
-    ]
+    parts = ["up", os.path.relpath(live.database), "--charter", os.path.relpath(live.charter)]
     return shlex.join([command, *parts])
 
 

@@ -190,8 +190,9 @@ class Live:
                 self._say("agent", f"is told: {again.verdict.remedies.agent}")
 
     def _changes_the_rent(self) -> None:
-        self._call("update_scheduled_transaction", {"id": RENT, "amount": 1200.0}, "As Emma said.")
+        self._call("update_scheduled_transaction", {"id": RENT, "amount": 1200.0})
         self.seen.rent.append(self.bank.scheduled(RENT))
+        self._say("", Text("The rent was {:g} and is {:g}, as Emma said.".format(*self.seen.rent), "dim"))
         self._did(self._person.watch(self._agent.id, "update_scheduled_transaction"))
 
     # --- 5
@@ -271,7 +272,7 @@ class Live:
         )
         self._say("agent", line)
         if note:
-            self._say("", note)
+            self._say("", Text(note, "dim"))
         if kind != "ok":
             self._say("", result.verdict.reasons[0].message)
         return result
