@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fiducial.cli.log import DEFAULT_DATABASE, opened
-from fiducial.cli.reporting import fail, reporting
+from fiducial.cli.reporting import fail, reporting, warn
 from fiducial.cli.undo import mapping_at
 from fiducial.console.app import create_app
+from fiducial.console.notify.notifier import Notifier
+from fiducial.console.notify.settings import NotifySettings, read_settings
 from fiducial.console.provider import ProviderSettings, is_loopback
-from fiducial.console.services import Settings
+from fiducial.console.services import Services, Settings
 from fiducial.console.undoing import Hands
 from fiducial.core.ids import PersonId
-from fiducial.errors import CharterError
+from fiducial.errors import CharterError, OversightError
 from fiducial.policy.load import load_charter
 
 
@@ -47,6 +50,9 @@ def up(
     captures: Annotated[
         str | None, typer.Option(metavar="MODULE:NAME", help="A mapping of names to captures, to put states back.")
     ] = None,
+    notify: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Tell people by webhook, Slack or mail, as this file says.")
+    ] = None,
     oidc_issuer: Annotated[str | None, typer.Option(help="Issuer of an identity provider to sign in with.")] = None,
     oidc_client: Annotated[str, typer.Option(help="The client id that it gave.")] = "",
     oidc_secret: Annotated[
@@ -77,7 +83,8 @@ def up(
         fail("others can reach this address: give --certificate and --key, or --url of a proxy that does TLS", 2)
     try:
         loaded = load_charter(charter)
-    except CharterError as error:
+        told = read_settings(notify, os.environ) if notify is not None else None
+    except (CharterError, OversightError) as error:
         fail(str(error), 2)
     hands = _hands(store, charter, tools, captures)
     with reporting(), opened(store) as kept:
@@ -89,6 +96,8 @@ def up(
         if link is not None:
             made = app.services.link_for(PersonId(link), by=PersonId("console"))
             typer.echo(f"Signs {link} in, once, within a day: {made}")
+        if told is not None:
+            _notifying(app.services, told)
         uvicorn.run(
             app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
             proxy_headers=proxy is not None, forwarded_allow_ips=proxy or "", timeout_graceful_shutdown=3,
@@ -103,6 +112,17 @@ def _hands(store: str, charter: Path, tools: str | None, captures: str | None) -
     for option, where in (("--tools", tools), ("--captures", captures)):
         words += [option, where or "MODULE:NAME"]
     return Hands(tools=mapping_at(tools, "--tools"), captures=mapping_at(captures, "--captures"), command=tuple(words))
+
+
+def _notifying(services: Services, settings: NotifySettings) -> None:
+    """Begin to tell people, until the console ends."""
+    notifier = Notifier(services, settings)
+    unheard = notifier.unheard()
+    if unheard:
+        roles = ", ".join(f"`{role}`" for role in unheard)
+        warn(f"no route is for requests to {roles}: they wait in the console, and nobody is told")
+    services.on_close(notifier.stop)
+    notifier.start()
 
 
 def _listening(text: str) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -98,6 +99,7 @@ class Services:
         self.live = Live(self.queue)
         self.shown = Shown(store, self.clock)
         self.links = Links(store, self.clock)
+        self._closing: list[Callable[[], None]] = []
         self.verification = Verification(store.ledger, self.clock)
         given = self.settings.provider
         self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
@@ -109,12 +111,18 @@ class Services:
         """A template's text."""
         return self._templates.get_template(template).render(services=self, now_us=self.clock.unix_us(), **values)
 
+    def on_close(self, act: Callable[[], None]) -> None:
+        """Have `act` done when this is closed."""
+        self._closing.append(act)
+
     def silent(self) -> dict[str, Health]:
         """The channels of notifications through which nothing goes. Raises `StoreError`."""
         return failing(self.store)
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Let go of the log, and before that of whatever else was begun."""
+        while self._closing:
+            self._closing.pop()()
         self.ledger.close()
 
     def first_link(self, admin: str = "admin") -> str | None:
