@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -49,9 +50,9 @@ def services(rulebook: Rulebook, issuer: str) -> Iterator[Services]:
     made.close()
 
 
-def _sent_back(browser: Browser, subject: str) -> str:
+def _sent_back(browser: Browser, subject: str, way: str = "/sign-in/provider") -> str:
     """Go to the provider as the sign-in page does, sign in there, and the path to which it sends back."""
-    away = browser.get("/sign-in/provider").headers["location"]
+    away = browser.get(way).headers["location"]
     query = parse_qs(urlsplit(away).query)
     assert query["code_challenge_method"] == ["S256"]
     assert query["response_type"] == ["code"]
@@ -75,6 +76,24 @@ def test_a_person_signs_in_and_is_known_by_subject_from_then_on(services: Servic
     again = Browser(Console(services))
     assert again.get(_sent_back(again, "subject-eve")).status_code == 303
     assert len(services.accounts.sessions(PersonId("eve"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("way", "leads"),
+    [("/notice/abc.def-_", "/notice/abc.def-_"), ("/sessions?page=2", "/sessions?page=2"), ("//example.org/", "/"),
+     ("https://example.org/", "/"), ("", "/")],
+)  # fmt: skip
+def test_signing_in_leads_on_to_the_page_that_was_asked_for(services: Services, way: str, leads: str) -> None:
+    browser = Browser(Console(services))
+    page = browser.get("/sign-in", params={"next": way}).text
+    found = re.search(r'href="(/sign-in/provider\?next=[^"]*)"', page)
+    assert found is not None
+    answer = browser.get(_sent_back(browser, "subject-eve", found[1]))
+    assert (answer.status_code, answer.headers["location"]) == (303, leads)
+    assert not any(name.endswith("-next") for name in browser.cookies)
+    browser.cookies.set(services.cookie + "-next", "https%3A%2F%2Fexample.org", domain="127.0.0.1")
+    answer = browser.get(_sent_back(browser, "subject-eve", found[1]))
+    assert answer.headers["location"] == leads, "what a cookie held before counts for nothing"
 
 
 def test_an_address_that_was_handed_on_does_not_hand_on_the_account(services: Services) -> None:

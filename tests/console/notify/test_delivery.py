@@ -246,6 +246,35 @@ def test_of_two_one_gets_it(services: Services, receiver: Any, hook: NotifySetti
     assert [event.outcome for event in _settled(services)] == ["sent"]
 
 
+@pytest.mark.long
+def test_on_postgresql_too_each_is_sent_once_by_several_machines(
+    postgres: Any, receiver: Any, hook: NotifySettings, rulebook: Any
+) -> None:
+    with postgres.open() as first, postgres.open() as second:
+        consoles = [Services(store, rulebook) for store in (first, second)]
+        notifiers = [Notifier(services, hook) for services in consoles]
+        for notifier in notifiers:
+            notifier.start()
+        try:
+            for number in range(10):
+                held(consoles[0], user=f"user-{number}")
+            receiver.wait(10)
+            consoles[1].switches.order("enough", by=PersonId("olga"))
+            receiver.wait(11)
+            time.sleep(1)
+        finally:
+            for notifier in notifiers:
+                notifier.stop()
+        ids = [got.id for got in receiver.got]
+        assert len(ids) == len(set(ids)) == 11
+        links = [got.json["data"]["link"] for got in receiver.got if "request" in got.id]
+        assert {consoles[1].links.read(each.rpartition("/")[2]).hold for each in links} == {
+            each.id.removeprefix("request_") for each in receiver.got if "request" in each.id
+        }
+        for services in consoles:
+            services.close()
+
+
 def test_a_cell_that_cannot_be_read_stops_the_channel_and_is_said(
     services: Services, hook: NotifySettings, round_: Round
 ) -> None:

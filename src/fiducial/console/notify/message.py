@@ -143,12 +143,17 @@ def _of_request(services: Services, notice: Notice, hold: Hold, *, masked: bool)
 
 
 def _arguments(services: Services, hold: Hold) -> list[tuple[str, str]]:
-    """Name, masked value and origin of each argument that says on whom, where or how much; none once it is erased."""
+    """Name, masked value and origin of each argument that says on whom, where or how much.
+
+    On some stores what was committed comes into the log a little later, and it can be erased: that is said then.
+    """
     found = services.ledger.find(EventId("evt" + hold.decision[3:]))
     record = decision_in(found) if found is not None and isinstance(found.event, CallDecided) else None
+    if record is None:
+        return [("arguments", "see the request")]
     return [
         (named(each.name), f"{masked_value(each.value)} ({each.origin or 'not traced'})")
-        for each in (arguments_of(record, {}, services.charter, "") if record is not None else [])
+        for each in arguments_of(record, {}, services.charter, "")
         if each.role in ("target", "magnitude")
     ]
 
