@@ -6,17 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiducial.flow.lexer import (
-    LEAF,
-    addresses,
-    canonical_address,
-    fold,
-    has_digit,
-    trim,
-    whole,
-    words,
-    words_and_leaves,
-)
+from fiducial.flow.entities import addresses, canonical_address, has_digit, trim
+from fiducial.flow.lexer import LEAF, fold, whole, words, words_and_leaves
 
 
 def stands(value: str, text: str) -> bool:

@@ -19,7 +19,7 @@ import re2
 from stdnum import iban, luhn
 from stdnum.us import ssn
 
-from fiducial.flow.lexer import EMAIL, trim
+from fiducial.flow.entities import EMAIL, trim
 
 _WINDOW = 64 * 1024
 _OVERLAP = 4096

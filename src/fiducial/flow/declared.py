@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from fiducial.flow import lexer
+from fiducial.flow import entities, lexer
 from fiducial.flow.lexer import fold, words
 
 
@@ -47,10 +47,10 @@ class Classed:
             tokens = words(fold(stretch))
             self._add(tokens, classes)
             if len(tokens) > 2:
-                for entity in lexer.addresses(stretch):
+                for entity in entities.addresses(stretch):
                     self._add(words(fold(entity)), classes)
                 for token in tokens:
-                    if len(token) >= 6 and lexer.has_digit(token):
+                    if len(token) >= 6 and entities.has_digit(token):
                         self._add([token], classes)
 
     def _add(self, tokens: Sequence[str], classes: frozenset[str]) -> None:

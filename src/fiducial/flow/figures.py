@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 
 from fiducial.core.ids import SourceId
-from fiducial.flow import dates, lexer, numbers
+from fiducial.flow import dates, entities, lexer, numbers
 from fiducial.flow.index import Chunk, Hit
 from fiducial.flow.trace import Where
 
@@ -62,7 +62,7 @@ class Figures:
 
     def user(self, source: SourceId, text: str, chunk: Chunk, start: int) -> None:
         """Lay out a text of the user, which stands whole in `chunk` from `start`."""
-        for match in lexer.AMOUNT.finditer(text):
+        for match in entities.AMOUNT.finditer(text):
             low, high = match.span()
             amount = numbers.number(match[0])
             if amount is None or amount in self.amounts or len(self.amounts) >= _AMOUNTS:

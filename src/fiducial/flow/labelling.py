@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from fiducial.core.path import PathPattern
-from fiducial.flow import lexer
+from fiducial.flow import entities
 from fiducial.flow.structure import Place, path_of
 
 TRUST, DISTRUST, PROSE = 0, 1, 2
@@ -77,4 +77,4 @@ def looks_like_record(text: str) -> bool:
     """Short enough to be an id, a name, a number, a date, a path or an address, and nothing more."""
     if len(text) > PROSE_CHARACTERS or "\n" in text or "\r" in text or len(text.split()) > PROSE_WORDS:
         return False
-    return " " not in text.strip() or next(lexer.addresses(text), None) is None
+    return " " not in text.strip() or next(entities.addresses(text), None) is None

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
 
-from fiducial.flow.lexer import FUNCTION_WORDS, IDENTIFIER, NAME, PATH, addresses, fold, grouped, words
+from fiducial.flow.entities import IDENTIFIER, NAME, PATH, addresses, grouped
+from fiducial.flow.lexer import FUNCTION_WORDS, fold, words
 
 RUN = 5
 """Words: shorter runs recur by chance."""

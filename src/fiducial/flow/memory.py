@@ -17,7 +17,7 @@ from typing import Any
 
 from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity, Label
-from fiducial.flow import lexer
+from fiducial.flow import entities, lexer
 from fiducial.flow.declared import Classed
 from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.figures import NUMBERED, SHORT_NUMBER, Figures
@@ -123,7 +123,7 @@ class Memory:
                 at = start + low
                 if lexer.whole(chunk.text, at, start + high):
                     where = self.named[value] = Where(root_id, "$", low, high, Hit(chunk, at, start + high).handle)
-                    canonical = lexer.canonical_address(value)
+                    canonical = entities.canonical_address(value)
                     if canonical is not None:
                         self.named.setdefault(canonical, where)
         self.figures.user(root_id, text, chunk, start)
@@ -171,7 +171,7 @@ class Memory:
             text = raw if type(raw) is str else scalar_text(raw)
             if not text:
                 continue
-            if leaf_classes and (not key or lexer.has_digit(text)):
+            if leaf_classes and (not key or entities.has_digit(text)):
                 found_classes |= leaf_classes
                 self.classed.add(text, leaf_classes)
             # Rule 3.
@@ -238,11 +238,11 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
                 yield word.span()
             for part in _LISTED.finditer(text, start, end):
                 yield part.span()
-    for match in lexer.QUOTED.finditer(text):
+    for match in entities.QUOTED.finditer(text):
         for group in range(1, 5):
             if match[group]:
                 yield match.span(group)
-    for match in lexer.NAME.finditer(text):
+    for match in entities.NAME.finditer(text):
         yield match.span()
 
 

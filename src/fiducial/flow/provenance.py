@@ -15,7 +15,7 @@ from fiducial.core.event import Authority
 from fiducial.core.ids import SourceId
 from fiducial.core.label import UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
-from fiducial.flow import dates, lexer, numbers, rules
+from fiducial.flow import dates, entities, numbers, rules
 from fiducial.flow.declared import spans
 from fiducial.flow.index import lane_of
 from fiducial.flow.labelling import OutputPaths
@@ -279,19 +279,21 @@ class Provenance:
 
 
 def _emails(text: str) -> list[str]:
-    return [fold(lexer.trim(match[0])) for match in lexer.EMAIL.finditer(text)]
+    return [fold(entities.trim(match[0])) for match in entities.EMAIL.finditer(text)]
 
 
 def _urls(text: str) -> list[str]:
-    return [fold(lexer.trim(match[0])) for pattern in (lexer.URL, lexer.DOMAIN) for match in pattern.finditer(text)]
+    return [
+        fold(entities.trim(match[0])) for pattern in (entities.URL, entities.DOMAIN) for match in pattern.finditer(text)
+    ]
 
 
 def _accounts(text: str) -> list[str]:
-    return [re.sub(r"\s", "", fold(match[0])) for match in lexer.ACCOUNT.finditer(text)]
+    return [re.sub(r"\s", "", fold(match[0])) for match in entities.ACCOUNT.finditer(text)]
 
 
 def _paths(text: str) -> list[str]:
-    return [fold(lexer.trim(match[0])) for match in lexer.PATH.finditer(text)]
+    return [fold(entities.trim(match[0])) for match in entities.PATH.finditer(text)]
 
 
 def _dates(text: str) -> list[str]:
@@ -307,7 +309,7 @@ def _amounts(text: str) -> list[str]:
 
 
 def _quoted(text: str) -> list[str]:
-    return [fold(next(group for group in match.groups() if group)) for match in lexer.QUOTED.finditer(text)]
+    return [fold(next(group for group in match.groups() if group)) for match in entities.QUOTED.finditer(text)]
 
 
 _KINDS: dict[str, Callable[[str], list[str]]] = {

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from fiducial.flow.dates import Found, dates_in, moment
-from fiducial.flow.lexer import ACCOUNT, DOMAIN, EMAIL, PATH, URL
+from fiducial.flow.entities import ACCOUNT, DOMAIN, EMAIL, PATH, URL
 
 _SHAPES: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = (
     ("email", (EMAIL,)),

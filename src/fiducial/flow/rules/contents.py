@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from fiducial.core.label import Integrity, Label
-from fiducial.flow import lexer, occurrences
+from fiducial.flow import entities, lexer, occurrences
 from fiducial.flow.index import COPIED, Hit, located_run
 from fiducial.flow.lexer import fold, whole, words
 from fiducial.flow.memory import Memory
@@ -90,7 +90,7 @@ def _covered(memory: Memory, folded: Sequence[str]) -> bool:
 def _links(memory: Memory, text: str) -> tuple[bool, list[Hit]]:
     """Whether the text holds an address that no trusted source names, and where untrusted sources name one."""
     links = False
-    for address in lexer.addresses(text):
+    for address in entities.addresses(text):
         tokens = words(address)
         where, _ = trusted(memory, address, tokens)
         if where is not None:
@@ -122,8 +122,8 @@ def _carried(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
     elif not folded[0].isdecimal() or len(folded[0]) >= _TELLING_DIGITS:
         # One word that tells something: a password, a code, a name.
         return part(memory, folded)
-    if lexer.has_digit(text):
-        for match in lexer.IDENTIFIER.finditer(text):
+    if entities.has_digit(text):
+        for match in entities.IDENTIFIER.finditer(text):
             if sum(map(str.isdigit, match[0])) >= _TELLING_DIGITS:
                 parts = words(fold(match[0]))
                 hits = lane.stream(parts, limit=MAX_WHERE)

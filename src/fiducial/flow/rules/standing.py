@@ -11,7 +11,7 @@ from itertools import islice
 
 from fiducial.core.ids import SourceId
 from fiducial.core.label import Integrity, Label
-from fiducial.flow import lexer
+from fiducial.flow import entities, lexer
 from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.index import Hit, Lane
 from fiducial.flow.lexer import fold, whole, words
@@ -31,7 +31,7 @@ _COMMON = lexer.FUNCTION_WORDS | frozenset(_COMMON_PARTS.split())
 
 def trusted(memory: Memory, text: str, tokens: Sequence[str]) -> tuple[Where | None, Lane | None]:
     """Where the value stands as one whole entity in the user's words, or else in a record."""
-    canonical = lexer.canonical_address(text)
+    canonical = entities.canonical_address(text)
     where = memory.named.get(text)
     if where is None and canonical is not None:
         where = memory.named.get(canonical)
