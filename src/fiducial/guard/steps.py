@@ -185,7 +185,7 @@ def _serialized(
             counted=tuple(Counted(window.of, add) for window, _, add in windows) if windows else (),
             evidence=evidence,
         )
-        if proposed is not None and (consulted.writes.changes or request.approvals):
+        if proposed is not None and isinstance(verdict, Allowed) and (consulted.writes.changes or request.approvals):
             proposed.course.approved = True
         # 8 record it
         fault = _STORE
