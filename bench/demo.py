@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _console(command: str, live: demo_live.Live) -> str:
-    parts = ["up", os.path.relpath(live.database), "--charter", os.path.relpath(live.charter)]
+    parts = ["up", os.path.relpath(live.database), "--charter", os.path.relpath(demo_people.CHARTER)]
     return shlex.join([command, *parts])
 
 

@@ -35,10 +35,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from demo_bank import PLACE, Bank, Scheduled
-from demo_people import OLGA, By, Chromium, Commands, Someone, Visitor, chromium, command, serving, whoever
+from demo_bank import Bank, Scheduled
+from demo_people import CHARTER, By, Chromium, Commands, Someone, Visitor, chromium, command, serving, whoever
 from fiducial import Guard, SqliteStore, load_charter
 from fiducial.charter.model import About, Charter
+from fiducial.console.undoing import Hands
+from fiducial.core.event import UndoFinished
 from fiducial.guard.switches import Halt
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.hold import Hold
@@ -92,7 +94,7 @@ class Live:
         self._console, self._by = console, by or whoever(console)
         self._wait = wait if wait is not None else WAIT if self._by == "you" else UNATTENDED
         self.database, self._file = folder / "live.db", folder / "demo-bank.json"
-        self._commands = Commands(self.database)
+        self._commands = Commands(self.database, self._file)
         self._person: Someone = self._commands
         self.seen = Seen()
 
@@ -122,8 +124,7 @@ class Live:
 
     def _start(self, stack: ExitStack) -> None:
         with self._console.status("starting the bank and the console"):
-            from dojo_guards import CHARTERS  # these import AgentDojo, which takes seconds
-            from dojo_world import world
+            from dojo_world import world  # imports AgentDojo, which takes seconds
 
             suite = world("banking", "important_instructions")
             attack = suite.injection_tasks[INJECTION]
@@ -133,13 +134,12 @@ class Live:
             self.bank = Bank(self._file, suite, {vector: defaults[vector] + text for vector, text in texts.items()})
             self.seen.rent.append(self.bank.scheduled(RENT))
             self._paid = len(self.bank.payments())
-            self.charter = CHARTERS / "banking"
-            charter = _answered_within(load_charter(self.charter), timedelta(seconds=self._wait))
-            store = stack.enter_context(SqliteStore(self.database))
-            services = stack.enter_context(serving(store, charter))
-            self._desk = Desk(store, roles_of=services.people.roles_of)
+            charter = _answered_within(load_charter(CHARTER), timedelta(seconds=self._wait))
             captures = {"scheduled": Scheduled(self._file)}
-            self._guard = Guard(charter, store=store, desk=self._desk, captures=captures)
+            self._store = stack.enter_context(SqliteStore(self.database))
+            services = stack.enter_context(serving(self._store, charter, Hands(captures=captures)))
+            self._desk = Desk(self._store, roles_of=services.people.roles_of)
+            self._guard = Guard(charter, store=self._store, desk=self._desk, captures=captures)
             if self._by == "you":
                 self._person = Visitor(services, self.database, self._say)
             elif self._by == "chromium" and (path := chromium()) is not None:
@@ -215,30 +215,29 @@ class Live:
 
     def _is_undone(self) -> None:
         self._say("Emma", "And the rent stays as it was.")
-        for mode in (["--dry-run"], []):
-            self._say("undo", f"fiducial undo {' '.join(mode)}")
-            for effect in self._undo(*mode):
-                outcome, tool = effect["outcome"] or effect["state"], effect["tool"]
-                why = effect["why"] or f"the rent is {self.bank.scheduled(RENT):g}"
-                self._say(
-                    "",
-                    Text.assemble(
-                        (tool, "bold"), ": ", (outcome, "red" if outcome == "impossible" else "green"), "; ", why
-                    ),
-                )
-                self.seen.undone[tool] = outcome
+        why = "the customer wants it back"
+        tools = {}
+        self._say("undo", "fiducial undo --dry-run")
+        for effect in self._commands.planned(self._agent.id, why):
+            tools[effect["decision"]] = effect["tool"]
+            self._effect(effect["tool"], effect["state"], effect["why"])
+
+        def finished() -> list[UndoFinished] | None:
+            with self._store.ledger() as ledger:
+                events = [each.event for each in ledger.entries()]
+            found = [each for each in events if isinstance(each, UndoFinished) and each.decision in tools]
+            return found if len(found) >= len(tools) else None
+
+        until = "until the command line does it"
+        for each in self._until(lambda who: who.undo(self._agent.id, why), finished, self._wait / 2, until) or ():
+            self._effect(tools[each.decision], each.outcome, each.why)
+            self.seen.undone[tools[each.decision]] = each.outcome
         self.seen.rent.append(self.bank.scheduled(RENT))
 
-    def _undo(self, *more: str) -> list[dict[str, Any]]:
-        ran = command(
-            "undo", self._agent.id, "--by", OLGA, "--role", "operator", "--why", "the customer wants it back",
-            "--charter", str(self.charter), "--db", str(self.database), "--captures", "bench.demo_bank:CAPTURES",
-            "--json", *more, environment={PLACE: str(self._file.resolve())},
-        )  # fmt: skip
-        if ran.returncode > 1:  # 1: something stands that cannot be taken back, as the payment does
-            raise SystemExit(f"`fiducial undo` failed: {ran.stderr.strip()}")
-        effects: list[dict[str, Any]] = json.loads(ran.stdout)["effects"]
-        return effects
+    def _effect(self, tool: str, outcome: str, why: str) -> None:
+        style = "red" if outcome == "impossible" else "green"
+        about = why or f"the rent is {self.bank.scheduled(RENT):g}"
+        self._say("", Text.assemble((tool, "bold"), ": ", (outcome, style), f"; {about}"))
 
     # --- 7
 

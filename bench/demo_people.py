@@ -5,6 +5,7 @@ All three do it through the console or the commands that everybody has; none is 
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -22,9 +23,11 @@ from typing import Any, Literal, Protocol
 import uvicorn
 from rich.console import Console
 
+from demo_bank import PLACE
 from fiducial.charter.model import Charter
 from fiducial.console.app import create_app
 from fiducial.console.services import Kept, Services, Settings
+from fiducial.console.undoing import Hands
 from fiducial.core.ids import PersonId
 from fiducial.guard.switches import Halt
 from fiducial.oversight.hold import Hold
@@ -32,6 +35,7 @@ from fiducial.oversight.people import Person
 
 By = Literal["you", "chromium", "commands"]
 ROOT = Path(__file__).resolve().parent.parent
+CHARTER = ROOT / "examples" / "charters" / "agentdojo" / "banking"
 OLGA = PersonId("olga")
 """The person who is asked."""
 COMMAND = os.path.relpath(Path(sys.executable).parent / "fiducial")
@@ -60,21 +64,25 @@ class Someone(Protocol):
         """Stop the agent."""
         ...
 
+    def undo(self, session: str, why: str) -> Future[str]:
+        """Take back what a session did."""
+        ...
+
     def resume(self, halt: Halt, why: str) -> Future[str]:
-        """Let it go on."""
+        """Let the agent go on."""
         ...
 
 
 @contextmanager
-def serving(store: Kept, charter: Charter) -> Iterator[Services]:
-    """The console on a free port of this machine, and Olga, who may answer for operators and stop agents.
+def serving(store: Kept, charter: Charter, hands: Hands) -> Iterator[Services]:
+    """The console on a free port of this machine, and Olga, who may answer for operators, stop agents and take back.
 
     Raises `OSError` when nothing can listen, `RuntimeError` when the server does not start.
     """
     listening = socket.socket()
     try:
         listening.bind(("127.0.0.1", 0))
-        app = create_app(store, charter, Settings(url=f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        app = create_app(store, charter, Settings(url=f"http://127.0.0.1:{listening.getsockname()[1]}"), hands=hands)
         services = app.services
         services.people.add(
             Person(id=OLGA, name="Olga", console=("approver", "operator", "viewer"), roles=("operator",)),
@@ -132,8 +140,14 @@ class Visitor:
         self._say("you", f"Stop it: as agent write {agent}, give a reason, and press Halt at", where)
         return Future()
 
+    def undo(self, session: str, why: str) -> Future[str]:
+        where = f"{self._services.origin}/sessions/{session}/undo"
+        self._say("you", "Take back what it did: give a reason, look at the plan, and confirm it at", where)
+        return Future()
+
     def resume(self, halt: Halt, why: str) -> Future[str]:
-        self._say("you", "Let it go on: give a reason and press Resume on the same page.", "")
+        where = f"{self._services.origin}/halt"
+        self._say("you", "Let it go on: give a reason, and press Resume at", where)
         return Future()
 
 
@@ -142,8 +156,9 @@ class Commands:
 
     name, attended = "Olga", False
 
-    def __init__(self, database: Path) -> None:
-        self._database = database
+    def __init__(self, database: Path, bank: Path) -> None:
+        """`bank`: the file that an undo changes."""
+        self._database, self._bank = database, bank
 
     def decide(self, hold: Hold, doubt: str) -> Future[str]:
         return self._ran("approve", hold.id, "--why", "It is on the bill")
@@ -154,13 +169,34 @@ class Commands:
     def halt(self, agent: str, why: str) -> Future[str]:
         return self._ran("halt", "--agent", agent, "--why", why)
 
+    def undo(self, session: str, why: str) -> Future[str]:
+        return self._ran("undo", session, "--why", why, more=self._undoing)
+
+    def planned(self, session: str, why: str) -> list[dict[str, Any]]:
+        """What an undo would do, effect by effect. Raises `SystemExit` when nobody can tell."""
+        ran = self._run("undo", session, "--why", why, *self._undoing, "--dry-run", "--json")
+        if ran.returncode > 1:
+            raise SystemExit(f"`fiducial undo` failed: {ran.stderr.strip()}")
+        effects: list[dict[str, Any]] = json.loads(ran.stdout)["effects"]
+        return effects
+
     def resume(self, halt: Halt, why: str) -> Future[str]:
         return self._ran("resume", halt.id, "--why", why)
 
-    def _ran(self, *arguments: str) -> Future[str]:
+    @property
+    def _undoing(self) -> tuple[str, ...]:
+        return ("--role", "operator", "--charter", str(CHARTER), "--captures", "bench.demo_bank:CAPTURES")
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(
+            *arguments, "--by", OLGA, "--db", str(self._database), environment={PLACE: str(self._bank.resolve())}
+        )
+
+    def _ran(self, *arguments: str, more: tuple[str, ...] = ()) -> Future[str]:
         told: Future[str] = Future()
-        ran = command(*arguments, "--by", OLGA, "--db", str(self._database))
-        if ran.returncode:
+        ran = self._run(*arguments, *more)
+        # 1 says of an undo that something stands which cannot be taken back, as the payment does.
+        if ran.returncode > (arguments[0] == "undo"):
             told.set_exception(RuntimeError(f"`fiducial {arguments[0]}` failed: {ran.stderr.strip()}"))
         else:
             told.set_result(f"In a terminal: fiducial {' '.join(arguments[:-2])} --by {OLGA} …")
@@ -189,6 +225,9 @@ class Chromium:
 
     def halt(self, agent: str, why: str) -> Future[str]:
         return self._thread.submit(self._halt, agent, why)
+
+    def undo(self, session: str, why: str) -> Future[str]:
+        return self._thread.submit(self._undo, session, why)
 
     def resume(self, halt: Halt, why: str) -> Future[str]:
         return self._thread.submit(self._resume, why)
@@ -240,13 +279,25 @@ class Chromium:
         page.get_by_text(f"Stopped: agent {agent}").wait_for()
         return "In Chromium: the page Halt, the agent, why, and the button."
 
+    def _undo(self, session: str, why: str) -> str:
+        page = self._page
+        page.goto(f"{self._services.origin}/sessions/{session}")
+        page.get_by_role("link", name="Take back what it did").click()
+        page.locator("input[name=why]").fill(why)
+        page.get_by_role("button", name="Show what would be done").click()
+        page.get_by_text("Nothing has been called yet.").wait_for()
+        page.get_by_label("I have read what would be done").check()
+        page.get_by_role("button", name="Take it back").click()
+        page.get_by_role("heading", name="What was taken back").wait_for()
+        return "In Chromium: from the session to “Take back what it did”, the plan, “Take it back”."
+
     def _resume(self, why: str) -> str:
         page = self._page
         page.goto(f"{self._services.origin}/halt")
         page.get_by_label("Why it may go on").fill(why)
         page.get_by_role("button", name="Resume").click()
         page.get_by_text("Nothing is stopped.").wait_for()
-        return "In Chromium: Resume, on the same page."
+        return "In Chromium: Resume, on the page Halt."
 
 
 def chromium() -> str | None:

@@ -34,7 +34,7 @@ def test_a_held_payment_is_decided_in_the_browser_and_everything_can_be_stopped_
         ("send_money", "denied", 1), ("send_money", "ok", 2),
     ]  # fmt: skip
     assert seen.answer == "approved"
-    assert len(seen.said) == 4
+    assert len(seen.said) == 5
     assert all(said.startswith("In Chromium: ") for said in seen.said), seen.said
     account = live.bank.environment()
     assert account.user_account.password == "password123"
