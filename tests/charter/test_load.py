@@ -284,6 +284,21 @@ def test_cases() -> None:
     only(problems(cases_c_yaml=case + case.partition("\n")[2]), "repeated-name", 5, "the first is in cases/c.yaml:2")
 
 
+def test_plans_of_cases() -> None:
+    def given(plan: str) -> list[Problem]:
+        case = "cases:\n - name: n\n   call: {tool: refund}\n   expect: {verdict: held}\n"
+        return problems(cases_c_yaml=f"{case}   given:\n    plan: {plan}\n")
+
+    assert given("[find, refund]") == given("[]") == given("{ordered: true, steps: [{tool: find, uses: 2}]}") == []
+    only(given("[fin]"), "unknown-tool", 6, "did you mean `find`?")
+    only(given("{steps: [{tool: fin}]}"), "unknown-tool", 6, "did you mean `find`?")
+    only(given("{steps: [{tool: refund, bounds: {amuont: {at_most: 1}}}]}"), "unknown-parameter", 6, "`amount`?")
+    only(given("{ordred: true}"), "unknown-key", 6, "did you mean `ordered`?")
+    only(given("{steps: [{}]}"), "missing-key", 6)
+    for wrong in ("5", "[5]", "{steps: 4}", "{steps: [{tool: 5}]}", "{steps: [{tool: find, uses: many}]}"):
+        only(given(wrong), "invalid-value", 6)
+
+
 def test_contradictions_of_kind_and_effect() -> None:
     def one(effect: str, kind: str) -> list[Problem]:
         return problems(contracts_yaml=f"tools:\n  t:\n    effect: {effect}\n    kind: {kind}\n    audience: public\n")

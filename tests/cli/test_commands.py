@@ -80,6 +80,15 @@ def test_decide_as_json_and_with_bad_arguments() -> None:
     assert code == 0
     assert json.loads(output)["verdict"] == "allowed"
     assert run("decide", str(BANKING), "get_balance", "nonsense")[0] == 2
+    plan = '{"steps": [{"tool": "send_money", "bounds": {"amount": {"at_most": 50}}}]}'
+    pay = ("decide", str(BANKING), "send_money", f"recipient={PAYEE}", "subject=x", "date=2026-01-01", "--plan", plan)
+    task = ("--task", f"Pay 10 or 60 to {PAYEE} on 2026-01-01 for x")
+    assert run(*pay, "amount=10", *task)[0] == 0
+    code, output = run(*pay, "amount=60", *task)
+    assert (code, "baseline/off-plan" in output) == (1, True)
+    assert run("decide", str(BANKING), "get_balance", "--plan", "{")[0] == 2
+    with pytest.raises(fiducial.SessionError, match="`nope`"):
+        run("decide", str(BANKING), "get_balance", "--plan", "get_balance,nope")
     assert run("decide", str(BANKING), "no_such_tool")[0] == 1
 
 

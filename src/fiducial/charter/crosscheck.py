@@ -153,25 +153,22 @@ def _cases(parts: Parts) -> None:
         given: Path = (*path, "given")
         for index, role in enumerate(case.given.roles):
             _role(parts, document, (*given, "roles", index), role)
-        if isinstance(case.given.plan, GivenPlan):
-            _plan(parts, document, (*given, "plan", "steps"), case.given.plan)
-        else:
-            for index, name in enumerate(case.given.plan or ()):
-                _tool(parts, document, (*given, "plan", index), name)
+        if case.given.plan is not None:
+            _plan(parts, document, (*given, "plan"), case.given.plan)
         for index, observed in enumerate(case.given.observed):
             _tool(parts, document, (*given, "observed", index, "tool"), observed.tool)
 
 
 def _plan(parts: Parts, document: Document, at: Path, plan: GivenPlan) -> None:
     for index, step in enumerate(plan.steps):
-        _tool(parts, document, (*at, index, "tool"), step.tool)
+        _tool(parts, document, (*at, "steps", index, "tool"), step.tool)
         if step.tool not in parts.contracts:
             continue
         parameters = parts.contracts[step.tool][0].parameters
         for name in step.bounds.keys() - parameters.keys():
             fix = did_you_mean(name, parameters) or "name one of contracts.yaml"
             message = f"{quote(step.tool)} has no parameter {quote(name)}"
-            document.problem((*at, index, "bounds", name), "unknown-parameter", message, fix)
+            document.problem((*at, "steps", index, "bounds", name), "unknown-parameter", message, fix)
 
 
 # ── contracts.yaml ────────────────────────────────────────────────────────────────────────────────────────────────

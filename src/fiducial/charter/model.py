@@ -231,6 +231,12 @@ class GivenPlan(_Written):
 
     _tuples = field_validator("steps", mode="before")(_as_tuple)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """A list of names of tools: each may be used as often as it is named, in any order."""
+        return {"steps": [{"tool": name} for name in value]} if isinstance(value, list) else value
+
 
 class Given(_Written):
     """What a case's session has seen before the call."""
@@ -243,14 +249,14 @@ class Given(_Written):
     """What the user said first."""
     system: str | None = None
     """The system prompt."""
-    plan: tuple[str, ...] | GivenPlan | None = None
-    """The plan declared beforehand: names of tools, or steps with bounds."""
+    plan: GivenPlan | None = None
+    """The plan declared beforehand; a list of names of tools is one, too."""
     observed: tuple[Observed, ...] = ()
     """Tool results seen before the call, in order."""
     approvals: tuple[str, ...] = ()
     """Ids of policies that count as approved."""
 
-    _tuples = field_validator("roles", "plan", "observed", "approvals", mode="before")(_as_tuple)
+    _tuples = field_validator("roles", "observed", "approvals", mode="before")(_as_tuple)
 
 
 class Observed(_Written):

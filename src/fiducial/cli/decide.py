@@ -16,6 +16,7 @@ from fiducial.guard.counterfactual import what_would_change
 from fiducial.guard.drivers import drive
 from fiducial.guard.guard import Guard
 from fiducial.guard.judgement import Judgement, Request
+from fiducial.guard.plans import AnyPlan
 from fiducial.guard.steps import judge
 from fiducial.policy.load import load_charter
 
@@ -34,7 +35,9 @@ def decide(
         list[str] | None,
         typer.Option(help="A result the session has seen, `tool=text` or `tool=@file`; may be repeated."),
     ] = None,
-    plan: Annotated[str | None, typer.Option(help="Declared plan: tool names with commas between.")] = None,
+    plan: Annotated[
+        str | None, typer.Option(help="Declared plan: tool names with commas between, or its JSON form.")
+    ] = None,
     confidence: Annotated[float | None, typer.Option(help="The agent's own confidence, 0 to 1.")] = None,
     profile: Annotated[str | None, typer.Option(help="Another baseline: balanced, strict or none.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -55,7 +58,7 @@ def decide(
             fail(f"the charter declares no role `{plain(name)}`; its roles are: {declared}", 2)
     guard = Guard(charter)
     with guard.session(
-        user=user, roles=role or (), task=task, plan=plan.split(",") if plan is not None else None
+        user=user, roles=role or (), task=task, plan=_plan(plan) if plan is not None else None
     ) as session:
         for name, text in results:
             session.observe(name, {}, text)
@@ -96,6 +99,16 @@ def _parsed(arguments: list[str]) -> dict[str, Any]:
         except ValueError:
             found[name] = text
     return found
+
+
+def _plan(text: str) -> AnyPlan:
+    if not text.lstrip().startswith("{"):
+        return text.split(",")
+    try:
+        value: dict[str, Any] = _loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"the plan is not JSON: {error}") from None
+    return value
 
 
 class _Repeated(ValueError):

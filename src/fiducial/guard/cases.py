@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from fiducial.charter.model import DECLARE_PLAN, Case, Charter
-from fiducial.core.verdict import Verdict
+from fiducial.core.verdict import Fault, Verdict
 from fiducial.guard.drivers import drive
 from fiducial.guard.guard import Guard
 from fiducial.guard.judgement import Request
-from fiducial.guard.plans import checked
+from fiducial.guard.plans import arguments_of
 from fiducial.guard.steps import judge
 
 
@@ -39,9 +39,12 @@ def run_case(guard: Guard, case: Case) -> CaseResult:
     with guard.session(user=given.user, roles=given.roles, task=given.task, system=given.system) as session:
         if given.plan is not None:
             # What people approved in the case, they approved of its plan too.
-            plan = Request(tool=DECLARE_PLAN, arguments=checked(given.plan, session.tools), approvals=approvals)
+            plan = Request(tool=DECLARE_PLAN, arguments=arguments_of(given.plan), approvals=approvals)
             session.plan_nothing()
-            drive(judge(session, plan))
+            declared = drive(judge(session, plan)).verdict
+            if any(reason.fault is Fault.BAD_ARGUMENTS for reason in declared.reasons):
+                wrong = f"its plan does not fit the tools: {declared.reasons[0].message}"
+                return CaseResult(case=case, verdict=declared, wrong=(wrong,))
         for seen in given.observed:
             session.observe(seen.tool, seen.arguments, seen.result)
         request = Request(
