@@ -18,7 +18,7 @@ def follow(visit: Visit) -> Response:
         signed = services.links.read(visit.params["link"])
         hold = services.desk.hold(signed.hold)
     except OversightError as error:
-        raise Refused(404, f"{error}. What still waits is in the queue") from error
+        raise Refused(404, f"{error}; what still waits is in the queue") from error
     if visit.incoming.method == "GET":
         services.links.followed(hold.id, hold.session, visit.me.person.id)
     return visit.go(f"/waiting/{quoted(hold.id)}")
