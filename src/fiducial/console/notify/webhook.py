@@ -13,7 +13,9 @@ import base64
 import hashlib
 import hmac
 import logging
+import ssl
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import httpx2
 
@@ -61,7 +63,13 @@ def client() -> httpx2.Client:
     """A client that follows nobody elsewhere."""
     # At INFO it logs every address, and that of a channel may be its secret.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    return httpx2.Client(timeout=TIMEOUT, follow_redirects=False)
+    return httpx2.Client(timeout=TIMEOUT, follow_redirects=False, verify=_trusted())
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities that are believed; read once, which takes longer than all the rest of making a client."""
+    return httpx2.create_ssl_context()
 
 
 def post(client: httpx2.Client, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
