@@ -76,6 +76,22 @@ TOOLS = {
         "cost": "amount",
         "asked_by": ["pay", "send money"],
     },
+    "book_callback": {
+        "effect": "compensable",
+        "kind": "book",
+        "description": "Books a call from the branch.",
+        "parameters": {"day": {"role": "option"}},
+        "output": {"trusted": ["$.id"]},
+        "undo": {"tool": "cancel_callback", "arguments": {"id": "$result.id"}, "within": "7d"},
+        "asked_by": ["call me", "book a call"],
+    },
+    "cancel_callback": {
+        "effect": "irreversible",
+        "kind": "delete",
+        "description": "Takes a call from the branch off its list.",
+        "parameters": {"id": {"role": "target", "entity": "id"}},
+        "asked_by": ["cancel"],
+    },
 }
 APPROVER = PersonId("approver")
 LARGE = Clause(
@@ -101,6 +117,18 @@ def held(services: Services, user: str = "emma", task: str = "Please pay the bil
     session = guard_of(services).session(user=user, roles=["customer"], task=task)
     session.call("read_file", {"file_path": "bill.txt"}, run=lambda file_path: ATTACK)
     return session, pay(session)
+
+
+def booked(services: Services, user: str = "emma") -> Any:
+    """A session that booked two calls, and paid."""
+    with guard_of(services).session(
+        user=user, roles=["customer"], task=f"Book a call for Monday, and send money: 20 to {ACCOUNT}"
+    ) as session:
+        for day in ("Monday", "Tuesday"):
+            done = session.call("book_callback", {"day": day}, run=lambda day: {"id": f"call-{day.lower()}-4711"})
+            assert done.status == "ok", done.verdict
+        assert pay(session, 20).status == "ok"
+    return session
 
 
 def pay(session: Any, amount: float = 120) -> Any:

@@ -16,19 +16,22 @@ from typing import Any
 
 import pytest
 import uvicorn
-from console_world import ACCOUNT, attacked_session, held, pay
+from console_world import ACCOUNT, attacked_session, booked, held, pay
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 
 from fiducial.console.app import Console
 from fiducial.console.found import Query
 from fiducial.console.services import Services, Settings
+from fiducial.console.undoing import Hands
 from fiducial.core.ids import PersonId
+from fiducial.oversight.hold import Approver
 from fiducial.oversight.people import Person
 from fiducial.policy.rulebook import Rulebook
 from fiducial.store.sqlite import SqliteStore
 
 PICTURES = os.environ.get("FIDUCIAL_SCREENSHOTS")
+BEN = Approver(id=PersonId("ben@example.org"), roles=frozenset({"fraud-desk", "operator"}))
 SIZES = {"phone": (360, 740), "desk": (1440, 900)}
 
 
@@ -62,10 +65,16 @@ def services(tmp_path_factory: pytest.TempPathFactory, rulebook: Rulebook) -> It
     listening.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     with SqliteStore(tmp_path_factory.mktemp("console") / "fiducial.db") as store:
-        app = Console(Services(store, rulebook, Settings(url=url)))
+        hands = Hands(tools={"cancel_callback": lambda id: {"cancelled": id}})
+        app = Console(Services(store, rulebook, Settings(url=url), hands=hands))
         attacked_session(store, rulebook.charter, app.services.clock)
         app.services.people.add(
-            Person(id=PersonId("ben@example.org"), name="Ben Okafor", console=("approver",), roles=("fraud-desk",)),
+            Person(
+                id=PersonId("ben@example.org"),
+                name="Ben Okafor",
+                console=("approver",),
+                roles=("fraud-desk", "operator"),
+            ),
             by=PersonId("console"),
         )
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, lifespan="off"))
@@ -150,6 +159,60 @@ def test_everything_works_without_scripts_and_by_keyboard(
     page.context.close()
 
 
+def test_an_operator_takes_back_what_a_session_did(chromium: Chromium, services: Services, faults: list[str]) -> None:
+    services.first_link()
+    session = booked(services)
+    page = _open(chromium, faults)
+    _sign_in(page, services)
+    page.goto(services.origin + f"/sessions/{session.id}")
+    page.get_by_role("link", name="Take back what it did").click()
+    page.get_by_label("Why").fill("booked for the wrong customer")
+    page.get_by_role("button", name="Show what would be done").click()
+    assert page.get_by_text("would be taken back", exact=True).count() == 2
+    assert page.get_by_text("cannot be taken back", exact=True).count() == 1
+    page.get_by_role("button", name="Take it back").click()
+    assert page.get_by_text("would be taken back", exact=True).count() == 2, "the browser wants the box ticked first"
+    page.get_by_label("I have read what would be done").check()
+    page.get_by_role("button", name="Take it back").click()
+    page.get_by_text("Something stands, or may").wait_for()
+    assert page.get_by_text("taken back", exact=True).count() == 2
+    page.context.close()
+
+
+def test_a_refusal_is_appealed_in_the_browser(chromium: Chromium, services: Services, faults: list[str]) -> None:
+    services.first_link()
+    session, _ = held(services, user="ida")
+    hold = next(hold for hold in services.desk.waiting() if hold.session == session.id)
+    page = _open(chromium, faults)
+    _sign_in(page, services)
+    page.goto(services.origin + f"/waiting/{hold.id}")
+    page.get_by_role("textbox", name="Note").first.fill("not on the invoice")
+    page.get_by_role("button", name="Reject", exact=True).click()
+    page.get_by_label("Why should somebody else look at it?").fill("It is: see page two.")
+    page.get_by_role("button", name="Appeal").click()
+    page.get_by_text("Your appeal is under way").wait_for()
+    page.get_by_text("It is: see page two.").wait_for()
+    page.get_by_text("It is not yours to answer").wait_for()
+    page.get_by_role("link", name="The request before it").click()
+    page.get_by_role("link", name="An appeal against it").wait_for()
+    page.context.close()
+
+
+def _refused(services: Services, size: str) -> str:
+    """A request that was refused, after others that were answered one way or the other."""
+    for number in range(24 if PICTURES else 2):
+        session, _ = held(services, user=f"eve-{size}-{number}")
+        hold = next(hold for hold in services.desk.waiting() if hold.session == session.id)
+        services.desk.seen(hold.id, BEN.id, "opened" if number % 6 else "shown")
+        time.sleep(0.2 if PICTURES else 0)
+        services.desk.vote(hold.id, BEN, "reject" if number % 5 == 1 else "approve", note="not on the invoice")
+        if number % 5 != 1:
+            assert pay(session).status == "ok"
+        else:
+            refused = hold.id
+    return refused
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_no_page_is_wider_than_its_screen_and_none_runs_what_it_shows(
     chromium: Chromium, services: Services, faults: list[str], size: str
@@ -164,12 +227,19 @@ def test_no_page_is_wider_than_its_screen_and_none_runs_what_it_shows(
         "waiting": "/waiting", "request": f"/waiting/{hold.id}", "sessions": "/sessions", "halt": "/halt",
         "session": f"/sessions/{attacked.id}", "event": f"/events/{event}", "charter": "/charter", "ledger": "/ledger",
         "people": "/people", "person": "/people/admin", "account": "/account", "sign-in": "/sign-in",
+        "decisions": "/decisions", "refused": f"/waiting/{_refused(services, size)}",
+        "undo": f"/sessions/{booked(services, f'mia-{size}').id}/undo",
     }  # fmt: skip
     for scheme in ("light", "dark") if PICTURES else ("light",):
         page = _open(chromium, faults, viewport={"width": width, "height": height}, color_scheme=scheme)
         _sign_in(page, services)
         for name, path in pages.items():
             page.goto(services.origin + path)
+            if name == "undo":
+                page.get_by_label("Why").fill("booked for the wrong customer")
+                page.get_by_role("button", name="Show what would be done").click()
+                page.get_by_text("In a terminal").click()
+                page.evaluate("window.scrollTo(0, 0)")
             wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, (name, wide)
             if PICTURES:

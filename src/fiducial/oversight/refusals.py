@@ -28,7 +28,7 @@ def refusal_of(hold: Hold) -> Refusal | None:
             remedies=Remedies(
                 agent=f"A person refused this.{said} Do not ask again; go on without it, and tell the user.",
                 user=f"A person refused this.{said} You can appeal, and somebody else will look at it.",
-                operator=f"decided in `{hold.id}`; `fiducial holds appeal` asks somebody else",
+                operator=f"decided in `{hold.id}`; an appeal on its page in the console asks somebody else",
             ),
         )
     if hold.state == "expired":
@@ -37,7 +37,7 @@ def refusal_of(hold: Hold) -> Refusal | None:
             remedies=Remedies(
                 agent="Nobody answered in time, so this is refused. Do not ask again; tell the user.",
                 user="Nobody answered in time, so nothing was done. You can ask for it to be looked at again.",
-                operator=f"`{hold.id}` expired; `fiducial holds appeal` asks again",
+                operator=f"`{hold.id}` expired; an appeal on its page in the console asks again",
             ),
         )
     if hold.state == "answered":
