@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from fiducial.charter.contracts import Contract, Effect, Kind
+from fiducial.charter.model import DECLARE_PLAN, RESPOND
 from fiducial.console.found import Similar
 from fiducial.console.queue import Card, Waiting
 from fiducial.console.services import Services
@@ -31,6 +32,8 @@ VERBS = {
     Kind.EXECUTE: "run code", Kind.RESPOND: "answer the user",
 }  # fmt: skip
 """Kind of act → what the agent wants, in plain words."""
+BUILT_IN_VERBS = {RESPOND: "answer", DECLARE_PLAN: "go by a plan"}
+"""The same of the tools that every agent has."""
 AFTERWARDS = {
     Effect.READ: "Nothing changes by it.",
     Effect.REVERSIBLE: "It can be put back exactly.",
@@ -127,7 +130,8 @@ def _said(services: Services, hold: Hold) -> str:
 
 def _fill(services: Services, card: Card) -> None:
     contract = services.charter.contracts.get(card.hold.tool)
-    verb = VERBS[contract.kind] if contract is not None else "use a tool that this charter does not have"
+    unknown = BUILT_IN_VERBS.get(card.hold.tool, "use a tool that this charter does not have")
+    verb = VERBS[contract.kind] if contract is not None else unknown
     card.words, card.evidence = f"wants to {verb}", services.queue.evidence(card.hold)
 
 

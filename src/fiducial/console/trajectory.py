@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from fiducial.charter.model import Charter
+from fiducial.charter.model import DECLARE_PLAN, Charter
 from fiducial.console.text import Mark
 from fiducial.core.event import (
     CallDecided,
@@ -33,6 +33,7 @@ from fiducial.core.label import Integrity
 from fiducial.flow.formats.parse import parse
 from fiducial.flow.structure import Root, leaves, scalar_text, show_place
 from fiducial.flow.trace import Origin, Trace, Where
+from fiducial.guard.plans import bound_values, read
 from fiducial.guard.record import DecisionRecord, ResultRecord, decode_decision
 from fiducial.guard.remedies import in_words
 from fiducial.store.bundle import Record
@@ -200,9 +201,14 @@ def arguments_of(
     contract = charter.contracts.get(record.tool)
     words = in_words(record.traces, {})
     found = []
-    for number, (name, value) in enumerate(record.arguments.items()):
+    rows = [(name, value, contract, name) for name, value in record.arguments.items()]
+    if record.tool == DECLARE_PLAN and record.facts is not None:
+        # The values in the bounds of a plan are traced each by itself, as arguments of the tools of its steps.
+        bounds = bound_values(read(record.arguments))
+        rows += [(name, value, charter.contracts.get(tool), of) for name, tool, of, value in bounds]
+    for number, (name, value, contract, of) in enumerate(rows):
         trace = record.traces.get(name)
-        parameter = contract.parameters.get(name) if contract is not None else None
+        parameter = contract.parameters.get(of) if contract is not None else None
         argument = Argument(
             name=name,
             value=as_text(value),
