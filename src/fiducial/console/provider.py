@@ -12,6 +12,7 @@ Nobody is made a person, and no role is given, by signing in.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -178,8 +179,11 @@ def _derived(what: str, secret: str) -> str:
 
 
 def is_loopback(host: str | None) -> bool:
-    """The name or address means this machine."""
-    return host in ("localhost", "::1", "[::1]") or (host is not None and host.startswith("127."))
+    """The name or address is this machine's."""
+    try:
+        return host == "localhost" or ipaddress.ip_address((host or "").strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _secure(url: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from fiducial.console.notify.notices import Notice
-from fiducial.console.notify.settings import NotifySettings, loopback, secret_bytes
+from fiducial.console.notify.settings import NotifySettings, secret_bytes
+from fiducial.console.provider import is_loopback
 from fiducial.errors import OversightError
 
 Write = Callable[..., NotifySettings]
@@ -128,4 +129,4 @@ def test_a_secret_has_the_bytes_that_the_specification_asks_for() -> None:
      ("0.0.0.0", False), ("localhost.example.org", False)],
 )  # fmt: skip
 def test_only_this_machine_is_this_machine(host: str, same: bool) -> None:
-    assert loopback(host) is same
+    assert is_loopback(host) is same

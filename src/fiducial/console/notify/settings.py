@@ -21,6 +21,7 @@ from fiducial.charter.findings import did_you_mean, report
 from fiducial.charter.yaml import Document, read_yaml
 from fiducial.console.notify.message import Details
 from fiducial.console.notify.notices import Notice
+from fiducial.console.provider import is_loopback
 from fiducial.core.oversight import NoticeKind
 from fiducial.errors import OversightError
 
@@ -244,7 +245,7 @@ class _Checking:
                 )
 
     def _mail(self, path: At, made: MailSettings) -> None:
-        if made.tls == "none" and not loopback(made.host):
+        if made.tls == "none" and not is_loopback(made.host):
             self._problem((*path, "tls"), "mail in the clear is only for this machine", "use `starttls` or `implicit`")
         for key, addresses in (("from", (made.sender,)), ("to", made.to)):
             for address in addresses:
@@ -300,14 +301,6 @@ def port_of(settings: MailSettings) -> int:
     return settings.port or _PORTS[settings.tls]
 
 
-def loopback(host: str) -> bool:
-    """The name or address is this machine's."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _wrong_with(url: str) -> str:
     """Why nothing is sent there; empty: nothing is wrong."""
     try:
@@ -319,7 +312,7 @@ def _wrong_with(url: str) -> str:
         return "is not one of the web"
     if parts.username is not None or parts.fragment:
         return "has a user name or a fragment"
-    if parts.scheme == "http" and not loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         return "is not https, which everything that is not on this machine needs"
     try:
         address = ipaddress.ip_address(host)
@@ -336,6 +329,6 @@ def _short(text: object) -> str:
 
 
 __all__ = [
-    "ChannelSettings", "MailSettings", "NotifySettings", "Route", "SlackSettings", "WebhookSettings", "loopback",
+    "ChannelSettings", "MailSettings", "NotifySettings", "Route", "SlackSettings", "WebhookSettings",
     "port_of", "read_settings", "secret_bytes",
 ]  # fmt: skip
