@@ -113,7 +113,7 @@ def agent(charter: Charter, place: Place, strike: Strike) -> None:
     with suppress(StoreError):
         guard = Guard(charter, store=store, desk=Desk(store))
         try:
-            session = guard.reopen(kept.read_text())
+            session = guard.reopen(kept.read_text(), takeover="it was killed")
         except (FileNotFoundError, SessionError):
             # Nothing of it got to the disk: nothing was asked, nothing ran.
             session = guard.session(user="emma", task="Pay 500 EUR to bob")

@@ -9,16 +9,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from fiducial.core.clock import ManualClock
+from fiducial.core.event import SessionTaken
 from fiducial.core.ids import SessionId
 from fiducial.core.store import Commit, Put
 from fiducial.errors import Conflict, StoreError
-from fiducial.store.lease import DURATION, SKEW, Elsewhere, Lease, release, renew, take
+from fiducial.store.lease import DURATION, SKEW, Elsewhere, Lease, first, release, renew, take
 from fiducial.store.memory import MemoryStore
 from fiducial.store.postgres.store import PostgresStore
 from fiducial.store.sqlite import SqliteStore
@@ -35,9 +37,12 @@ def test_taking_renewing_releasing(store: AnyStore, clock: ManualClock) -> None:
     second = renew(store, first, clock=clock)
     assert isinstance(second, Lease)
     assert second.until_us == first.until_us + DURATION // timedelta(microseconds=1) // 2
-    assert isinstance(renew(store, first, clock=clock), Elsewhere)
-    assert not release(store, first)
-    assert release(store, second)
+    third = take(store, SESSION, "a", clock=clock)
+    assert isinstance(third, Lease)
+    assert isinstance(renew(store, second, clock=clock), Elsewhere), "taken anew, under the same name"
+    assert not release(store, second)
+    assert release(store, third)
+    second = third
     assert renew(store, second, clock=clock) == Elsewhere("", 0)
     assert isinstance(take(store, SESSION, "b", clock=clock), Lease)
 
@@ -70,6 +75,31 @@ def test_what_cannot_be_a_lease(store: AnyStore, clock: ManualClock) -> None:
         take(store, SESSION, "a", clock=clock)
 
 
+def test_a_claim_takes_it_at_once_and_is_recorded(store: AnyStore, clock: ManualClock) -> None:
+    lost = take(store, SESSION, "a", clock=clock)
+    assert isinstance(lost, Lease)
+    found = take(store, SESSION, "b", clock=clock, claim="its machine burnt down")
+    assert isinstance(found, Lease)
+    assert isinstance(renew(store, lost, clock=clock), Elsewhere)
+    clock.advance(DURATION + SKEW)
+    assert isinstance(take(store, SESSION, "c", clock=clock, claim=None), Lease)
+    if not isinstance(store, MemoryStore):
+        store.flush()
+    taken = [each.event for each in store.ledger().session(SESSION) if isinstance(each.event, SessionTaken)]
+    assert [(each.before, each.owner, each.ended, each.why) for each in taken] == [
+        ("a", "b", False, "its machine burnt down"),
+        ("b", "c", True, ""),
+    ]
+
+
+def test_a_new_session_has_its_lease_from_its_first_commit_on(store: AnyStore, clock: ManualClock) -> None:
+    lease, commit = first(SESSION, "a", clock.unix_us() + 1)
+    store.commit(msgspec.structs.replace(commit, durable=True)).result()
+    assert take(store, SESSION, "b", clock=clock) == Elsewhere("a", lease.until_us)
+    store.commit(Commit(preconditions=(lease.held(),), changes=(Put("effect", b"a"),))).result()
+    assert release(store, lease)
+
+
 class Owners(RuleBasedStateMachine):
     """Three processes on two connections to one database, with clocks that differ, hold one lease at most."""
 
@@ -99,7 +129,7 @@ class Owners(RuleBasedStateMachine):
             self.valid = self.leases[name] = found
         else:
             assert self.valid is not None
-            assert found == Elsewhere(self.valid.owner, self.valid.until_us)
+            assert found == Elsewhere(self.valid.owner, self.valid.until_us), "the latest renewal counts"
             assert self.valid.owner != name
             assert clock.unix_us() < self.valid.until_us + SKEW // timedelta(microseconds=1)
 

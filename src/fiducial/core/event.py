@@ -168,6 +168,19 @@ class SessionClosed(Envelope, frozen=True, kw_only=True, tag="session.closed"):
     reason: Literal["done", "error", "lost"] = "done"
 
 
+class SessionTaken(Envelope, frozen=True, kw_only=True, tag="session.taken"):
+    """Another process took the session over from the one that had it."""
+
+    owner: str
+    """The process that has it now: host, number, and a part of its own."""
+    before: str
+    """The one that had it, and did not give it up."""
+    ended: bool
+    """Its lease had run out."""
+    why: str = ""
+    """Why it was taken: given where the lease had not run out."""
+
+
 class LogOpened(Envelope, frozen=True, kw_only=True, tag="log.opened"):
     """First entry of every log."""
 
@@ -245,6 +258,7 @@ Event: TypeAlias = (
     | CallFinished
     | ResultObserved
     | SessionClosed
+    | SessionTaken
     | LogOpened
     | KeyRotated
     | PayloadErased

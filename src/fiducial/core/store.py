@@ -107,6 +107,18 @@ class KeepsSecrets(Protocol):
         ...
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """A store that other processes may have open too: what must not run twice needs a lease there."""
+
+    owner: str
+    """Names this very opening of the store, and no other."""
+
+    def before_close(self, run: Callable[[], None]) -> None:
+        """Call `run` when the store is about to be closed and still takes commits."""
+        ...
+
+
 class Store(Protocol):
     """Keeps what happens."""
 

@@ -16,6 +16,7 @@ from fiducial.guard.compensation import Capture
 from fiducial.guard.course import Course
 from fiducial.guard.desk import Desk
 from fiducial.guard.laundry import Laundry
+from fiducial.guard.leases import Leases
 from fiducial.guard.switches import Switches
 from fiducial.guard.tool import Tool
 from fiducial.policy.rulebook import Rulebook
@@ -32,6 +33,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     switches: Switches
     laundry: Laundry
+    leases: Leases
     runners: Mapping[str, Callable[..., Any]]
     """Functions that previews and post-conditions may run, by tool name."""
     captures: Mapping[str, Capture]

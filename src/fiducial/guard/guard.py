@@ -21,6 +21,7 @@ from fiducial.guard.desk import Desk
 from fiducial.guard.ground import Ground
 from fiducial.guard.judgement import Answer, Question
 from fiducial.guard.laundry import Laundry
+from fiducial.guard.leases import Leases
 from fiducial.guard.plans import AnyPlan, with_plans
 from fiducial.guard.reopen import reopened
 from fiducial.guard.session import Session
@@ -84,6 +85,7 @@ class Guard:
         self.desk = desk
         self.switches = Switches(self.store, self.clock, release=release)
         self.laundry = Laundry(self.store)
+        self.leases = Leases(self.store, self.clock)
         self._lock = threading.Lock()
         self.current = _in_force(charter)
         """The charter that new sessions get, made ready."""
@@ -138,13 +140,16 @@ class Guard:
             self._ground(), user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, agent=agent
         )
 
-    def reopen(self, session: str) -> Session:
+    def reopen(self, session: str, *, takeover: str | None = None) -> Session:
         """Go on with a session whose process has ended, from what the store holds of it.
 
+        takeover   why that process is known to be gone, when it could not give the session up and its lease has not
+                   run out yet; recorded. If it is not gone, it can do nothing more all the same
+
         A call that was running then gets the outcome `unknown`. Raises `SessionError` when that session cannot be gone
-        on with, `StoreError` when it cannot be read.
+        on with, or another process still has it, `StoreError` when it cannot be read.
         """
-        return reopened(self._ground(), SessionId(session))
+        return reopened(self._ground(), SessionId(session), takeover)
 
     def _ground(self) -> Ground:
         return Ground(
@@ -156,6 +161,7 @@ class Guard:
             mode=self.mode,
             switches=self.switches,
             laundry=self.laundry,
+            leases=self.leases,
             runners=self.tools,
             captures=self.captures,
             on_held=self.on_held,

@@ -26,7 +26,7 @@ from fiducial.core.ids import SessionId
 from fiducial.core.label import TRUSTED
 from fiducial.core.payload import PayloadRole
 from fiducial.core.verdict import Allowed, Denied, Reason
-from fiducial.errors import SessionError
+from fiducial.errors import CallMismatch, SessionError
 from fiducial.guard.budgets import Use, use_of
 from fiducial.guard.effects import Ran
 from fiducial.guard.facts import arguments_label
@@ -49,11 +49,11 @@ class Readable(Protocol):
         ...
 
 
-def reopened(ground: Ground, session_id: SessionId) -> Session:
+def reopened(ground: Ground, session_id: SessionId, takeover: str | None = None) -> Session:
     """The session `session_id`, as the log knows it, to go on with.
 
     Raises `SessionError` when the log does not hold it, it was closed, it ran under another charter or mode, it belongs
-    to another session, or something of it was erased; `StoreError` when the log cannot be read.
+    to another session or process, or something of it was erased; `StoreError` when the log cannot be read.
     """
     if not isinstance(ground.store, Readable):
         raise SessionError("the store cannot be read back; sessions on it end with their process")
@@ -69,6 +69,11 @@ def reopened(ground: Ground, session_id: SessionId) -> Session:
     if opened.charter != ground.charter.digest or opened.mode != ground.mode:
         raise SessionError("the session ran under another charter or mode; open a new one")
     session = Session.continued(ground, session_id, user=opened.user, roles=opened.roles, agent=opened.agent)
+    session.lease = ground.leases.take(session_id, takeover)
+    if session.lease is not None:
+        # From here on nobody else adds to it; what somebody did until now may have come after it was read.
+        ledger = ground.store.ledger()
+        records = list(ledger.session(session_id))
     with session.lock:
         if opened.planned:
             session.plan_nothing()
@@ -100,7 +105,11 @@ def _fold(session: Session, found: Record) -> None:
         session.remember(judgement)
         session.plan_kept(judgement)
     elif isinstance(event, CallFinished):
-        judgement = session.awaited(event.decision)
+        try:
+            judgement = session.awaited(event.decision)
+        except CallMismatch:
+            # Told a second time: whoever took the session over did not know what came of it, and then it came.
+            return
         result = decode_result(_payload(found, "result"))
         seen = result.result if result.result is not None else result.error
         if event.source is not None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
+import msgspec
+
 from fiducial.charter.model import DECLARE_PLAN, RESPOND
 from fiducial.core.event import (
     Authority,
@@ -36,6 +38,9 @@ from fiducial.guard.results import Result, record
 from fiducial.guard.state import State
 from fiducial.guard.steps import call, judge
 
+_ALONE = Commit(durable=False)
+"""An event that nobody waits for, with no change of state."""
+
 
 class Session(State):
     """One run of an agent. Made by `Guard.session`; use it as a context manager, or call `close`."""
@@ -61,8 +66,11 @@ class Session(State):
         self.planned: Verdict | None = None
         """What the plan that was given at opening came to; `None` when none was given."""
         arguments = checked(plan, self.tools) if plan is not None else None
+        commit = _ALONE
         if parent is not None:
             self.belong_to(parent)
+        else:
+            self.lease, commit = ground.leases.first(self.id)
         self._note(
             SessionOpened(
                 id=self.event_id(),
@@ -76,7 +84,8 @@ class Session(State):
                 mode=self.mode,
                 parent=parent.id if parent is not None else None,
                 planned=arguments is not None,
-            )
+            ),
+            commit,
         )
         if system is not None:
             self.say(system, authority="system")
@@ -242,9 +251,8 @@ class Session(State):
                 feed.end("unknown", "the session ended before the stream did")
             self.closed = True
             now = self.clock.unix_us()
-            self._note(
-                SessionClosed(id=self.event_id(now), session=self.id, at_us=now, calls=self.calls, reason=reason)
-            )
+            event = SessionClosed(id=self.event_id(now), session=self.id, at_us=now, calls=self.calls, reason=reason)
+            self._note(event, self.ground.leases.release(self.lease) if self.lease and not self.delegated else _ALONE)
 
     def __enter__(self) -> Self:
         return self
@@ -279,8 +287,8 @@ class Session(State):
             self.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))
         return label
 
-    def _note(self, event: SessionOpened | SessionClosed) -> None:
-        self.store.commit(Commit(entries=(Entry(event),), durable=False))
+    def _note(self, event: SessionOpened | SessionClosed, commit: Commit = _ALONE) -> None:
+        self.store.commit(msgspec.structs.replace(commit, entries=(Entry(event),)))
 
 
 def _declared(**_: Any) -> None:

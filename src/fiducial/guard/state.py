@@ -35,6 +35,7 @@ from fiducial.guard.facts import flow_facts, intent_facts
 from fiducial.guard.ground import Ground
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.knowledge import Knowledge
+from fiducial.guard.leases import Held
 from fiducial.guard.plans import arguments_of, fitted, read
 from fiducial.guard.risk import risk_of
 from fiducial.guard.tool import Tool
@@ -72,6 +73,10 @@ class State(Knowledge):
         self.roles = tuple(sorted(set(roles)))
         self.agent = agent or about.agent
         self.closed = False
+        self.lease: Held | None = None
+        """That this process is the session's only owner; `None` on a store that no other process has."""
+        self.delegated = False
+        """Another session has delegated to this one, and has the lease for both."""
         self.principal = ground.rulebook.principal(user, self.roles)
         self.account = account if account is not None else Account(about.budgets.session)
         """Shared with the sessions that this one delegates to."""
@@ -95,6 +100,7 @@ class State(Knowledge):
     def belong_to(self, parent: State) -> None:
         """Share what `parent` has used up, planned and done, and decide in turns with it. Before anything else."""
         self.lock, self.account, self._past = parent.lock, parent.account, parent._past
+        self.lease, self.delegated = parent.lease, True
 
     def awaited(self, decision: DecisionId) -> Judgement:
         """The judgement whose outcome is awaited; called with the lock held. Raises `CallMismatch` when none is."""

@@ -42,6 +42,7 @@ from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
 from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement, Question, Request, answer_entry, sound
+from fiducial.guard.leases import LATE, LOST
 from fiducial.guard.record import DecisionEntry, firings
 from fiducial.guard.remedies import CHANGED, for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, record, settle
@@ -119,6 +120,8 @@ def _stopped(session: State, tool: Tool) -> tuple[Fault, str]:
     """Step 3: why no call may be made at all; empty when nothing stands in the way."""
     if session.closed:
         return _SESSION, "the session is closed"
+    if session.lease is not None and session.lease.lost:
+        return _SESSION, LOST
     if session.switches.halts and (halt := session.switches.stops(session.agent, tool.name, session.user)):
         return _HALTED, f"halted: {halt.why}"
     if tool.side_effect and (silence := session.store.silence()) > DEAF:
@@ -215,11 +218,14 @@ def _serialized(
         if request.claim is not None and judgement.may_run:
             limits += (request.claim.precondition,)
             changes += (request.claim.change(session.id, decision, now),)
+        if session.lease is not None and (may_act or changes):
+            limits = (session.lease.fence, *limits)
+            changes += (session.lease.renewal(now),)
         try:
             future = session.store.commit(
                 Commit(
                     entries=entries,
-                    preconditions=consulted.writes.preconditions + limits,
+                    preconditions=limits + consulted.writes.preconditions,
                     changes=changes,
                     durable=may_act
                     or tool.declares
@@ -249,16 +255,28 @@ def _kept(session: State, judgement: Judgement, future: Future[Receipt] | None, 
             future.result()
         else:
             yield Kept(future)
+        if (
+            session.lease is not None
+            and judgement.tool is not None
+            and judgement.tool.side_effect
+            and judgement.may_run
+        ):
+            session.lease.renewed(now)
     except Exception as error:  # noqa: BLE001 - any fault denies
         session.forget(judgement)
         if judgement.may_run and judgement.facts is not None:
             session.account.settle(judgement.use, kept=False)
         decision = DecisionId(mint("dec", now // 1000))
-        refused, again = _refuse(session, judgement.request, decision, now, judgement.tool, Fault.STORE, error)
+        said_no = isinstance(error, Conflict)
+        fault = _STORE
+        if session.lease is not None and isinstance(error, Conflict) and error.key == session.lease.fence.key:
+            session.lease.lost = True
+            fault, error = _SESSION, _Refused(LOST)
+        refused, again = _refuse(session, judgement.request, decision, now, judgement.tool, fault, error)
         if again is None:
             return refused
         try:
-            if isinstance(error, Conflict):
+            if said_no:
                 yield Kept(again)  # the store is well, it only said no
             elif again.done():
                 again.result()
@@ -406,6 +424,9 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
     # 9 run the tool, or hold
     if not judgement.may_run:
         return Result(verdict=judgement.verdict, status="not-run", recorded=judgement.recorded)
+    if session.lease is not None and _late(session, judgement):
+        done = record(session, judgement, Ran("failed", error=LATE, nothing_done=True))
+        return Result(verdict=judgement.verdict, status="not-run", error=LATE, recorded=done.recorded)
     # What is decided is what runs: the tool gets a copy, so that it cannot change the record.
     tool, arguments = judgement.tool, request.given if request.flaw else plain(request.arguments)
     if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks:
@@ -422,6 +443,13 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
         raise
     # 10 label the result, record the outcome
     return (yield from settle(session, judgement, ran, timeout.total_seconds()))
+
+
+def _late(session: State, judgement: Judgement) -> bool:
+    """Since the decision was kept, another process may have taken the session over and called this one interrupted."""
+    lease, tool = session.lease, judgement.tool
+    acts = tool is not None and tool.side_effect and session.mode != "observe"
+    return lease is not None and acts and (lease.lost or session.clock.unix_us() >= lease.until_us)
 
 
 def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:

@@ -7,9 +7,11 @@ or until a fault stops it; from then on everything raises `StoreClosed` and says
 from __future__ import annotations
 
 import os
+import platform
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Self
 
 from fiducial.core.clock import Clock, SystemClock
@@ -32,6 +34,9 @@ class Opened(ABC):
         self._fault: StoreError | None = None
         """What stopped it; `None` while nothing has."""
         self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+        self.owner = f"{platform.node()}/{self._pid}/{os.urandom(6).hex()}"
+        """Names this very opening of the store: the machine, the process, and a part of its own."""
+        self._farewells: list[Callable[[], None]] = []
 
     def read(self, keys: Sequence[str]) -> Mapping[str, Cell]:
         """The cells of those `keys` that exist, as of one instant. What is still queued does not show."""
@@ -42,6 +47,19 @@ class Opened(ABC):
         """Every cell whose key starts with `prefix`, as of one instant, in key order. What is queued does not show."""
         self._check_open()
         return self._reader.scan(prefix)
+
+    def before_close(self, run: Callable[[], None]) -> None:
+        """See `fiducial.core.store.Shared.before_close`."""
+        self._farewells.append(run)
+
+    def _say_farewell(self) -> None:
+        """Before anything else of closing; nothing when the store is closed already, or another process's."""
+        farewells, self._farewells = self._farewells, []
+        for run in farewells:
+            # What cannot be committed any more is not needed any more.
+            with suppress(StoreError):
+                self._check_open()
+                run()
 
     @abstractmethod
     def close(self) -> None:

@@ -189,6 +189,7 @@ class SqliteStore(Opened):
 
         Raises `StoreError` when the writer stopped and nobody has heard of it yet.
         """
+        self._say_farewell()
         self._queue.close()
         if os.getpid() != self._pid or threading.current_thread() is self._thread:
             return

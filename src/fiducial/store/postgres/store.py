@@ -208,6 +208,7 @@ class PostgresStore(Opened):
 
         Raises `StoreError` when something was not kept and nobody has heard of it yet.
         """
+        self._say_farewell()
         self._queue.close()
         if os.getpid() != self._pid or threading.current_thread() in self._threads:
             return
