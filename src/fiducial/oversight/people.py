@@ -102,6 +102,8 @@ class People:
     def __init__(self, store: Store, clock: Clock | None = None) -> None:
         self._store = store
         self._clock = clock or SystemClock()
+        self._read: tuple[int, dict[PersonId, Known]] = 0, {}
+        """Version of the roster, and everybody as they were when it was read or since; replaced as a whole."""
 
     def find(self, person: PersonId) -> Known | None:
         """The person with that id. Raises `StoreError` when the cell cannot be read."""
@@ -112,8 +114,14 @@ class People:
 
     def all(self) -> dict[PersonId, Known]:
         """Everybody, in order of their ids, active or not."""
-        found = [_known(cell) for cell in self._store.scan(PREFIX).values()]
-        return {known.person.id: known for known in found}
+        # The roster first: whoever changes after it was read renews it, and is read again at the next look.
+        roster = self._store.read([ROSTER]).get(ROSTER)
+        version, kept = self._read
+        if roster is None or roster.version != version:
+            found = [_known(cell) for cell in self._store.scan(PREFIX).values()]
+            kept = {known.person.id: known for known in found}
+            self._read = (roster.version if roster is not None else 0), kept
+        return dict(kept)
 
     def standing(self, person: PersonId, role: str) -> Standing | None:
         """In whose place `person` may answer for `role` now; `None`: they may not. Numbered as above."""

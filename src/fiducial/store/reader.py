@@ -117,7 +117,7 @@ class LogReader:
 
     def scan(self, prefix: str) -> Mapping[str, Cell]:
         """Every cell whose key starts with `prefix`, as of one instant, in key order."""
-        rows = self.rows(schema.SCAN_STATE, prefix, len(prefix))
+        rows = self.rows(schema.SCAN_STATE, *schema.span(prefix))
         return {key: Cell(value, version) for key, value, version in rows}
 
     def meta(self, name: str) -> str:

@@ -85,10 +85,8 @@ DROP_PAYLOADS: Final = "UPDATE bundle SET payloads=NULL WHERE first=?1"
 GET_META: Final = "SELECT value FROM meta WHERE name=?1"
 GET_STATE: Final = "SELECT value, version FROM state WHERE key=?1"
 GET_STATES: Final = "SELECT key, value, version FROM state WHERE value IS NOT NULL AND key IN ({})"
-SCAN_STATE: Final = (
-    "SELECT key, value, version FROM state WHERE key>=?1 AND substr(key, 1, ?2)=?1 AND value IS NOT NULL ORDER BY key"
-)
-SCAN_VERSIONS: Final = "SELECT key, version FROM state WHERE key>=?1 AND substr(key, 1, ?2)=?1"
+SCAN_STATE: Final = "SELECT key, value, version FROM state WHERE key>=?1 AND key<?2 AND value IS NOT NULL ORDER BY key"
+SCAN_VERSIONS: Final = "SELECT key, version FROM state WHERE key>=?1 AND key<?2"
 DROP_META: Final = "DELETE FROM meta WHERE name=?1"
 GET_EXPORTS: Final = "SELECT path FROM export ORDER BY path"
 
@@ -124,6 +122,19 @@ COUNT_SESSION: Final = "SELECT count(*) FROM session"
 COUNT_NODE: Final = "SELECT count(*) FROM node"
 
 
+def span(prefix: str) -> tuple[str, str]:
+    """The first text that starts with `prefix`, and the first after all that do: an index finds what lies between.
+
+    Texts are in the order of their code points, which is that of their UTF-8. No key starts with a hundred of the last.
+    """
+    head = prefix.rstrip(_LAST)
+    if not head:
+        return prefix, _LAST * 100
+    after = ord(head[-1]) + 1
+    return prefix, head[:-1] + chr(0xE000 if after == 0xD800 else after)
+
+
+_LAST: Final = chr(0x10FFFF)
 FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What `sqlite3` raises. The second: names and messages of a damaged database that are no text."""
 

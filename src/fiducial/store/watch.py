@@ -193,4 +193,4 @@ class SqliteChanges:
         self._reader.close()
 
     def _look(self, prefix: str) -> dict[str, int]:
-        return dict(self._reader.rows(schema.SCAN_VERSIONS, prefix, len(prefix)))
+        return dict(self._reader.rows(schema.SCAN_VERSIONS, *schema.span(prefix)))

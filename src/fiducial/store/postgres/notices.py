@@ -69,7 +69,7 @@ class Notices:
                 with self._lock:
                     prefixes = sorted(self._prefixes)
                 for prefix in prefixes:
-                    rows = link.execute(numbered(schema.SCAN_VERSIONS), (prefix, len(prefix))).fetchall()
+                    rows = link.execute(numbered(schema.SCAN_VERSIONS), schema.span(prefix)).fetchall()
                     keys.update(key for key, _ in rows)
         except (psycopg.Error, msgspec.MsgspecError) as error:
             self._missed = True
