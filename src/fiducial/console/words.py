@@ -5,6 +5,7 @@ from __future__ import annotations
 from fiducial.core.event import (
     ApprovalSpent,
     CallFinished,
+    CaptureTaken,
     CharterActivated,
     ClassGranted,
     Event,
@@ -24,6 +25,7 @@ from fiducial.core.event import (
     PlanSettled,
     SessionClosed,
     SessionOpened,
+    SessionTaken,
     ShadowDecided,
     UndoFinished,
     UndoStarted,
@@ -53,6 +55,12 @@ def _flow(event: Event) -> str:
             return f"The agent declared a plan: {', '.join(event.tools) or 'no tools'}"
         case PlanSettled():
             return f"The plan was {event.outcome}" + (", people having approved it" if event.approved else "")
+        case SessionTaken():
+            why = "whose time had run out" if event.ended else event.why
+            return f"The process {event.owner} took the session over from {event.before}: {why}"
+        case CaptureTaken():
+            what = "What the call would change" if event.moment == "before" else "What the call left"
+            return f"{what} was {'' if event.taken else 'not '}kept, by {event.driver}"
         case CharterActivated():
             return f"A charter came into force: {event.charter}"
         case PayloadErased():
