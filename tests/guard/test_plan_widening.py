@@ -155,6 +155,7 @@ READ = Step("read_file")
         (Plan((READ, pay())), Plan((READ, pay()), ordered=True), False),
         (Plan((READ,), ordered=True), Plan((READ, pay()), ordered=True), True),
         (Plan((READ,)), Plan((READ, pay()), ordered=True), True),
+        (Plan((READ, pay()), ordered=True), Plan((READ, Step("write_note"), pay()), ordered=True), False),
         (Plan((pay(), READ), ordered=True), Plan((READ, pay()), ordered=True), False),
         (Plan((pay(), READ), ordered=True), Plan((READ, pay())), True),
         (Plan((pay(5), pay(3), READ), ordered=True), Plan((pay(5, uses=2), READ), ordered=True), True),
