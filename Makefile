@@ -81,7 +81,7 @@ $(VENV)/.demo: $(BUILT) | $(BIN)/python
 	$(call install,demo)
 
 $(VENV)/.dev: $(BUILT) | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)analytics$(comma)witness)
+	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3)
 	@touch $(VENV)/.demo
 
 $(VENV)/.bench: $(BUILT) | $(BIN)/python

@@ -67,7 +67,7 @@ def test_what_people_do_in_a_terminal(postgres: Any) -> None:
         session.close()
         store.flush()
         assert "send_money" in run(
-            "undo", session.id, "--charter", str(CHARTER), "--by", "ada", "--why", "drill", "--dry-run"
+            "undo", session.id, "--charter", str(CHARTER), "--by", "ada", "--why", "drill", "--dry-run", status=1
         )
 
 

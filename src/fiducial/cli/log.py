@@ -120,7 +120,7 @@ def verify(
         list[Path] | None, typer.Option(metavar="FILE", help="A checkpoint that you kept; the log has to contain it.")
     ] = None,
     tiles: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Verify what `publish` wrote there, and no database.")
+        str | None, typer.Option(metavar="DIR", help="Verify what `publish` wrote there, and no database.")
     ] = None,
     witness_key: Annotated[
         list[str] | None, typer.Option(metavar="VKEY", help="With --tiles: a witness that may have cosigned it.")

@@ -20,14 +20,17 @@ from fiducial.store.ledger import Ledger
 from fiducial.store.open import open_ledger
 from fiducial.store.published.audit import Audited, audit
 from fiducial.store.published.cosign import Cosignature, WitnessKey, distinct
-from fiducial.store.published.objects import Folder
+from fiducial.store.published.objects import Folder, Objects
 from fiducial.store.published.publish import Publication, Witnesses
 from fiducial.store.published.publish import publish as bring_up_to_date
 
 
 def publish(
     store: Annotated[str, typer.Argument(metavar="STORE", help="The ledger's database: a path, or `postgresql://…`.")],
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to publish; any web server can serve it.")],
+    directory: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="Where to publish: a directory that any web server can serve, or `s3://…`."),
+    ],
     witness: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="Ask this witness to cosign; repeat it for more.")
     ] = None,
@@ -51,14 +54,26 @@ def publish(
             fail("give both `--witness` and `--witness-key`: where a witness is asked, and what it signs with", 2)
         witnesses = Witnesses(tuple(witness or ()), keys, len(keys) if quorum is None else quorum)
     with reporting(), open_ledger(store) as ledger:
+        objects = _objects(directory)
         if not follow:
-            _say(bring_up_to_date(ledger, Folder(directory), witnesses), None)
+            _say(bring_up_to_date(ledger, objects, witnesses), None)
             return
         with suppress(KeyboardInterrupt):
-            _follow(ledger, Folder(directory), witnesses, interval)
+            _follow(ledger, objects, witnesses, interval)
 
 
-def _follow(ledger: Ledger, objects: Folder, witnesses: Witnesses, interval: float) -> None:
+def _objects(where: str) -> Objects:
+    """The place at `where`: a directory, or below a prefix of a bucket. Raises `StoreError`."""
+    if not where.startswith("s3://"):
+        return Folder(Path(where))
+    try:
+        from fiducial.store.published.bucket import Bucket
+    except ImportError as error:
+        raise StoreError(str(error)) from error
+    return Bucket(where)
+
+
+def _follow(ledger: Ledger, objects: Objects, witnesses: Witnesses, interval: float) -> None:
     """Publish every `interval` seconds, until interrupted or until the log is at fault."""
     before: Publication | None = None
     while True:
@@ -86,7 +101,7 @@ def _say(done: Publication, before: Publication | None) -> None:
 
 
 def verify_tiles(
-    directory: Path,
+    directory: str,
     key: str | None,
     witness_keys: list[str],
     quorum: int | None,
@@ -101,12 +116,12 @@ def verify_tiles(
         asked = len(witnesses) if quorum is None else quorum
         if asked > len(witnesses):
             fail(f"a quorum of {asked} cannot be reached with {len(witnesses)} `--witness-key`", 2)
-        if not directory.is_dir():
+        with cannot_run():
+            objects = _objects(directory)
+        if isinstance(objects, Folder) and not objects.root.is_dir():
             fail(f"there is no directory `{directory}`", 2)
         with progress(json) as told:
-            audited = audit(
-                Folder(directory), key=verifier, witnesses=witnesses, quorum=asked, kept=kept, progress=told
-            )
+            audited = audit(objects, key=verifier, witnesses=witnesses, quorum=asked, kept=kept, progress=told)
     if json:
         print_json(
             {
