@@ -22,7 +22,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Channel(Protocol):
-    """Where messages go. `send` is called by one thread at a time."""
+    """Where messages go. `send` is called by one thread at a time, beside attempts that were given up."""
 
     @property
     def name(self) -> str:

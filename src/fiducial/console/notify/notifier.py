@@ -3,20 +3,27 @@
 Nobody waits for it. A round reads what there is to tell and this channel's cells, claims one message after the other,
 sends it and writes down what became of it. A change of what people are asked wakes it, and the time does; what fails is
 logged, and tried again. Several processes may do this on one store: see `fiducial.console.notify.outbox`.
+
+What was tried least often comes first, of that halts and emergencies, of that the oldest: whoever makes many requests,
+or has many that fail, keeps nobody from hearing that something was stopped. A round ends after a few seconds, so that a
+slow receiver is not told for hours of what has long been answered, and at once when the other side wants to be left
+alone.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
+from fiducial.console.notify.attempt import Attempts
 from fiducial.console.notify.channels import Channel, Outcome
 from fiducial.console.notify.health import retire
 from fiducial.console.notify.mail import Mail
 from fiducial.console.notify.message import Details, compose
 from fiducial.console.notify.notices import Notice, notices
-from fiducial.console.notify.outbox import Outbox
+from fiducial.console.notify.outbox import Claim, Outbox
 from fiducial.console.notify.settings import (
     ChannelSettings,
     MailSettings,
@@ -68,7 +75,10 @@ class Notifier:
         for watch in self._watches:
             watch.close()
         for post in self._posts:
-            post.stop()
+            post.end()
+        until = time.monotonic() + _PATIENCE
+        for post in self._posts:
+            post.wait_for_end(until)
         for channel in self._channels:
             channel.close()
 
@@ -100,19 +110,25 @@ class _Post(threading.Thread):
     def __init__(self, services: Services, details: Details, channel: Channel, wants: Callable[[Notice], bool]) -> None:
         super().__init__(name=f"fiducial-notify-{channel.name}", daemon=True)
         self._services, self._details, self._channel, self._wants = services, details, channel, wants
+        self._attempts = Attempts(channel)
         self._woken = threading.Event()
         self._ended = False
+        self._rest = range(0)
+        """When the other side wants to be left alone; microseconds since 1970 UTC."""
 
     def wake(self) -> None:
         """There may be something to tell."""
         self._woken.set()
 
-    def stop(self) -> None:
-        """End the thread and wait for it, if not for long: what it had claimed is sent when the lease is over."""
+    def end(self) -> None:
+        """Have the thread end once it has sent what it is sending."""
         self._ended = True
         self._woken.set()
+
+    def wait_for_end(self, until: float) -> None:
+        """Wait for that until `time.monotonic` is `until`: what it had claimed is sent when the lease is over."""
         if self.ident is not None and self is not threading.current_thread():
-            self.join(_PATIENCE)
+            self.join(max(0.0, until - time.monotonic()))
 
     def run(self) -> None:
         """Rounds, until it is stopped."""
@@ -134,15 +150,27 @@ class _Post(threading.Thread):
         """Send what is due; seconds until something may be. Raises `StoreError`."""
         services = self._services
         now = services.clock.unix_us()
+        if now in self._rest or self._attempts.stuck():
+            return _ROUND
         health, before = outbox.health(), outbox.deliveries()
         since = health.since_us if health is not None else now
-        for notice in notices(services.store, services.desk, now):
+        found = notices(services.store, services.desk, now)
+        found.sort(key=lambda one: (_attempts(before.get(one.id)), one.hold is not None))
+        for notice in found:
             # A request that still waits is worth telling of whenever a channel is set up; what has happened is not.
             if self._ended or not self._wants(notice) or (notice.hold is None and notice.at_us < since):
                 continue
             claim = outbox.claim(notice, before.get(notice.id))
-            if claim is not None:
-                outbox.settle(claim, self._sent(notice))
+            if claim is None:
+                continue
+            outcome = self._sent(notice)
+            outbox.settle(claim, outcome)
+            passed = services.clock.unix_us()
+            if outcome.after_s:
+                self._rest = range(passed, passed + int(outcome.after_s * 1_000_000))
+                return _SOONEST
+            if passed - now >= _ROUND * 1_000_000 or self._attempts.stuck():
+                return _SOONEST
         after = [claim.delivery.due_us for claim in outbox.deliveries().values() if claim.delivery.state == "open"]
         soonest = (min(after) - services.clock.unix_us()) / 1_000_000 if after else _ROUND
         return min(max(soonest, _SOONEST), _ROUND)
@@ -151,13 +179,17 @@ class _Post(threading.Thread):
         try:
             message = compose(self._services, notice, self._details)
             to = addresses(self._services, notice) if self._channel.people else ()
-            outcome = self._channel.send(message, to)
+            outcome = self._attempts.send(message, to)
         except Exception as error:
-            log.exception("a message through `%s` could not be made or sent", self._channel.name)
-            outcome = Outcome("later", f"it could not be made or sent ({type(error).__name__})")
+            log.exception("a message through `%s` could not be made", self._channel.name)
+            outcome = Outcome("later", f"it could not be made ({type(error).__name__})")
         level = logging.INFO if outcome.state == "sent" else logging.WARNING
         log.log(level, "%s through `%s`: %s, %s", notice.id, self._channel.name, outcome.state, outcome.said)
         return outcome
+
+
+def _attempts(claim: Claim | None) -> int:
+    return claim.delivery.attempts if claim is not None else 0
 
 
 def addresses(services: Services, notice: Notice) -> tuple[str, ...]:

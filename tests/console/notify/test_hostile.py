@@ -1,0 +1,171 @@
+"""Receivers that mean harm, agents that ask without end, clocks that are wrong: what has to be told is told."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from console_world import held
+
+from fiducial.console.notify import attempt, notifier
+from fiducial.console.notify.health import failing
+from fiducial.console.notify.notifier import Notifier
+from fiducial.console.notify.settings import NotifySettings
+from fiducial.console.services import Services
+from fiducial.core.clock import ManualClock
+from fiducial.core.ids import PersonId
+
+Round = Callable[[NotifySettings], float]
+Write = Callable[..., NotifySettings]
+
+
+class Dripping:
+    """Takes connections and answers each with a byte now and then, without end."""
+
+    def __init__(self) -> None:
+        self.connections: list[socket.socket] = []
+        self._over = threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                self.connections.append(connection)
+                threading.Thread(target=self._drip, args=(connection,), daemon=True).start()
+
+    def _drip(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nx-more: ")
+            while not self._over.wait(0.1):
+                connection.sendall(b"x")
+
+    def hang_up(self) -> None:
+        """End what there is."""
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._over.set()
+        self._listening.close()
+        self.hang_up()
+
+
+@pytest.fixture
+def dripping() -> Iterator[Dripping]:
+    made = Dripping()
+    yield made
+    made.close()
+
+
+def _hooks(write: Write, url: str, names: list[str]) -> NotifySettings:
+    channels = "".join(f"  {name}: {{kind: webhook, url: '{url}', secrets: [HOOK_SECRET]}}\n" for name in names)
+    return write(f"channels:\n{channels}routes:\n  - to: [{', '.join(names)}]\n")
+
+
+def _many(services: Services, count: int) -> None:
+    for number in range(count):
+        held(services, user=f"user-{number}")
+
+
+def _until(true: Callable[[], Any]) -> None:
+    until = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_an_answer_that_never_ends_is_given_up_and_few_of_them_hang_at_once(
+    services: Services, write: Write, round_: Round, dripping: Dripping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "ATTEMPT", 0.3)
+    hook = _hooks(write, f"http://127.0.0.1:{dripping.port}/", ["siem"])
+    _many(services, 7)
+    for _ in range(3):
+        round_(hook)
+    assert len(dripping.connections) == 4
+    assert "longer than" in failing(services.store)["siem"].why
+    dripping.hang_up()
+    _until(lambda: round_(hook) and len(dripping.connections) > 4)
+
+
+def test_several_channels_that_hang_end_together(
+    services: Services, receiver: Any, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier, "_PATIENCE", 1.5)
+    receiver.hang.clear()
+    told = Notifier(services, _hooks(write, receiver.url, [f"siem-{number}" for number in range(8)]))
+    held(services)
+    told.start()
+    receiver.wait(8)
+    began = time.monotonic()
+    told.stop()
+    assert time.monotonic() - began < 8, "not one after the other"
+    receiver.hang.set()
+
+
+def test_a_halt_is_told_before_the_requests_of_an_agent_that_asks_without_end(
+    services: Services, receiver: Any, hook: NotifySettings, round_: Round
+) -> None:
+    _many(services, 5)
+    services.switches.order("stop it", by=PersonId("olga"), agent="banking-assistant")
+    _many(services, 5)
+    round_(hook)
+    assert receiver.got[0].json["type"] == "halt.ordered"
+
+
+def test_what_fails_again_and_again_keeps_nothing_new_from_being_tried(
+    services: Services, receiver: Any, hook: NotifySettings, round_: Round, clock: ManualClock
+) -> None:
+    receiver.answers += [(503, {})] * 5
+    _many(services, 4)
+    round_(hook)
+    clock.advance(timedelta(hours=1))
+    held(services, user="somebody-else")
+    receiver.got.clear()
+    round_(hook)
+    newest = max(services.desk.waiting(), key=lambda hold: hold.requested_us)
+    assert receiver.got[0].id == f"request_{newest.id}"
+
+
+def test_a_slow_receiver_is_told_of_what_still_waits_only(
+    services: Services, receiver: Any, hook: NotifySettings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fiducial.console.notify.outbox import Outbox
+
+    [post] = Notifier(services, hook)._posts
+    outbox, send = Outbox(services.store, clock, "siem"), post._channel.send
+
+    def slowly(message: Any, to: Any = ()) -> Any:
+        clock.advance(timedelta(seconds=6))
+        return send(message, to)
+
+    monkeypatch.setattr(post._channel, "send", slowly)
+    _many(services, 3)
+    assert post.round(outbox) < 1, "there is more to do"
+    assert len(receiver.got) == 1
+    services.switches.order("they are void", by=PersonId("olga"))
+    assert post.round(outbox) < 1
+    assert receiver.got[1].json["type"] == "halt.ordered"
+
+
+def test_who_wants_to_be_left_alone_is(
+    services: Services, receiver: Any, hook: NotifySettings, round_: Round, clock: ManualClock
+) -> None:
+    receiver.answers.append((429, {"retry-after": "60"}))
+    _many(services, 3)
+    round_(hook)
+    round_(hook)
+    assert len(receiver.got) == 1, "by every message, not by the one alone that was told so"
+    clock.advance(timedelta(seconds=60))
+    round_(hook)
+    assert len(receiver.got) == 4
