@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from fiducial.charter.model import Charter
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import ApprovalSpent, CallDecided, HoldRequested, HoldSettled, HoldVoted
 from fiducial.core.ids import PersonId
+from fiducial.core.store import Cell
 from fiducial.core.verdict import Held, Unclear, Verdict
 from fiducial.errors import AlreadySettled, NotPermitted, OversightError, StoreError
 from fiducial.guard.session import Session
@@ -353,6 +354,24 @@ def test_a_confirmed_question_lets_the_call_go_on(session: Session, desk: Desk) 
     hold = held(session.decide("greet", {"person": "dora"}))
     desk.answer(hold, person("emma"), "yes, dora", confirms=True)
     assert session.decide("greet", {"person": "dora"}).kind == "allowed"
+
+
+def test_of_two_appeals_at_once_one_is_too_late(session: Session, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = held(session.decide("send_money", BOB))
+    desk.vote(hold, CLERK, "reject")
+    scan = desk.store.scan
+
+    def overtaken(prefix: str) -> Mapping[str, Cell]:
+        found = scan(prefix)
+        if prefix.startswith("asked/"):
+            monkeypatch.undo()
+            desk.appeal(hold, PersonId("emma"), "the first")
+        return found
+
+    monkeypatch.setattr(desk.store, "scan", overtaken)
+    with pytest.raises(AlreadySettled):
+        desk.appeal(hold, PersonId("emma"), "the second")
+    assert len(desk.waiting()) == 1
 
 
 def test_an_appeal_asks_somebody_else(session: Session, desk: Desk) -> None:

@@ -172,11 +172,13 @@ class Desk(Asking, Emergencies):
 
         Raises `AlreadySettled` when it was not refused, or an appeal is under way.
         """
+        key = hold_key(hold)
+        cell = self.store.read([key]).get(key)
         refused = self.hold(hold)
-        if refused.state not in ("rejected", "expired"):
+        if cell is None or refused.state not in ("rejected", "expired"):
             raise AlreadySettled(f"the request is {refused.state}; only a refusal can be appealed")
         prefix = asked_prefix(refused.session, refused.binding)
-        if any(self.hold(HoldId(key.removeprefix(prefix))).appeals == hold for key in self.store.scan(prefix)):
+        if any(self.hold(HoldId(asked.removeprefix(prefix))).appeals == hold for asked in self.store.scan(prefix)):
             raise AlreadySettled("there is an appeal against this refusal already")
         now = self.clock.unix_us()
         again = msgspec.structs.replace(
@@ -197,7 +199,12 @@ class Desk(Asking, Emergencies):
         event = requested_event(again, now)
         note = seal("note", f"{by}: {why}"[:MAX_NOTE].encode("utf-8", "replace"))
         event = msgspec.structs.replace(event, payloads=(note.ref,))
-        commit(self.store, [Entry(event, (note,))], [Unchanged(hold_key(again.id), 0)], new_cells(again))
+        # Written again as it is, so that of two appeals at once one is too late.
+        once = [Unchanged(key, cell.version), Unchanged(hold_key(again.id), 0)]
+        try:
+            commit(self.store, [Entry(event, (note,))], once, [Put(key, cell.value), *new_cells(again)])
+        except Conflict:
+            return self.appeal(hold, by, why)
         return again
 
     # --- time
