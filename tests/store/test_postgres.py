@@ -25,6 +25,7 @@ from fiducial.core.event import Entry, RollbackAccepted
 from fiducial.core.ids import SessionId
 from fiducial.core.store import Add, AtMost, Commit, Put, Receipt, Unchanged
 from fiducial.errors import Conflict, Corrupt, RolledBack, StoreBusy, StoreClosed, StoreError, TooNew, WrongKey
+from fiducial.store.checkpoint import Signer
 from fiducial.store.ledger import Ledger
 from fiducial.store.postgres import inbox, migrate
 from fiducial.store.postgres.link import Link, Target, translate
@@ -556,6 +557,28 @@ def test_a_replayed_parcel_is_refused(postgres: Any, make: Make) -> None:
     postgres.run("UPDATE writer SET number = 0")
     with pytest.raises(Corrupt, match="was changed in the database"):
         postgres.open()
+
+
+def test_nobody_without_a_key_says_that_a_transaction_was_taken_up(postgres: Any, make: Make) -> None:
+    """Not even by stating a key of their own in an old entry, for as long as it takes."""
+    store = postgres.open()
+    store.flush()
+    (true,) = store.ledger().keys()
+    mine = Signer.generate(true.name)
+    with held_back(postgres):
+        for number in range(2):
+            store.commit(Commit(entries=(make(f"{number}"),))).result()
+        ((before,),) = postgres.run("SELECT events FROM bundle WHERE first = 0")
+        ((writer,),) = postgres.run("SELECT DISTINCT writer FROM inbox")
+        forged = before.replace(true.text.encode(), mine.verifier.text.encode())
+        assert forged != before
+        postgres.run("UPDATE bundle SET events = %s WHERE first = 0", forged)
+        postgres.run("DELETE FROM inbox WHERE number = 1")
+        postgres.run("INSERT INTO writer VALUES(%s, 1, %s)", writer, mine.sign(inbox.progress(true.name, writer, 1)))
+    with pytest.raises(StoreError, match="states a key and is not what was recorded"):
+        store.flush()
+    with suppress(StoreError):
+        store.close()
 
 
 def test_every_column_of_the_log_is_covered(postgres: Any, make: Make) -> None:

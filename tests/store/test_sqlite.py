@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import Entry, KeyRotated, RollbackAccepted
+from fiducial.core.ids import EventId
 from fiducial.core.store import Add, Cell, Commit, Put, Receipt, Unchanged
 from fiducial.errors import (
     Conflict,
@@ -30,10 +32,13 @@ from fiducial.errors import (
     TooNew,
     WrongKey,
 )
-from fiducial.store import retained, schema
+from fiducial.store import retained, schema, writer
+from fiducial.store.bundle import Prepared
 from fiducial.store.checkpoint import Checkpoint, Signer, Verifier, note, peek
 from fiducial.store.keyfile import read_key, write_key
 from fiducial.store.ledger import Ledger
+from fiducial.store.reader import LogReader
+from fiducial.store.rows import SqliteTables
 from fiducial.store.sqlite import SqliteStore
 
 Make = Callable[..., Entry]
@@ -591,6 +596,32 @@ def test_rotating_the_key(tmp_path: Path, make: Make) -> None:
     with SqliteStore(path) as store:
         store.rotate_key(by="admin")
         assert len(store.ledger().verify().keys) == 3
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_nobody_without_a_key_ends_the_log_by_a_rotation_of_their_own(tmp_path: Path, make: Make, opened: bool) -> None:
+    """They say that the key became theirs, write what they like, and say that it became the right one again."""
+    path = tmp_path / "log.db"
+    store = SqliteStore(path)
+    store.commit(Commit(entries=(make("true"),))).result()
+    if not opened:
+        store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        tables = SqliteTables(connection, str(path))
+        reader = LogReader(tables)
+        (true,) = reader.keys()
+        mine = Signer.generate(true.name)
+        tree = reader.subtrees(2).tree()
+        for number, (said, key) in enumerate([(make("false"), mine.verifier), (make("too"), true)]):
+            rotated = Entry(KeyRotated(id=EventId(f"evt{number:026}"), session=None, at_us=0, key=key.text, by="ann"))
+            tree = writer._insert(tables, mine, tree, [Prepared([said]), Prepared([rotated], own=True)])
+        stated = reader.keys()
+        assert [key.text for key in stated] == [true.text, mine.verifier.text, true.text]
+    more = Commit(entries=(make(),), preconditions=(Unchanged("k", 0),))
+    with pytest.raises(Corrupt, match="signature does not fit"):
+        (store if opened else SqliteStore(path)).commit(more).result()
+    with suppress(StoreError):
+        store.close()
 
 
 def test_a_rotation_cut_off_before_the_file_was_moved(

@@ -193,14 +193,17 @@ class LogReader:
 
     def keys(self) -> list[Verifier]:
         """Every public key the log has had, oldest first, as its own entries state. Raises `WrongKey` on garbage."""
+        return [key for _, _, key in self.stated_keys()]
+
+    def stated_keys(self) -> Iterator[tuple[Bundle, Record, Verifier]]:
+        """Every entry that states a key, in order, with its bundle and the key. Raises `WrongKey` on garbage."""
         # The log's own events are among everything that happens outside sessions, such as people signing in: the
         # database looks for the few bundles that name a kind which states a key, and only those are decoded.
-        return [
-            Verifier(record.event.key)
-            for (first,) in self.rows(schema.OWN_MENTIONS, *_STATE_KEYS)
-            for record in records(self.bundle(first, payloads=False))
-            if isinstance(record.event, LogOpened | KeyRotated)
-        ]
+        for (first,) in self.rows(schema.OWN_MENTIONS, *_STATE_KEYS):
+            bundle = self.bundle(first, payloads=False)
+            for record in records(bundle):
+                if isinstance(record.event, LogOpened | KeyRotated):
+                    yield bundle, record, Verifier(record.event.key)
 
     def find_event(self, event: str) -> Record | None:
         """The event with that id."""

@@ -22,9 +22,9 @@ from fiducial.core.ids import EventId, mint
 from fiducial.core.store import Receipt
 from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
 from fiducial.store import schema
-from fiducial.store.bundle import Part, Prepared, records
-from fiducial.store.checkpoint import Checkpoint, Signer, note
-from fiducial.store.merkle import Run, Tree
+from fiducial.store.bundle import Part, Prepared, Record, records
+from fiducial.store.checkpoint import Checkpoint, Signer, Verifier, note
+from fiducial.store.merkle import Run, Tree, inclusion_proof, leaf_hash, verify_inclusion
 from fiducial.store.reader import LogReader, no_nonsense
 from fiducial.store.rows import SqliteTables, Tables
 from fiducial.store.state import MISSING, Slot, outcomes
@@ -70,6 +70,17 @@ class LogWriter:
         """The newest checkpoint, signed by the key that holds now."""
         checkpoint = self.checkpoint()
         return note(checkpoint, self._signer.verifier, self._signer.sign(checkpoint.body()))
+
+    def keys(self) -> list[Verifier]:
+        """Every public key the log has had, oldest first, each shown to stand in the tree that the key at hand signs.
+
+        Raises `Corrupt` when one does not: somebody without a key changed what the database holds.
+        """
+        found = []
+        for _, record, key in self.reader.stated_keys():
+            _shown(self.reader, record, self._tree.size, self._tree.root())
+            found.append(key)
+        return found
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -157,9 +168,41 @@ class LogWriter:
             )
         # The head that records a rotation is signed by the key before it.
         newest = [*records(self.reader.bundle(self.reader.first_before(head.size), payloads=False))][-1].event
-        signed_by = self.reader.keys()[-2] if isinstance(newest, KeyRotated) else signer.verifier
+        signed_by = self._before(signer.verifier) if isinstance(newest, KeyRotated) else signer.verifier
         signed_by.verify(Checkpoint(signer.verifier.name, head.size, head.root).body(), head.signature)
         return tree, signer
+
+    def _before(self, newest: Verifier) -> Verifier:
+        """The key that held before `newest`, which the key at hand has signed nothing with yet.
+
+        Each rotation has to be signed by the key before it, from the key that this process knew, or from the first
+        one: otherwise whoever can write the database would state a key of their own, and sign the end of the log by it.
+        """
+        keys = [self._signer.verifier] if self._tree.size else []
+        for bundle, record, key in self.reader.stated_keys():
+            size = bundle.first + bundle.count
+            if size <= self._tree.size:
+                continue
+            keys = keys or [key]
+            keys[-1].verify(Checkpoint(newest.name, size, bundle.root).body(), bundle.signature)
+            _shown(self.reader, record, size, bundle.root)
+            if record.index:
+                keys.append(key)
+        if len(keys) < 2 or keys[-1].text != newest.text:
+            raise Corrupt(f"the log `{self._where}` does not say how it came to its key; run `fiducial log verify`")
+        return keys[-2]
+
+
+def _shown(reader: LogReader, record: Record, size: int, root: bytes) -> None:
+    """Raises `Corrupt` unless the bytes of `record` stand at its place in the tree of `size` with that `root`."""
+    try:
+        proof = inclusion_proof(reader.subtrees(size), record.index, size)
+        verify_inclusion(leaf_hash(record.data), record.index, size, proof, root)
+    except (Corrupt, ValueError) as error:
+        raise Corrupt(
+            f"entry {record.index} states a key and is not what was recorded; run `fiducial log verify`",
+            index=record.index,
+        ) from error
 
 
 class SqliteWriter(LogWriter):

@@ -152,7 +152,7 @@ class Sequencer:
         return known
 
     def _check(self, writer: str, number: int, signature: bytes) -> None:
-        for key in reversed(self.writer.reader.keys()):
+        for key in reversed(self.writer.keys()):
             try:
                 return key.verify(inbox.progress(key.name, writer, number), signature)
             except Corrupt:
