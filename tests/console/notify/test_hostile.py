@@ -15,11 +15,14 @@ from console_world import held
 
 from fiducial.console.notify import attempt, notifier
 from fiducial.console.notify.health import failing
+from fiducial.console.notify.mail import Mail
+from fiducial.console.notify.message import test_message as message_of_a_test
 from fiducial.console.notify.notifier import Notifier
 from fiducial.console.notify.settings import NotifySettings
 from fiducial.console.services import Services
 from fiducial.core.clock import ManualClock
 from fiducial.core.ids import PersonId
+from fiducial.errors import OversightError
 
 Round = Callable[[NotifySettings], float]
 Write = Callable[..., NotifySettings]
@@ -169,3 +172,52 @@ def test_who_wants_to_be_left_alone_is(
     clock.advance(timedelta(seconds=60))
     round_(hook)
     assert len(receiver.got) == 4
+
+
+def _mail(port: int, clock: ManualClock) -> Mail:
+    return Mail(
+        "post", "127.0.0.1", port, tls="none", sender="fiducial@example.org", to=["on-call@example.org"], people=True,
+        username="", password="", clock=clock,
+    )  # fmt: skip
+
+
+def test_an_address_that_the_server_cannot_be_told_keeps_no_mail_from_the_others(
+    open_letters: Any, clock: ManualClock
+) -> None:
+    message = message_of_a_test("http://console", "test_1", 0)
+    outcome = _mail(open_letters.port, clock).send(message, ["jürgen@example.org"])
+    assert (outcome.state, outcome.said) == ("sent", "1 of 2 addresses were refused")
+    assert [each.rcpt_tos for each in open_letters.taken] == [["on-call@example.org"]]
+
+
+def test_a_mail_server_that_does_not_stop_answering_is_not_listened_to(clock: ManualClock) -> None:
+    said = []
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        connection.sendall(b"220 welcome\r\n")
+        connection.recv(100)
+        with contextlib.suppress(OSError):
+            for _ in range(2_500):
+                connection.sendall(b"250-something more\r\n" * 1_000)
+                said.append(20_000)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        message = message_of_a_test("http://console", "test_1", 0)
+        assert _mail(server.getsockname()[1], clock).send(message).said.startswith("it cannot be reached")
+        thread.join(20)
+    assert sum(said) < 40_000_000, "nothing like all of it"
+
+
+def test_a_password_that_no_server_can_be_told_is_found_before_anything_starts(write: Write) -> None:
+    text = (
+        "channels:\n  post: {kind: smtp, host: mail.example.org, from: f@example.org, to: [a@example.org],\n"
+        "         username: f, password_env: MAIL_PASSWORD}\nroutes:\n  - to: [post]\n"
+    )
+    assert write(text, MAIL_PASSWORD="right").secret("MAIL_PASSWORD") == "right"
+    with pytest.raises(OversightError, match="letters than those of ASCII") as error:
+        write(text, MAIL_PASSWORD="schlüssel")
+    assert "schl" not in str(error.value)

@@ -10,7 +10,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import Literal
+from typing import BinaryIO, Final, Literal
 
 from fiducial.console.notify.channels import Outcome
 from fiducial.console.notify.message import Message
@@ -18,6 +18,38 @@ from fiducial.core.clock import Clock, instant
 
 TIMEOUT = 10.0
 """Seconds that the server may take for each answer."""
+_ANSWERS: Final = 256 * 1024
+"""Bytes of a connection's answers that are read; a server says a few hundred."""
+
+
+class _Answers:
+    """What a server says, up to `_ANSWERS`: before TLS anybody on the way may say it, without end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._left = file, _ANSWERS
+
+    def readline(self, limit: int) -> bytes:
+        """The next line. Raises `OSError` when it was too much."""
+        line = self._file.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OSError("the server does not stop answering")
+        return line
+
+    def close(self) -> None:
+        """Let go of the connection's file."""
+        self._file.close()
+
+
+class _Server(smtplib.SMTP):
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _Answers(self.sock.makefile("rb"))
+        return super().getreply()
+
+
+class _TlsServer(_Server, smtplib.SMTP_SSL):
+    pass
 
 
 class Mail:
@@ -55,7 +87,12 @@ class Mail:
         letter = self._letter(message)
         try:
             with self._connected() as server:
-                refused = server.send_message(letter, self._sender, addresses)
+                server.ehlo_or_helo_if_needed()
+                # Of an address that this server cannot be told, the others must not suffer (RFC 6531 section 3.2).
+                told = [each for each in addresses if each.isascii() or server.has_extn("smtputf8")]
+                if not told:
+                    return Outcome("failed", "it takes no address with other letters than those of ASCII")
+                refused = len(server.send_message(letter, self._sender, told)) + len(addresses) - len(told)
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
             return _answered(min(codes), "every address was refused")
@@ -66,21 +103,19 @@ class Mail:
         except (smtplib.SMTPException, OSError) as error:
             return Outcome("later", f"it cannot be reached ({type(error).__name__})")
         if refused:
-            return Outcome("sent", f"{len(refused)} of {len(addresses)} addresses were refused")
+            return Outcome("sent", f"{refused} of {len(addresses)} addresses were refused")
         return Outcome("sent", "it took the message")
 
     def close(self) -> None:
         """See `Channel.close`."""
 
-    def _connected(self) -> smtplib.SMTP:
+    def _connected(self) -> _Server:
         # The name it greets with: looking up this machine's own can take long, and is nobody's business.
         own, context = Address(addr_spec=self._sender).domain, ssl.create_default_context()
         if self._tls == "implicit":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(
-                self._host, self._port, local_hostname=own, timeout=TIMEOUT, context=context
-            )
+            server: _Server = _TlsServer(self._host, self._port, local_hostname=own, timeout=TIMEOUT, context=context)
         else:
-            server = smtplib.SMTP(self._host, self._port, local_hostname=own, timeout=TIMEOUT)
+            server = _Server(self._host, self._port, local_hostname=own, timeout=TIMEOUT)
         try:
             if self._tls == "starttls":
                 server.starttls(context=context)

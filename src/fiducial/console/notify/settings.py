@@ -258,7 +258,13 @@ class _Checking:
         if bool(made.username) != bool(made.password_env):
             self._problem(path, "`username` and `password_env` go together", "give both or none")
         elif made.password_env:
-            self._variable((*path, "password_env"), made.password_env)
+            at: At = (*path, "password_env")
+            password = self._variable(at, made.password_env)
+            if password is not None and not (password + made.username).isascii():
+                # https://docs.python.org/3/library/smtplib.html#smtplib.SMTP.login, and RFC 4954 section 4.
+                self._problem(
+                    at, "nobody can sign in with other letters than those of ASCII", "choose another password"
+                )
 
     def _url(self, path: At, url: str | None) -> None:
         wrong = _wrong_with(url) if url is not None else ""
