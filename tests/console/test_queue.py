@@ -10,19 +10,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from console_world import ACCOUNT, Browser, held
+from console_world import ACCOUNT, URL, Browser, held
 
 from fiducial.console.app import Console
 from fiducial.console.queue import Queue
-from fiducial.console.services import Services
+from fiducial.console.services import Services, Settings
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import HoldSeen
-from fiducial.core.ids import PersonId
+from fiducial.core.ids import EventId, PersonId
 from fiducial.core.store import Cell
 from fiducial.errors import StoreError
 from fiducial.oversight.cells import WAITING
 from fiducial.oversight.hold import Approver
 from fiducial.oversight.seeing import Shown
+from fiducial.policy.rulebook import Rulebook
 from fiducial.store.sqlite import SqliteStore
 
 BEN = Approver(id=PersonId("approver"), roles=frozenset({"fraud-desk", "operator"}))
@@ -187,3 +188,17 @@ def test_two_windows_at_once_put_each_request_on_record_once(services: Services)
         thread.join(20)
     seen = [each.event.hold for each in services.ledger.entries() if isinstance(each.event, HoldSeen)]
     assert sorted(seen) == sorted([first.id, second.id])
+
+
+def test_what_is_on_its_way_into_the_log_is_waited_for(postgres: Any, rulebook: Rulebook) -> None:
+    """Nobody may decide on a page that lacks what the log will hold in a moment."""
+    with postgres.open() as agents, postgres.open() as ours:
+        theirs = Console(Services(agents, rulebook, Settings(url=URL)))
+        services = Console(Services(ours, rulebook, Settings(url=URL))).services
+        with agents._sequencer.lock, ours._sequencer.lock:  # nothing moves by itself
+            held(theirs.services)
+            (hold,) = services.desk.waiting()
+            assert services.ledger.find(EventId("evt" + hold.decision[3:])) is None
+            assert services.queue.evidence(hold).targets
+        theirs.services.close()
+        services.close()

@@ -25,11 +25,12 @@ from fiducial.console import api, openapi
 from fiducial.console.access import ACCESS
 from fiducial.console.gate import Handler, endpoint, refusal
 from fiducial.console.pages import PAGES as WEB
-from fiducial.console.services import Kept, Services, Settings
+from fiducial.console.services import Services, Settings
 from fiducial.console.undoing import Hands
 from fiducial.core.clock import Clock
 from fiducial.errors import OversightError
 from fiducial.policy.rulebook import compile_rulebook
+from fiducial.store.ledger import LedgerStore
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -90,7 +91,7 @@ _OTHER_HOST = PlainTextResponse("this console is reached by another name; see `-
 
 
 def create_app(
-    store: Kept,
+    store: LedgerStore,
     charter: Charter,
     settings: Settings | None = None,
     *,

@@ -23,11 +23,11 @@ from fiducial.console.trajectory import arguments_of, decision_in
 from fiducial.core.clock import Clock
 from fiducial.core.event import CallDecided, PayloadErased, RetentionApplied
 from fiducial.core.ids import DecisionId, EventId, HoldId
-from fiducial.core.store import Store
 from fiducial.oversight.cells import WAITING, decode, hold_key
 from fiducial.oversight.hold import Hold, effective
 from fiducial.oversight.requests import stops_of
-from fiducial.store.ledger import Ledger
+from fiducial.store.bundle import Record
+from fiducial.store.ledger import Ledger, LedgerStore
 
 MAX_KEPT = 10_000
 """Requests of which is remembered what they are about."""
@@ -80,7 +80,7 @@ class Waiting(msgspec.Struct, frozen=True):
 class Queue:
     """What waits. Usable from any thread."""
 
-    def __init__(self, store: Store, ledger: Ledger, charter: Charter, clock: Clock) -> None:
+    def __init__(self, store: LedgerStore, ledger: Ledger, charter: Charter, clock: Clock) -> None:
         self._store, self._ledger, self._charter, self._clock = store, ledger, charter, clock
         self._turn = threading.Condition()
         self._begun = self._done = 0
@@ -117,13 +117,22 @@ class Queue:
             self._turn.notify_all()
         return found
 
+    def decided(self, hold: Hold) -> Record | None:
+        """The entry of its decision, which may still be on its way into the log."""
+        event = EventId("evt" + hold.decision[3:])
+        found = self._ledger.find(event)
+        if found is None:
+            self._store.flush()
+            found = self._ledger.find(event)
+        return found
+
     def evidence(self, hold: Hold) -> Evidence:
-        """What `hold` is about; nothing when the log does not show its decision (yet), or it was erased."""
+        """What `hold` is about; nothing when its decision was erased."""
         kept = self._evidence.get(hold.decision)
         if kept is not None:
             return kept
         before = self._erasures
-        found = self._ledger.find(EventId("evt" + hold.decision[3:]))
+        found = self.decided(hold)
         if found is None or not isinstance(found.event, CallDecided):
             return Evidence()
         record = decision_in(found)

@@ -88,6 +88,7 @@ def cards(services: Services, waiting: Waiting, mine: Sequence[bool], limit: int
 
 def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
     """The request with its evidence. Raises `StoreError` when the log cannot be read."""
+    services.queue.decided(hold)  # from here on the log has it
     session = told(_up_to(services.ledger.session(hold.session), hold), services.charter)
     step = next((each for each in session.steps if each.decided and each.decided.decision == hold.decision), None)
     card = Card(hold=hold, mine=mine, alike=alike)

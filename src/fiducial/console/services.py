@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,7 +23,6 @@ from fiducial.console.undoing import Hands, Undoing
 from fiducial.console.verification import Verification
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.ids import PersonId
-from fiducial.core.store import Store
 from fiducial.errors import OversightError
 from fiducial.guard.switches import Switches
 from fiducial.oversight.desk import Desk
@@ -31,15 +30,7 @@ from fiducial.oversight.people import CONSOLE_ROLES, People, Person
 from fiducial.oversight.seeing import Shown
 from fiducial.policy.rulebook import Rulebook
 from fiducial.policy.schema import tool_types
-from fiducial.store.ledger import Ledger
-
-
-class Kept(Store, Protocol):
-    """A store whose log can be read."""
-
-    def ledger(self) -> Ledger:
-        """The log."""
-        ...
+from fiducial.store.ledger import LedgerStore
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +55,7 @@ class Services:
 
     def __init__(
         self,
-        store: Kept,
+        store: LedgerStore,
         rulebook: Rulebook,
         settings: Settings | None = None,
         clock: Clock | None = None,
@@ -167,4 +158,4 @@ def _origin(url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{host}", host
 
 
-__all__ = ["Kept", "Services", "Settings"]
+__all__ = ["LedgerStore", "Services", "Settings"]

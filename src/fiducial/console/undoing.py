@@ -30,7 +30,7 @@ from fiducial.oversight.undo_plan import plan
 from fiducial.oversight.undo_report import Report
 
 if TYPE_CHECKING:
-    from fiducial.console.services import Kept
+    from fiducial.store.ledger import LedgerStore
 
 MAX_AT_ONCE = 4
 """Undos that run at the same time; each may wait for tools as long as their contracts let them."""
@@ -61,7 +61,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 class Undoing:
     """Usable from any thread."""
 
-    def __init__(self, store: Kept, charter: Charter, desk: Desk, clock: Clock, hands: Hands) -> None:
+    def __init__(self, store: LedgerStore, charter: Charter, desk: Desk, clock: Clock, hands: Hands) -> None:
         self._store, self._charter, self._desk, self._clock = store, charter, desk, clock
         self._hands = hands
         self._lock = threading.Lock()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from fiducial.core.ids import DecisionId, Digest, EventId, SessionId
+from fiducial.core.store import Store
 from fiducial.core.trajectory import Trajectory
 from fiducial.errors import Corrupt, StoreError
 from fiducial.store import schema
@@ -161,3 +163,15 @@ class Ledger:
 
 
 __all__ = ["Ledger", "Record", "StoredPayload", "Verified"]
+
+
+class LedgerStore(Store, Protocol):
+    """A store whose log can be read."""
+
+    def ledger(self) -> Ledger:
+        """The log."""
+        ...
+
+    def flush(self) -> None:
+        """Wait until everything committed so far is in the log. Raises `StoreError` when that fails."""
+        ...

@@ -22,7 +22,6 @@ from fiducial.console.request import VERBS
 from fiducial.console.trajectory import arguments_of, decision_in
 from fiducial.core.clock import instant
 from fiducial.core.event import CallDecided
-from fiducial.core.ids import EventId
 from fiducial.core.plain import plain
 
 if TYPE_CHECKING:
@@ -143,11 +142,8 @@ def _of_request(services: Services, notice: Notice, hold: Hold, *, masked: bool)
 
 
 def _arguments(services: Services, hold: Hold) -> list[tuple[str, str]]:
-    """Name, masked value and origin of each argument that says on whom, where or how much.
-
-    On some stores what was committed comes into the log a little later, and it can be erased: that is said then.
-    """
-    found = services.ledger.find(EventId("evt" + hold.decision[3:]))
+    """Name, masked value and origin of each argument that says on whom, where or how much; said if it was erased."""
+    found = services.queue.decided(hold)
     record = decision_in(found) if found is not None and isinstance(found.event, CallDecided) else None
     if record is None:
         return [("arguments", "see the request")]
