@@ -28,6 +28,9 @@ Round = Callable[[NotifySettings], float]
 Write = Callable[..., NotifySettings]
 
 
+DECADE = timedelta(days=3650)
+
+
 class Dripping:
     """Takes connections and answers each with a byte now and then, without end."""
 
@@ -117,10 +120,12 @@ def test_several_channels_that_hang_end_together(
 
 
 def test_a_halt_is_told_before_the_requests_of_an_agent_that_asks_without_end(
-    services: Services, receiver: Any, hook: NotifySettings, round_: Round
+    services: Services, receiver: Any, hook: NotifySettings, round_: Round, clock: ManualClock
 ) -> None:
+    round_(hook)
     _many(services, 5)
-    services.switches.order("stop it", by=PersonId("olga"), agent="banking-assistant")
+    clock.advance(timedelta(seconds=1))
+    services.switches.order("stop it", by=PersonId("olga"), agent="another")
     _many(services, 5)
     round_(hook)
     assert receiver.got[0].json["type"] == "halt.ordered"
@@ -221,3 +226,27 @@ def test_a_password_that_no_server_can_be_told_is_found_before_anything_starts(w
     with pytest.raises(OversightError, match="letters than those of ASCII") as error:
         write(text, MAIL_PASSWORD="schlüssel")
     assert "schl" not in str(error.value)
+
+
+def test_a_channel_set_up_by_a_clock_that_was_ahead_is_told_of_halts(
+    services: Services, receiver: Any, hook: NotifySettings, round_: Round, clock: ManualClock
+) -> None:
+    clock.jump(DECADE)
+    round_(hook)
+    clock.jump(-DECADE)
+    services.switches.order("stop it", by=PersonId("olga"), agent="banking-assistant")
+    round_(hook)
+    assert [got.json["type"] for got in receiver.got] == ["halt.ordered"]
+
+
+def test_what_was_put_off_by_a_clock_that_was_ahead_is_sent(
+    services: Services, receiver: Any, hook: NotifySettings, round_: Round, clock: ManualClock
+) -> None:
+    receiver.answers.append((503, {}))
+    round_(hook)
+    clock.jump(DECADE)
+    services.switches.order("stop it", by=PersonId("olga"), agent="banking-assistant")
+    round_(hook)
+    clock.jump(-DECADE)
+    round_(hook)
+    assert len(receiver.got) == 2

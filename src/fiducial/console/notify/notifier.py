@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from fiducial.console.notify.attempt import Attempts
 from fiducial.console.notify.channels import Channel, Outcome
@@ -49,6 +50,8 @@ log = logging.getLogger("fiducial.console.notify")
 _ROUND = 5.0
 """Seconds between two rounds when nothing wakes it: what time alone brings about, such as an escalation."""
 _SOONEST = 0.2
+_SKEW = timedelta(hours=1)
+"""By how much the clocks of two processes on one store may differ."""
 _PATIENCE = 5.0
 """Seconds that ending waits for a message that is being sent."""
 
@@ -154,6 +157,9 @@ class _Post(threading.Thread):
             return _ROUND
         health, before = outbox.health(), outbox.deliveries()
         since = health.since_us if health is not None else now
+        if since > now + _SKEW // timedelta(microseconds=1):
+            # Set up by a clock that was ahead: rather too much is told than nothing.
+            since = 0
         found = notices(services.store, services.desk, now)
         found.sort(key=lambda one: (_attempts(before.get(one.id)), one.hold is not None))
         for notice in found:

@@ -42,6 +42,8 @@ FIRST, LONGEST = timedelta(seconds=5), timedelta(minutes=10)
 """The wait after the first attempt, twice as long after each further one, and the longest."""
 _KEPT = timedelta(hours=1)
 """How much longer a cell is kept than anybody would send it: for processes whose clocks differ."""
+_FARTHEST = timedelta(hours=2)
+"""Longer than anything is put off: what is due later than that was put off by a clock that was ahead."""
 _US = timedelta(microseconds=1)
 
 
@@ -90,7 +92,7 @@ class Outbox:
         found, now = {}, self._clock.unix_us()
         for key, cell in self._store.scan(self._prefix).items():
             claim = Claim(key, cell.version, decode(key, cell, Delivery))
-            if claim.delivery.state == "open" and now >= max(claim.delivery.until_us, claim.delivery.due_us):
+            if claim.delivery.state == "open" and now >= claim.delivery.until_us and not _put_off(claim.delivery, now):
                 self._lapse(claim)
             elif now >= claim.delivery.until_us + _KEPT // _US:
                 self._try(Put(key, None), version=cell.version)
@@ -101,7 +103,7 @@ class Outbox:
     def claim(self, notice: Notice, before: Claim | None) -> Claim | None:
         """`notice`, if it is ours to send now: claimed, on disk. `before`: its cell as it was read."""
         now = self._clock.unix_us()
-        if before is not None and (before.delivery.state != "open" or now < before.delivery.due_us):
+        if before is not None and (before.delivery.state != "open" or _put_off(before.delivery, now)):
             return None
         key, version = self._prefix + notice.id, before.version if before is not None else 0
         delivery = Delivery(
@@ -156,6 +158,10 @@ class Outbox:
     def _commit(self, *changes: Put, version: int, entries: list[Entry] | None = None) -> None:
         unchanged = (Unchanged(changes[0].key, version),)
         self._store.commit(Commit(entries=tuple(entries or ()), preconditions=unchanged, changes=changes)).result()
+
+
+def _put_off(delivery: Delivery, now_us: int) -> bool:
+    return now_us < delivery.due_us <= now_us + _FARTHEST // _US
 
 
 def _backoff(attempts: int) -> timedelta:
