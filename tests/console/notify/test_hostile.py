@@ -16,6 +16,7 @@ from console_world import held
 from fiducial.console.notify import attempt, notifier
 from fiducial.console.notify.health import failing
 from fiducial.console.notify.mail import Mail
+from fiducial.console.notify.message import harmless, masked_value
 from fiducial.console.notify.message import test_message as message_of_a_test
 from fiducial.console.notify.notifier import Notifier
 from fiducial.console.notify.settings import NotifySettings
@@ -250,3 +251,12 @@ def test_what_was_put_off_by_a_clock_that_was_ahead_is_sent(
     clock.jump(-DECADE)
     round_(hook)
     assert len(receiver.got) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["evil.example/login", "www.evil.example", "evil\u3002example", "a@evil.example", "t.co"]
+)
+def test_no_program_makes_a_link_of_what_somebody_wrote(text: str) -> None:
+    for shown in (harmless(text, 60), masked_value("x" * 12 + text)):
+        assert not any(dot in shown for dot in ".\u3002\uff0e\uff61")
+    assert harmless("Paid 10.50 EUR. Fine.", 60) == "Paid 10.50 EUR. Fine."

@@ -43,6 +43,8 @@ _SHORTEST = 12
 """Of a text with fewer characters nothing is shown: four would be too large a part of it."""
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
 _NOT_IN_NAMES = re.compile(r"[^\w.-]")
+_DOT = re.compile(r"(?<=\w)[.\u3002\uff0e\uff61](?=[^\W\d])")
+"""As in the name of a host, of which mail programs and chats make a link by themselves (RFC 3490 section 3.1)."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +102,7 @@ def named(text: str) -> str:
 def harmless(text: str, limit: int) -> str:
     """A text of somebody's, on one line, in which no address and no mention is left."""
     shown = plain(text[:limit]) + ("…" if len(text) > limit else "")
-    return shown.replace("://", ":⫽").replace("@", "＠").replace("`", "'").replace("www.", "www·")
+    return _DOT.sub("·", shown).replace("://", ":⫽").replace("@", "＠").replace("`", "'")
 
 
 def masked_value(value: str) -> str:
