@@ -7,9 +7,11 @@ import gc
 import multiprocessing
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,20 @@ def send_slowly(session: Any, out: Any) -> str:
     return str(session.call("send_email", EMAIL, run=run).status)
 
 
+def stop(pid: int, where: str) -> None:
+    """Stop the process; not while it has the lock of a SQLite database, which nobody can take from it then."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        if "://" in where:
+            return
+        with closing(sqlite3.connect(where, timeout=0.2, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+
+
 def taken(guard: Guard, session: str) -> Any:
     """The session, taken over once the server has ended the transaction that its process may be stopped in."""
     deadline = time.monotonic() + 60
@@ -233,7 +249,7 @@ def test_a_process_that_was_stopped_and_wakes_up_does_nothing_more(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert agent.pid is not None
-        os.kill(agent.pid, signal.SIGSTOP)
+        stop(agent.pid, where)
         with open_store(where, key_path=key_path) as store:
             guard = Guard(make_charter(), store=store)
             again = taken(guard, (tmp_path / "session").read_text())

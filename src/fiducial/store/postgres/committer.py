@@ -126,7 +126,7 @@ class Committer:
     @property
     def _connected(self) -> Link:
         if self._link is None or self._link.closed:
-            self._link = connect(self._target, patience=self._patience, write=True)
+            self._link = connect(self._target, patience=self._patience, write=True, brief=True)
             # Only ever made stronger: with `off` and `local`, what was answered can be lost.
             ((now,),) = self._link.execute("SHOW synchronous_commit").fetchall()
             if now in ("off", "local"):

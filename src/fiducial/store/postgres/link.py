@@ -24,6 +24,10 @@ from fiducial.errors import Corrupt, StoreBusy, StoreError
 
 MIN_VERSION: Final = 150_000
 """PostgreSQL 15, as `server_version` counts."""
+_TRANSACTION_TIMEOUT = 170_000
+"""The first that ends a transaction whose client hangs in the middle of a pipeline."""
+_STATEMENTS = 2
+"""Times a statement's patience for a brief transaction: it may wait for the gate, and then for cells."""
 SCHEMA: Final = "fiducial"
 """Where the tables are, unless the URL says `?schema=…`: a database may be shared with others."""
 CONNECT_SECONDS: Final = 5
@@ -101,11 +105,12 @@ class Link(psycopg.Connection[Row]):
             raise
 
 
-def connect(target: Target, *, patience: timedelta, write: bool, unbounded: bool = False) -> Link:
+def connect(target: Target, *, patience: timedelta, write: bool, unbounded: bool = False, brief: bool = False) -> Link:
     """A connection in autocommit mode, within the log's schema.
 
     `patience`: how long the server may work on a statement or wait for a lock. `write`: refuse a standby. `unbounded`:
-    for maintenance, whose statements take as long as they take. Raises `StoreError`.
+    for maintenance, whose statements take as long as they take. `brief`: no transaction takes longer than that either,
+    from PostgreSQL 17 on; the older ones only end those whose client is between two pipelines. Raises `StoreError`.
     """
     seconds = patience.total_seconds()
     limit = round(seconds * 1000)
@@ -133,6 +138,8 @@ def connect(target: Target, *, patience: timedelta, write: bool, unbounded: bool
         extra["target_session_attrs"] = given.get("target_session_attrs") or "read-write"
     try:
         link = Link.connect(target.conninfo, autocommit=True, cursor_factory=RawCursor, **extra)
+        if brief and link.info.server_version >= _TRANSACTION_TIMEOUT:
+            link.execute(f"SET transaction_timeout = {_STATEMENTS * limit}")
     except psycopg.Error as error:
         raise translate(error, target.where) from error
     link.patience = 7 * 86_400.0 if unbounded else seconds
@@ -158,7 +165,7 @@ def translate(error: psycopg.Error, where: str) -> StoreError:
     match state[:2], state:
         case "40", _:
             return StoreBusy(f"others change the same cells of `{where}` all the time ({said}); try again")
-        case _, "55P03" | "57014":
+        case _, "55P03" | "57014" | "25P04":
             return StoreBusy(f"`{where}` did not come to it in time ({said}); another process may hold it, try again")
         case _, "53100":
             return StoreError(f"the disk of `{where}` is full; make room")

@@ -195,15 +195,12 @@ class PostgresTables(PostgresRows):
     def append(self, row: Sequence[Any]) -> None:
         """See `Tables.append`."""
         first, count, root, signature, leaves, events, payloads, first_id, last_id, digests, sessions, *node = row
-        try:
-            with self.link.pipeline():
-                self.execute(_ADD_BUNDLE, first, count, root, signature, leaves, events, payloads)
-                self.execute(_ADD_LOOKUP, first, first_id, last_id, digests)
-                self.execute(_ADD_SESSIONS, sessions, first)
-                if node[2] is not None:
-                    self.run(schema.ADD_NODE, *node)
-        except psycopg.Error as error:
-            raise translate(error, self.where) from error
+        # One by one: in the middle of a pipeline the server would wait for a process that hangs, and keep the lock.
+        self.execute(_ADD_BUNDLE, first, count, root, signature, leaves, events, payloads)
+        self.execute(_ADD_LOOKUP, first, first_id, last_id, digests)
+        self.execute(_ADD_SESSIONS, sessions, first)
+        if node[2] is not None:
+            self.run(schema.ADD_NODE, *node)
 
     def overwrite(self, first: int, offset: int, length: int) -> None:
         """See `Tables.overwrite`: the row is written anew, and `vacuum` clears the old one."""
