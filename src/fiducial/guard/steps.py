@@ -18,7 +18,7 @@ Steps 3 to 8 are serialized within a session. The steps are generators that yiel
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
@@ -26,22 +26,22 @@ from typing import Any
 
 import msgspec
 
-from fiducial.core.call import Call
+from fiducial.charter.model import RateWindow
 from fiducial.core.event import Entry, ShadowDecided
 from fiducial.core.ids import DecisionId, EventId, mint
 from fiducial.core.label import TRUSTED
 from fiducial.core.store import Add, AtMost, Commit, Put, Receipt, Unchanged
 from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
-from fiducial.errors import Conflict, SessionError, StoreError
+from fiducial.errors import Conflict, StoreError
 from fiducial.flow.trace import Trace
-from fiducial.guard import captures, messages, probes
+from fiducial.guard import captures, hooks, probes
 from fiducial.guard.arguments import plain
 from fiducial.guard.budgets import Counted, use_of
 from fiducial.guard.desk import Case, Consulted, Writes, binding_of
-from fiducial.guard.effects import Ask, Kept, Ran, Run, Steps
+from fiducial.guard.effects import Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
 from fiducial.guard.faults import told
-from fiducial.guard.judgement import Judgement, Question, Request, answer_entry, sound
+from fiducial.guard.judgement import Judgement, Request
 from fiducial.guard.leases import LATE, LOST
 from fiducial.guard.record import DecisionEntry, firings
 from fiducial.guard.remedies import CHANGED, for_fault, for_ruling, in_words
@@ -56,8 +56,6 @@ from fiducial.policy.ruling import Ruling, parameter_of
 log = logging.getLogger("fiducial.guard")
 DEFAULT_TIMEOUT = timedelta(seconds=60)
 """Longest run of a tool that no contract describes; only in `observe` mode does one run."""
-MAX_ANSWERS = 8
-"""Answers one call may need, where several roles must approve; past it the call stays as it is."""
 _NO_PREVIEW = PreviewFacts()
 # Looking a member up in its enum costs as much as a small function call, and step by step that adds up.
 _UNKNOWN_TOOL, _BAD_ARGUMENTS, _FACTS = Fault.UNKNOWN_TOOL, Fault.BAD_ARGUMENTS, Fault.FACTS
@@ -192,58 +190,74 @@ def _serialized(
             proposed.course.approved = True
         # 8 record it
         fault = _STORE
-        if judgement.may_run:
-            over = session.account.reserve(use, even_over=not verdict.enforced)
-            if over and verdict.enforced:
-                raise _Refused(f"the call would exceed {', '.join(sorted(over))}")
-        entries: tuple[Entry | DecisionEntry, ...] = (
-            DecisionEntry(session.id, session.mode, judgement, now),
-            *consulted.writes.entries,
-        )
-        if tool.slice.has_shadow:
-            entries += _shadow(session, judgement, now)
-        if tool.declares:
-            entries += session.plan_entries(judgement, now)
-        may_act = tool.side_effect and judgement.may_run
-        changes: tuple[Put | Add, ...] = consulted.writes.changes
-        if may_act and not plain:
-            changes += session.launder(judgement)
-        if windows and judgement.may_run:
-            changes += tuple(add for _, _, add in windows if add.amount)
-        if may_act:
-            session.acts_on(acts)
-        limits: tuple[AtMost | Unchanged, ...] = ()
-        if windows and judgement.may_run:
-            limits += session.windows.preconditions(windows)
-        if request.claim is not None and judgement.may_run:
-            limits += (request.claim.precondition,)
-            changes += (request.claim.change(session.id, decision, now),)
-        if session.lease is not None and (may_act or changes):
-            limits = (session.lease.fence, *limits)
-            changes += (session.lease.renewal(now),)
-        try:
-            future = session.store.commit(
-                Commit(
-                    entries=entries,
-                    preconditions=limits + consulted.writes.preconditions,
-                    changes=changes,
-                    durable=may_act
-                    or tool.declares
-                    or bool(changes)
-                    or bool(windows)
-                    or isinstance(verdict, (Held, Unclear)),
-                )
-            )
-            if changes:
-                future.add_done_callback(partial(session.ground.laundry.stored, changes))
-        except Exception:
-            if judgement.may_run:
-                session.account.settle(use, kept=False)
-            raise
-        session.remember(judgement)
-        return judgement, future
+        return judgement, _recorded(session, judgement, consulted, windows, acts, now, plain=plain)
     except Exception as error:  # noqa: BLE001 - any fault denies
         return _refuse(session, request, decision, now, tool, fault, error)
+
+
+def _recorded(
+    session: State,
+    judgement: Judgement,
+    consulted: Consulted,
+    windows: Sequence[tuple[RateWindow, tuple[str, ...], Add]],
+    acts: tuple[tuple[str, str], ...],
+    now: int,
+    *,
+    plain: bool,
+) -> Future[Receipt]:
+    """Step 8, up to handing the record to the store: what may run has reserved its budget, and is remembered."""
+    request, tool, use, verdict = judgement.request, judgement.tool, judgement.use, judgement.verdict
+    assert tool is not None
+    if judgement.may_run:
+        over = session.account.reserve(use, even_over=not verdict.enforced)
+        if over and verdict.enforced:
+            raise _Refused(f"the call would exceed {', '.join(sorted(over))}")
+    entries: tuple[Entry | DecisionEntry, ...] = (
+        DecisionEntry(session.id, session.mode, judgement, now),
+        *consulted.writes.entries,
+    )
+    if tool.slice.has_shadow:
+        entries += _shadow(session, judgement, now)
+    if tool.declares:
+        entries += session.plan_entries(judgement, now)
+    may_act = tool.side_effect and judgement.may_run
+    changes: tuple[Put | Add, ...] = consulted.writes.changes
+    if may_act and not plain:
+        changes += session.launder(judgement)
+    if windows and judgement.may_run:
+        changes += tuple(add for _, _, add in windows if add.amount)
+    if may_act:
+        session.acts_on(acts)
+    limits: tuple[AtMost | Unchanged, ...] = ()
+    if windows and judgement.may_run:
+        limits += session.windows.preconditions(windows)
+    if request.claim is not None and judgement.may_run:
+        limits += (request.claim.precondition,)
+        changes += (request.claim.change(session.id, verdict.decision, now),)
+    if session.lease is not None and (may_act or changes):
+        limits = (session.lease.fence, *limits)
+        changes += (session.lease.renewal(now),)
+    try:
+        future = session.store.commit(
+            Commit(
+                entries=entries,
+                preconditions=limits + consulted.writes.preconditions,
+                changes=changes,
+                durable=may_act
+                or tool.declares
+                or bool(changes)
+                or bool(windows)
+                or isinstance(verdict, (Held, Unclear)),
+            )
+        )
+        if changes:
+            future.add_done_callback(partial(session.ground.laundry.stored, changes))
+    except Exception:
+        if judgement.may_run:
+            session.account.settle(use, kept=False)
+        raise
+    session.remember(judgement)
+    return future
 
 
 def _kept(session: State, judgement: Judgement, future: Future[Receipt] | None, now: int) -> Steps[Judgement]:
@@ -414,13 +428,7 @@ def _shadow(session: State, judgement: Judgement, now: int) -> tuple[Entry, ...]
 def call(session: State, request: Request, run: Any) -> Steps[Result]:
     """All ten steps."""
     judgement = yield from judge(session, request)
-    for _ in range(MAX_ANSWERS):
-        waiting = judgement.verdict
-        if not isinstance(waiting, (Held, Unclear)) or not waiting.enforced:
-            break
-        judgement = yield from _answered(session, judgement)
-        if _asks_the_same(waiting, judgement.verdict):
-            break
+    judgement = yield from hooks.answered(session, judgement, judge)
     # 9 run the tool, or hold
     if not judgement.may_run:
         return Result(verdict=judgement.verdict, status="not-run", recorded=judgement.recorded)
@@ -450,72 +458,3 @@ def _late(session: State, judgement: Judgement) -> bool:
     lease, tool = session.lease, judgement.tool
     acts = tool is not None and tool.side_effect and session.mode != "observe"
     return lease is not None and acts and (lease.lost or session.clock.unix_us() >= lease.until_us)
-
-
-def _answered(session: State, judgement: Judgement) -> Steps[Judgement]:
-    """Ask through the in-process hook, and judge afresh with the answer."""
-    verdict = judgement.verdict
-    hook = session.ground.on_held if isinstance(verdict, Held) else session.ground.on_unclear
-    if hook is None or not isinstance(verdict, (Held, Unclear)):
-        return judgement
-    request = judgement.request
-    asked = Call(
-        decision=verdict.decision,
-        session=session.id,
-        tool=request.tool,
-        arguments=plain(request.arguments),
-        confidence=request.confidence,
-    )
-    question = Question(verdict=verdict, call=asked)
-    try:
-        answer = yield Ask(hook, question)
-    except Exception as error:  # noqa: BLE001 - whatever a hook raises answers nothing
-        log.error("the hook failed; the call stays %s (%s)", verdict.kind, told(error))
-        return judgement
-    try:
-        if isinstance(answer, str) and isinstance(verdict, Unclear):
-            # Words approve nothing, whatever they say: they are heard like everything the user says, and may name what
-            # was not named before.
-            messages.take_in(session, answer)
-            return (yield from _afresh(session, judgement, request))
-        if not sound(answer):
-            if answer is not None:
-                log.warning("the hook returned no answer: the call stays %s", verdict.kind)
-            return judgement
-        if answer.approved and isinstance(verdict, Held) and len(answer.people) < verdict.quorum:
-            log.warning("%d of %d approvals: the call stays held", len(answer.people), verdict.quorum)
-            return judgement
-        # Kept, durably, before it is acted on.
-        entry = answer_entry(session.id, session.clock.unix_us(), verdict, answer)
-        yield Kept(session.store.commit(Commit(entries=(entry,))))
-    except (SessionError, StoreError) as error:
-        log.error("the answer could not be kept: the call stays %s (%s)", verdict.kind, error)
-        return judgement
-    if not answer.approved:
-        refused = Denied(
-            decision=verdict.decision,
-            reasons=(Reason(message=f"refused by {answer.by}"), *verdict.reasons),
-            remedies=Remedies(
-                agent=f"A person refused this. {answer.note}".strip() + " Do not ask again; go on without it.",
-                user="A person refused this.",
-                operator="decided by a person",
-            ),
-        )
-        return msgspec.structs.replace(judgement, verdict=refused)
-    approvals = request.approvals | frozenset(verdict.approvals)
-    return (yield from _afresh(session, judgement, msgspec.structs.replace(request, approvals=approvals)))
-
-
-def _afresh(session: State, judgement: Judgement, request: Request) -> Steps[Judgement]:
-    """Judge `request` in the place of `judgement`, on what is known now."""
-    session.forget(judgement)
-    return (yield from judge(session, request))
-
-
-def _asks_the_same(before: Verdict, now: Verdict) -> bool:
-    """Nothing that would be asked now has not been asked before."""
-    return (
-        isinstance(before, (Held, Unclear))
-        and isinstance(now, type(before))
-        and (before.reasons, before.approvals) == (now.reasons, now.approvals)
-    )
