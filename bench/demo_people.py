@@ -26,12 +26,13 @@ from rich.console import Console
 from demo_bank import PLACE
 from fiducial.charter.model import Charter
 from fiducial.console.app import create_app
-from fiducial.console.services import Kept, Services, Settings
+from fiducial.console.services import Services, Settings
 from fiducial.console.undoing import Hands
 from fiducial.core.ids import PersonId
 from fiducial.guard.switches import Halt
 from fiducial.oversight.hold import Hold
 from fiducial.oversight.people import Person
+from fiducial.store.ledger import LedgerStore
 
 By = Literal["you", "chromium", "commands"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +75,7 @@ class Someone(Protocol):
 
 
 @contextmanager
-def serving(store: Kept, charter: Charter, hands: Hands) -> Iterator[Services]:
+def serving(store: LedgerStore, charter: Charter, hands: Hands) -> Iterator[Services]:
     """The console on a free port of this machine, and Olga, who may answer for operators, stop agents and take back.
 
     Raises `OSError` when nothing can listen, `RuntimeError` when the server does not start.
