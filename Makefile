@@ -28,7 +28,7 @@ help: ## list these commands
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
 test: check $(VENV)/.browser ## the same, the documentation and the fast tests (under 5 minutes, installation included)
-	$(BIN)/python -m pytest -q -n $(WORKERS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/ruff check $(CODE)

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 # No deadline: a shared machine stalls for longer than any bound that would still tell anything about the code.
 settings.register_profile(
     "quick",
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],

@@ -157,7 +157,7 @@ while not survived:
 """
 
 
-@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.long)])
 def test_an_undo_killed_anywhere_takes_everything_back_once(tmp_path: Path, stride: int) -> None:
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tmp_path), str(stride)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

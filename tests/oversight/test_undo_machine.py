@@ -218,4 +218,4 @@ def predicted(
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestMachine.settings = settings(max_examples=settings().max_examples // 3, stateful_step_count=15, deadline=None)

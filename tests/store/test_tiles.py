@@ -177,7 +177,7 @@ def test_every_file_is_the_one_that_the_definitions_give(store: MemoryStore, tmp
     assert ledger.keys()[-1].open(head).root == mth(entries_of(ledger))
 
 
-@pytest.mark.parametrize("size", [255, 256, 257, 65_536 + 300])
+@pytest.mark.parametrize("size", [255, 256, 257, pytest.param(65_536 + 300, marks=pytest.mark.long)])
 def test_the_edges_of_tiles(size: int, store: MemoryStore, tmp_path: Path) -> None:
     ledger = grow(store, size - 1)
     publish(ledger, Folder(tmp_path))
@@ -189,7 +189,7 @@ def test_the_edges_of_tiles(size: int, store: MemoryStore, tmp_path: Path) -> No
     assert audit(Folder(tmp_path)).checkpoint == ledger.head()
 
 
-@settings(max_examples=15)
+@settings(max_examples=settings().max_examples // 8)
 @given(sizes=st.lists(st.integers(1, 300), min_size=1, max_size=6))
 def test_publishing_in_steps_comes_to_the_same(sizes: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("steps")

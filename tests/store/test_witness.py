@@ -343,7 +343,7 @@ class WitnessMachine(RuleBasedStateMachine):
 
 
 TestWitnessMachine = WitnessMachine.TestCase
-TestWitnessMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestWitnessMachine.settings = settings(max_examples=settings().max_examples // 3, stateful_step_count=25, deadline=None)
 
 
 def test_of_many_at_once_only_one_history_is_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
