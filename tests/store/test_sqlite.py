@@ -225,6 +225,9 @@ def test_the_wrong_key_is_refused(tmp_path: Path, make: Make) -> None:
         SqliteStore(path)
     key.chmod(0o600)
     SqliteStore(path).close()
+    key.write_text("garbage")
+    with pytest.raises(WrongKey, match=r"log\.db\.key` is damaged: .*; restore it from a backup"):
+        SqliteStore(path)
 
 
 def test_the_key_may_lie_elsewhere(tmp_path: Path) -> None:

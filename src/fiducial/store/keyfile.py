@@ -39,7 +39,10 @@ def read_key(path: Path) -> Signer:
         raise WrongKey(f"the signing key `{path}` cannot be read; check its permissions and its backup") from error
     if mode & _OTHERS:
         raise StoreError(f"the signing key `{path}` may be read by others; run `chmod 600` on it, or rotate it")
-    return Signer.parse(text)
+    try:
+        return Signer.parse(text)
+    except WrongKey as error:
+        raise WrongKey(f"the signing key `{path}` is damaged: {error}; restore it from a backup") from error
 
 
 def make_key(path: Path) -> Signer:
