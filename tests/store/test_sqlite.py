@@ -617,7 +617,7 @@ def test_nobody_without_a_key_ends_the_log_by_a_rotation_of_their_own(tmp_path: 
         tree = reader.subtrees(2).tree()
         for number, (said, key) in enumerate([(make("false"), mine.verifier), (make("too"), true)]):
             rotated = Entry(KeyRotated(id=EventId(f"evt{number:026}"), session=None, at_us=0, key=key.text, by="ann"))
-            tree = writer._insert(tables, mine, tree, [Prepared([said]), Prepared([rotated], own=True)])
+            tree, _ = writer._insert(tables, mine, tree, [Prepared([said]), Prepared([rotated], own=True)])
         stated = reader.keys()
         assert [key.text for key in stated] == [true.text, mine.verifier.text, true.text]
     more = Commit(entries=(make(),), preconditions=(Unchanged("k", 0),))
@@ -783,15 +783,23 @@ def test_a_checkpoint_is_read_whole_while_it_is_advanced(tmp_path: Path) -> None
 
     reader = threading.Thread(target=read)
     reader.start()
+    writers = [retained.Beside(beside), retained.Beside(beside), retained.Beside(beside)]
+
+    def advance(writer: retained.Beside, mine: list[str]) -> None:
+        for text in mine:
+            writer.advance(text)
+
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda text: retained.advance(beside, text), notes))
+        list(pool.map(advance, writers[:2], [notes[::2], notes[1::2]]))
     done.set()
     reader.join()
     assert seen == sorted(seen), "it never goes back"
     assert peek(str(retained.load(beside))).size == 2000
-    retained.advance(beside, notes[5])
-    retained.keep(beside, notes[5])
+    for late in (writers[0], writers[2]):
+        late.advance(notes[5])
+        late.keep(notes[5])
     assert peek(str(retained.load(beside))).size == 2000
+    assert [opened.close() for opened in writers] == [None] * 3
 
 
 def test_checkpoints_are_made_durable_every_so_many_entries_and_seconds(

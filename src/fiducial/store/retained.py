@@ -57,41 +57,91 @@ def begin(path: Path, signer: Signer) -> None:
 
 def keep(path: Path, text: str) -> None:
     """Keep the signed note `text` in `path`, durably, unless a larger one is there."""
-    with _locked(path) as (_, old):
+    with _locked(path) as old:
         if old is None or peek(old).size <= peek(text).size:
             write_atomically(path, text, mode=_MODE)
 
 
-def advance(path: Path, text: str) -> None:
-    """As `keep`, without waiting for the disk."""
-    with _locked(path) as (descriptor, old):
-        if old is not None and peek(old).size >= peek(text).size:
-            return
+class Beside:
+    """The file of a checkpoint, held open by the one writer that advances it with every transaction.
+
+    A system call in Python lets the other threads run and has to wait for its turn again, which costs more than the
+    call: so the file stays open, and is looked up by its name only when it was replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._written = b""
+
+    def keep(self, text: str) -> None:
+        """See `keep`."""
+        self.close()
+        keep(self._path, text)
+
+    def advance(self, text: str) -> None:
+        """As `keep`, without waiting for the disk."""
         data = text.encode()
-        if old is None or len(old) != len(text) or os.pwrite(descriptor, data, 0) != len(data):
+        while self._descriptor >= 0 or self._open():
+            # Until it is unlocked or closed, nobody else changes it.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            try:
+                status = os.fstat(self._descriptor)
+                if status.st_nlink:
+                    self._advance(data, os.pread(self._descriptor, min(status.st_size, _MAX_BYTES), 0))
+                    return
+                self.close()  # replaced meanwhile
+            finally:
+                if self._descriptor >= 0:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        write_atomically(self._path, text, mode=_MODE)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _open(self) -> bool:
+        self._descriptor = _descriptor(self._path)
+        return self._descriptor >= 0
+
+    def _advance(self, data: bytes, old: bytes) -> None:
+        # What this writer wrote last is smaller than what it writes now; anybody else's has to be read.
+        if old != self._written and peek(_text(old, self._path)).size >= peek(data.decode()).size:
+            return
+        if len(old) != len(data) or os.pwrite(self._descriptor, data, 0) != len(data):
             # Only a file of the same length can be overwritten so that no crash leaves half of each.
-            write_atomically(path, text, mode=_MODE)
+            write_atomically(self._path, data.decode(), mode=_MODE)
+        self._written = data
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[tuple[int, str | None]]:
-    """The file of a checkpoint, which nobody else changes meanwhile, and its text; -1 and `None` when there is none."""
+def _locked(path: Path) -> Iterator[str | None]:
+    """The text of a checkpoint, which nobody else changes meanwhile; `None` when there is none."""
     while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            yield -1, None
+        descriptor = _descriptor(path)
+        if descriptor < 0:
+            yield None
             return
-        except OSError as error:
-            raise StoreError(f"the checkpoint `{path}` cannot be written ({error.strerror})") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if not _is_at(descriptor, path):
                 continue  # replaced while this waited for the lock
-            yield descriptor, _text(os.pread(descriptor, _MAX_BYTES, 0), path)
+            yield _text(os.pread(descriptor, _MAX_BYTES, 0), path)
             return
         finally:
             os.close(descriptor)
+
+
+def _descriptor(path: Path) -> int:
+    """The file, to read and write; -1 when there is none."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    except OSError as error:
+        raise StoreError(f"the checkpoint `{path}` cannot be written ({error.strerror})") from error
 
 
 def _text(data: bytes, path: Path) -> str:

@@ -109,11 +109,14 @@ class SqliteStore(Opened):
 
     def commit(self, commit: Commit) -> Future[Receipt]:
         """Keep `commit`; see `fiducial.core.store.Store`. A future cannot be cancelled: what was queued is kept."""
+        # Preparing a large commit holds the interpreter; the writer's thread may have it between two steps.
+        yielding = len(commit.entries) >= _LARGE
         prepared = prepare(commit)
+        if yielding:
+            time.sleep(0)
         prepared.indexed()
         future = self._queue.commit(prepared)
-        if len(prepared.events) >= _LARGE:
-            # Preparing a large commit holds the interpreter; let the writer's thread have it.
+        if yielding:
             time.sleep(0)
         return future
 
@@ -221,6 +224,7 @@ class SqliteStore(Opened):
             self._stop(error, batch)
         finally:
             # The writer's connection goes last: whoever does empties the -wal file into the database.
+            self._upkeep.close()
             self._watcher.close()
             for ledger in list(self._ledgers):
                 ledger.close()

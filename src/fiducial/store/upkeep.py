@@ -43,7 +43,7 @@ class Upkeep:
     ) -> None:
         """`scrub` removes what an erasure leaves behind."""
         self._writer = writer
-        self._path = checkpoint
+        self._beside = retained.Beside(checkpoint)
         self._schedule = schedule
         self._clock = clock
         self._scrub = scrub
@@ -84,14 +84,18 @@ class Upkeep:
         self._touched = False
         with self._writer.transaction():
             note = self._writer.note()
-        retained.keep(self._path, note)
+        self._beside.keep(note)
         self._kept_size = self._writer.size
         self._kept_at = self._clock.monotonic()
         return note
 
     def advance(self) -> None:
         """Have the checkpoint say what was just written; nothing here waits for the disk."""
-        retained.advance(self._path, self._writer.note())
+        self._beside.advance(self._writer.note())
+
+    def close(self) -> None:
+        """Let go of the checkpoint's file."""
+        self._beside.close()
 
     def _fresh(self) -> int:
         return self._writer.size - self._kept_size or int(self._touched)

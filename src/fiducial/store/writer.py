@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from fiducial.core.canonical import canonical_bytes
 from fiducial.core.event import Entry, KeyRotated, LogOpened
@@ -34,6 +34,25 @@ Answer: TypeAlias = Receipt | StoreError
 """What became of one commit."""
 
 
+class _Row(NamedTuple):
+    """What is inserted into the view `append`: a bundle, its index, and the first of the tree's completed hashes."""
+
+    first: int
+    entries: int
+    root: bytes
+    signature: bytes
+    leaves: bytes
+    events: bytes
+    payloads: bytes
+    first_id: str
+    last_id: str
+    digests: bytes
+    sessions: str
+    level: int | None
+    start: int | None
+    hashes: bytes | None
+
+
 class LogWriter:
     """Appends to the log behind `tables`, from one thread at a time."""
 
@@ -49,6 +68,7 @@ class LogWriter:
         self._stale = True
         self._tree = Tree()
         self._signer: Signer
+        self._signature: bytes | None = None  # of the newest head by that key, when it was just made
         with self.transaction():
             pass
 
@@ -69,7 +89,8 @@ class LogWriter:
     def note(self) -> str:
         """The newest checkpoint, signed by the key that holds now."""
         checkpoint = self.checkpoint()
-        return note(checkpoint, self._signer.verifier, self._signer.sign(checkpoint.body()))
+        signature = self._signature or self._signer.sign(checkpoint.body())
+        return note(checkpoint, self._signer.verifier, signature)
 
     def keys(self) -> list[Verifier]:
         """Every public key the log has had, oldest first, each shown to stand in the tree that the key at hand signs.
@@ -91,13 +112,13 @@ class LogWriter:
             if self._stale:
                 with no_nonsense(self._where):
                     self._tree, self._signer = self._load()
-                self._stale = False
-            before = self._tree, self._signer
+                self._stale, self._signature = False, None
+            before = self._tree, self._signer, self._signature
             try:
                 yield
                 self.tables.commit()
             except BaseException:
-                self._tree, self._signer = before
+                self._tree, self._signer, self._signature = before
                 raise
         except BaseException:
             self.tables.roll_back()
@@ -113,13 +134,13 @@ class LogWriter:
     def adopt_key(self, signer: Signer) -> None:
         """Sign every later head by `signer`, within the caller's transaction, after the event that says so."""
         self.tables.run(schema.SET_META, "key", signer.verifier.text)
-        self._signer = signer
+        self._signer, self._signature = signer, None
 
     def extend(self, parts: Sequence[Part]) -> None:
         """Steps 3 and 4 for events that were accepted before, within the caller's transaction."""
         parts = [part for part in parts if part.events]
         if parts:
-            self._tree = _insert(self.tables, self._signer, self._tree, parts)
+            self._tree, self._signature = _insert(self.tables, self._signer, self._tree, parts)
 
     def put(self, batch: Sequence[Prepared]) -> list[Answer]:
         """Steps 2 to 4, within the caller's transaction."""
@@ -231,23 +252,23 @@ class SqliteWriter(LogWriter):
             size += len(prepared.events)
         events = [prepared for prepared in batch if prepared.events]
         if events:
-            tree, run, more = _extend(self._signer, self._tree, events)
-            if more or not self.tables.append_alone(run):
+            tree, row, more = _extend(self._signer, self._tree, events)
+            if more or not self.tables.append_alone(row):
                 return None
-            self._tree = tree
+            self._tree, self._signature = tree, row.signature
         return answers
 
 
-def _insert(tables: Tables, signer: Signer, tree: Tree, batch: Sequence[Part]) -> Tree:
-    """Add the events of `batch`, at least one, as a bundle with a signed head; returns the tree after it."""
+def _insert(tables: Tables, signer: Signer, tree: Tree, batch: Sequence[Part]) -> tuple[Tree, bytes]:
+    """Add the events of `batch`, at least one, as a bundle; returns the tree after it and the signature of its head."""
     tree, row, more = _extend(signer, tree, batch)
     for run in more:
         tables.run(schema.ADD_NODE, *_node(run))
     tables.append(row)
-    return tree
+    return tree, row.signature
 
 
-def _extend(signer: Signer, tree: Tree, batch: Sequence[Part]) -> tuple[Tree, tuple[object, ...], list[Run]]:
+def _extend(signer: Signer, tree: Tree, batch: Sequence[Part]) -> tuple[Tree, _Row, list[Run]]:
     """Step 3: the tree with the events of `batch`, what to append, and completed hashes beyond those in it."""
     first = tree.size
     indexes = [prepared.indexed() for prepared in batch]
@@ -259,7 +280,7 @@ def _extend(signer: Signer, tree: Tree, batch: Sequence[Part]) -> tuple[Tree, tu
     root = tree.root()
     events = _joined([prepared.events for prepared in batch])
     payloads = _joined([index.payloads for index in indexes])
-    row = (
+    row = _Row(
         first,
         len(ids),
         root,

@@ -314,6 +314,7 @@ class PostgresStore(Opened):
 
     def _end_log(self) -> None:
         with self._sequencer.lock:
+            self._upkeep.close()
             for ledger in list(self._ledgers):
                 ledger.close()
             self._reader.close()
