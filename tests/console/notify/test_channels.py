@@ -45,7 +45,7 @@ def evil() -> Message:
     return Message(
         id="request_1", type="request.waiting", at_us=0, title=f"Approval needed: {named(EVIL)}",
         lines=(f"{named(EVIL)} wants to pay.",), link="https://console.example.org/notice/a.b", link_words="Open",
-        details=((named(EVIL), harmless(EVIL, 200)), ("recipient", masked_value(EVIL))),
+        details=((named(EVIL), harmless(EVIL, 200)), ("recipient", masked_value(EVIL, amount=False))),
     )  # fmt: skip
 
 
@@ -239,7 +239,12 @@ def test_masked_details_show_the_ends_of_texts(services: Services) -> None:
      ("a" * 20 + "\n\u202e<>", "…⟨U+000A⟩⟨U+202E⟩<>"), ("9" * 30, "…9999"), ('{"a": "secretsecret"}', '…et"}')],
 )  # fmt: skip
 def test_masking(value: str, shown: str) -> None:
-    assert masked_value(value) == shown
+    assert masked_value(value, amount=True) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [("4711", "…"), ("491701234567", "…4567"), ("120 EUR, now", "… now")])
+def test_a_number_that_says_where_is_masked_like_a_text(value: str, shown: str) -> None:
+    assert masked_value(value, amount=False) == shown
 
 
 def test_what_was_stopped_taken_and_resumed(services: Services, clock: ManualClock) -> None:

@@ -3,7 +3,7 @@
 By default a message has the agent, the tool and what it does in plain words, the role, the deadline and the link; no
 argument, no name of a person, nothing that a person wrote. With `details: masked` it also has
 
-- the arguments that say where and how much: numbers as they are, of a text the last four characters at most;
+- the arguments that say where and how much: amounts as they are, of others the last four characters at most;
 - on whose behalf the agent acts, who stopped or resumed or took a role, and why.
 
 What comes from elsewhere cannot act: what cannot be seen is shown as its code point, so that no line ends early; names
@@ -105,9 +105,12 @@ def harmless(text: str, limit: int) -> str:
     return _DOT.sub("·", shown).replace("://", ":⫽").replace("@", "＠").replace("`", "'")
 
 
-def masked_value(value: str) -> str:
-    """A number as it is; of a text the last four characters, if it is long enough."""
-    if _NUMBER.fullmatch(value):
+def masked_value(value: str, *, amount: bool) -> str:
+    """An `amount` that is a number as it is; of anything else the last four characters, if it is long enough.
+
+    A number that says on whom the call acts is an account, a card or a telephone: masked like a text.
+    """
+    if amount and _NUMBER.fullmatch(value):
         return value
     return f"…{harmless(value[-4:], _VALUE)}" if len(value) >= _SHORTEST else "…"
 
@@ -150,7 +153,10 @@ def _arguments(services: Services, hold: Hold) -> list[tuple[str, str]]:
     if record is None:
         return [("arguments", "see the request")]
     return [
-        (named(each.name), f"{masked_value(each.value)} ({each.origin or 'not traced'})")
+        (
+            named(each.name),
+            f"{masked_value(each.value, amount=each.role == 'magnitude')} ({each.origin or 'not traced'})",
+        )
         for each in arguments_of(record, {}, services.charter, "")
         if each.role in ("target", "magnitude")
     ]
