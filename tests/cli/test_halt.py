@@ -38,7 +38,6 @@ def test_stop_list_and_start_again(run: Any) -> None:
     [
         ("--all",),
         ("--why", "x", "--by", "ann"),
-        ("--why", "x", "--all"),
         ("--why", " ", "--all", "--by", "ann"),
         ("--why", "x", "--all", "--tool", "t", "--by", "ann"),
     ],
@@ -47,6 +46,27 @@ def test_what_is_missing_is_said(run: Any, words: tuple[str, ...]) -> None:
     result = run("halt", *words)
     assert result.exit_code == 2
     assert result.stderr.startswith("fiducial: ")
+    assert "nothing is stopped" in run("halt").output
+
+
+def test_who_runs_it_does_it(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "olga")
+    halt = json.loads(run("halt", "--all", "--why", "drill", "--json").output)
+    assert halt["by"] == "olga"
+    assert halt["id"] in run("halt").output.splitlines(), "whole, to be copied"
+    assert "somebody else" in run("resume", halt["id"], "--why", "over").stderr
+    monkeypatch.setenv("FIDUCIAL_BY", "omar")
+    assert run("resume", halt["id"], "--why", "over").exit_code == 0
+
+
+def test_a_user_without_a_name_says_who_it_is(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    result = run("halt", "--all", "--why", "drill")
+    assert result.exit_code == 2
+    assert "--by" in result.stderr
     assert "nothing is stopped" in run("halt").output
 
 

@@ -51,7 +51,7 @@ def test_what_people_do_in_a_terminal(postgres: Any) -> None:
 
         assert pay() == "not-run"
         store.flush()
-        assert f"recipient={ACCOUNT}" in run("holds")
+        assert ACCOUNT in run("holds")
         (hold,) = json.loads(run("holds", "--by", "ada", "--json"))["holds"]
         assert run("approve", hold["id"], "--by", "ada") == f"{hold['id']} is approved\n"
         assert pay() == "ok"

@@ -25,9 +25,9 @@ from fiducial.store.sqlite import SqliteStore
 runner = CliRunner()
 
 
-def _run(store: SqliteStore, *words: str) -> tuple[int, str]:
+def _run(store: SqliteStore, *words: str, columns: int = 400) -> tuple[int, str]:
     store.flush()
-    done = runner.invoke(app, [*words, "--db", str(store.path)], env={"COLUMNS": "400", "NO_COLOR": "1"})
+    done = runner.invoke(app, [*words, "--db", str(store.path)], env={"COLUMNS": f"{columns}", "NO_COLOR": "1"})
     return done.exit_code, done.output
 
 
@@ -47,11 +47,31 @@ def test_what_waits_is_listed_with_where_it_came_from(services: Services, store:
     held(services, user=f"emma{SCRIPT}\x1b[31m")
     status, said = _run(store, "holds")
     assert status == 0
-    assert f"recipient={ACCOUNT} (untrusted)" in said
+    assert re.search(rf"recipient +{ACCOUNT} +untrusted", said)
     assert "\x1b[31m" not in said
     status, said = _run(store, "holds", "--json", "--by", ada)
     assert [each["tool"] for each in json.loads(said)["holds"]] == ["send_money"]
     assert json.loads(_run(store, "holds", "--json", "--by", "viewer")[1]) == {"holds": []}
+
+
+def test_ids_are_whole_in_a_narrow_terminal(services: Services, store: SqliteStore) -> None:
+    held(services)
+    [hold] = services.desk.waiting()
+    said = _run(store, "holds", columns=50)[1]
+    assert said.splitlines()[0] == hold.id
+    assert ACCOUNT in said
+
+
+def test_who_runs_it_answers(services: Services, store: SqliteStore, ada: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _ = held(services)
+    [hold] = services.desk.waiting()
+    monkeypatch.setattr("getpass.getuser", lambda: "root")
+    status, said = _run(store, "approve", hold.id)
+    assert status == 2
+    assert "`root` is nobody who may decide" in said
+    monkeypatch.setattr("getpass.getuser", lambda: ada)
+    assert _run(store, "approve", hold.id) == (0, f"{hold.id} is approved\n")
+    assert pay(session).status == "ok"
 
 
 def test_yes_and_no_by_who_may(services: Services, store: SqliteStore, ada: str) -> None:

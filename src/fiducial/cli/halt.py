@@ -6,9 +6,8 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
 
-from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database, opened
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, opened, who
 from fiducial.cli.reporting import console, fail, print_json, reporting, shown
 from fiducial.core.clock import SystemClock, instant
 from fiducial.core.ids import PersonId
@@ -17,7 +16,7 @@ from fiducial.guard.switches import Halt, Switches
 
 def halt(
     why: Annotated[str | None, typer.Option(help="Why; goes into the log, so it must name nobody.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who stops it.")] = None,
+    by: By = None,
     agent: Annotated[str | None, typer.Option(help="Only this agent.")] = None,
     tool: Annotated[str | None, typer.Option(help="Only this tool.")] = None,
     user: Annotated[str | None, typer.Option(help="Only what is done for this user.")] = None,
@@ -38,15 +37,13 @@ def halt(
     with reporting(), opened(db) as store:
         switches = Switches(store, SystemClock())
         if why is None:
-            if named or everything or by:
+            if named or everything:
                 fail("say why with --why: it is the first thing that everybody asks", 2)
             _list(switches.halts, json=json)
             return
-        if by is None:
-            fail("say who stops it with --by", 2)
         if named == everything:
             fail("name what to stop with --agent, --tool, --user or --release, or say --all", 2)
-        ordered = switches.order(why, by=PersonId(by), **parts)
+        ordered = switches.order(why, by=PersonId(who(by)), **parts)
     if json:
         print_json(msgspec.structs.asdict(ordered))
     else:
@@ -66,8 +63,8 @@ def _list(halts: tuple[Halt, ...], *, json: bool) -> None:
     if not halts:
         console().print("nothing is stopped")
         return
-    table = Table("halt", "stops", "since", "by", "why", box=None)
     for each in halts:
         since = instant(each.at_us).isoformat(timespec="seconds")
-        table.add_row(each.id, _what(each), since, shown(each.by), shown(each.why))
-    console().print(table)
+        # The whole id on a line of its own: it is what `resume` takes.
+        console().print(each.id, style="bold", soft_wrap=True)
+        console().print(f"  {_what(each)}, since {since}, by {shown(each.by)}: {shown(each.why)}")

@@ -59,7 +59,19 @@ _POLL_SECONDS = 0.5
 Database = Annotated[
     str, typer.Option("--db", envvar="FIDUCIAL_DB", help="The ledger's database: a path, or `postgresql://…`.")
 ]
+By = Annotated[
+    str | None,
+    typer.Option("--by", envvar="FIDUCIAL_BY", help="Who does it; without it, the user who runs this."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def who(by: str | None) -> str:
+    """Who gives the command."""
+    try:
+        return by or getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        fail("this user has no name; say who does it with --by", 2)
 
 
 def key_file() -> Path | None:
@@ -213,7 +225,7 @@ def erase(
     payload: Annotated[str, typer.Argument(metavar="PAYLOAD", help="Digest of a payload: sha256:…")],
     why: Annotated[str, typer.Option(help="The reason, recorded in the log; it must not repeat the data.")],
     db: Database = DEFAULT_DATABASE,
-    by: Annotated[str | None, typer.Option(help="Who erases it; without it, the user who runs this.")] = None,
+    by: By = None,
 ) -> None:
     """Erase a payload from every file that Fiducial wrote. The log still verifies, and says that it was erased."""
     with reporting():
@@ -221,7 +233,7 @@ def erase(
             if not ledger.names_payload(Digest(payload)):
                 fail(f"no entry names the payload `{plain(payload)}`; `fiducial log show` lists them", 1)
         with opened(db) as store:
-            done = store.erase(Digest(payload), by=by or getpass.getuser(), why=why)
+            done = store.erase(Digest(payload), by=who(by), why=why)
     typer.echo("erased, and recorded" if done else "it was erased already")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fiducial.cli.log import DEFAULT_DATABASE, Database, opened
+from fiducial.cli.log import DEFAULT_DATABASE, By, Database, opened, who
 from fiducial.cli.reporting import console, fail, reporting, shown
 from fiducial.console.links import Links
 from fiducial.console.notify.message import test_message
@@ -56,10 +56,7 @@ def send_test(
 
 
 @app.command()
-def void(
-    by: Annotated[str, typer.Option(help="Who does it.")],
-    db: Database = DEFAULT_DATABASE,
-) -> None:
+def void(by: By = None, db: Database = DEFAULT_DATABASE) -> None:
     """Make every link in notifications worth nothing, because one came into wrong hands.
 
     Who is asked finds the request in the console's queue all the same.
@@ -68,8 +65,9 @@ def void(
     """
     with reporting(), opened(db) as store:
         people = People(store)
-        if people.find(PersonId(by)) is None:
-            fail(f"there is no `{by}`", 2)
+        person = PersonId(who(by))
+        if people.find(person) is None:
+            fail(f"there is no `{shown(person)}`; say who does it with --by", 2)
         Links(store, SystemClock()).void_all()
-        people.note(PersonId(by), by=PersonId(by), act="links-voided")
+        people.note(person, by=person, act="links-voided")
     typer.echo("every link there was is void")

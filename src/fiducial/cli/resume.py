@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database, opened
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, opened, who
 from fiducial.cli.reporting import console, print_json, reporting
 from fiducial.core.clock import SystemClock
 from fiducial.core.ids import GrantId, PersonId
@@ -16,8 +16,8 @@ from fiducial.guard.switches import Switches
 
 def resume(
     halt: Annotated[str, typer.Argument(metavar="HALT", help="Id of a halt: hlt_…")],
-    by: Annotated[str, typer.Option(help="Who lifts it; not who stopped everything.")],
     why: Annotated[str, typer.Option(help="Why; goes into the log, so it must name nobody.")],
+    by: By = None,
     db: Database = DEFAULT_DATABASE,
     json: AsJson = False,
 ) -> None:
@@ -26,7 +26,7 @@ def resume(
     Exit status: 0 done; 2 could not be done.
     """
     with reporting(), opened(db) as store:
-        lifted = Switches(store, SystemClock()).lift(GrantId(halt), by=PersonId(by), why=why)
+        lifted = Switches(store, SystemClock()).lift(GrantId(halt), by=PersonId(who(by)), why=why)
     if json:
         print_json(msgspec.structs.asdict(lifted))
     else:

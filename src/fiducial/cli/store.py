@@ -5,14 +5,13 @@ Exit status 0 is clean; 1 means that something is wrong with the store; 2 that t
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, who
 from fiducial.cli.reporting import cannot_run, judging, print_json, progress, reporting
 from fiducial.core.clock import SystemClock
 from fiducial.core.plain import plain
@@ -94,12 +93,11 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `backup` wrote.")],
     why: Annotated[str, typer.Option(help="The reason, recorded in the log.")],
     db: Database = DEFAULT_DATABASE,
-    by: Annotated[str | None, typer.Option(help="Who restores it; without it, the user who runs this.")] = None,
+    by: By = None,
     key_file: KeyFile = None,
 ) -> None:
     """Put a backup in place of the store, once it verifies, and record that. What came after the backup is lost."""
     now = SystemClock().unix_us()
-    who = by or getpass.getuser()
     with reporting():
         files = beside(db, key_file)
         if not file.is_file():
@@ -107,9 +105,9 @@ def restore(
         if in_postgres(db):
             with needing_postgres():
                 from fiducial.store.postgres.backup import bring_back
-            event = bring_back(file, target(db), key_path=files.key, by=who, why=why, at_us=now)
+            event = bring_back(file, target(db), key_path=files.key, by=who(by), why=why, at_us=now)
         else:
-            event = sqlite_backup.bring_back(file, Path(db), key_path=files.key, by=who, why=why, at_us=now)
+            event = sqlite_backup.bring_back(file, Path(db), key_path=files.key, by=who(by), why=why, at_us=now)
     typer.echo(f"restored {event.size} entries, and recorded")
     if event.seen:
         typer.echo(f"at least {event.seen - event.size} later ones are lost", err=True)

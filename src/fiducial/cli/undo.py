@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fiducial.cli.log import DEFAULT_DATABASE, AsJson, Database, opened
+from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, opened, who
 from fiducial.cli.reporting import console, fail, plain, print_json, reporting
 from fiducial.core.clock import instant
 from fiducial.core.ids import EventId, SessionId
@@ -32,8 +32,8 @@ _STYLES = {"undone": "green", "already": "green", "nothing": "green", "undoable"
 
 def undo(
     session: Annotated[str, typer.Argument(metavar="SESSION", help="Id of a session: ses_…")],
-    by: Annotated[str, typer.Option(help="Who takes it back.")],
-    why: Annotated[str, typer.Option(help="Why; goes into the log.")],
+    by: By = None,
+    why: Annotated[str, typer.Option(help="Why; goes into the log.")] = "no reason given",
     charter: Annotated[Path, typer.Option(help="The charter's directory; its policies decide.")] = Path(),
     db: Database = DEFAULT_DATABASE,
     since: Annotated[str | None, typer.Option("--from", metavar="EVENT", help="Only what came from then on.")] = None,
@@ -65,7 +65,7 @@ def undo(
             with opened(db) as store:
                 guard = Guard(load_charter(charter), store=store, tools=functions, captures=takers, desk=Desk(store))
                 report = take_back(
-                    guard, SessionId(session), by=by, why=why, roles=role or (),
+                    guard, SessionId(session), by=who(by), why=why, roles=role or (),
                     since=EventId(since) if since is not None else None, dry_run=dry_run, force=force,
                 )  # fmt: skip
         except (SessionError, CharterError) as error:
