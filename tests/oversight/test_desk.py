@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from fiducial import Guard, MemoryStore
@@ -19,6 +20,7 @@ from fiducial.core.verdict import Held, Unclear, Verdict
 from fiducial.errors import AlreadySettled, NotPermitted, OversightError, StoreError
 from fiducial.guard.session import Session
 from fiducial.oversight import Approver, Desk
+from fiducial.oversight.people import People, Person
 from fiducial.policy.bounds import Bound
 
 Build = Callable[..., Charter]
@@ -43,6 +45,41 @@ class Tool:
     def __call__(self, **arguments: Any) -> str:
         self.runs.append(arguments)
         return "done"
+
+
+class Office:
+    """A desk whose people come, go and stand in for each other: `cleo` and `clara` are clerks, `dan` is none."""
+
+    def __init__(self, charter: Charter, store: MemoryStore, clock: ManualClock) -> None:
+        self.clock, self.people = clock, People(store, clock)
+        for name, roles in (("cleo", ("clerk",)), ("clara", ("clerk",)), ("dan", ()), ("emma", ("clerk",))):
+            self.people.add(Person(id=PersonId(name), name=name, roles=roles), by=PersonId("ann"))
+        self.desk = Desk(store, clock=clock, roles_of=self.people.roles_of)
+        self.session = Guard(charter, store=store, desk=self.desk, clock=clock).session(user="emma", task=TASK)
+        self.tool = self.session.rulebook.slice("send_money").type
+
+    def become(self, name: str, **fields: Any) -> None:
+        known = self.people.find(PersonId(name))
+        assert known is not None
+        changed = msgspec.structs.replace(known.person, **fields)
+        self.people.change(changed, version=known.version, by=PersonId("ann"), act="changed")
+
+    def leave(self, name: str, delegate: str | None = None) -> None:
+        until = self.clock.unix_us() + timedelta(days=1) // timedelta(microseconds=1)
+        self.become(name, absent_until_us=until, delegate=delegate)
+
+    def who(self, name: str) -> Approver:
+        found = self.people.approver(PersonId(name))
+        assert found is not None
+        return self.desk.with_glass(found)
+
+    def decide(self, call: Mapping[str, Any] = BOB) -> Verdict:
+        return self.session.decide("send_money", call)
+
+
+@pytest.fixture
+def office(charter: Build, store: MemoryStore, clock: ManualClock) -> Office:
+    return Office(charter(), store, clock)
 
 
 @pytest.fixture
@@ -200,6 +237,55 @@ def test_whoever_has_lost_the_role_has_approved_nothing(charter: Build, store: M
     assert session.decide("send_money", BOB).kind != "allowed"
     roles["cleo"] = frozenset({"clerk"})
     assert session.decide("send_money", BOB).kind == "allowed"
+
+
+# --- people who are away, and who stands in for them
+
+
+@pytest.mark.parametrize("more", ["the role himself", "the place of another too"])
+def test_who_stands_in_for_the_requester_cannot_approve_whatever_else_they_may(office: Office, more: str) -> None:
+    if more == "the role himself":
+        office.become("dan", roles=("clerk",))
+    else:
+        office.leave("cleo", delegate="dan")
+    hold = held(office.decide())
+    assert office.desk.answerable(office.who("dan"))
+    office.leave("emma", delegate="dan")
+    dan = office.who("dan")
+    with pytest.raises(NotPermitted, match="stands in for them"):
+        office.desk.vote(hold, dan, "approve")
+    assert not office.desk.answerable(dan)
+
+
+def test_an_appeal_is_not_decided_in_the_place_of_who_decided_before(office: Office) -> None:
+    hold = held(office.decide())
+    office.desk.vote(hold, office.who("cleo"), "reject")
+    again = office.desk.appeal(hold, PersonId("emma"), "please").id
+    office.leave("cleo", delegate="dan")
+    with pytest.raises(NotPermitted, match="before the appeal"):
+        office.desk.vote(again, office.who("dan"), "approve")
+    office.become("dan", roles=("clerk",))
+    assert office.desk.vote(again, office.who("dan"), "approve").state == "approved", "in their own place"
+
+
+def test_an_appeal_is_not_decided_by_the_one_in_whose_place_it_was_decided(office: Office) -> None:
+    office.leave("cleo", delegate="dan")
+    hold = held(office.decide())
+    office.desk.vote(hold, office.who("dan"), "reject")
+    again = office.desk.appeal(hold, PersonId("emma"), "please").id
+    office.become("cleo", absent_until_us=0)
+    with pytest.raises(NotPermitted, match="before the appeal"):
+        office.desk.vote(again, office.who("cleo"), "approve")
+    office.desk.vote(again, office.who("clara"), "approve")
+    assert office.decide().kind == "allowed"
+
+
+def test_a_place_taken_in_one_role_is_free_in_another(desk: Desk, session: Session) -> None:
+    hold = held(session.decide("send_money", CAROL))
+    desk.vote(hold, LEAD, "approve")
+    both = person("dan", "lead", "clerk", stands_in={"clerk": LEAD.id})
+    assert [each.id for each in desk.answerable(both)] == [hold]
+    assert desk.vote(hold, both, "approve").state == "approved"
 
 
 # --- what an approval is for

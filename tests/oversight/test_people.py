@@ -145,6 +145,7 @@ def test_standing_follows_absence_and_delegation() -> None:
     approver = people.approver(BEN)
     assert approver is not None
     assert (approver.roles, approver.stands_in) == (frozenset({"lead"}), {"lead": ADA})
+    assert approver.deputy_of == {ADA}
     assert people.roles_of(BEN) == frozenset({"lead"})
     assert people.roles_of(ADA) is None
     # Delegation does not pass on.

@@ -190,7 +190,7 @@ class Desk(Asking, Emergencies):
             state="waiting",
             settled_us=0,
             votes=(),
-            excluded=tuple({*refused.excluded, *(vote.by for vote in refused.votes)}),
+            excluded=tuple(sorted({*refused.excluded, *(one for vote in refused.votes for one in vote.seats)})),
             appeals=hold,
             instead=None,
             reply=None,

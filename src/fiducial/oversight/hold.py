@@ -32,8 +32,14 @@ class Approver(msgspec.Struct, frozen=True, kw_only=True):
     """Their own, and those they hold for somebody else."""
     stands_in: dict[str, PersonId] = {}
     """Role → the person whose place they take in it; that person and they count as one."""
+    deputy_of: frozenset[PersonId] = frozenset()
+    """Everybody for whom they stand in, in whatever role."""
     glass: dict[str, GrantId] = {}
     """Role → the emergency access that gives it."""
+
+    def seats(self, role: str) -> frozenset[PersonId]:
+        """Who answers when they do so in `role`: the person, and whose place they take."""
+        return frozenset({self.id} | ({self.stands_in[role]} if role in self.stands_in else set()))
 
 
 class Vote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,7 +89,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     settled_us: int = 0
     votes: tuple[Vote, ...] = ()
     excluded: tuple[PersonId, ...] = ()
-    """People who cannot decide it: who decided before an appeal."""
+    """People who cannot decide it, nor anybody in their place: who decided before an appeal, or in whose place."""
     appeals: HoldId | None = None
     instead: Any = None
     """Of an edited request: the arguments to call with; until it is swept."""
@@ -158,17 +164,19 @@ def voted(hold: Hold, who: Approver, answer: Answer, now_us: int) -> Hold:
 
 def seat(hold: Hold, who: Approver) -> str:
     """The role in which the person may answer. Raises `NotPermitted`."""
-    requester = who.id == hold.user or hold.user in who.stands_in.values()
     if hold.asks == "question":
         if who.id == hold.user:
             return "user"
         if hold.role in who.roles:
             return hold.role
         raise NotPermitted(f"only `{hold.user}` or somebody in the role `{hold.role}` may answer")
-    if requester:
-        raise NotPermitted("the person on whose behalf the agent acts cannot approve it; it takes somebody else")
-    if who.id in hold.excluded:
-        raise NotPermitted("they decided it before the appeal; it takes somebody else")
+    if hold.user in {who.id, *who.deputy_of, *who.stands_in.values()}:
+        raise NotPermitted(
+            "the person on whose behalf the agent acts cannot approve it, nor whoever stands in for them; "
+            "it takes somebody else"
+        )
+    if not who.seats(hold.role).isdisjoint(hold.excluded):
+        raise NotPermitted("they, or the one in whose place they answer, decided it before the appeal")
     if hold.role not in who.roles:
         raise NotPermitted(f"it takes the role `{hold.role}`")
     return hold.role
@@ -177,10 +185,10 @@ def seat(hold: Hold, who: Approver) -> str:
 def may_answer(hold: Hold, who: Approver) -> bool:
     """It is theirs to answer, and they have not."""
     try:
-        seat(hold, who)
+        seats = who.seats(seat(hold, who))
     except NotPermitted:
         return False
-    return not any(vote.seats & {who.id, *who.stands_in.values()} for vote in hold.votes)
+    return not any(vote.seats & seats for vote in hold.votes)
 
 
 def _settled(hold: Hold, state: State, now_us: int) -> Hold:

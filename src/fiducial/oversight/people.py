@@ -141,6 +141,9 @@ class People:
             id=person,
             roles=frozenset(each.role for each in found),
             stands_in={each.role: each.instead_of for each in found if each.instead_of is not None},
+            deputy_of=frozenset(
+                each.id for each in everybody.values() if each.active and each.absent(now) and each.delegate == person
+            ),
         )
 
     def roles_of(self, person: PersonId) -> frozenset[str] | None:
