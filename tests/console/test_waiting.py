@@ -280,6 +280,10 @@ def test_emergency_access_is_seen_and_reviewed_by_somebody_else(console: Console
     assert kim.submit("/emergency", "/halt", role="operator", minutes="30", why="short").status_code == 422
     why = "nobody of the desk can be reached"
     assert kim.submit("/emergency", "/halt", role="operator", minutes="30", why=why).status_code == 303
+    page = kim.get(path).text
+    assert f"{path}/answer" in page
+    assert f"{path}/edit" not in page
+    assert f"{path}/class" not in page
     assert kim.submit(f"{path}/answer", answer="approve").status_code == 303
     assert "emergency access" in kim.get(path).text
     [glass] = services.desk.glasses()

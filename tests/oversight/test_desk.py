@@ -242,6 +242,48 @@ def test_whoever_has_lost_the_role_has_approved_nothing(charter: Build, store: M
 # --- people who are away, and who stands in for them
 
 
+def test_an_approval_in_the_place_of_somebody_who_is_away_counts(office: Office) -> None:
+    office.leave("cleo", delegate="dan")
+    done = office.desk.vote(held(office.decide()), office.who("dan"), "approve")
+    assert (done.state, done.votes[0].instead_of) == ("approved", "cleo")
+    assert office.decide().kind == "allowed"
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_approval_stays_when_the_absence_begins_or_ends_after_it(office: Office, back: bool) -> None:
+    if back:
+        office.leave("cleo", delegate="dan")
+    office.desk.vote(held(office.decide()), office.who("dan" if back else "cleo"), "approve")
+    if back:
+        office.become("cleo", absent_until_us=0, delegate=None)
+    else:
+        office.leave("cleo")
+    assert office.decide().kind == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"), [("cleo", {"roles": ()}), ("cleo", {"active": False}), ("dan", {"active": False})]
+)
+@pytest.mark.parametrize("how", ["vote", "edit"])
+def test_it_is_worth_nothing_once_either_has_lost_what_it_rests_on(
+    office: Office, name: str, loss: dict[str, Any], how: str
+) -> None:
+    office.leave("cleo", delegate="dan")
+    hold, dan = held(office.decide()), office.who("dan")
+    if how == "vote":
+        office.desk.vote(hold, dan, "approve")
+    else:
+        office.desk.edit(hold, dan, office.tool, {"recipient": "bob", "amount": 400})
+    office.become(name, **loss)
+    assert office.decide(BOB if how == "vote" else {"recipient": "bob", "amount": 400}).kind == "held"
+
+
+def test_a_call_approved_in_place_of_another_by_a_stand_in_runs(office: Office) -> None:
+    office.leave("cleo", delegate="dan")
+    office.desk.edit(held(office.decide()), office.who("dan"), office.tool, {"recipient": "bob", "amount": 400})
+    assert office.decide({"recipient": "bob", "amount": 400}).kind == "allowed"
+
+
 @pytest.mark.parametrize("more", ["the role himself", "the place of another too"])
 def test_who_stands_in_for_the_requester_cannot_approve_whatever_else_they_may(office: Office, more: str) -> None:
     if more == "the role himself":
@@ -504,6 +546,48 @@ def test_emergency_access_is_loud_short_and_reviewed_by_somebody_else(
         desk.review_glass(glass.id, nobody.id, justified=True, note="fine")
     desk.review_glass(glass.id, CLERK.id, justified=False, note="I was there")
     assert not desk.glasses(unreviewed=True)
+
+
+def test_an_approval_in_an_emergency_outlives_its_time_and_not_the_person(office: Office, clock: ManualClock) -> None:
+    for gone in (False, True):
+        office.desk.break_glass(PersonId("dan"), "clerk", "the clerks are in hospital", timedelta(minutes=5))
+        office.desk.vote(held(office.decide()), office.who("dan"), "approve")
+        clock.advance(timedelta(minutes=6))
+        if gone:
+            office.become("dan", active=False)
+        assert office.decide().kind == ("held" if gone else "allowed")
+
+
+@pytest.mark.parametrize("justified", [False, True])
+def test_an_emergency_that_was_none_ends_and_takes_its_approvals_with_it(
+    session: Session, desk: Desk, justified: bool
+) -> None:
+    dan = person("dan")
+    glass = desk.break_glass(dan.id, "clerk", "the clerk is in hospital", timedelta(hours=4))
+    desk.vote(held(session.decide("send_money", BOB)), desk.with_glass(dan), "approve")
+    desk.review_glass(glass.id, CLERK.id, justified=justified, note="I have looked")
+    assert [each.id for each in desk.glasses()] == ([glass.id] if justified else [])
+    assert (desk.with_glass(dan) != dan) == justified
+    assert session.decide("send_money", BOB).kind == ("allowed" if justified else "held")
+
+
+def test_an_emergency_is_for_the_call_that_is_asked_about(session: Session, desk: Desk) -> None:
+    desk.break_glass(PersonId("dan"), "clerk", "the clerk is in hospital", timedelta(hours=1))
+    hold, dan = held(session.decide("send_money", BOB)), desk.with_glass(person("dan"))
+    tool = session.rulebook.slice("send_money").type
+    with pytest.raises(NotPermitted, match="as it is"):
+        desk.edit(hold, dan, tool, {"recipient": "bob", "amount": 400})
+    bounds = {"recipient": Bound(equals="bob"), "amount": Bound(at_most=600)}
+    with pytest.raises(NotPermitted, match="as it is"):
+        desk.grant(hold, dan, tool, bounds, uses=2, lasting=timedelta(minutes=30))
+    assert desk.hold(hold).open
+
+
+def test_a_question_is_not_answered_with_another_call(session: Session, desk: Desk) -> None:
+    hold = held(session.decide("greet", {"person": "dora"}))
+    with pytest.raises(NotPermitted, match="in words"):
+        desk.edit(hold, person("emma"), session.rulebook.slice("greet").type, {"person": "erin"})
+    assert desk.hold(hold).open
 
 
 def test_every_step_is_an_event_in_the_same_commit(session: Session, desk: Desk, store: MemoryStore) -> None:

@@ -146,14 +146,14 @@ def test_standing_follows_absence_and_delegation() -> None:
     assert approver is not None
     assert (approver.roles, approver.stands_in) == (frozenset({"lead"}), {"lead": ADA})
     assert approver.deputy_of == {ADA}
-    assert people.roles_of(BEN) == frozenset({"lead"})
-    assert people.roles_of(ADA) is None
+    assert (people.roles_of(BEN), people.roles_of(ADA)) == (frozenset(), frozenset({"lead"})), "their own, away or not"
     # Delegation does not pass on.
     people.change(_person(BEN, delegate=CY, absent_until_us=now + HOUR), version=1, by=BEN, act="absent")
     assert people.holders("lead") == ()
     clock.advance(timedelta(hours=2))
     assert people.holders("lead") == (ADA,)
     assert people.standing(PersonId("nobody"), "lead") is None
+    assert people.roles_of(PersonId("nobody")) is None
 
 
 ids = st.sampled_from([PersonId(name) for name in "abcd"])

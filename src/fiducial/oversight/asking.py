@@ -17,9 +17,11 @@ from fiducial.core.ids import GrantId, HoldId, PersonId, SessionId, mint
 from fiducial.core.store import Add, Put, Store, Unchanged
 from fiducial.guard.desk import Asked, Case, Reply, Said, Writes
 from fiducial.oversight.cells import (
+    GLASS,
     GRANTS,
     REPLIES,
     ClassGrant,
+    Glass,
     ReplyCell,
     asked_prefix,
     decode,
@@ -27,7 +29,7 @@ from fiducial.oversight.cells import (
     event_id,
     hold_key,
 )
-from fiducial.oversight.hold import Hold, effective
+from fiducial.oversight.hold import Hold, Vote, effective
 from fiducial.oversight.refusals import refusal_of
 from fiducial.oversight.requests import new_cells, requested_event, stops_of
 from fiducial.policy.ruling import Ruling, parameter_of
@@ -99,16 +101,25 @@ class Asking:
         return found
 
     def _stands(self, hold: Hold) -> bool:
-        """Everybody who approved it still has the role in which they did."""
+        """Everybody who approved it still has that by which they did; the requester needs no role for a question."""
+        return all(
+            self._has(vote.by, vote.role, vote.instead_of) if vote.glass is None else self._justified(vote)
+            for vote in hold.votes
+            if vote.answer == "approve" and vote.by != hold.user
+        )
+
+    def _has(self, person: PersonId, role: str, instead_of: PersonId | None) -> bool:
+        """They are there, and the role is still theirs, or of the one in whose place they answered."""
         if self._roles_of is None:
             return True
-        for vote in hold.votes:
-            if vote.answer != "approve" or vote.role == "user" or vote.glass is not None:
-                continue
-            roles = self._roles_of(vote.instead_of or vote.by)
-            if roles is None or vote.role not in roles or self._roles_of(vote.by) is None:
-                return False
-        return True
+        return self._roles_of(person) is not None and role in (self._roles_of(instead_of or person) or ())
+
+    def _justified(self, vote: Vote) -> bool:
+        """They are there, and nobody has found that the emergency access by which they approved was not justified."""
+        key = f"{GLASS}{vote.glass}"
+        cell = self.store.read([key]).get(key)
+        here = self._roles_of is None or self._roles_of(vote.by) is not None
+        return here and cell is not None and decode(key, cell, Glass).justified is not False
 
     def _covering(self, case: Case, ruling: Ruling) -> list[tuple[ClassGrant, int]]:
         """A grant of the session that covers the call, for each policy that asks."""
@@ -128,14 +139,13 @@ class Asking:
                 and stop.user in (None, case.user)
                 for stop in stops
             )
-            lost = self._roles_of is not None and grant.role not in (self._roles_of(grant.by) or ())
             if (
                 wanted.intersection(grant.policies)
                 and grant.tool == case.tool
                 and grant.used < grant.uses
                 and case.now_us < grant.expires_us
                 and not stopped
-                and not lost
+                and self._has(grant.by, grant.role, grant.instead_of)
                 and case.covered(grant.rule)
             ):
                 found.append((grant, version))

@@ -31,6 +31,8 @@ class ClassGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The class, as a Cedar `permit`."""
     by: PersonId
     role: str
+    instead_of: PersonId | None = None
+    """Whose place they took, by delegation."""
     hold: HoldId
     """The request on which it was given."""
     given_us: int

@@ -53,8 +53,8 @@ _POLL = 0.1
 class Desk(Asking, Emergencies):
     """Asks people and keeps what they say. Usable from any thread, by any number of processes on one store.
 
-    roles_of   the roles a person has now, `None` for one who is gone; when given, an approval by somebody who has lost
-               the role since is worth nothing
+    roles_of   a person's own roles, away or not, `None` for one who is gone; when given, an approval that rests on a
+               role which somebody has lost since is worth nothing
     """
 
     # --- looking
@@ -122,11 +122,13 @@ class Desk(Asking, Emergencies):
     ) -> Hold:
         """Refuse this call and approve another in its place, once: the same tool with `arguments`.
 
-        The agent is told to make that call, which is decided afresh. Raises as `vote` does, and `ValueError` when
-        the arguments cannot be written as a rule.
+        The agent is told to make that call, which is decided afresh. Raises as `vote` does, `NotPermitted` for a
+        question or under emergency access too, and `ValueError` when the arguments cannot be written as a rule.
         """
         now = self.clock.unix_us()
         before = self.hold(hold)
+        if before.asks == "question":
+            raise NotPermitted("a question is answered in words, and not with another call")
         if before.quorum > 1:
             raise NotPermitted("one person cannot change what several have to agree on; reject it")
         rule = class_rule(tool, before.user, {name: Bound(equals=value) for name, value in arguments.items()})
@@ -146,7 +148,8 @@ class Desk(Asking, Emergencies):
     ) -> tuple[Hold, ClassGrant]:
         """Approve this call and a bounded class of calls like it, for its session.
 
-        Raises as `vote` does, and `ValueError` when the bounds do not fit the tool.
+        Raises as `vote` does, `NotPermitted` for a question or under emergency access too, and `ValueError` when the
+        bounds do not fit the tool.
         """
         before = self.hold(hold)
         if before.quorum > 1 or before.asks != "approval":
@@ -262,10 +265,13 @@ class Desk(Asking, Emergencies):
         return effective(decode(key, cell, Hold), self.clock.unix_us(), stops_of(self.store)), cell.version
 
     def _grant(self, hold: Hold, who: Approver, rule: str, *, uses: int, until_us: int) -> ClassGrant:
-        now = self.clock.unix_us()
+        now, role = self.clock.unix_us(), seat(hold, who)
+        if role in who.glass:
+            raise NotPermitted("emergency access is for what is asked: approve the call or reject it, as it is")
         return ClassGrant(
             id=GrantId(mint("gra", now // 1000)), session=hold.session, tool=hold.tool, policies=hold.policies,
-            rule=rule, by=who.id, role=seat(hold, who), hold=hold.id, given_us=now, expires_us=until_us, uses=uses,
+            rule=rule, by=who.id, role=role, instead_of=who.stands_in.get(role), hold=hold.id, given_us=now,
+            expires_us=until_us, uses=uses,
         )  # fmt: skip
 
     def _decide(

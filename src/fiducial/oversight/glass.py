@@ -53,10 +53,12 @@ class Emergencies:
         return glass
 
     def glasses(self, *, unreviewed: bool = False) -> list[Glass]:
-        """Emergency accesses in force, or all that nobody has reviewed yet."""
+        """Emergency accesses in force, or all that nobody has reviewed yet. One found not justified has ended."""
         now = self.clock.unix_us()
         every = [decode(key, cell, Glass) for key, cell in self.store.scan(GLASS).items()]
-        return [glass for glass in every if (glass.reviewed_by is None if unreviewed else now < glass.until_us)]
+        if unreviewed:
+            return [glass for glass in every if glass.reviewed_by is None]
+        return [glass for glass in every if now < glass.until_us and glass.justified is not False]
 
     def with_glass(self, who: Approver) -> Approver:
         """`who` with the roles of the emergency access they have taken."""
@@ -64,7 +66,10 @@ class Emergencies:
         return msgspec.structs.replace(who, roles=who.roles | taken.keys(), glass=taken) if taken else who
 
     def review_glass(self, grant: GrantId, by: PersonId, *, justified: bool, note: str) -> Glass:
-        """Look at an emergency access afterwards. Raises `NotPermitted` for the person who took it."""
+        """Look at an emergency access. Not justified, it ends, and approvals under it are worth nothing.
+
+        Raises `NotPermitted` for the person who took it, `AlreadySettled` when it was reviewed.
+        """
         key = GLASS + grant
         cell = self.store.read([key]).get(key)
         if cell is None:

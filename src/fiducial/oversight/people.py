@@ -147,9 +147,9 @@ class People:
         )
 
     def roles_of(self, person: PersonId) -> frozenset[str] | None:
-        """The roles in which the person may decide now; `None` for one who may not. For `Desk(roles_of=…)`."""
-        found = self.approver(person)
-        return None if found is None else found.roles
+        """The person's own roles, away or not; `None` for one unknown or not active. For `Desk(roles_of=…)`."""
+        known = self.find(person)
+        return frozenset(known.person.roles) if known is not None and known.person.active else None
 
     def holders(self, role: str) -> tuple[PersonId, ...]:
         """Who may answer for `role` now, in their own place or in another's."""

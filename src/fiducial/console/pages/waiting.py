@@ -201,6 +201,7 @@ def _page(visit: Visit, status: int, message: str = "", rule: str = "") -> Respo
         "request.html", status, message=message, rule=rule, hold=hold, form=form,
         shown=shown(services, hold, mine, alike),
         may_appeal=visit.me.person.id == hold.user or "operator" in visit.me.roles,
+        emergency=who is not None and hold.role in who.glass,
     )  # fmt: skip
 
 
