@@ -149,6 +149,13 @@ def test_an_optional_parameter_with_a_bound_must_be_given(make_charter: Any) -> 
         assert session.decide("send_money", {**PAY, "subject": "rent"}).kind == "allowed"
 
 
+def test_a_step_with_a_list_is_for_that_very_list(make_charter: Any) -> None:
+    plan = Plan((Step("send_email", {"to": Bound(equals=["ann@example.com"])}),))
+    with opened(make_charter, plan=plan) as session:
+        assert session.decide("send_email", {"to": ["ann@example.com"] * 50, "body": "hi"}).kind == "held"
+        assert session.decide("send_email", {"to": ["ann@example.com"], "body": "hi"}).kind == "allowed"
+
+
 @given(data=st.data())
 def test_a_plan_allows_nothing_that_would_not_be_allowed_without_it(make_charter: Any, data: Any) -> None:
     steps = st.sampled_from([TO_PAYEE, Step("read_file"), Step("write_note", uses=2), Step("send_money")])

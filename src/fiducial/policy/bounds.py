@@ -3,18 +3,22 @@
 A person who approves one call may approve a class of calls like it. The class is a `permit` on one tool whose
 condition says something about every parameter: its very value, a most, or expressly anything. What the rule does not
 mention cannot be left open by mistake: a parameter without a bound must be absent.
+
+Cedar knows sets and no lists. Where a rule says that a parameter equals a list, `CallClass` compares the lists as well:
+the same members in the same order, each as often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cedarpy
 import msgspec
 
 from fiducial.charter.money import scaled
-from fiducial.policy import engine
+from fiducial.policy import engine, est
 from fiducial.policy.encode import Unfit, encoder
 from fiducial.policy.facts import Facts
 from fiducial.policy.schema import DECIMAL_PLACES, ToolType, Type, schema_json
@@ -72,24 +76,21 @@ def limit_of(tool: ToolType, name: str, bound: Bound) -> Limit:
     of = tool.context.at(("input", name))
     if of is None:
         raise ValueError(f"`{name}` cannot be seen by a rule; allow expressly anything, or approve single calls")
-    try:
-        if bound.at_most is not None:
-            ceiling = _ceiling(name, of, bound.at_most)
-            if ceiling < 0:
-                raise ValueError("is below zero, so that it allows nothing")
-            return Limit(ceiling=ceiling)
-        element = of.element or of
-        if bound.one_of is not None:
-            if not bound.one_of:
-                raise ValueError("names no value")
-            values = frozenset(_literal(name, element, value) for value in bound.one_of)
-            return Limit(values=values, members=of.element is not None)
-        value = frozenset((_literal(name, of, bound.equals),))
-        if of.element is None:
-            return Limit(values=value)
-        return Limit(values=value, parts=frozenset(_literal(name, element, one) for one in bound.equals))
-    except ValueError as error:
-        raise ValueError(str(error) if str(error).startswith("`") else f"`{name}` {error}") from None
+    if bound.at_most is not None:
+        ceiling = _ceiling(name, of, bound.at_most)
+        if ceiling < 0:
+            raise ValueError(f"`{name}` is below zero, so that it allows nothing")
+        return Limit(ceiling=ceiling)
+    element = of.element or of
+    if bound.one_of is not None:
+        if not bound.one_of:
+            raise ValueError(f"`{name}` names no value")
+        values = frozenset(_literal(name, element, value) for value in bound.one_of)
+        return Limit(values=values, members=of.element is not None)
+    value = frozenset((_literal(name, of, bound.equals),))
+    if of.element is None:
+        return Limit(values=value)
+    return Limit(values=value, parts=frozenset(_literal(name, element, one) for one in bound.equals))
 
 
 def class_rule(tool: ToolType, user: str, bounds: Mapping[str, Bound]) -> str:
@@ -97,6 +98,8 @@ def class_rule(tool: ToolType, user: str, bounds: Mapping[str, Bound]) -> str:
 
     Raises `ValueError` when a bound does not fit its parameter, or a required parameter has none.
     """
+    for name, bound in bounds.items():
+        limit_of(tool, name, bound)
     rule = written_rule(tool, user, bounds)
     _validated(tool, rule)
     return rule
@@ -107,8 +110,6 @@ def written_rule(tool: ToolType, user: str, bounds: Mapping[str, Bound]) -> str:
     given = tool.context.at(("input",)) or Type("Record", attributes={})
     typed = given.attributes or {}
     conditions: list[str] = []
-    for name in bounds.keys() - tool.contract.parameters.keys():
-        raise ValueError(f"the tool has no parameter `{name}`")
     for name, parameter in tool.contract.parameters.items():
         bound, attribute = bounds.get(name), typed.get(name)
         path = f"context.input{_member(name)}"
@@ -131,7 +132,8 @@ def written_rule(tool: ToolType, user: str, bounds: Mapping[str, Bound]) -> str:
         elif bound.one_of is not None:
             conditions.append(present + _one_of(name, path, attribute.type, bound.one_of))
         elif bound.equals is not msgspec.UNSET:
-            conditions.append(f"{present}{path} == {_literal(name, attribute.type, bound.equals)}")
+            value = _literal(name, attribute.type, bound.equals)
+            conditions.append(present + (f"{path} == {value}" if value != "[]" else f"{path}.isEmpty()"))
         else:
             raise ValueError(f"the bound of `{name}` says nothing")
     when = " && ".join(f"({condition})" for condition in conditions) or "true"
@@ -152,7 +154,7 @@ def covers(tool: ToolType, principal: Principal, rule: str, arguments: Mapping[s
 class CallClass:
     """A class of calls of one tool, ready to be asked again and again."""
 
-    __slots__ = ("_encode", "_policies", "_tool", "rule")
+    __slots__ = ("_encode", "_lists", "_policies", "_tool", "rule")
 
     def __init__(self, tool: ToolType, rule: str) -> None:
         """Raises `ValueError` when `rule` cannot be read."""
@@ -161,6 +163,7 @@ class CallClass:
         self._tool = tool
         self._encode = encoder(tool.context.pruned([("input",)]))
         self._policies = cedarpy.PolicySet.from_str(rule)
+        self._lists = [(name, of, text) for name, text in _lists(rule) if (of := tool.context.at(("input", name)))]
 
     def covers(self, principal: Principal, arguments: Mapping[str, Any]) -> bool:
         """Whether a call lies within the class; whatever goes wrong, it does not."""
@@ -175,7 +178,9 @@ class CallClass:
             "context": context,
         }
         answer = engine.ask(request, self._policies, principal.handle)
-        return answer.decision == "Allow" and not answer.diagnostics.errors
+        if answer.decision != "Allow" or answer.diagnostics.errors:
+            return False
+        return all(_literal(name, of, arguments.get(name)) == text for name, of, text in self._lists)
 
 
 def _validated(tool: ToolType, rule: str) -> None:
@@ -184,19 +189,37 @@ def _validated(tool: ToolType, rule: str) -> None:
         raise ValueError("the class does not fit the tool's parameters: " + "; ".join(map(str, result.errors)))
 
 
+def _lists(rule: str) -> Iterator[tuple[str, str]]:
+    """Each parameter that `rule` says equals a list, and the literal of that list."""
+    for policy in json.loads(cedarpy.policies_to_json_str(rule))["staticPolicies"].values():
+        for node in (one for body in est.bodies(policy) for one in est.walk(body)):
+            equal = node.get("==")
+            path = est.context_path(equal["left"]) if equal is not None else None
+            if equal is not None and path is not None and "Set" in equal["right"]:
+                yield path[-1], "[" + ", ".join(map(_reread, equal["right"]["Set"])) + "]"
+
+
+def _reread(node: est.Expression) -> str:
+    """The literal that `node`, of Cedar's JSON form, was written as."""
+    if "decimal" in node:
+        return f'decimal("{node["decimal"][0]["Value"]}")'
+    value = node["Value"]
+    return _string(value) if isinstance(value, str) else json.dumps(value)
+
+
 def _at_most(name: str, path: str, of: Type, most: float) -> str:
     ceiling = _ceiling(name, of, most)
     if of.name == "Long":
         return f"{path} >= 0 && {path} <= {ceiling}"
     zero = 'decimal("0.0")'
-    return f"{path}.greaterThanOrEqual({zero}) && {path}.lessThanOrEqual({_decimal(most)})"
+    return f"{path}.greaterThanOrEqual({zero}) && {path}.lessThanOrEqual({_decimal(name, most)})"
 
 
 def _ceiling(name: str, of: Type, most: float) -> int:
     if of.name == "Long":
-        return scaled(most, of.exponent or 0)
+        return _scaled(name, most, of.exponent or 0)
     if of.name == "decimal":
-        return scaled(most, DECIMAL_PLACES)
+        return _scaled(name, most, DECIMAL_PLACES)
     raise ValueError(f"`{name}` is no number: bound it by its value")
 
 
@@ -218,12 +241,11 @@ def _literal(name: str, of: Type, value: Any) -> str:
     if of.element is not None:
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"`{name}` must be a list")
-        # A set of Cedar's has neither order nor repeats, so equal sets are equal text.
-        return "[" + ", ".join(sorted({_literal(name, of.element, one) for one in value})) + "]"
+        return "[" + ", ".join(_literal(name, of.element, one) for one in value) + "]"
     if of.name == "Long":
-        return str(scaled(value, of.exponent or 0))
+        return str(_scaled(name, value, of.exponent or 0))
     if of.name == "decimal":
-        return _decimal(value)
+        return _decimal(name, value)
     if of.name == "Bool" and isinstance(value, bool):
         return "true" if value else "false"
     if of.name == "String" and isinstance(value, str):
@@ -231,8 +253,15 @@ def _literal(name: str, of: Type, value: Any) -> str:
     raise ValueError(f"`{name}` cannot be bounded by that value; allow expressly anything, or approve single calls")
 
 
-def _decimal(value: float) -> str:
-    number = scaled(value, DECIMAL_PLACES)
+def _scaled(name: str, value: Any, exponent: int) -> int:
+    try:
+        return scaled(value, exponent)
+    except ValueError as error:
+        raise ValueError(f"`{name}` {error}") from None
+
+
+def _decimal(name: str, value: Any) -> str:
+    number = _scaled(name, value, DECIMAL_PLACES)
     whole, rest = divmod(abs(number), 10**DECIMAL_PLACES)
     return f'decimal("{"-" if number < 0 else ""}{whole}.{rest:0{DECIMAL_PLACES}}")'
 
