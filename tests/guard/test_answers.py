@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from fiducial import Guard
-from fiducial.core.event import HoldAnswered, MessageObserved
+from fiducial import Guard, MemoryStore
+from fiducial.core.event import HoldAnswered, HoldSettled, MessageObserved
 from fiducial.guard.guard import Answer
+from fiducial.oversight import Desk
 
 PERMIT = '@id("charter/permit-declared") permit (principal, action in Action::"declared", resource);'
 ASK = (
@@ -134,3 +135,25 @@ def test_a_quorum_takes_that_many_people(make_charter: Any, people: tuple[str, .
     guard = Guard(make_charter(PERMIT + two), on_held=lambda _: answer)
     _, bank = held(guard)
     assert len(bank.sent) == runs
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_what_a_hook_answered_nobody_is_asked_again(make_charter: Any, approved: bool) -> None:
+    store = MemoryStore()
+    desk = Desk(store)
+    answers = [Answer(approved=approved, by="olga")]
+    guard = Guard(make_charter(), store=store, desk=desk, on_held=lambda _: answers.pop() if answers else None)
+    result, bank = held(guard)
+    assert (result.status, len(bank.sent)) == (("ok", 1) if approved else ("not-run", 0))
+    assert desk.waiting() == []
+    assert [event.why for event in kinds(guard, HoldSettled)] == ["answered where the agent runs"]
+
+
+def test_words_end_the_question_at_the_desk_too(make_charter: Any) -> None:
+    store = MemoryStore()
+    desk = Desk(store)
+    guard = Guard(
+        make_charter(PERMIT + ASK), store=store, desk=desk, on_unclear=lambda _: "To bob@example.com, please."
+    )
+    result, mailer = unclear(guard)
+    assert (result.status, mailer.sent, desk.waiting()) == ("ok", [MAIL], [])

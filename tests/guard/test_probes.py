@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from fiducial import Guard
+from fiducial import Answer, Guard, MemoryStore
 from fiducial.core.event import CallFinished
 from fiducial.guard.probes import fill, find
+from fiducial.oversight import Approver, Desk
+from fiducial.policy.bounds import Bound
 
 ROWS = '@id("charter/few") @hold("operator") forbid (principal, action == Action::"purge", resource) ' \
        "when { context.preview.rows > 10 || !context.preview.ran };"  # fmt: skip
@@ -102,3 +105,74 @@ def test_templates_name_parts_of_the_call_and_its_result() -> None:
     )
     assert filled == {"a": 1, "b": 7, "c": 5, "d": None}
     assert find({"a": [{"b": 1}, {"b": 2}]}, "$.a[*].b") == [1, 2]
+
+
+UNSAID = [
+    _raises, lambda table: {}, lambda table: {"rows": "5000000"}, lambda table: {"rows": float("nan")},
+    lambda table: {"rows": -1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [*UNSAID, None])
+def test_a_preview_that_does_not_say_what_it_is_asked_waits_for_a_person(make_charter: Any, count: Any) -> None:
+    charter = make_charter(PERMIT, tools=PURGE)
+    held = purge(Guard(charter, tools={"count": count} if count is not None else {}))
+    assert (held.status, [each.policy for each in held.verdict.reasons]) == ("not-run", ["baseline/preview-failed"])
+
+
+@pytest.mark.parametrize("rows", [101, 10**16, float("inf"), 2**53])
+def test_more_than_a_number_can_be_is_many(make_charter: Any, rows: float) -> None:
+    held = purge(Guard(make_charter(PERMIT, tools=PURGE), tools={"count": lambda table: {"rows": rows}}))
+    assert [each.policy for each in held.verdict.reasons] == ["baseline/many-rows"]
+
+
+def test_an_approval_is_for_what_the_preview_found(make_charter: Any) -> None:
+    rows = [150]
+    store = MemoryStore()
+    desk = Desk(store)
+    guard = Guard(
+        make_charter(PERMIT, tools=PURGE), store=store, desk=desk, tools={"count": lambda table: {"rows": rows[0]}}
+    )
+    olga = Approver(id="olga", roles=frozenset({"operator"}))
+    ran: list[int] = []
+    with guard.session(user="ann", task="Purge the table logs") as session:
+
+        def purged() -> str:
+            return str(session.call("purge", {"table": "logs"}, run=lambda **_: ran.append(rows[0])).status)
+
+        assert purged() == "not-run"
+        [hold] = desk.waiting()
+        desk.vote(hold.id, olga, "approve")
+        rows[0] = 5_000_000
+        assert purged() == "not-run"
+        rows[0] = 150
+        assert purged() == "ok"
+    assert ran == [150]
+
+
+def test_a_class_of_calls_says_nothing_of_a_preview(make_charter: Any) -> None:
+    store = MemoryStore()
+    desk = Desk(store)
+    guard = Guard(
+        make_charter(PERMIT, tools=PURGE), store=store, desk=desk, tools={"count": lambda table: {"rows": 150}}
+    )
+    with guard.session(user="ann", task="Purge the table logs") as session:
+        verdict = session.decide("purge", {"table": "logs"})
+        olga = Approver(id="olga", roles=frozenset({"operator"}))
+        tool = session.rulebook.slice("purge").type
+        desk.grant(verdict.hold, olga, tool, {"table": Bound(equals="logs")}, uses=9, lasting=timedelta(hours=1))
+        assert session.decide("purge", {"table": "logs"}).kind == "allowed", "the call itself was approved"
+        assert session.decide("purge", {"table": "logs"}).kind == "held"
+
+
+def test_what_a_hook_approves_is_what_the_preview_found_then(make_charter: Any) -> None:
+    rows, ran = [150], []
+
+    def grows(question: Any) -> Answer:
+        rows[0] += 5_000_000
+        return Answer(approved=True, by="olga")
+
+    guard = Guard(make_charter(PERMIT, tools=PURGE), tools={"count": lambda table: {"rows": rows[0]}}, on_held=grows)
+    with guard.session(user="ann", task="Purge the table logs") as session:
+        result = session.call("purge", {"table": "logs"}, run=lambda **_: ran.append(rows[0]))
+    assert (result.status, result.verdict.kind, ran) == ("not-run", "held", [])

@@ -170,3 +170,40 @@ def test_the_in_process_hook_decides_on_plans_too(
     session = guard.session(user="ann", task="pay bob 10 EUR, then read", plan=PLAN)
     assert session.planned.kind == ("allowed" if approves else "denied")
     assert session.decide("send_money", PAY).kind == ("allowed" if approves else "held")
+
+
+def test_what_the_requester_confirms_nobody_has_approved(
+    charter: Callable[..., Any], store: MemoryStore, clock: ManualClock
+) -> None:
+    sure = POLICIES.replace('@id("charter/plans") @hold("clerk")', '@id("charter/plans") @unclear("Sure?")')
+    desk = Desk(store, clock=clock)
+    guard = Guard(charter(sure, baseline="balanced"), store=store, desk=desk, clock=clock)
+    session = guard.session(user="ann", task="pay bob 10 EUR, then read")
+    asked = session.declare(PLAN)
+    assert asked.kind == "unclear"
+    desk.answer(asked.hold, Approver(id="ann", roles=frozenset()), "yes", confirms=True)
+    assert session.declare(PLAN).kind == "allowed"
+    assert session.decide("send_money", PAY).kind == "held", "unless { context.plan.approved }"
+
+
+def test_what_a_hook_approves_of_a_plan_is_for_what_had_been_done(
+    charter: Callable[..., Any], store: MemoryStore, clock: ManualClock
+) -> None:
+    paid: list[Any] = []
+
+    def meanwhile(question: Any) -> Answer:
+        if len(paid) == 0:
+            assert session.call("send_money", PAY, run=lambda **given: paid.append(given)).status == "ok"
+        return Answer(approved=True, by="carl")
+
+    policies = POLICIES.replace('@id("charter/pay") @hold("clerk")', '@id("charter/pay")').replace(
+        "unless { context.plan.approved }", "unless { context.plan.includes }"
+    ).replace("context.proposal.widens &&", "context.proposal.widens && context.proposal.uses > 1 &&")  # fmt: skip
+    policies += '@id("charter/may-plan") permit (principal, action == Action::"declare_plan", resource);'
+    guard = Guard(charter(policies, baseline="none"), store=store, clock=clock, on_held=meanwhile)
+    session = guard.session(user="ann", task="pay bob 10 EUR", plan=["send_money"])
+    assert session.planned.kind == "allowed"
+    session.declare(["send_money", "send_money"])
+    for _ in range(3):
+        session.call("send_money", PAY, run=lambda **given: paid.append(given))
+    assert len(paid) <= 2

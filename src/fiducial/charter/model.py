@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from fiducial.charter.contracts import DURATION, Contract, _Written
 from fiducial.charter.digest import charter_digest
@@ -255,6 +255,8 @@ class Given(_Written):
     """Tool results seen before the call, in order."""
     approvals: tuple[str, ...] = ()
     """Ids of policies that count as approved."""
+    preview: dict[Literal["rows", "recipients", "cost"], NonNegativeInt] | None = None
+    """What the contract's preview finds; without it, a preview fails."""
 
     _tuples = field_validator("roles", "observed", "approvals", mode="before")(_as_tuple)
 

@@ -11,6 +11,7 @@ from fiducial.guard.guard import Guard
 from fiducial.guard.judgement import Request
 from fiducial.guard.plans import arguments_of
 from fiducial.guard.steps import judge
+from fiducial.policy.facts import PreviewFacts
 
 
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,7 @@ def run_case(guard: Guard, case: Case) -> CaseResult:
             arguments=case.call.arguments,
             confidence=case.call.confidence,
             approvals=approvals,
+            preview=None if given.preview is None else msgspec.convert({"ran": True, **given.preview}, PreviewFacts),
         )
         verdict = drive(judge(session, request)).verdict
     return CaseResult(case=case, verdict=verdict, wrong=tuple(_differences(case, verdict)))

@@ -98,6 +98,10 @@ class Desk(Protocol):
         """Ask people about it, as `ruling` (held or unclear) demands."""
         ...
 
+    def withdrawn(self, hold: HoldId, why: str) -> Writes:
+        """Ends the request, if it still waits: it was answered elsewhere."""
+        ...
+
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
         """Parameter → what the user answered to a question about it, the latest."""
         ...
@@ -111,6 +115,8 @@ class Consulted(msgspec.Struct, frozen=True, kw_only=True):
     """The request that waits."""
     remedies: Remedies | None = None
     """Of a refusal by people."""
+    approvals: frozenset[PolicyId] = _NONE
+    """Policies that people satisfied."""
     writes: Writes = Writes()
 
 

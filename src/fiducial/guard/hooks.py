@@ -9,11 +9,14 @@ from typing import Final, TypeAlias
 import msgspec
 
 from fiducial.core.call import Call
+from fiducial.core.event import Entry
+from fiducial.core.ids import Digest
 from fiducial.core.store import Commit
 from fiducial.core.verdict import Denied, Held, Reason, Remedies, Unclear, Verdict
 from fiducial.errors import SessionError, StoreError
 from fiducial.guard import messages
 from fiducial.guard.arguments import plain
+from fiducial.guard.desk import Writes
 from fiducial.guard.effects import Ask, Kept, Steps
 from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement, Question, Request, answer_entry, sound
@@ -63,6 +66,8 @@ def _answer(session: State, judgement: Judgement, judge: Judge) -> Steps[Judgeme
             # Words approve nothing, whatever they say: they are heard like everything the user says, and may name what
             # was not named before.
             messages.take_in(session, answer)
+            if (ended := _withdrawn(session, verdict)).changes:
+                yield Kept(session.store.commit(_commit(ended)))
             return (yield from _afresh(session, judgement, judge, request))
         if not sound(answer):
             if answer is not None:
@@ -73,7 +78,7 @@ def _answer(session: State, judgement: Judgement, judge: Judge) -> Steps[Judgeme
             return judgement
         # Kept, durably, before it is acted on.
         entry = answer_entry(session.id, session.clock.unix_us(), verdict, answer)
-        yield Kept(session.store.commit(Commit(entries=(entry,))))
+        yield Kept(session.store.commit(_commit(_withdrawn(session, verdict), entry)))
     except (SessionError, StoreError) as error:
         log.error("the answer could not be kept: the call stays %s (%s)", verdict.kind, error)
         return judgement
@@ -89,13 +94,34 @@ def _answer(session: State, judgement: Judgement, judge: Judge) -> Steps[Judgeme
         )
         return msgspec.structs.replace(judgement, verdict=refused)
     approvals = request.approvals | frozenset(verdict.approvals)
-    return (yield from _afresh(session, judgement, judge, msgspec.structs.replace(request, approvals=approvals)))
+    again = msgspec.structs.replace(request, approvals=approvals, bound=_binding(session, judgement))
+    return (yield from _afresh(session, judgement, judge, again))
 
 
 def _afresh(session: State, judgement: Judgement, judge: Judge, request: Request) -> Steps[Judgement]:
     """Judge `request` in the place of `judgement`, on what is known now."""
     session.forget(judgement)
     return (yield from judge(session, request))
+
+
+def _binding(session: State, judgement: Judgement) -> Digest:
+    """Of everything that the answer is for. When it has changed by the time of the judgement, the answer is worth
+    nothing."""
+    assert judgement.tool is not None
+    assert judgement.facts is not None
+    return session.binding(judgement.tool, judgement.request.arguments, judgement.traces, judgement.facts)[0]
+
+
+def _withdrawn(session: State, verdict: Held | Unclear) -> Writes:
+    """Ends the request at the desk about the same call, so that nobody answers it a second time."""
+    desk = session.ground.desk
+    if desk is None or verdict.hold is None:
+        return Writes()
+    return desk.withdrawn(verdict.hold, "answered where the agent runs")
+
+
+def _commit(ended: Writes, *entries: Entry) -> Commit:
+    return Commit(entries=(*entries, *ended.entries), preconditions=ended.preconditions, changes=ended.changes)
 
 
 def _asks_the_same(before: Verdict, now: Verdict) -> bool:

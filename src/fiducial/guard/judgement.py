@@ -9,7 +9,7 @@ import msgspec
 
 from fiducial.core.call import Call
 from fiducial.core.event import Entry, HoldAnswered
-from fiducial.core.ids import EventId, SessionId, mint
+from fiducial.core.ids import Digest, EventId, SessionId, mint
 from fiducial.core.label import TRUSTED, Label
 from fiducial.core.payload import seal
 from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
@@ -18,7 +18,7 @@ from fiducial.guard.arguments import NotPlain, described, plain
 from fiducial.guard.budgets import Counted, Use
 from fiducial.guard.compensation import Claim
 from fiducial.guard.tool import Tool
-from fiducial.policy.facts import Facts
+from fiducial.policy.facts import Facts, PreviewFacts
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Whether Fiducial runs the tool itself if it may."""
     approvals: frozenset[str] = frozenset()
     """Policies that a person has satisfied for exactly this call."""
+    bound: Digest | None = None
+    """The binding of the call that they were satisfied for; `None` in a charter's cases, which say what they assume."""
+    preview: PreviewFacts | None = None
+    """What a charter's case says that the preview finds."""
     claim: Claim | None = None
     """The effect that this call takes back."""
     flaw: str = ""

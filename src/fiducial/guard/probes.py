@@ -1,11 +1,13 @@
 """Probes: other tools that are read around a call, before it as a preview and after it as a post-condition.
 
 An agent's own word confirms nothing: a post-condition reads the outcome independently. Probes are bounded in time; one
-that fails, is cut off or finds something else than a number leaves its fact unknown, which policies see as -1.
+that fails, is cut off or finds something else than a number leaves its fact unknown, which policies see as -1, and as
+`context.preview.failed`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -17,19 +19,25 @@ from fiducial.guard.tool import Tool
 from fiducial.policy.facts import PreviewFacts
 
 _ROOTS = ("$arguments", "$result")
+_FAILED = PreviewFacts(failed=True)
+_MOST = 2**53 - 1
+"""What a larger number counts as: the largest that every reader of JSON knows."""
 MAX_WALK = 100_000
 """Leaves and branches of a probe's result that are looked at; past it the fact is unknown."""
 
 
 def preview(session: State, tool: Tool, arguments: Mapping[str, Any]) -> Steps[PreviewFacts]:
-    """What the contract's preview finds; `ran` is false when it could not be run or failed."""
+    """What the contract's preview finds; `failed` when it could not be run, failed or did not say all."""
     probe = tool.contract.preview
-    if probe is None or probe.tool not in session.ground.runners:
+    if probe is None:
         return PreviewFacts()
+    if probe.tool not in session.ground.runners:
+        return _FAILED
     ran = yield Run(session.ground.runners[probe.tool], fill(probe.arguments, arguments, None), probe.timeout)
     if not isinstance(ran, Ran) or ran.outcome != "ok":
-        return PreviewFacts()
-    return PreviewFacts(ran=True, **{fact: _count(find(ran.value, path)) for fact, path in probe.facts.items()})
+        return _FAILED
+    found = {fact: _count(find(ran.value, path)) for fact, path in probe.facts.items()}
+    return PreviewFacts(ran=True, failed=-1 in found.values(), **found)
 
 
 def confirm(
@@ -115,6 +123,6 @@ def _count(found: list[Any]) -> int:
         return -1
     if isinstance(value, (list, tuple)):
         return len(value)
-    if isinstance(value, (int, float)) and 0 <= value < 2**53:
-        return int(value) if value == int(value) else int(value) + 1
+    if isinstance(value, (int, float)) and value >= 0:
+        return _MOST if value > _MOST else math.ceil(value)
     return -1

@@ -13,7 +13,7 @@ import msgspec
 
 from fiducial.charter.model import RateWindow
 from fiducial.core.event import Entry, PlanDeclared, PlanSettled
-from fiducial.core.ids import DecisionId, EventId, SessionId, mint
+from fiducial.core.ids import DecisionId, Digest, EventId, SessionId, mint
 from fiducial.core.store import Add
 from fiducial.errors import CallMismatch, SessionError
 from fiducial.flow.trace import Trace
@@ -31,6 +31,7 @@ from fiducial.guard.course import (
     settled_entries,
     without,
 )
+from fiducial.guard.desk import binding_of
 from fiducial.guard.facts import flow_facts, intent_facts
 from fiducial.guard.ground import Ground
 from fiducial.guard.judgement import Judgement
@@ -183,6 +184,13 @@ class State(Knowledge):
             preview=preview,
             answer=_answer_facts(arguments) if tool.speaks else _GENERAL,
         )
+
+    def binding(
+        self, tool: Tool, arguments: Mapping[str, Any], traces: Mapping[str, Trace], facts: Facts
+    ) -> tuple[Digest, Digest]:
+        """Binding and group of a call: of everything that an answer of people to it is for; see `binding_of`."""
+        parts = (self.user, self.roles, self.agent, tool.name, tool.digest, tool.slice.digest, facts.preview)
+        return binding_of((*parts, *tool.binds), self.id, arguments, traces)
 
     def remember(self, judgement: Judgement) -> None:
         """A decision was recorded; its outcome is awaited. Called with the lock held."""

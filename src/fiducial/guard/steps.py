@@ -37,7 +37,7 @@ from fiducial.flow.trace import Trace
 from fiducial.guard import captures, hooks, probes
 from fiducial.guard.arguments import plain
 from fiducial.guard.budgets import Counted, use_of
-from fiducial.guard.desk import Case, Consulted, Writes, binding_of
+from fiducial.guard.desk import Case, Consulted, Writes
 from fiducial.guard.effects import Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
 from fiducial.guard.faults import told
@@ -57,6 +57,7 @@ log = logging.getLogger("fiducial.guard")
 DEFAULT_TIMEOUT = timedelta(seconds=60)
 """Longest run of a tool that no contract describes; only in `observe` mode does one run."""
 _NO_PREVIEW = PreviewFacts()
+_NO_APPROVALS: frozenset[str] = frozenset()
 # Looking a member up in its enum costs as much as a small function call, and step by step that adds up.
 _UNKNOWN_TOOL, _BAD_ARGUMENTS, _FACTS = Fault.UNKNOWN_TOOL, Fault.BAD_ARGUMENTS, Fault.FACTS
 _ASKING = ("held", "unclear")
@@ -95,7 +96,7 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
             if why:
                 raise _Refused(why)
             fault = _FACTS
-            preview = yield from probes.preview(session, tool, request.arguments)
+            preview = request.preview or (yield from probes.preview(session, tool, request.arguments))
     except Exception as error:  # noqa: BLE001 - any fault denies
         judgement, future = _refuse(session, request, decision, now, tool, fault, error)
     else:
@@ -161,6 +162,9 @@ def _serialized(
             facts = session.facts(tool, traced, traces, plain, acts, use, windows, preview, request.confidence)
             if proposed is not None:
                 facts = session.with_proposal(facts, proposed)
+            if request.bound not in (None, session.binding(tool, arguments, traces, facts)[0]):
+                # People agreed to something else than what the call has become meanwhile.
+                request = msgspec.structs.replace(request, approvals=_NO_APPROVALS, bound=None)
             # 6 ask the policies
             fault = _POLICY
             ruling = tool.slice.ask(session.principal, arguments, facts, request.approvals)
@@ -186,7 +190,9 @@ def _serialized(
             counted=tuple(Counted(window.of, add) for window, _, add in windows) if windows else (),
             evidence=evidence,
         )
-        if proposed is not None and isinstance(verdict, Allowed) and (consulted.writes.changes or request.approvals):
+        agreed = request.approvals | consulted.approvals
+        if proposed is not None and isinstance(verdict, Allowed) and not tool.slice.holds.isdisjoint(agreed):
+            # Not by what the requester confirms.
             proposed.course.approved = True
         # 8 record it
         fault = _STORE
@@ -325,12 +331,14 @@ def _consult(
     """Step 6, where the policies want a person: what people have said, or that they are asked now."""
     desk = session.ground.desk
     assert desk is not None
-    parts = (session.user, session.roles, session.agent, tool.name, tool.digest, tool.slice.digest, *tool.binds)
-    binding, group = binding_of(parts, session.id, request.arguments, traces)
+    binding, group = session.binding(tool, request.arguments, traces, facts)
     case = Case(
         session=session.id, agent=session.agent, user=session.user, tool=tool.name, arguments=request.arguments,
         decision=decision, binding=binding, group=group, now_us=now, rules=session.charter.about.oversight,
-        covered=lambda rule: covers(tool.slice.type, session.principal, rule, request.arguments),
+        # The rule of a class says nothing of what a preview finds.
+        covered=lambda rule: (
+            tool.contract.preview is None and covers(tool.slice.type, session.principal, rule, request.arguments)
+        ),
     )  # fmt: skip
     said = desk.said(case, ruling)
     if said.refusal is not None:
@@ -340,7 +348,8 @@ def _consult(
         # Decided afresh, on today's facts, as if those policies were satisfied.
         ruling = tool.slice.ask(session.principal, request.arguments, facts, request.approvals | said.approvals)
         if ruling.kind not in _ASKING:
-            return Consulted(ruling=ruling, writes=said.spend if ruling.kind == "allowed" else Writes())
+            spent = said.spend if ruling.kind == "allowed" else Writes()
+            return Consulted(ruling=ruling, approvals=said.approvals, writes=spent)
     asked = desk.ask(case, ruling)
     return Consulted(ruling=ruling, hold=asked.hold, writes=asked.writes)
 
@@ -432,9 +441,8 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
     # 9 run the tool, or hold
     if not judgement.may_run:
         return Result(verdict=judgement.verdict, status="not-run", recorded=judgement.recorded)
-    if session.lease is not None and _late(session, judgement):
-        done = record(session, judgement, Ran("failed", error=LATE, nothing_done=True))
-        return Result(verdict=judgement.verdict, status="not-run", error=LATE, recorded=done.recorded)
+    if why := _outrun(session, judgement):
+        return _not_run(session, judgement, why)
     # What is decided is what runs: the tool gets a copy, so that it cannot change the record.
     tool, arguments = judgement.tool, request.given if request.flaw else plain(request.arguments)
     if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks:
@@ -442,6 +450,8 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
     timeout = tool.contract.timeout if tool is not None else DEFAULT_TIMEOUT
     try:
         ran: Ran | None = yield from captures.before(session, judgement, arguments)
+        if ran is None and (why := _outrun(session, judgement)):
+            return _not_run(session, judgement, why)
         if ran is None:
             ran = yield Run(run, arguments, timeout)
             yield from captures.after(session, judgement, arguments, ran)
@@ -453,8 +463,21 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
     return (yield from settle(session, judgement, ran, timeout.total_seconds()))
 
 
-def _late(session: State, judgement: Judgement) -> bool:
-    """Since the decision was kept, another process may have taken the session over and called this one interrupted."""
-    lease, tool = session.lease, judgement.tool
-    acts = tool is not None and tool.side_effect and session.mode != "observe"
-    return lease is not None and acts and (lease.lost or session.clock.unix_us() >= lease.until_us)
+def _outrun(session: State, judgement: Judgement) -> str:
+    """Why the call may not run after all; empty when it may. Keeping the record, and the state, takes its time.
+
+    Meanwhile everything may have been stopped, or another process may have taken the session over and called this one
+    interrupted.
+    """
+    tool, lease = judgement.tool, session.lease
+    if tool is None or not tool.side_effect or session.mode == "observe":
+        return ""
+    _, why = _stopped(session, tool)
+    if not why and lease is not None and session.clock.unix_us() >= lease.until_us:
+        return LATE
+    return why
+
+
+def _not_run(session: State, judgement: Judgement, why: str) -> Result:
+    done = record(session, judgement, Ran("failed", error=why, nothing_done=True))
+    return Result(verdict=judgement.verdict, status="not-run", error=why, recorded=done.recorded)

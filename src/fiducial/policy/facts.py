@@ -156,6 +156,8 @@ class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     ran: bool = False
     """The preview ran and came back in time."""
+    failed: bool = False
+    """The contract has a preview, and it did not say all that it is asked."""
     rows: int = -1
     """Rows that would be touched."""
     recipients: int = -1

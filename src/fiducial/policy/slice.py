@@ -120,6 +120,11 @@ class Slice:
         return self._shadow is not None
 
     @property
+    def holds(self) -> frozenset[PolicyId]:
+        """Those of its rules that people of a role approve."""
+        return frozenset(rule.id for rule in self._rules.values() if isinstance(rule.remedy, Hold))
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """The enforced rules that can apply to the tool."""
         return tuple(self._rules.values())
