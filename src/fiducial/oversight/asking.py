@@ -20,6 +20,7 @@ from fiducial.oversight.cells import (
     GLASS,
     GRANTS,
     REPLIES,
+    WAITING,
     ClassGrant,
     Glass,
     ReplyCell,
@@ -31,7 +32,7 @@ from fiducial.oversight.cells import (
 )
 from fiducial.oversight.hold import Hold, Vote, effective
 from fiducial.oversight.refusals import refusal_of
-from fiducial.oversight.requests import new_cells, requested_event, stops_of
+from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
 from fiducial.policy.ruling import Ruling, parameter_of
 
 
@@ -75,6 +76,20 @@ class Asking:
             if hold.open and hold.policies == ruling.approvals:
                 return Asked(hold=hold.id)
         return self._requested(case, ruling)
+
+    def withdrawn(self, hold: HoldId, why: str) -> Writes:
+        """Ends the request, if it still waits: it was answered elsewhere."""
+        key, now = hold_key(hold), self.clock.unix_us()
+        cell = self.store.read([key]).get(key)
+        before = decode(key, cell, Hold) if cell is not None else None
+        if cell is None or before is None or not before.open:
+            return Writes()
+        after = msgspec.structs.replace(before, state="void", why=why, settled_us=now)
+        return Writes(
+            entries=(Entry(settled_event(after, "void", why, now)),),
+            preconditions=(Unchanged(key, cell.version),),
+            changes=(Put(key, encode(after)), Put(WAITING + hold, None)),
+        )
 
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
         """Parameter → what the user answered about it, the latest."""
