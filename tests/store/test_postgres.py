@@ -178,7 +178,8 @@ class Proxy:
         self._passing.set()
         self._refusing = False
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def freeze(self) -> None:
         """Connections stay, and nothing passes."""
@@ -197,9 +198,15 @@ class Proxy:
         self._passing.set()
 
     def close(self) -> None:
+        # Closing alone wakes nobody who waits for the next connection.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         self.refuse()
         self._passing.set()
-        self._listener.close()
+        for thread in self._threads[1:]:
+            thread.join()
+        for each in (self._listener, *self._open):
+            each.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -209,10 +216,11 @@ class Proxy:
                     client.close()
                     continue
                 server = socket.socket(socket.AF_UNIX)
-                server.connect(self._socket)
                 self._open += [client, server]
+                server.connect(self._socket)
                 for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                    self._threads.append(threading.Thread(target=self._pump, args=(source, sink), daemon=True))
+                    self._threads[-1].start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
