@@ -127,16 +127,41 @@ def test_a_halt_that_could_not_be_kept_holds_here_all_the_same(
     store = MemoryStore()
     guard = Guard(make_charter(), store=store)
     session = guard.session(user="ann", task=TASK)
-    commit = store.commit
 
     def full(wanted: Commit) -> Any:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(store, "commit", full)
-    with pytest.raises(StoreError):
-        guard.halt("incident")
-    monkeypatch.setattr(store, "commit", commit)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "commit", full)
+        with pytest.raises(StoreError):
+            guard.halt("incident")
     assert session.decide("send_email", EMAIL).reasons[0].fault == "halted"
+    other = Guard(make_charter(), store=store)
+    other.resume(other.halt("another tool", by="bob", tool="send_money"), by="bob")
+    assert session.decide("send_email", EMAIL).reasons[0].fault == "halted"
+    assert other.session(user="ann", task=TASK).decide("send_email", EMAIL).kind == "allowed", "here alone"
+
+
+def test_a_halt_holds_while_it_is_being_kept_and_until_it_is_lifted(
+    make_charter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    guard = Guard(make_charter(), store=store)
+    session = guard.session(user="ann", task=TASK)
+    commit, seen = store.commit, []
+
+    def meanwhile(wanted: Commit) -> Any:
+        if wanted.changes:
+            guard.switches.refresh()
+            seen.append(guard.switches.stops(["bot"], "send_email", "ann"))
+        return commit(wanted)
+
+    monkeypatch.setattr(store, "commit", meanwhile)
+    halt = guard.halt("incident")
+    assert seen == [halt]
+    Guard(make_charter(), store=store).resume(halt, by="bob")
+    assert guard.switches.halts == ()
+    assert session.decide("send_email", EMAIL).kind == "allowed"
 
 
 def test_a_halt_stops_what_matches_every_part_of_it(make_charter: Any) -> None:
@@ -155,3 +180,25 @@ def test_a_halt_stops_what_matches_every_part_of_it(make_charter: Any) -> None:
         guard.resume(halt, by="bob")
     with pytest.raises(OversightError):
         guard.resume(halt, by="bob")
+
+
+def test_a_halt_names_what_it_stops_without_spaces_around_it(make_charter: Any) -> None:
+    guard = Guard(make_charter())
+    session = guard.session(user="ann", task=TASK)
+    with pytest.raises(OversightError, match="`tool`"):
+        guard.halt("drill", tool=" ")
+    assert session.decide("send_email", EMAIL).kind == "allowed"
+    assert guard.halt("drill", tool=" send_email\n").tool == "send_email"
+    assert session.decide("send_email", EMAIL).kind == "denied"
+
+
+def test_a_halt_of_an_agent_stops_those_that_it_delegated_to(make_charter: Any) -> None:
+    guard = Guard(make_charter())
+    session = guard.session(user="ann", task=TASK)
+    child = session.delegate(TASK, agent="helper")
+    grandchild = child.delegate(TASK, agent="typist")
+    for agent, stopped in (("bot", [1, 1, 1]), ("helper", [0, 1, 1]), ("typist", [0, 0, 1])):
+        halt = guard.halt("drill", by="ops", agent=agent)
+        verdicts = [each.decide("read_file", {"path": "a"}) for each in (session, child, grandchild)]
+        assert [verdict.kind == "denied" for verdict in verdicts] == stopped, agent
+        guard.resume(halt, by="ops")

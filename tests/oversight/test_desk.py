@@ -378,6 +378,43 @@ def test_a_halt_voids_what_was_approved_and_asked_before_it(session: Session, de
     assert held(session.decide("send_money", BOB)) != approved
 
 
+@pytest.mark.parametrize("as_class", [False, True])
+def test_a_halt_of_another_release_voids_nothing(
+    charter: Build, desk: Desk, store: MemoryStore, clock: ManualClock, as_class: bool
+) -> None:
+    guard = Guard(charter(), store=store, desk=desk, clock=clock, release="v2")
+    session = guard.session(user="emma", task=TASK)
+
+    def approved() -> None:
+        hold = held(session.decide("send_money", BOB))
+        if as_class:
+            bounds = {name: Bound(equals=value) for name, value in BOB.items()}
+            desk.grant(
+                hold, CLERK, session.rulebook.slice("send_money").type, bounds, uses=1, lasting=timedelta(hours=1)
+            )
+        else:
+            desk.vote(hold, CLERK, "approve")
+
+    approved()
+    clock.advance(timedelta(seconds=1))
+    guard.halt("v1 is bad", release="v1")
+    assert session.decide("send_money", BOB).kind == "allowed"
+    approved()
+    guard.resume(guard.halt("v2 is bad", release="v2"), by="ann")
+    assert session.decide("send_money", BOB).kind == "held"
+
+
+def test_a_halt_of_an_agent_voids_what_those_that_it_delegated_to_asked_for(session: Session, desk: Desk) -> None:
+    child = session.delegate(TASK, agent="helper")
+    hold = held(child.decide("send_money", BOB))
+    desk.vote(hold, CLERK, "approve")
+    session.switches.lift(
+        session.switches.order("drill", by=PersonId("ann"), agent="teller").id, by=PersonId("ann"), why=""
+    )
+    assert desk.hold(hold).state == "void"
+    assert held(child.decide("send_money", BOB)) != hold
+
+
 def test_two_calls_cannot_spend_one_approval(guard: Guard, desk: Desk) -> None:
     session = guard.session(user="emma", task=TASK)
     desk.vote(held(session.decide("send_money", BOB)), CLERK, "approve")

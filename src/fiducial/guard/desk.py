@@ -30,6 +30,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     session: SessionId
     agent: str
+    above: tuple[str, ...]
+    """The agents that delegated to it."""
+    release: str | None
+    """Of the guard that decides."""
     user: str
     """On whose behalf: the requester, who cannot approve it."""
     tool: str

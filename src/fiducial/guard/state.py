@@ -73,6 +73,8 @@ class State(Knowledge):
         self.user = user
         self.roles = tuple(sorted(set(roles)))
         self.agent = agent or about.agent
+        self.agents: tuple[str, ...] = (self.agent,)
+        """The agent, and above it those that delegated."""
         self.closed = False
         self.lease: Held | None = None
         """That this process is the session's only owner; `None` on a store that no other process has."""
@@ -102,6 +104,7 @@ class State(Knowledge):
         """Share what `parent` has used up, planned and done, and decide in turns with it. Before anything else."""
         self.lock, self.account, self._past = parent.lock, parent.account, parent._past
         self.lease, self.delegated = parent.lease, True
+        self.agents += parent.agents
 
     def awaited(self, decision: DecisionId) -> Judgement:
         """The judgement whose outcome is awaited; called with the lock held. Raises `CallMismatch` when none is."""

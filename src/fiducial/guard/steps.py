@@ -121,7 +121,7 @@ def _stopped(session: State, tool: Tool) -> tuple[Fault, str]:
         return _SESSION, "the session is closed"
     if session.lease is not None and session.lease.lost:
         return _SESSION, LOST
-    if session.switches.halts and (halt := session.switches.stops(session.agent, tool.name, session.user)):
+    if session.switches.halts and (halt := session.switches.stops(session.agents, tool.name, session.user)):
         return _HALTED, f"halted: {halt.why}"
     if tool.side_effect and (silence := session.store.silence()) > DEAF:
         return _HALTED, f"the store has not answered for {silence.total_seconds():.0f} s; a halt could not be heard"
@@ -333,7 +333,8 @@ def _consult(
     assert desk is not None
     binding, group = session.binding(tool, request.arguments, traces, facts)
     case = Case(
-        session=session.id, agent=session.agent, user=session.user, tool=tool.name, arguments=request.arguments,
+        session=session.id, agent=session.agent, above=session.agents[1:], release=session.switches.release,
+        user=session.user, tool=tool.name, arguments=request.arguments,
         decision=decision, binding=binding, group=group, now_us=now, rules=session.charter.about.oversight,
         # The rule of a class says nothing of what a preview finds.
         covered=lambda rule: (

@@ -1,14 +1,15 @@
 """Switches: what has been stopped by command.
 
-A halt names what it stops: an agent, a tool, a user, a release, or everything. A call that matches every part that a
-halt names is denied. Halts are cells of the store, so that they hold for every process on it and outlive all of them.
-A lifted halt stays there: what people approved before it does not come back to life.
+A halt names what it stops: an agent and all that it delegated to, a tool, a user, a release, or everything. A call that
+matches every part that a halt names is denied. Halts are cells of the store, so that they hold for every process on it
+and outlive all of them. A lifted halt stays there: what people approved before it does not come back to life.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -71,8 +72,10 @@ class Switches:
 
     def __init__(self, store: Store, clock: Clock, *, release: str | None = None) -> None:
         """Raises `StoreError` when the halts cannot be read."""
-        self._store, self._clock, self._release = store, clock, release
+        self._store, self._clock, self.release = store, clock, release
         self._lock = threading.Lock()
+        self._own: tuple[Halt, ...] = ()
+        """Ordered here, and not seen in the store yet."""
         self.halts: tuple[Halt, ...] = ()
         """Replaced as a whole at each change, so that readers need no lock."""
         heard = weakref.WeakMethod(self._heard)
@@ -83,7 +86,10 @@ class Switches:
     def refresh(self) -> None:
         """Read the halts anew. Raises `StoreError`; what was in force before then stays in force."""
         with self._lock:
-            self.halts = tuple(halt for halt in read_halts(self._store) if not halt.lifted_us)
+            every = read_halts(self._store)
+            stored = {halt.id for halt in every}
+            self._own = tuple(halt for halt in self._own if halt.id not in stored)
+            self.halts = (*(halt for halt in every if not halt.lifted_us), *self._own)
 
     def _heard(self) -> None:
         """Halts have changed, in this process or another."""
@@ -107,17 +113,24 @@ class Switches:
     ) -> Halt:
         """Stop what matches every part given, and everything when none is. In force here at once.
 
-        Raises `OversightError` without a reason, `StoreError` when it could not be kept: it then holds in this process
-        alone, until it ends.
+        Spaces around a part are dropped. Nothing is refused for not being known here: a tool may be another agent's.
+
+        Raises `OversightError` without a reason or for a blank part, `StoreError` when it could not be kept: it then
+        holds for those that use these switches alone, until their process ends.
         """
         if not why.strip():
             raise OversightError("say why; it is the first thing that everybody asks")
+        agent, tool, user, release = (
+            _named(part, name)
+            for part, name in ((agent, "agent"), (tool, "tool"), (user, "user"), (release, "release"))
+        )
         now = self._clock.unix_us()
         halt = Halt(
             id=GrantId(mint("hlt", now // 1000)), why=why[:MAX_WHY], by=by, at_us=now,
             agent=agent, tool=tool, user=user, release=release,
         )  # fmt: skip
         with self._lock:
+            self._own = (*self._own, halt)
             self.halts = (*self.halts, halt)
         event = HaltOrdered(
             id=EventId(mint("evt", now // 1000)), session=None, at_us=now, halt=halt.id, by=by, why=halt.why,
@@ -163,14 +176,21 @@ class Switches:
         self.refresh()
         return lifted
 
-    def stops(self, agent: str, tool: str, user: str) -> Halt | None:
-        """The first halt that matches; `None` when nothing stops the call."""
+    def stops(self, agents: Collection[str], tool: str, user: str) -> Halt | None:
+        """The first halt that matches; `None` when nothing stops the call. `agents`: who calls, and who delegated."""
         for halt in self.halts:
             if (
-                halt.agent in (None, agent)
+                (halt.agent is None or halt.agent in agents)
                 and halt.tool in (None, tool)
                 and halt.user in (None, user)
-                and halt.release in (None, self._release)
+                and halt.release in (None, self.release)
             ):
                 return halt
         return None
+
+
+def _named(part: str | None, name: str) -> str | None:
+    """A part of a halt; a blank one would stop nothing, or everything."""
+    if part is not None and not part.strip():
+        raise OversightError(f"the `{name}` to stop is blank; name it, or leave it out")
+    return part.strip() if part is not None else None

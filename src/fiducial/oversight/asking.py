@@ -147,13 +147,7 @@ class Asking:
         ]
         # What ends first is used first.
         for grant, version in sorted(given, key=lambda one: (one[0].expires_us, one[0].given_us, one[0].id)):
-            stopped = any(
-                stop.at_us >= grant.given_us
-                and stop.tool in (None, grant.tool)
-                and stop.agent in (None, case.agent)
-                and stop.user in (None, case.user)
-                for stop in stops
-            )
+            stopped = any(stop.at_us >= grant.given_us and stop.concerns(case, grant.release) for stop in stops)
             if (
                 wanted.intersection(grant.policies)
                 and grant.tool == case.tool
@@ -205,6 +199,8 @@ class Asking:
             asks="question" if question else "approval",
             session=case.session,
             agent=case.agent,
+            above=case.above,
+            release=case.release,
             user=case.user,
             tool=case.tool,
             binding=case.binding,

@@ -40,6 +40,8 @@ class ClassGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     uses: int
     """How many calls it lets through at most."""
     used: int = 0
+    release: str | None = None
+    """Under which the request was made."""
 
 
 class Glass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -271,7 +271,7 @@ class Desk(Asking, Emergencies):
         return ClassGrant(
             id=GrantId(mint("gra", now // 1000)), session=hold.session, tool=hold.tool, policies=hold.policies,
             rule=rule, by=who.id, role=role, instead_of=who.stands_in.get(role), hold=hold.id, given_us=now,
-            expires_us=until_us, uses=uses,
+            expires_us=until_us, uses=uses, release=hold.release,
         )  # fmt: skip
 
     def _decide(

@@ -19,6 +19,7 @@ import msgspec
 
 from fiducial.core.ids import DecisionId, Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
 from fiducial.errors import AlreadySettled, NotPermitted
+from fiducial.guard.desk import Case
 
 State: TypeAlias = Literal["waiting", "approved", "rejected", "answered", "expired", "void", "spent"]
 Answer: TypeAlias = Literal["approve", "reject", "edit", "answer"]
@@ -80,6 +81,10 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     """Until when it may be answered; of an approved one, until when it may be used."""
     valid_us: int
     """How long an approval may be used."""
+    above: tuple[str, ...] = ()
+    """The agents that delegated to the one that asks."""
+    release: str | None = None
+    """Of the guard that asked."""
     escalate_us: int = 0
     """When `escalate_to` is asked instead; 0: never."""
     escalate_to: str = ""
@@ -112,15 +117,20 @@ class Stop(msgspec.Struct, frozen=True):
     agent: str | None = None
     tool: str | None = None
     user: str | None = None
+    release: str | None = None
+
+    def concerns(self, call: Hold | Case, release: str | None) -> bool:
+        """The call, asked for under `release`, is what is stopped."""
+        return (
+            (self.agent is None or self.agent in (call.agent, *call.above))
+            and self.tool in (None, call.tool)
+            and self.user in (None, call.user)
+            and self.release in (None, release)
+        )
 
     def voids(self, hold: Hold) -> bool:
         """The hold was requested before, and is about what is stopped."""
-        return (
-            hold.requested_us <= self.at_us
-            and self.agent in (None, hold.agent)
-            and self.tool in (None, hold.tool)
-            and self.user in (None, hold.user)
-        )
+        return hold.requested_us <= self.at_us and self.concerns(hold, hold.release)
 
 
 def effective(hold: Hold, now_us: int, stops: Iterable[Stop] = ()) -> Hold:

@@ -17,7 +17,10 @@ from fiducial.oversight.hold import Hold, Stop
 
 def stops_of(store: Store) -> list[Stop]:
     """The halts in force, as what voids requests. Raises `StoreError`."""
-    return [Stop(halt.at_us, f"halted: {halt.why}", halt.agent, halt.tool, halt.user) for halt in read_halts(store)]
+    return [
+        Stop(halt.at_us, f"halted: {halt.why}", halt.agent, halt.tool, halt.user, halt.release)
+        for halt in read_halts(store)
+    ]
 
 
 def new_cells(hold: Hold) -> list[Put]:
