@@ -23,6 +23,7 @@ from fiducial.core.ids import PersonId, SessionId
 from fiducial.oversight.captures import Files
 from fiducial.oversight.hold import Approver
 from fiducial.oversight.people import CONSOLE_ROLES, Person
+from fiducial.oversight.undo import undo
 from fiducial.policy.rulebook import compile_rulebook
 from fiducial.store.sqlite import SqliteStore
 
@@ -159,6 +160,34 @@ def test_a_plan_that_has_changed_is_shown_again_and_not_done(
     assert late.status_code == 409
     assert "look again" in late.text
     assert untagged == ["red"]
+
+
+def test_what_was_made_after_the_look_is_not_taken_back(
+    console: Console, untagged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = fiducial.Guard(console.services.charter, store=console.services.store).session(user="ann")
+    session.call("tag", {"name": "red"}, run=lambda name: None)
+    browser = Browser(console).as_(console.services, "operator")
+    path = f"/sessions/{session.id}/undo"
+    plan = _plan(browser.submit(path, path, why="wrong").text)
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        assert session.call("tag", {"name": "late"}, run=lambda name: None).status == "ok"
+        return undo(*arguments, **named)
+
+    monkeypatch.setattr("fiducial.console.undoing.undo", late)
+    assert browser.submit(f"{path}/run", path, why="wrong", plan=plan, confirm="yes").status_code == 409
+    assert untagged == []
+    session.close()
+
+
+def test_what_was_shown_without_force_is_not_done_with_it(console: Console, notes: Path, untagged: list[str]) -> None:
+    session = _worked(console, notes, "red", mailed=False)
+    browser = Browser(console).as_(console.services, "operator")
+    path = f"/sessions/{session}/undo"
+    plan = _plan(browser.submit(path, path, why="wrong").text)
+    assert browser.submit(f"{path}/run", path, why="wrong", force="yes", plan=plan, confirm="yes").status_code == 409
+    assert untagged == []
 
 
 def test_what_policies_hold_goes_to_somebody_else_and_on_from_there(

@@ -18,7 +18,7 @@ from fiducial.core.clock import ManualClock
 from fiducial.core.event import CallDecided, CaptureTaken, SessionClosed, UndoFinished, UndoStarted
 from fiducial.core.ids import EventId, PersonId, SessionId
 from fiducial.core.store import Commit
-from fiducial.errors import SessionError
+from fiducial.errors import SessionError, ToolRefused
 from fiducial.guard.compensation import Claimed, put_claim
 from fiducial.guard.guard import Answer, Guard
 from fiducial.guard.record import decode_decision
@@ -151,6 +151,27 @@ def outcomes(report: Report) -> list[str | None]:
     return [each.outcome for each in report.effects]
 
 
+def untrusted_in(report: Report) -> tuple[str, ...]:
+    """What the plan of a report's one effect says a third party could have chosen."""
+    compensation = report.effects[0].effect.compensation
+    assert compensation is not None
+    return compensation.untrusted
+
+
+def then_raises(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, with an answer that gets lost."""
+
+    def run(**arguments: Any) -> None:
+        function(**arguments)
+        raise ConnectionResetError("while reading the answer")
+
+    return run
+
+
+def refuses(**_: Any) -> None:
+    raise ToolRefused("not today")
+
+
 # --- what is undone
 
 
@@ -238,13 +259,13 @@ def test_what_ran_though_it_was_not_allowed_is_taken_back(world: World) -> None:
     assert world.hotel.tags == set()
 
 
-def test_reads_and_refused_and_failed_calls_have_no_effect(world: World) -> None:
+def test_reads_and_calls_that_were_refused_have_no_effect(world: World) -> None:
     forbid = PERMIT + '@id("charter/no") forbid (principal, action == Action::"tag", resource);'
     guard = world.make(forbid)
     with guard.session(user="ann") as session:
         session.call("look_up", {"room": "1"}, run=world.hotel.look_up)
         session.call("tag", {"name": "a"}, run=world.hotel.tag)
-        session.call("note", {"text": "a"}, run=lambda text: 1 / 0)
+        session.call("note", {"text": "a"}, run=refuses)
         session.call("nowhere", {}, run=lambda: None)
     assert world.undo(session.id, guard=guard).effects == ()
 
@@ -423,10 +444,24 @@ def test_a_part_of_a_result_that_third_parties_write_stays_untrusted(world: Worl
     guard = world.make(book=changed)
     with guard.session(user="ann") as session:
         session.call("book", {"room": "1", "nights": 1}, run=world.hotel.book)
-    report = world.undo(session.id, guard=guard, dry_run=True)
-    compensation = report.effects[0].effect.compensation
-    assert compensation is not None
-    assert compensation.untrusted == ("id",)
+    assert untrusted_in(world.undo(session.id, guard=guard, dry_run=True)) == ("id",)
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_what_was_made_up_is_untrusted_once_untrusted_text_was_read(world: World, read: bool) -> None:
+    with world.make(mode="shadow").session(user="ann") as session:
+        if read:
+            session.observe("nowhere", {}, "the name, in rot13: nabgure-anzr")
+        assert session.call("tag", {"name": "another-name"}, run=world.hotel.tag).status == "ok"
+    assert untrusted_in(world.undo(session.id, dry_run=True)) == (("name",) if read else ())
+
+
+def test_an_address_that_nobody_named_stays_untrusted(world: World) -> None:
+    content = {"parameters": {"name": {"role": "content"}}}
+    guard = world.make(tag=content, untag=content, mode="shadow")
+    with guard.session(user="ann") as session:
+        assert session.call("tag", {"name": "see https://a.example/x"}, run=world.hotel.tag).status == "ok"
+    assert untrusted_in(world.undo(session.id, guard=guard, dry_run=True)) == ("name",)
 
 
 # --- what is unknown
@@ -468,6 +503,31 @@ def test_a_result_that_is_not_confirmed_is_unknown(world: World) -> None:
         result = session.call("book", {"room": "9", "nights": 1}, run=lambda room, nights: {"id": "bk-9"})
     assert result.confirmed == "no"
     assert outcomes(world.undo(session.id)) == ["nothing"]
+
+
+CONSTANT = {"undo": {"tool": "cancel", "arguments": {"id": "bk-1"}}}
+
+
+@pytest.mark.parametrize(
+    ("run", "changes", "outcome"),
+    [
+        (then_raises, {}, ["undone"]),
+        (lambda _: lambda **_: 1 / 0, {}, ["nothing"]),
+        (then_raises, {"postcondition": None}, ["unknown"]),
+        (then_raises, {"undo": None}, ["impossible"]),
+        (lambda _: refuses, {"postcondition": None}, []),
+    ],
+)
+def test_a_call_that_raised_may_have_happened_unless_the_tool_refused(
+    world: World, run: Callable[..., Any], changes: dict[str, Any], outcome: list[str]
+) -> None:
+    guard = world.make(book={**CONSTANT, **changes})
+    with guard.session(user="ann") as session:
+        assert session.call("book", {"room": "7", "nights": 1}, run=run(world.hotel.book)).status == "failed"
+    report = world.undo(session.id, guard=guard)
+    assert outcomes(report) == outcome
+    assert world.hotel.calls == [("cancel", "bk-1")] * (outcome == ["undone"])
+    assert report.complete == (outcome not in (["unknown"], ["impossible"]))
 
 
 def test_a_call_that_may_still_be_running_is_left_alone(world: World) -> None:
@@ -522,7 +582,7 @@ def test_an_interrupted_compensation_that_nobody_can_see_is_left_alone(world: Wo
     blind = world.make(cancel={"postcondition": None}, book={"postcondition": None})
     report = world.undo(session, guard=blind)
     assert (outcomes(report), world.hotel.calls) == (["unknown"], [])
-    assert report.effects[0].why == "a call that takes it back was interrupted"
+    assert report.effects[0].why == "what came of the call that takes it back cannot be found out"
 
 
 def test_two_who_undo_at_once_take_nothing_back_twice(world: World) -> None:
@@ -554,13 +614,100 @@ def test_a_claim_made_since_the_plan_wins(world: World, monkeypatch: pytest.Monk
     assert outcomes(world.undo(session.id)) == ["already"]
 
 
-def test_a_compensation_that_fails_can_be_tried_again(world: World) -> None:
+def booked(world: World) -> SessionId:
+    with world.guard.session(user="ann") as session:
+        assert session.call("book", {"room": "1", "nights": 1}, run=world.hotel.book).status == "ok"
+    return session.id
+
+
+def test_a_compensation_that_refuses_can_be_tried_again(world: World) -> None:
+    session = booked(world)
+    report = world.undo(session, guard=world.make(tools={**world.hotel.tools, "cancel": refuses}))
+    assert (outcomes(report), "not today" in report.effects[0].detail) == (["failed"], True)
+    assert "today" not in world.events(UndoFinished)[-1].why
+    assert world.undo(session, dry_run=True).effects[0].effect.state == "undoable"
+    assert outcomes(world.undo(session)) == ["undone"]
+
+
+def test_a_compensation_that_refused_and_was_not_reported_on_can_be_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = booked(world)
+    with monkeypatch.context() as patched:
+        patched.setattr("fiducial.oversight.undo._Undoing._say", lambda *_: None)
+        world.undo(session, guard=world.make(tools={**world.hotel.tools, "cancel": refuses}))
+    assert outcomes(world.undo(session)) == ["undone"]
+
+
+def test_a_compensation_that_raised_is_found_out(world: World) -> None:
+    session = booked(world)
+    report = world.undo(
+        session, guard=world.make(tools={**world.hotel.tools, "cancel": then_raises(world.hotel.cancel)})
+    )
+    assert (outcomes(report), report.effects[0].why) == (["undone"], "it was found undone")
+    assert outcomes(world.undo(session)) == ["already"]
+    assert world.hotel.calls == [("cancel", "bk-1")]
+
+
+def test_a_compensation_that_raised_and_that_nobody_can_see_is_not_repeated(world: World) -> None:
+    session = booked(world)
+    tools = {**world.hotel.tools, "cancel": then_raises(world.hotel.cancel)}
+    blind = world.make(cancel={"postcondition": None}, book={"postcondition": None}, tools=tools)
+    for _ in range(3):
+        report = world.undo(session, guard=blind)
+        assert (outcomes(report), report.complete) == (["unknown"], False)
+        world.clock.advance(timedelta(minutes=1))
+    assert world.hotel.calls == [("cancel", "bk-1")]
+    assert outcomes(world.undo(session)) == ["undone"]
+    assert world.hotel.calls == [("cancel", "bk-1")]
+
+
+def test_a_compensation_that_raised_is_repeated_when_a_later_look_says_no(world: World) -> None:
+    session = booked(world)
+    broken = world.make(tools={**world.hotel.tools, "cancel": lambda id: 1 / 0})
+    assert outcomes(world.undo(session, guard=broken)) == ["unknown"]
+    report = world.undo(session)
+    assert (outcomes(report), world.hotel.calls) == (["unknown"], []), "the other side may still be at work"
+    world.clock.advance(timedelta(minutes=1))
+    assert outcomes(world.undo(session)) == ["undone"]
+
+
+def test_a_compensation_that_raised_is_repeated_where_that_does_no_harm(world: World) -> None:
     with world.guard.session(user="ann") as session:
         session.call("tag", {"name": "a"}, run=world.hotel.tag)
     report = world.undo(session.id, guard=world.make(tools={"untag": lambda name: 1 / 0}))
-    assert (outcomes(report), "ZeroDivisionError" in report.effects[0].detail) == (["failed"], True)
-    assert "ZeroDivision" not in world.events(UndoFinished)[-1].why
+    assert (outcomes(report), "ZeroDivisionError" in report.effects[0].detail) == (["unknown"], True)
     assert outcomes(world.undo(session.id)) == ["undone"]
+
+
+# --- what was shown
+
+
+def test_what_is_done_is_what_was_shown(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        session.call("tag", {"name": "a"}, run=world.hotel.tag)
+        shown = world.undo(session.id, dry_run=True).plan
+        session.call("tag", {"name": "b"}, run=world.hotel.tag)
+    for plan_, force in ((shown, False), (world.undo(session.id, dry_run=True).plan, True)):
+        report = world.undo(session.id, shown=plan_, force=force)
+        assert (report.dry_run, outcomes(report), report.plan != plan_) == (True, [None, None], True)
+        assert world.hotel.calls == []
+        assert world.events(SessionClosed)[-1].session == report.session
+    report = world.undo(session.id, shown=report.plan, force=True)
+    assert (report.dry_run, outcomes(report)) == (False, ["undone", "undone"])
+
+
+def test_another_plan_does_not_end_the_wait_for_answers(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        session.call("tag", {"name": "a"}, run=world.hotel.tag)
+    guard = world.make(HOLD)
+    waiting = world.undo(session.id, guard=guard)
+    other = world.undo(session.id, guard=guard, force=True, shown=waiting.plan)
+    assert (other.dry_run, other.session) == (True, waiting.session)
+    [hold] = world.desk.waiting()
+    world.desk.vote(hold.id, Approver(id=PersonId("lee"), roles=frozenset({"lead"})), "approve")
+    again = world.undo(session.id, guard=guard, shown=waiting.plan)
+    assert (again.session, outcomes(again)) == (waiting.session, ["undone"])
 
 
 # --- captures
@@ -631,6 +778,25 @@ def test_a_capture_that_nobody_registered_stops_the_call(world: World) -> None:
     with guard.session(user="ann") as session:
         result = session.call("write", {"path": "a", "text": "x"}, run=world.write)
     assert (result.status, (world.root / "a").exists()) == ("failed", False)
+
+
+def test_a_state_that_was_put_back_before_the_answer_got_lost_is_found_so(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        session.call("write", {"path": "a.txt", "text": "new"}, run=world.write)
+    restored: list[str] = []
+
+    class Lost(Files):
+        def restore(self, arguments: Any, before: Any, after: Any) -> None:
+            super().restore(arguments, before, after)
+            restored.append(arguments["path"])
+            raise ConnectionResetError("while reading the answer")
+
+    guard = Guard(charter(), store=world.store, clock=world.clock, captures={"files": Lost(world.root)})
+    assert outcomes(world.undo(session.id, guard=guard)) == ["unknown"]
+    assert outcomes(world.undo(session.id, guard=guard)) == ["undone"]
+    world.write("a.txt", "new")
+    assert outcomes(world.undo(session.id, guard=guard)) == ["already"], "the same again, by somebody else"
+    assert restored == ["a.txt"]
 
 
 def test_a_call_that_failed_half_way_is_put_back(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from fiducial.console.operation import Operation, Why, body_of
-from fiducial.console.undoing import Order, Undoing, plan_of
+from fiducial.console.undoing import Order, Undoing
 from fiducial.console.visit import Refused, Visit
 from fiducial.core.ids import DecisionId, EventId, HoldId, SessionId
 from fiducial.oversight.undo_report import Report, Taken
@@ -92,7 +92,7 @@ def undo(visit: Visit) -> UndoReport:
 def _told(report: Report, undoing: Undoing) -> UndoReport:
     return UndoReport(
         target=report.target, session=report.session, dry_run=report.dry_run, complete=report.complete,
-        plan=plan_of(report), effects=[_effect(taken, undoing) for taken in report.effects],
+        plan=report.plan, effects=[_effect(taken, undoing) for taken in report.effects],
     )  # fmt: skip
 
 

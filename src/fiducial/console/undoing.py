@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fiducial.charter.model import Charter
-from fiducial.core.canonical import digest
 from fiducial.core.clock import Clock
 from fiducial.core.ids import Digest, EventId, SessionId
 from fiducial.errors import OversightError, SessionError
@@ -26,7 +25,6 @@ from fiducial.oversight.desk import Desk
 from fiducial.oversight.people import Person
 from fiducial.oversight.undo import MAX_WHY, undo
 from fiducial.oversight.undo_effect import Effect
-from fiducial.oversight.undo_plan import plan
 from fiducial.oversight.undo_report import Report
 
 if TYPE_CHECKING:
@@ -70,19 +68,17 @@ class Undoing:
 
     def tried(self, order: Order, by: Person) -> Report:
         """What would be taken back: calls nothing, and is on record as an attempt. Raises `OversightError`."""
-        return self._undo(order, by, dry_run=True)
+        return self._undo(order, by, dry_run=True, shown=None)
 
     def run(self, order: Order, by: Person, shown: str) -> Report:
         """Take it back, if `shown` names the plan as it is now; otherwise what would be taken back by now.
 
         Raises `OversightError` when it cannot be, `StoreError` when it cannot be recorded.
         """
-        if shown != self._plan_now(order):
-            return self.tried(order, by)
         if not self._running.acquire(blocking=False):
             raise OversightError("several undos run already; try again when they have ended")
         try:
-            return self._undo(order, by, dry_run=False)
+            return self._undo(order, by, dry_run=False, shown=Digest(shown))
         finally:
             self._running.release()
 
@@ -106,23 +102,14 @@ class Undoing:
             parts.append("--force")
         return shlex.join(parts)
 
-    def _undo(self, order: Order, by: Person, *, dry_run: bool) -> Report:
+    def _undo(self, order: Order, by: Person, *, dry_run: bool, shown: Digest | None) -> Report:
         if not order.why.strip() or len(order.why) > MAX_WHY:
             raise OversightError(f"say why, in 1 to {MAX_WHY} characters")
         try:
             return undo(
                 self._made(), order.session, by=by.id, why=order.why, roles=by.roles, since=order.since,
-                dry_run=dry_run, force=order.force,
+                dry_run=dry_run, force=order.force, shown=shown,
             )  # fmt: skip
-        except SessionError as error:
-            raise OversightError(str(error)) from error
-
-    def _plan_now(self, order: Order) -> Digest:
-        try:
-            with self._store.ledger() as ledger:
-                now = self._clock.unix_us()
-                tools = self._made().current.tools
-                return _digest(plan(ledger, self._store, tools, order.session, now_us=now, since=order.since))
         except SessionError as error:
             raise OversightError(str(error)) from error
 
@@ -136,18 +123,4 @@ class Undoing:
             return self._guard
 
 
-def plan_of(report: Report) -> Digest:
-    """What a report says would be done, so that what somebody confirms is what they were shown."""
-    return _digest(taken.effect for taken in report.effects)
-
-
-def _digest(effects: Iterable[Effect]) -> Digest:
-    said = []
-    for effect in effects:
-        how = effect.compensation
-        call = None if how is None else msgspec.json.encode([how.tool, how.arguments, how.driver]).decode()
-        said.append([effect.decision, effect.state, effect.why, call])
-    return digest(said)
-
-
-__all__ = ["Hands", "Order", "Undoing", "plan_of"]
+__all__ = ["Hands", "Order", "Undoing"]

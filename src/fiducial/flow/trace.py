@@ -83,6 +83,18 @@ class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
         """Its origin is known and no third party's."""
         return self.origin not in (Origin.UNKNOWN, Origin.UNTRUSTED)
 
+    def doubtful(self, *, tainted: bool) -> bool:
+        """A third party may have chosen it.
+
+        `tainted`: untrusted text was read before, which may have told the model how to make an unknown value up.
+        """
+        return (
+            self.origin is Origin.UNTRUSTED
+            or (tainted and self.origin is Origin.UNKNOWN)
+            or self.untrusted_text
+            or self.links
+        )
+
 
 CONSTANT = Trace(Origin.CONSTANT, verbatim=True)
 

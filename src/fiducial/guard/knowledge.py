@@ -192,14 +192,7 @@ class Knowledge:
             return ()
         known, tainted = self.ground.laundry.known, self.provenance.tainted
         arguments = judgement.request.arguments
-        doubtful = [
-            name
-            for name, trace in judgement.traces.items()
-            if trace.origin is Origin.UNTRUSTED
-            or (tainted and trace.origin is Origin.UNKNOWN)
-            or trace.untrusted_text
-            or trace.links
-        ]
+        doubtful = [name for name, trace in judgement.traces.items() if trace.doubtful(tainted=tainted)]
         hashes = [hash_ for name in doubtful for hash_ in known.add_value(arguments[name])]
         if doubtful and tool.contract.kind in _WRITING:
             for name in tool.targets:

@@ -43,6 +43,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What the tool returned."""
     error: str | None = None
     """What the tool raised, in words."""
+    nothing_done: bool = False
+    """It `failed`, and it is certain that there was no effect."""
     label: Label = TRUSTED
     """Of the whole result."""
     confirmed: Confirmed = "not-checked"
@@ -84,6 +86,7 @@ def settle(session: State, judgement: Judgement, ran: Ran, timeout: float) -> St
         status=done.ran.outcome,  # type: ignore[arg-type]
         value=done.ran.value,
         error=done.ran.error,
+        nothing_done=done.ran.nothing_done,
         label=done.label,
         confirmed=confirmed,
         recorded=done.recorded and judgement.recorded,

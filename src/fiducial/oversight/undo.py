@@ -15,6 +15,7 @@ first, the session stays open, and the same undo by the same person goes on in i
 Nothing is taken back twice. A call that takes something back claims the effect in the commit that records its decision
 (`fiducial.guard.compensation`). When that call was interrupted, its effect is unknown: it is looked for, and the call
 made again only where an independent read says that it did not happen, or the contract that repeating it does no harm.
+The same holds for one that raised, unless its tool refused.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any, Literal
 import msgspec
 
 from fiducial.core.event import CallDecided, CallFinished, Entry, UndoFinished, UndoStarted
-from fiducial.core.ids import EventId, PersonId, SessionId
+from fiducial.core.ids import Digest, EventId, PersonId, SessionId
 from fiducial.core.store import Commit, Put, Unchanged
 from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError
 from fiducial.guard import probes
@@ -39,8 +40,8 @@ from fiducial.guard.judgement import Request
 from fiducial.guard.reopen import Readable
 from fiducial.guard.session import Session
 from fiducial.guard.steps import call
-from fiducial.oversight.undo_effect import Compensation, Effect
-from fiducial.oversight.undo_plan import plan
+from fiducial.oversight.undo_effect import Compensation, Effect, refused
+from fiducial.oversight.undo_plan import digest_of, plan
 from fiducial.oversight.undo_report import Report, Taken, told
 from fiducial.store.ledger import Ledger
 
@@ -64,6 +65,7 @@ def undo(
     since: EventId | None = None,
     dry_run: bool = False,
     force: bool = False,
+    shown: Digest | None = None,
 ) -> Report:
     """Take back what `session`, and those it delegated to, did.
 
@@ -73,6 +75,8 @@ def undo(
     since      only effects from that event on
     dry_run    plan only: the session is opened and recorded, nothing is run or read
     force      put captured states back even where somebody else has changed them since, or may have
+    shown      `Report.plan` of a plan that somebody agreed to; when it is another by now, or with another `force`,
+               nothing is done, and the report is of a dry run
 
     Raises `SessionError` for a session or event that the log does not know, `StoreError` when it cannot be recorded.
     """
@@ -95,7 +99,9 @@ def undo(
             store.commit(Commit(entries=(Entry(started),))).result(STORE_TIMEOUT)
             _seen(ledger, started.id)
             effects = plan(ledger, store, guard.current.tools, session, now_us=now, since=since)
-            if dry_run:
+            planned = digest_of(effects, force=force)
+            idle = dry_run or shown not in (None, planned)
+            if idle:
                 taken = [Taken(effect=each, why=each.why) for each in effects]
             else:
                 undoing = _Undoing(guard, ledger, mine, session, force=force)
@@ -103,19 +109,19 @@ def undo(
         except BaseException:
             mine.close("error")
             raise
-        if not dry_run:
+        if not idle:
             _leave(mine, session, by, open_=any(each.outcome == "held" for each in taken))
-        else:
+        elif _waits(guard, session, by) != mine.id:
             mine.close()
-    return Report(target=session, session=mine.id, by=by, dry_run=dry_run, effects=tuple(taken))
+    return Report(target=session, session=mine.id, by=by, dry_run=idle, plan=planned, effects=tuple(taken))
 
 
 def _session(guard: Guard, target: SessionId, by: str, roles: tuple[str, ...]) -> Session:
     """The session in which the same person waits for answers to the same undo; else a new one."""
-    cell = guard.store.read([_waiting(target, by)]).get(_waiting(target, by))
-    if cell is not None:
+    waiting = _waits(guard, target, by)
+    if waiting is not None:
         try:
-            earlier = guard.reopen(cell.value.decode())
+            earlier = guard.reopen(waiting)
         except SessionError as error:
             log.info("the undo starts in a new session: %s", error)
         else:
@@ -133,6 +139,12 @@ def _leave(mine: Session, target: SessionId, by: str, *, open_: bool) -> None:
     mine.close()
     if mine.store.read([key]):
         mine.store.commit(Commit(changes=(Put(key, None),))).result(STORE_TIMEOUT)
+
+
+def _waits(guard: Guard, target: SessionId, by: str) -> SessionId | None:
+    """The session in which somebody's undo waits for answers."""
+    cell = guard.store.read([_waiting(target, by)]).get(_waiting(target, by))
+    return SessionId(cell.value.decode()) if cell is not None else None
 
 
 def _waiting(target: SessionId, by: str) -> str:
@@ -205,9 +217,10 @@ class _Undoing:
         undone = Taken(effect=effect, outcome="undone", why="it was found undone", compensation=claim.compensation)
         if finished is not None and finished.outcome == "ok" and finished.confirmed != "no":
             return undone
-        if finished is not None and finished.outcome == "failed":
+        if any(refused(each) for each in records):
             return None
-        if self._guard.clock.unix_us() < claim.until_us:
+        early = self._guard.clock.unix_us() < claim.until_us
+        if early and (finished is None or finished.outcome == "unknown"):
             return Taken(effect=effect, outcome="unknown", why="a call that takes it back may still be running")
         if compensation.driver is not None:
             return None  # the state itself tells
@@ -218,12 +231,12 @@ class _Undoing:
             found = "yes"  # the effect is gone
         if found == "yes":
             return undone
-        if found == "no" or compensation.idempotent:
+        if compensation.idempotent or (found == "no" and not early):
             return None
-        return Taken(
-            effect=effect, outcome="unknown", why="a call that takes it back was interrupted",
-            compensation=claim.compensation,
-        )  # fmt: skip
+        why = "what came of the call that takes it back cannot be found out"
+        if found == "no":
+            why = "the call that takes it back has ended, and may still take effect: try again later"
+        return Taken(effect=effect, outcome="unknown", why=why, compensation=claim.compensation)
 
     def _happened(self, effect: Effect) -> _Found:
         """What the post-condition of the undone call finds now."""
@@ -291,7 +304,12 @@ class _Undoing:
             runs=True,
             claim=Claim(effect.decision, effect.version, int(longest * 1_000_000)),
         )
-        return told(effect, drive(call(self._session, request, function)))
+        result = drive(call(self._session, request, function))
+        taken = told(effect, result)
+        lost = result.status == "failed" and not result.nothing_done and compensation.driver is None
+        if lost and self._confirmed(compensation.tool, compensation.arguments, None) == "yes":
+            return msgspec.structs.replace(taken, outcome="undone", why="it was found undone")
+        return taken
 
     # --- c: what became of it
 

@@ -15,7 +15,7 @@ from fiducial.core.label import TRUSTED, UNTRUSTED
 from fiducial.core.path import PathPattern
 from fiducial.core.payload import PayloadRole
 from fiducial.flow.provenance import Provenance
-from fiducial.flow.trace import Origin, Trace
+from fiducial.flow.trace import Trace
 from fiducial.guard.captures import After, Before
 from fiducial.guard.compensation import Claimed, Snapshot
 from fiducial.guard.drivers import STORE_TIMEOUT
@@ -95,17 +95,29 @@ def happened(kept: Kept) -> bool:
     """The call had an effect, or may have had one."""
     if kept.finished is None:
         return _may_run(kept.decided)
+    changed = _changed(kept)
+    # What was there is better evidence than what the tool said.
+    return _outcome(kept) != "failed" if changed is None else changed
+
+
+def refused(finished: Record | None) -> bool:
+    """This record says that a call ended, and that it is certain to have done nothing."""
+    result: ResultRecord | None = _decoded(finished, "result", ResultRecord)
+    return result is not None and result.nothing_done
+
+
+def _changed(kept: Kept) -> bool | None:
+    """Whether what was captured became another; `None`: it was not captured both times."""
     before, after = _decoded(kept.before, "capture", Before), _decoded(kept.after, "capture", After)
-    if before is not None and after is not None:
-        # What was there is better evidence than what the tool said.
-        return bool(before.taken.digest != after.digest)
-    return _outcome(kept) != "failed"
+    return None if before is None or after is None else bool(before.taken.digest != after.digest)
 
 
 def _outcome(kept: Kept) -> str:
     finished = kept.finished.event if kept.finished is not None else None
     if not isinstance(finished, CallFinished):
         return "unknown"
+    if finished.outcome == "failed" and not refused(kept.finished) and _changed(kept) is None:
+        return "unknown"  # it may have acted before it failed
     # The tool said that it did it, and an independent read did not find it.
     return "unknown" if finished.outcome == "ok" and finished.confirmed == "no" else finished.outcome
 
@@ -262,7 +274,7 @@ class Case:
             if parameter is None or not templates(written.get(name)):
                 continue  # step 2 refuses what is not declared; constants are the charter's own words
             trace = known.trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
-            if trace.origin in (Origin.UNTRUSTED, Origin.UNKNOWN) or trace.untrusted_text:
+            if trace.doubtful(tainted=True):
                 untrusted.append(name)
             for each in sorted(trace.classes):
                 classes[each] = (*classes.get(each, ()), name)
@@ -274,11 +286,8 @@ class Case:
         assert call is not None
         known = Provenance(budget=_MEMORY)
         traces = {name: trace for name, trace in call.traces.items() if name in tool.parameters}
-        doubtful = [
-            name
-            for name in call.arguments
-            if name not in traces or traces[name].origin is Origin.UNTRUSTED or traces[name].untrusted_text
-        ]
+        tainted = call.facts is None or call.facts.session.tainted
+        doubtful = [name for name in call.arguments if name not in traces or traces[name].doubtful(tainted=tainted)]
         known.observe_result(
             SourceId("src_arguments"), call.arguments, label=TRUSTED, untrusted=_members(doubtful), prose=(),
             classes=_classes(traces),
@@ -309,4 +318,4 @@ def _members(names: Iterable[str]) -> list[PathPattern]:
     return [PathPattern("$" if "'" in name else f"$['{name}']") for name in names]
 
 
-__all__ = ["Case", "Compensation", "Effect", "Kept", "happened"]
+__all__ = ["Case", "Compensation", "Effect", "Kept", "happened", "refused"]

@@ -8,16 +8,19 @@ Every call with a side effect that ran, or may have, in the session or in one th
     too-late      the contract says how long taking it back works, and that is over
     impossible    irreversible, nothing declared, the record erased, or a part of it missing
 
-The contract that counts is today's. A call that failed changed nothing, and one that ran changed something,
-unless its capture shows otherwise.
+The contract that counts is today's. A call that ran changed something, and one whose tool refused changed nothing,
+unless its capture shows otherwise. One that failed in any other way may have acted before it did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import msgspec
+
+from fiducial.core.canonical import digest
 from fiducial.core.event import CallDecided, CallFinished, CaptureTaken, SessionOpened
-from fiducial.core.ids import DecisionId, EventId, SessionId
+from fiducial.core.ids import DecisionId, Digest, EventId, SessionId
 from fiducial.core.store import Store
 from fiducial.errors import SessionError
 from fiducial.guard.compensation import Claimed, claim_key, read_claims
@@ -53,6 +56,16 @@ def plan(
     kept.sort(key=lambda each: each.entry.index, reverse=True)
     claims = _claims(store, [each.decided.decision for each in kept])
     return [Case(each, tools.get(each.decided.tool), tools, claims, now_us).effect() for each in kept]
+
+
+def digest_of(effects: Iterable[Effect], *, force: bool) -> Digest:
+    """Names a plan and how it is to be carried out, so that what is done is what somebody was shown."""
+    said = []
+    for effect in effects:
+        how = effect.compensation
+        call = how and msgspec.json.encode([how.tool, how.arguments, how.driver, how.untrusted]).decode()
+        said.append([effect.decision, effect.state, effect.why, call])
+    return digest([force, said])
 
 
 def family(ledger: Ledger, session: SessionId) -> list[SessionId]:
@@ -95,4 +108,4 @@ def _claims(store: Store, decisions: list[DecisionId]) -> dict[DecisionId, tuple
     return found
 
 
-__all__ = ["family", "plan"]
+__all__ = ["digest_of", "family", "plan"]

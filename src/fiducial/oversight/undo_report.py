@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fiducial.core.ids import DecisionId, HoldId, SessionId
+from fiducial.core.ids import DecisionId, Digest, HoldId, SessionId
 from fiducial.core.oversight import UndoOutcome
 from fiducial.core.verdict import Denied, Fault, Held, Unclear
 from fiducial.guard.results import Result
@@ -38,6 +38,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """In which session."""
     by: str
     dry_run: bool
+    """Nothing was done: this is the plan."""
+    plan: Digest
+    """Names what was planned, for `undo(shown=…)`."""
     effects: tuple[Taken, ...]
     """Newest first."""
 
@@ -68,12 +71,13 @@ def told(effect: Effect, result: Result) -> Taken:
         return Taken(effect=effect, outcome="denied", why="policies deny it", detail=detail, compensation=decision)
     if result.status == "ok" and result.confirmed != "no":
         return Taken(effect=effect, outcome="undone", compensation=decision)
-    if result.status == "failed":
-        why = "the call that takes it back failed"
+    if result.nothing_done:
+        why = "the call that takes it back failed, and has done nothing"
         return Taken(effect=effect, outcome="failed", why=why, detail=result.error or "", compensation=decision)
-    why = "the call that takes it back was cut off"
-    if result.status == "ok":
-        why = "the call that takes it back says it did, and an independent read does not find it"
+    why = {
+        "ok": "the call that takes it back says it did, and an independent read does not find it",
+        "failed": "the call that takes it back failed, and may have acted before it did",
+    }.get(result.status, "the call that takes it back was cut off")
     return Taken(effect=effect, outcome="unknown", why=why, detail=result.error or "", compensation=decision)
 
 

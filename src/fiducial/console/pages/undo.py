@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from fiducial.console.gate import Handler
-from fiducial.console.undoing import Order, plan_of
+from fiducial.console.undoing import Order
 from fiducial.console.visit import Refused, Visit
 from fiducial.core.ids import EventId, SessionId
 from fiducial.errors import OversightError
@@ -80,7 +80,7 @@ def _page(visit: Visit, status: int, message: str = "", report: Report | None = 
     effects = report.effects if report is not None else ()
     return visit.page(
         "undo.html", status, message=message, session=order.session, order=order, report=report, words=WORDS,
-        stands=STANDS, plan=plan_of(report) if report is not None else "",
+        stands=STANDS, plan=report.plan if report is not None else "",
         missing={taken.effect.decision: undoing.missing(taken.effect) for taken in effects},
         command=undoing.command(order, visit.me.person),
     )  # fmt: skip
