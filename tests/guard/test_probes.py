@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from fiducial import Answer, Guard, MemoryStore
+from fiducial.charter.model import Case
 from fiducial.core.event import CallFinished
+from fiducial.guard.cases import run_case
 from fiducial.guard.probes import fill, find
 from fiducial.oversight import Approver, Desk
 from fiducial.policy.bounds import Bound
@@ -176,3 +178,15 @@ def test_what_a_hook_approves_is_what_the_preview_found_then(make_charter: Any) 
     with guard.session(user="ann", task="Purge the table logs") as session:
         result = session.call("purge", {"table": "logs"}, run=lambda **_: ran.append(rows[0]))
     assert (result.status, result.verdict.kind, ran) == ("not-run", "held", [])
+
+
+@pytest.mark.parametrize(("found", "kind"), [({"rows": 3}, "allowed"), ({"rows": 300}, "held"), (None, "held")])
+def test_a_case_of_a_charter_says_what_the_preview_finds(make_charter: Any, found: Any, kind: str) -> None:
+    written = {
+        "name": "purges",
+        "given": {"task": "Purge the table logs", **({"preview": found} if found else {})},
+        "call": {"tool": "purge", "arguments": {"table": "logs"}},
+        "expect": {"verdict": kind},
+    }
+    result = run_case(Guard(make_charter(PERMIT, tools=PURGE)), Case.model_validate(written))
+    assert result.wrong == ()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from fiducial.charter.model import DECLARE_PLAN, Case, Charter
@@ -53,10 +56,14 @@ def run_case(guard: Guard, case: Case) -> CaseResult:
             arguments=case.call.arguments,
             confidence=case.call.confidence,
             approvals=approvals,
-            preview=None if given.preview is None else msgspec.convert({"ran": True, **given.preview}, PreviewFacts),
+            preview=_previewed(given.preview),
         )
         verdict = drive(judge(session, request)).verdict
     return CaseResult(case=case, verdict=verdict, wrong=tuple(_differences(case, verdict)))
+
+
+def _previewed(found: Mapping[Any, int] | None) -> PreviewFacts | None:
+    return None if found is None else msgspec.convert({"ran": True, **found}, PreviewFacts)
 
 
 def _differences(case: Case, verdict: Verdict) -> list[str]:

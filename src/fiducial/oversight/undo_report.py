@@ -68,7 +68,12 @@ def told(effect: Effect, result: Result) -> Taken:
         if lost:
             why = "it could not be claimed: somebody else may be taking it back"
             return Taken(effect=effect, outcome="unknown", why=why, detail=detail)
-        return Taken(effect=effect, outcome="denied", why="policies deny it", detail=detail, compensation=decision)
+        why, detail = (
+            ("policies deny it", detail)
+            if isinstance(verdict, Denied)
+            else ("stopped before it ran", result.error or "")
+        )
+        return Taken(effect=effect, outcome="denied", why=why, detail=detail, compensation=decision)
     if result.status == "ok" and result.confirmed != "no":
         return Taken(effect=effect, outcome="undone", compensation=decision)
     if result.nothing_done:
