@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from fiducial import Guard
+from fiducial import Guard, SessionError
+from fiducial.core.event import SessionClosed
 from fiducial.core.label import Integrity
 
 OTHER = "GB29NWBK60161331926819"
@@ -116,3 +117,25 @@ def test_two_of_a_family_are_decided_in_turns(make_charter: Any) -> None:
     with parent(make_charter) as session, session.delegate("go on", agent="payer") as child:
         assert child.lock is session.lock
         assert child.delegate("go on", agent="clerk").account is session.account
+
+
+def test_whoever_delegated_closes_the_child_too(make_charter: Any) -> None:
+    session = parent(make_charter)
+    child = session.delegate("Read the file", agent="reader")
+    grandchild = child.delegate("Read the file", agent="typist")
+    session.close("error")
+    for each in (child, grandchild):
+        assert each.decide("read_file", {"path": "a"}).reasons[0].fault == "session-closed"
+        with pytest.raises(SessionError):
+            each.delegate("Read the file", agent="other")
+    events = [found.event for found in session.store.ledger().entries(0)]
+    closed = [event for event in events if isinstance(event, SessionClosed)]
+    assert [(event.session, event.reason) for event in closed] == [
+        (each.id, "error") for each in (grandchild, child, session)
+    ]
+
+
+def test_a_child_that_ends_leaves_its_parent_open(make_charter: Any) -> None:
+    with parent(make_charter) as session:
+        session.delegate("Read the file", agent="reader").close()
+        assert session.decide("read_file", {"path": "a"}).kind == "allowed"

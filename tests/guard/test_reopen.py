@@ -37,9 +37,9 @@ PROBES: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture(scope="module")
 def guards(make_charter: Any) -> tuple[Guard, Guard]:
-    """Two processes on one store, as far as a session can tell."""
-    charter, store = make_charter(budgets={"session": {"writes": 3}}), MemoryStore()
-    return Guard(charter, store=store), Guard(charter, store=store)
+    """Two that know nothing of each other."""
+    charter = make_charter(budgets={"session": {"writes": 3}})
+    return Guard(charter), Guard(charter)
 
 
 @given(steps=st.lists(st.sampled_from(sorted(STEPS)), max_size=5), said=st.booleans())
@@ -47,20 +47,21 @@ def guards(make_charter: Any) -> tuple[Guard, Guard]:
 def test_a_reopened_session_decides_as_the_one_that_ended(
     guards: tuple[Guard, Guard], steps: list[str], said: bool
 ) -> None:
-    first, second = guards
-    session = first.session(user="ann", task=TASK)
-    for step in steps:
-        tool, arguments, result = STEPS[step]
-        session.call(tool, arguments, run=lambda result=result, **_: result)
-    if said:
-        session.say(f"and {EVIL} is fine too")
-    again = second.reopen(session.id)
-    session.provenance.doubt()
-    assert again.id == session.id
+    session, ended = (guard.session(user="ann", task=TASK) for guard in guards)
+    for each in (session, ended):
+        for step in steps:
+            tool, arguments, result = STEPS[step]
+            each.call(tool, arguments, run=lambda result=result, **_: result)
+        if said:
+            each.say(f"and {EVIL} is fine too")
+    again = guards[1].reopen(ended.id)
+    for each in (session, ended):
+        each.provenance.doubt()
+    assert again.id == ended.id
     assert (again.calls, again.account.writes, again.account.spent) == (
         session.calls, session.account.writes, session.account.spent
     )  # fmt: skip
-    assert again.provenance.seen == session.provenance.seen
+    assert again.provenance.seen == ended.provenance.seen
     for tool, arguments in PROBES:
         before, after = session.decide(tool, arguments), again.decide(tool, arguments)
         assert (after.kind, after.reasons) == (before.kind, before.reasons), (tool, arguments)
@@ -76,6 +77,20 @@ def test_what_a_call_may_have_spent_stays_spent(make_charter: Any, tmp_path: Pat
     with SqliteStore(tmp_path / "log.db") as store:
         again = Guard(charter, store=store).reopen(session.id)
         assert again.decide("send_money", PAY).kind == "denied", "the budget is used up"
+
+
+def test_of_a_session_that_is_gone_on_with_only_the_latest_can_do_anything(make_charter: Any) -> None:
+    store = MemoryStore()
+    guard = Guard(make_charter(), store=store)
+    session = guard.session(user="ann", task=TASK, plan=["send_money"])
+    child = session.delegate(TASK, agent="payer")
+    again = Guard(make_charter(), store=store).reopen(session.id)
+    for each in (session, child):
+        assert each.decide("send_money", PAY).reasons[0].fault == "session-closed"
+    assert [again.decide("send_money", PAY).kind for _ in range(2)] == ["allowed", "held"]
+    session.close()
+    assert guard.reopen(session.id).decide("send_money", PAY).kind == "held", "it is not closed"
+    assert again.decide("send_money", PAY).kind == "denied"
 
 
 @pytest.mark.parametrize("change", ["closed", "missing", "charter", "erased"])

@@ -6,7 +6,8 @@ the session or the store is closed. Without that, after a crash, another process
 
 Two things keep an owner that was stopped meanwhile, and wakes up, from doing anything: every decision on a side effect
 is kept only if the lease still is its own, and a call begins only before the lease that it was decided under can have
-been taken. A store of one process has no leases, and costs nothing.
+been taken. A store of one process has no leases, and costs nothing; who reopens a session there takes the place of the
+object that it was (`Session.supersede`).
 """
 
 from __future__ import annotations

@@ -70,10 +70,11 @@ def reopened(ground: Ground, session_id: SessionId, takeover: str | None = None)
         raise SessionError("the session ran under another charter or mode; open a new one")
     session = Session.continued(ground, session_id, user=opened.user, roles=opened.roles, agent=opened.agent)
     session.lease = ground.leases.take(session_id, takeover)
-    if session.lease is not None:
-        # From here on nobody else adds to it; what somebody did until now may have come after it was read.
-        ledger = ground.store.ledger()
-        records = list(ledger.session(session_id))
+    if session.lease is None:
+        session.supersede()
+    # From here on nobody else adds to it; what somebody did until now may have come after it was read.
+    ledger = ground.store.ledger()
+    records = list(ledger.session(session_id))
     with session.lock:
         if opened.planned:
             session.plan_nothing()

@@ -6,9 +6,11 @@ parallel; deciding them is serialized.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
+from weakref import WeakSet, WeakValueDictionary
 
 import msgspec
 
@@ -40,6 +42,10 @@ from fiducial.guard.steps import call, judge
 
 _ALONE = Commit(durable=False)
 """An event that nobody waits for, with no change of state."""
+_LIVE: WeakValueDictionary[SessionId, Session] = WeakValueDictionary()
+"""The sessions of this process on stores without leases."""
+_TAKING = threading.Lock()
+"""Held while one of them takes another's place."""
 
 
 class Session(State):
@@ -67,10 +73,15 @@ class Session(State):
         """What the plan that was given at opening came to; `None` when none was given."""
         arguments = checked(plan, self.tools) if plan is not None else None
         commit = _ALONE
+        self._children: WeakSet[Session] = WeakSet()
+        """Sessions that this one delegated to."""
         if parent is not None:
             self.belong_to(parent)
+            parent._children.add(self)
         else:
             self.lease, commit = ground.leases.first(self.id)
+            if self.lease is None:
+                _LIVE[self.id] = self
         self._note(
             SessionOpened(
                 id=self.event_id(),
@@ -102,8 +113,16 @@ class Session(State):
         """The session `id` with nothing in it yet, opened earlier; see `fiducial.guard.reopen`."""
         session = cls.__new__(cls)
         State.__init__(session, ground, user=user, roles=roles, agent=agent, account=None, id=id)
-        session.planned = None
+        session.planned, session._children = None, WeakSet()
         return session
+
+    def supersede(self) -> None:
+        """Take the place of this very session in this process, if it is open still: on a store without leases."""
+        with _TAKING:
+            earlier = _LIVE.get(self.id)
+            _LIVE[self.id] = self
+        if earlier is not None:
+            earlier._give_up()
 
     # --- what is said and seen
 
@@ -223,14 +242,15 @@ class Session(State):
 
         What the user and those above said goes along with the authority and the trust it has. The instructions are an
         agent's words: untrusted when they carry anything untrusted, or this session has read anything untrusted that
-        they could carry. Budgets, the plan, the data classes read and what was done are shared, both ways.
+        they could carry. Budgets, the plan, the data classes read and what was done are shared, both ways. Closing this
+        session closes the child.
 
         Raises `SessionError` when the session is closed or something is not of its type, `StoreError` when the child
         cannot be recorded.
         """
-        self.must_be_open()
-        child = Session(self.ground, user=self.user, roles=self.roles, parent=self, agent=agent)
         with self.lock:
+            self.must_be_open()
+            child = Session(self.ground, user=self.user, roles=self.roles, parent=self, agent=agent)
             for authority, text, integrity in self.said:
                 child.say(text, authority=authority, integrity=integrity)
             messages.take_in(child, instructions, "agent", *self.carried(messages.name_of("text", instructions)))
@@ -239,7 +259,7 @@ class Session(State):
     # --- ending
 
     def close(self, reason: Literal["done", "error", "lost"] = "done") -> None:
-        """End the session; later calls are denied. Closing twice does nothing.
+        """End the session, and those that it delegated to; later calls are denied. Closing twice does nothing.
 
         Raises `SessionError` for another reason, `StoreError` when it cannot be kept.
         """
@@ -250,6 +270,8 @@ class Session(State):
             for feed in list(self.feeds):
                 feed.end("unknown", "the session ended before the stream did")
             self.closed = True
+            for child in self._children:
+                child.close(reason)
             now = self.clock.unix_us()
             event = SessionClosed(id=self.event_id(now), session=self.id, at_us=now, calls=self.calls, reason=reason)
             self._note(event, self.ground.leases.release(self.lease) if self.lease and not self.delegated else _ALONE)
@@ -271,6 +293,13 @@ class Session(State):
         self.close("done" if error is None else "error")
 
     # --- inside
+
+    def _give_up(self) -> None:
+        """Another goes on with it: it and those that it delegated to can do nothing more, and record no end."""
+        with self.lock:
+            self.closed = True
+            for child in self._children:
+                child._give_up()
 
     def _obtained(self, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
         with self.lock:
