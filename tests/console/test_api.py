@@ -121,6 +121,37 @@ def test_another_call_or_a_class_is_approved_by_a_program(console: Console, serv
     assert [pay(second, amount).status for amount in (120, 130, 125)] == ["ok", "ok", "not-run"]
 
 
+def test_what_is_nested_too_deeply_or_allows_nothing_is_refused(console: Console, services: Services) -> None:
+    browser, headers = Browser(console), _token(services, "approver")
+    held(services)
+    [hold] = services.desk.waiting()
+    deep = '{"arguments":{"a":' + "[" * 60_000 + "]" * 60_000 + "}}"
+    sent = {**headers, "content-type": "application/json"}
+    assert browser.post(f"/api/v1/requests/{hold.id}/edit", headers=sent, content=deep).status_code == 422
+    bounds = {name: {"anything": True} for name in services.tools["send_money"].contract.parameters}
+    none = {"bounds": {**bounds, "amount": {"at_most": -5}}, "uses": 1, "minutes": 1}
+    answer = browser.post(f"/api/v1/requests/{hold.id}/class", headers=headers, json=none)
+    assert (answer.status_code, "`amount` is below zero" in answer.text) == (422, True)
+    assert services.desk.hold(hold.id).open
+
+
+def test_a_halt_by_a_program_says_when_the_tool_is_not_of_this_charter(console: Console, services: Services) -> None:
+    browser, headers = Browser(console), _token(services, "operator")
+
+    def halted(tool: str) -> Any:
+        return browser.post("/api/v1/halts", headers=headers, json={"why": "x", "tool": tool})
+
+    assert halted(" ").status_code == 422
+    known, unknown = halted(" send_money "), halted("sned_money")
+    assert (known.status_code, unknown.status_code) == (201, 201)
+    assert known.json()["tool"] == "send_money"
+    assert "note" not in known.json()
+    assert "no contract of this charter has the tool `sned_money`" in unknown.json()["note"]
+    assert browser.get("/api/v1/halts", headers=headers).json()["halts"] == [
+        known.json(), {name: value for name, value in unknown.json().items() if name != "note"}
+    ]  # fmt: skip
+
+
 def test_the_description_names_every_operation() -> None:
     described = {f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods}
     assert described == set(OPERATIONS) == set(API) - {"GET /api/v1/openapi.json"}

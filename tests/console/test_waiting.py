@@ -134,6 +134,7 @@ def test_another_call_is_approved_in_its_place(services: Services, approver: Bro
     edited = {"argument-recipient": ACCOUNT, "argument-amount": "100", "argument-subject": "", "note": "only this"}
     assert approver.submit(f"{path}/edit", path, **{**edited, "argument-amount": "120"}).status_code == 422, "unchanged"
     assert approver.submit(f"{path}/edit", path, **{**edited, "argument-amount": "much"}).status_code == 422
+    assert approver.submit(f"{path}/edit", path, **{**edited, "argument-amount": "[" * 15_000}).status_code == 422
     assert approver.submit(f"{path}/edit", path, **edited).status_code == 303
     assert pay(session).status == "not-run"
     assert pay(session, 100).status == "ok"
@@ -238,6 +239,18 @@ def test_the_stream_tells_of_changes_and_ends_with_the_session(
 
 
 # --- halt
+
+
+def test_the_page_says_when_a_halt_names_a_tool_that_is_not_of_this_charter(
+    console: Console, services: Services
+) -> None:
+    operator = Browser(console).as_(services, "operator")
+    assert operator.submit("/halt", "/halt", tool="send_money", why="drill").status_code == 303
+    assert "no contract of this charter" not in operator.get("/halt").text
+    assert operator.submit("/halt", "/halt", tool="<b>", why="drill").status_code == 303
+    page = operator.get("/halt").text
+    assert "no contract of this charter has the tool `&lt;b&gt;`" in page
+    check(page)
 
 
 def test_a_halt_stops_what_it_names_and_another_person_lifts_it(console: Console, services: Services) -> None:

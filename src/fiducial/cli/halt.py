@@ -28,7 +28,8 @@ def halt(
     """Stop every call that matches all parts given; without --why, list the halts in force.
 
     Every process on the store hears of it within a second. What people approved before it is void, also when it is
-    lifted again with `fiducial resume`.
+    lifted again with `fiducial resume`. Whether there is what it names is not checked, since any agent may come to this
+    store: look at the spelling.
 
     Exit status: 0 done; 2 could not be done.
     """

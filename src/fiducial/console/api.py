@@ -17,6 +17,7 @@ from fiducial.console import api_charter, api_people, api_undo
 from fiducial.console.found import Decisions, Query
 from fiducial.console.gate import Handler
 from fiducial.console.operation import Note, Operation, Why, body_of, served
+from fiducial.console.pages.halt import doubt
 from fiducial.console.pages.sessions import PER_PAGE, page_number
 from fiducial.console.pages.waiting import approver, may_appeal
 from fiducial.console.request import shown
@@ -71,6 +72,13 @@ class HaltBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str | None = None
     release: str | None = None
     everything: bool = False
+
+
+class Ordered(Halt, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A halt that was just ordered."""
+
+    note: str = ""
+    """What makes one wonder whether it stops what was meant."""
 
 
 class LiftBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -244,14 +252,15 @@ def halts(visit: Visit) -> Halts:
     return Halts(list(read_halts(visit.services.store)))
 
 
-def halt(visit: Visit) -> Halt:
+def halt(visit: Visit) -> Ordered:
     body = body_of(visit, HaltBody)
     parts = {"agent": body.agent, "tool": body.tool, "user": body.user, "release": body.release}
     if any(part is not None and not 0 < len(part) <= 300 for part in parts.values()):
         raise Refused(422, "a part has 1 to 300 characters; leave out what is not meant")
     if body.everything == any(parts.values()):
         raise Refused(422, "name what to stop, or say everything: one of the two")
-    return visit.services.switches.order(body.why, by=visit.me.person.id, **parts)
+    ordered = visit.services.switches.order(body.why, by=visit.me.person.id, **parts)
+    return Ordered(**msgspec.structs.asdict(ordered), note=doubt(visit.services, ordered))
 
 
 def lift(visit: Visit) -> Halt:
@@ -290,7 +299,7 @@ OPERATIONS: Mapping[str, Operation] = {
         run=proof, summary="A proof that an event stands in the log", gives=InclusionProof
     ),
     "GET /api/v1/halts": Operation(run=halts, summary="What is stopped, and was", gives=Halts),
-    "POST /api/v1/halts": Operation(run=halt, summary="Stop something", gives=Halt, takes=HaltBody, status=201),
+    "POST /api/v1/halts": Operation(run=halt, summary="Stop something", gives=Ordered, takes=HaltBody, status=201),
     "POST /api/v1/halts/{halt}/lift": Operation(
         run=lift, summary="Start again what was stopped", gives=Halt, takes=LiftBody
     ),

@@ -49,6 +49,8 @@ def body_of(visit: Visit, kind: type[_B]) -> _B:
         return msgspec.json.decode(visit.incoming.body, type=kind, strict=True)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Refused(422, str(error)) from error
+    except RecursionError as error:
+        raise Refused(422, "it is nested too deeply") from error
 
 
 __all__ = ["Note", "Operation", "Why", "body_of", "served"]

@@ -10,10 +10,11 @@ from starlette.responses import Response
 from fiducial.charter.model import BUILT_IN_ROLES
 from fiducial.console.gate import Handler
 from fiducial.console.pages.waiting import whole
+from fiducial.console.services import Services
 from fiducial.console.visit import Visit
 from fiducial.core.ids import GrantId
 from fiducial.errors import OversightError
-from fiducial.guard.switches import read_halts
+from fiducial.guard.switches import Halt, read_halts
 
 PARTS = ("agent", "tool", "user", "release")
 NEWEST = 50
@@ -72,6 +73,13 @@ def review(visit: Visit) -> Response:
     return visit.go("/halt", "reviewed")
 
 
+def doubt(services: Services, halt: Halt) -> str:
+    """What makes one wonder whether the halt stops what was meant; mostly nothing."""
+    if halt.tool is None or halt.tool in services.tools:
+        return ""
+    return f"no contract of this charter has the tool `{halt.tool}`; it stops none of this charter's calls"
+
+
 def _roles(visit: Visit) -> list[str]:
     return sorted({*BUILT_IN_ROLES, *visit.services.charter.about.roles} - {"user"})
 
@@ -82,6 +90,7 @@ def _page(visit: Visit, status: int, message: str = "") -> Response:
     desk = services.desk
     return visit.page(
         "halt.html", status, message=message, roles=_roles(visit), tools=sorted(services.charter.contracts),
+        doubts={each.id: doubt(services, each) for each in halts},
         agent=services.charter.about.agent, halts=[each for each in halts if not each.lifted_us],
         lifted=[each for each in halts if each.lifted_us][:NEWEST],
         glasses={each.id: each for each in [*desk.glasses(unreviewed=True), *desk.glasses()]}.values(),

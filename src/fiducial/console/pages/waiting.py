@@ -141,7 +141,7 @@ def typed(text: str, schema: Mapping[str, Any]) -> Any:
         return text
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"`{text[:60]}` is not a value of this kind; write it as JSON") from error
 
 
