@@ -10,14 +10,31 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fiducial.cli import app
+from fiducial.store.sqlite import SqliteStore
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Any:
+    SqliteStore(tmp_path / "log.db").close()
+
     def typed(*words: str) -> Result:
         return CliRunner().invoke(app, [*words, "--db", str(tmp_path / "log.db")])
 
     return typed
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("halt",), ("halt", "--all", "--why", "x"), ("resume", "hlt_1", "--why", "x"), ("holds",), ("approve", "hld_1"),
+        ("deny", "hld_1", "--why", "x"),
+    ],
+)  # fmt: skip
+def test_a_path_that_is_misspelt_is_no_new_store(tmp_path: Path, words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*words, "--db", str(tmp_path / "nosuch.db")])
+    assert result.exit_code == 2
+    assert "there is no database" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stop_list_and_start_again(run: Any) -> None:

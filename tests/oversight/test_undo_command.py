@@ -108,6 +108,16 @@ def test_a_dry_run_and_then_the_undo_and_then_nothing_more(home: Path) -> None:
     assert (home / "untagged").read_text().split() == ["two", "one"]
 
 
+def test_a_dry_run_says_what_is_lacking(home: Path) -> None:
+    session = began(home, "one")
+    code, output = run(session, "--dry-run")
+    assert code == 1
+    assert "needs the tool `untag`" in output
+    assert "needs the capture `files`" in output
+    code, report = as_json(session, "--dry-run")
+    assert (code, [each["lacks"] for each in report["effects"]]) == (1, ["the capture `files`", "the tool `untag`"])
+
+
 def test_what_is_left_is_a_finding(home: Path) -> None:
     session = began(home, "held", "free")
     code, report = as_json(session, *WIRED)

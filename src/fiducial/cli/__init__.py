@@ -53,7 +53,13 @@ class _Lazy(UserDict[str, Any]):
 
 
 def _command(name: str) -> Any:
-    module = import_module(f"fiducial.cli.{name}")
+    try:
+        module = import_module(f"fiducial.cli.{name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "fiducial":
+            raise
+        typer.echo(f"fiducial: `{name}` needs more packages: `pip install 'fiducial[console]'`", err=True)
+        raise SystemExit(2) from None
     holder = typer.Typer(add_completion=False, rich_markup_mode=None)
     if hasattr(module, "app"):
         holder.add_typer(module.app, name=name)

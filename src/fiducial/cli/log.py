@@ -80,9 +80,16 @@ def key_file() -> Path | None:
     return Path(named) if named else None
 
 
-def opened(db: str) -> SqliteStore | PostgresStore:
+def made(db: str) -> SqliteStore | PostgresStore:
     """The store at `db`, with the key that FIDUCIAL_KEY_FILE names, or else the one in its usual place."""
     return open_store(db, key_path=key_file())
+
+
+def opened(db: str) -> SqliteStore | PostgresStore:
+    """As `made`. Raises `StoreError` where there is none: a path that is misspelt is no new store."""
+    with open_ledger(db):
+        pass
+    return made(db)
 
 
 @app.command()

@@ -16,14 +16,14 @@ from rich.text import Text
 from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, opened, who
 from fiducial.cli.reporting import console, fail, plain, print_json, reporting
 from fiducial.core.clock import instant
-from fiducial.core.ids import EventId, SessionId
+from fiducial.core.ids import DecisionId, EventId, SessionId
 from fiducial.errors import CharterError, SessionError
 from fiducial.guard.guard import Guard
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.undo import Report, Taken
 from fiducial.oversight.undo import undo as take_back
+from fiducial.oversight.undo_report import lacks
 from fiducial.policy.load import load_charter
-from fiducial.store.open import open_ledger
 
 _EXCERPT = 200
 """Characters of arguments shown in the table; `--json` has them whole."""
@@ -60,8 +60,6 @@ def undo(
     functions, takers = mapping_at(tools, "--tools"), mapping_at(captures, "--captures")
     with reporting():
         try:
-            with open_ledger(db):
-                pass  # a store makes what it does not find
             with opened(db) as store:
                 guard = Guard(load_charter(charter), store=store, tools=functions, captures=takers, desk=Desk(store))
                 report = take_back(
@@ -70,11 +68,12 @@ def undo(
                 )  # fmt: skip
         except (SessionError, CharterError) as error:
             fail(plain(str(error), keep="\n"), 2)
+    lacking = {each.effect.decision: lacks(each.effect, functions, takers) for each in report.effects if report.dry_run}
     if json:
-        print_json(_told(report))
+        print_json(_told(report, lacking))
     else:
-        _print(report)
-    raise typer.Exit(0 if report.complete else 1)
+        _print(report, lacking)
+    raise typer.Exit(0 if report.complete and not any(lacking.values()) else 1)
 
 
 def mapping_at(where: str | None, option: str) -> Mapping[str, Any]:
@@ -94,10 +93,12 @@ def mapping_at(where: str | None, option: str) -> Mapping[str, Any]:
     return found
 
 
-def _told(report: Report) -> dict[str, Any]:
+def _told(report: Report, lacking: Mapping[DecisionId, str]) -> dict[str, Any]:
     return {
         "target": report.target, "session": report.session, "by": report.by, "dry_run": report.dry_run,
-        "complete": report.complete, "effects": [_effect(each) for each in report.effects],
+        "complete": report.complete, "effects": [
+            {**_effect(each), "lacks": lacking.get(each.effect.decision, "")} for each in report.effects
+        ],
     }  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def _effect(taken: Taken) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print(report: Report) -> None:
+def _print(report: Report, lacking: Mapping[DecisionId, str]) -> None:
     out = console()
     if not report.effects:
         out.print(Text("the session changed nothing"))
@@ -122,7 +123,9 @@ def _print(report: Report) -> None:
     table = Table("when", "what was done", "outcome", "by calling", "why", box=None, pad_edge=False, padding=(0, 2))
     for each in report.effects:
         outcome = each.outcome or each.effect.state
-        why = ": ".join(part for part in (each.why, each.detail) if part)
+        lack = lacking.get(each.effect.decision)
+        needs = f"needs {lack}: give it with --tools or --captures" if lack else ""
+        why = ": ".join(part for part in (each.why, each.detail, needs) if part)
         table.add_row(
             instant(each.effect.at_us).isoformat(timespec="seconds"),
             Text(plain(each.effect.tool)),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fiducial.cli.log import DEFAULT_DATABASE, opened
+from fiducial.cli.log import DEFAULT_DATABASE, made
 from fiducial.cli.reporting import fail, reporting, warn
 from fiducial.cli.undo import mapping_at
 from fiducial.console.app import create_app
@@ -87,15 +87,15 @@ def up(
     except (CharterError, OversightError) as error:
         fail(str(error), 2)
     hands = _hands(store, charter, tools, captures)
-    with reporting(), opened(store) as kept:
+    with reporting(), made(store) as kept:
         app = create_app(kept, loaded, Settings(url=address, provider=provider), hands=hands)
         first = app.services.first_link(admin)
         typer.echo(f"Fiducial's console is at {app.services.origin}/")
         if first is not None:
             typer.echo(f"Sign in, once, within an hour: {first}")
         if link is not None:
-            made = app.services.link_for(PersonId(link), by=PersonId("console"))
-            typer.echo(f"Signs {link} in, once, within a day: {made}")
+            signs_in = app.services.link_for(PersonId(link), by=PersonId("console"))
+            typer.echo(f"Signs {link} in, once, within a day: {signs_in}")
         if told is not None:
             _notifying(app.services, told)
         uvicorn.run(

@@ -25,7 +25,7 @@ from fiducial.oversight.desk import Desk
 from fiducial.oversight.people import Person
 from fiducial.oversight.undo import MAX_WHY, undo
 from fiducial.oversight.undo_effect import Effect
-from fiducial.oversight.undo_report import Report
+from fiducial.oversight.undo_report import Report, lacks
 
 if TYPE_CHECKING:
     from fiducial.store.ledger import LedgerStore
@@ -84,12 +84,7 @@ class Undoing:
 
     def missing(self, effect: Effect) -> str:
         """What this console would need to take `effect` back and was not given; empty: nothing."""
-        compensation = effect.compensation
-        if compensation is None or effect.state not in ("undoable", "unknown"):
-            return ""
-        if compensation.driver is not None:
-            return "" if compensation.driver in self._hands.captures else f"the capture `{compensation.driver}`"
-        return "" if compensation.tool in self._hands.tools else f"the tool `{compensation.tool}`"
+        return lacks(effect, self._hands.tools, self._hands.captures)
 
     def command(self, order: Order, by: Person) -> str:
         """How somebody does the same in a terminal."""

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fiducial.charter.contracts import Capture
 from fiducial.core.event import Entry
 from fiducial.core.ids import DecisionId, Digest
 from fiducial.core.oversight import CaptureTaken
@@ -61,7 +62,7 @@ def before(session: State, judgement: Judgement, arguments: Mapping[str, Any]) -
     except Exception as error:  # noqa: BLE001 - whatever stands in the way, there is nothing to put back
         if not capture.optional:
             return Ran("failed", error=f"did not run: what it changes could not be kept: {error}", nothing_done=True)
-        log.warning("what `%s` changes could not be kept: %s", judgement.request.tool, told(error))
+        _note(session, judgement, capture, "changes could not be kept", error)
         yield Kept(session.store.commit(Commit(entries=(_entry(session, decision, capture.driver, "before", None),))))
     return None
 
@@ -76,7 +77,14 @@ def after(session: State, judgement: Judgement, arguments: Mapping[str, Any], ra
         entry = _entry(session, judgement.verdict.decision, capture.driver, "after", After(taken.digest))
         session.store.commit(Commit(entries=(entry,), durable=False))
     except Exception as error:  # noqa: BLE001 - the call has run; without this, undo asks before it puts anything back
-        log.warning("what `%s` left could not be looked at: %s", judgement.request.tool, told(error))
+        _note(session, judgement, capture, "left could not be looked at", error)
+
+
+def _note(session: State, judgement: Judgement, capture: Capture, what: str, error: Exception) -> None:
+    # An optional capture that the host did not register is left out on purpose.
+    left_out = capture.optional and capture.driver not in session.ground.captures
+    level = logging.INFO if left_out else logging.WARNING
+    log.log(level, "what `%s` %s: %s", judgement.request.tool, what, told(error))
 
 
 def _take(session: State, judgement: Judgement, filled: dict[str, Any]) -> Steps[Snapshot]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
 from fiducial.core.ids import DecisionId, Digest, HoldId, SessionId
@@ -51,6 +53,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             each.effect.state in ("undone", "undoable") if each.outcome is None else each.outcome not in STANDS
             for each in self.effects
         )
+
+
+def lacks(effect: Effect, tools: Container[str], captures: Container[str]) -> str:
+    """What it would take to take `effect` back that is in neither; empty: nothing."""
+    compensation = effect.compensation
+    if compensation is None or effect.state not in ("undoable", "unknown"):
+        return ""
+    if compensation.driver is not None:
+        return "" if compensation.driver in captures else f"the capture `{compensation.driver}`"
+    return "" if compensation.tool in tools else f"the tool `{compensation.tool}`"
 
 
 def told(effect: Effect, result: Result) -> Taken:

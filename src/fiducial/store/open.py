@@ -80,5 +80,7 @@ def needing_postgres() -> Iterator[None]:
     """Within it, packages that are not installed are a `StoreError` that names them."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise StoreError("a store in PostgreSQL needs more packages: `pip install 'fiducial[postgres]'`") from error
     except ImportError as error:
         raise StoreError(str(error)) from error
