@@ -74,6 +74,23 @@ def test_who_runs_it_answers(services: Services, store: SqliteStore, ada: str, m
     assert pay(session).status == "ok"
 
 
+def test_a_decision_is_explained_with_what_people_said(services: Services, store: SqliteStore, ada: str) -> None:
+    session, _ = held(services)
+    [hold] = services.desk.waiting()
+    assert f"request {hold.id} to operator: waiting" in _run(store, "explain", hold.decision)[1]
+    assert _run(store, "approve", hold.id, "--by", ada, "--why", f"I called {SCRIPT}")[0] == 0
+    paid = pay(session)
+    assert paid.status == "ok"
+    store.flush()
+    asked, used = (_run(store, "explain", each)[1] for each in (hold.decision, paid.verdict.decision))
+    for said in (asked, used):
+        assert f"request {hold.id} to operator: approved" in said
+        assert f"approve by ada as operator: I called {SCRIPT}" in said
+        assert ACCOUNT in said
+    assert f"let {paid.verdict.decision} through" in asked
+    assert f"asked for {hold.decision}" in used
+
+
 def test_yes_and_no_by_who_may(services: Services, store: SqliteStore, ada: str) -> None:
     session, _ = held(services)
     [hold] = services.desk.waiting()

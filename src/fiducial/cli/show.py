@@ -7,18 +7,23 @@ decides, or look like another line of this.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from msgspec import json
 from rich.console import Console
 from rich.table import Table
 
 from fiducial.cli.reporting import shown
 from fiducial.core.clock import instant
+from fiducial.core.ids import DecisionId
 from fiducial.core.verdict import Held, Reason, Unclear, Verdict
 from fiducial.flow.trace import Trace
-from fiducial.guard.explained import Explained
+from fiducial.guard.explained import Asked, Explained
 from fiducial.guard.remedies import in_words
 from fiducial.policy.facts import Facts
 
+_EXCERPT: Final = 100
+"""Characters of a value; `--json` has it whole."""
 COLOURS = {"allowed": "green", "held": "yellow", "unclear": "yellow", "denied": "red"}
 
 
@@ -37,11 +42,13 @@ def show_recorded(console: Console, found: Explained, changes: Sequence[str] | N
         console.print(f"  the record was erased; the log still says what fired: {shown(fired)}")
     else:
         _show_reasons(console, record.reasons)
-        _show_places(console, found.evidence)
+        _show_places(console, found.evidence, record.arguments)
         _show_risk(console, record.facts)
     _show_changes(console, changes or ())
     for answer in found.answered:
         console.print(f"  {answer.answer} by {shown(answer.by)}")
+    for asked in found.asked:
+        _show_asked(console, asked, found.decided.decision)
     if found.shadow is not None:
         fired = ", ".join(firing.policy for firing in found.shadow.fired)
         console.print(f"  the shadow policies would have {found.shadow.verdict} it: {shown(fired)}")
@@ -86,12 +93,30 @@ def _show_reasons(console: Console, reasons: Sequence[Reason]) -> None:
         console.print(f"  [bold]{shown(name)}[/]{shown(clause)}: {shown(reason.message)}")
 
 
-def _show_places(console: Console, evidence: Mapping[str, str]) -> None:
-    if evidence:
-        table = Table("argument", "where its value came from", box=None, pad_edge=False, padding=(0, 2))
-        for name, words in evidence.items():
-            table.add_row(shown(name), shown(words))
-        console.print(table)
+def _show_places(console: Console, evidence: Mapping[str, str], arguments: Any = None) -> None:
+    if not evidence:
+        return
+    values = arguments if isinstance(arguments, dict) else {}
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for title in ("argument", *(["its value"] if values else []), "where its value came from"):
+        table.add_column(title, overflow="fold")
+    for name, words in evidence.items():
+        value = values.get(name)
+        text = value if isinstance(value, str) else json.encode(value).decode()
+        table.add_row(shown(name), *([shown(text[:_EXCERPT])] if values else []), shown(words))
+    console.print(table)
+
+
+def _show_asked(console: Console, asked: Asked, decision: DecisionId) -> None:
+    """A request on two lines or more: its id is what `approve` and `deny` take."""
+    console.print(f"  request {asked.hold} to {shown(asked.role)}: {asked.outcome}", soft_wrap=True)
+    for vote in asked.votes:
+        note = f": {shown(vote.note)}" if vote.note else ""
+        console.print(f"    {vote.answer} by {shown(vote.by)} as {shown(vote.role)}{note}")
+    if asked.decision != decision:
+        console.print(f"    asked for {asked.decision}", soft_wrap=True)
+    if asked.used_by not in (None, decision):
+        console.print(f"    let {asked.used_by} through", soft_wrap=True)
 
 
 def _show_risk(console: Console, facts: Facts | None) -> None:

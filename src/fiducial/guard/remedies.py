@@ -19,7 +19,7 @@ _FAULTS: dict[Fault, Remedies] = {
         operator="add a contract for the tool to contracts.yaml, or `fiducial contracts infer` to draft one",
     ),
     Fault.BAD_ARGUMENTS: Remedies(
-        agent="The arguments do not fit the tool's schema. Correct them as the message says and call again.",
+        agent="The arguments do not fit the tool's schema. Correct them and call again:",
         user="The assistant made a malformed request; it can correct itself.",
         operator="if the tool accepts these arguments, correct its contract",
     ),

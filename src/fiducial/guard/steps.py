@@ -399,6 +399,9 @@ def _refuse(
         user="The assistant has reached a limit that was set for it.",
         operator="raise the budget or the rate window in charter.yaml, or wait for the window to pass",
     )  # fmt: skip
+    if fault is _BAD_ARGUMENTS and said:
+        # Of the arguments it repeats names, and no value.
+        remedies = msgspec.structs.replace(remedies, agent=f"{remedies.agent} {message}.")
     verdict = Denied(
         decision=decision,
         reasons=(Reason(message=message, fault=fault),),
