@@ -162,7 +162,7 @@ def _serialized(
             facts = session.facts(tool, traced, traces, plain, acts, use, windows, preview, request.confidence)
             if proposed is not None:
                 facts = session.with_proposal(facts, proposed)
-            if request.bound not in (None, session.binding(tool, arguments, traces, facts)[0]):
+            if request.bound and request.bound != session.binding(tool, arguments, traces, facts)[0]:
                 # People agreed to something else than what the call has become meanwhile.
                 request = msgspec.structs.replace(request, approvals=_NO_APPROVALS, bound=None)
             # 6 ask the policies
