@@ -77,10 +77,10 @@ def _list(found: list[Hold], ledger: Ledger) -> None:
     if not found:
         console().print("nothing waits")
         return
+    out = console()
     for number, hold in enumerate(found):
         until = instant(hold.expires_us).isoformat(timespec="seconds")
         quorum = f"{hold.quorum} of " if hold.quorum > 1 else ""
-        out = console()
         if number:
             out.print()
         # The whole id on a line of its own: it is what `approve` and `deny` take.

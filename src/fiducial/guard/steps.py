@@ -190,10 +190,10 @@ def _serialized(
             counted=tuple(Counted(window.of, add) for window, _, add in windows) if windows else (),
             evidence=evidence,
         )
-        agreed = request.approvals | consulted.approvals
-        if proposed is not None and isinstance(verdict, Allowed) and not tool.slice.holds.isdisjoint(agreed):
-            # Not by what the requester confirms.
-            proposed.course.approved = True
+        if proposed is not None and isinstance(verdict, Allowed):
+            # What the requester confirms approves no plan; what people of a role do, does.
+            agreed = request.approvals | consulted.approvals
+            proposed.course.approved |= not tool.slice.holds.isdisjoint(agreed)
         # 8 record it
         fault = _STORE
         return judgement, _recorded(session, judgement, consulted, windows, acts, now, plain=plain)
