@@ -76,7 +76,7 @@ define install
 	@touch $@
 endef
 
-BUILT := pyproject.toml constraints.txt hatch_build.py src/fiducial/flow/_table.pyx
+BUILT := pyproject.toml constraints.txt hatch_build.py $(wildcard src/fiducial/*/*.pyx)
 
 $(VENV)/.demo: $(BUILT) | $(BIN)/python
 	$(call install,demo)

@@ -1,4 +1,4 @@
-"""Compiles `fiducial.flow._table`. Without a C compiler `DictTable` does its work."""
+"""Compiles what is compiled. Without a C compiler everything works all the same, and slower."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULE = "fiducial.flow._table"
-SOURCE = "src/fiducial/flow/_table.pyx"
+MODULES = ("fiducial.core._shape", "fiducial.flow._table")
 
 
-class CompileTable(BuildHookInterface):  # type: ignore[type-arg]
-    """Puts the extension beside its source, from where editable installs use it and wheels take it."""
+class Compile(BuildHookInterface):  # type: ignore[type-arg]
+    """Puts each extension beside its source, from where editable installs use it and wheels take it."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before a wheel is built, an editable one too."""
-        extension = Path(SOURCE).with_name("_table" + sysconfig.get_config_var("EXT_SUFFIX"))
         root = Path(self.root)
-        (root / extension).unlink(missing_ok=True)
+        extensions = [_source(module).with_suffix(sysconfig.get_config_var("EXT_SUFFIX")) for module in MODULES]
+        for extension in extensions:
+            (root / extension).unlink(missing_ok=True)
         try:
             _compile(root)
         # A compiler fails in many ways, `SystemExit` among them, and none shall keep the package from installing.
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            self.app.display_warning(f"fiducial: not compiled, observing will be slower: {error}")
+            self.app.display_warning(f"fiducial: not compiled, observing and recording will be slower: {error}")
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["artifacts"].append(extension.as_posix())
+        build_data["artifacts"] += [extension.as_posix() for extension in extensions]
+
+
+def _source(module: str) -> Path:
+    return Path("src", *module.split(".")).with_suffix(".pyx")
 
 
 def _compile(root: Path) -> None:
@@ -38,8 +42,8 @@ def _compile(root: Path) -> None:
     from setuptools.command.build_ext import build_ext
 
     with TemporaryDirectory() as scratch:
-        modules = cythonize([Extension(MODULE, [str(root / SOURCE)])], build_dir=scratch, quiet=True)
-        command = build_ext(Distribution({"ext_modules": modules}))
+        sources = [Extension(module, [str(root / _source(module))]) for module in MODULES]
+        command = build_ext(Distribution({"ext_modules": cythonize(sources, build_dir=scratch, quiet=True)}))
         command.build_temp = scratch
         command.build_lib = str(root / "src")
         command.ensure_finalized()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import importlib.util
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -24,6 +27,16 @@ def _imported(statement: str) -> set[str]:
     code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.skipif(
+    shutil.which("cc") is None or not Path(sysconfig.get_path("include"), "Python.h").exists(),
+    reason="no C compiler or no headers of this Python",
+)
+@pytest.mark.parametrize("source", sorted((ROOT / "src").rglob("*.pyx")), ids=lambda source: source.stem)
+def test_what_can_be_compiled_is(source: Path) -> None:
+    name = ".".join(source.relative_to(ROOT / "src").with_suffix("").parts)
+    assert importlib.util.find_spec(name) is not None, f"`{name}` is not compiled: install the package again"
 
 
 def test_importing_the_library_brings_nothing_heavy() -> None:

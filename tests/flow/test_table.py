@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
-import sysconfig
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,14 +42,6 @@ class Model:
             for start in range(0, len(tokens) - RUN + 1, STEP):
                 self.note(tuple(tokens[start : start + RUN]), chunk)
         return "".join(f"{token} " for token in words_and_leaves(text))
-
-
-@pytest.mark.skipif(
-    shutil.which("cc") is None or not Path(sysconfig.get_path("include"), "Python.h").exists(),
-    reason="no C compiler or no headers of this Python",
-)
-def test_the_compiled_table_is_the_one_in_use() -> None:
-    assert Table is not DictTable, "fiducial.flow._table is not compiled: install the package again"
 
 
 @pytest.mark.parametrize("kind", TABLES)

@@ -25,6 +25,7 @@ from fiducial.core.event import Entry, RollbackAccepted
 from fiducial.core.ids import SessionId
 from fiducial.core.store import Add, AtMost, Commit, Put, Receipt, Unchanged
 from fiducial.errors import Conflict, Corrupt, RolledBack, StoreBusy, StoreClosed, StoreError, TooNew, WrongKey
+from fiducial.store.bundle import NOTHING
 from fiducial.store.checkpoint import Signer
 from fiducial.store.ledger import Ledger
 from fiducial.store.postgres import inbox, migrate
@@ -716,9 +717,9 @@ def test_a_parcel_is_not_mistaken_for_a_checkpoint() -> None:
     from fiducial.store.checkpoint import Signer
 
     signer = Signer.generate("example.org/log")
-    body = inbox.seal(inbox.EMPTY)
+    body = inbox.seal(NOTHING)
     text = inbox.statement("example.org/log", "w", 1, body)
-    assert inbox.unseal(body, signer.sign(text), signer.verifier, "w", 1) == inbox.EMPTY
+    assert inbox.unseal(body, signer.sign(text), signer.verifier, "w", 1) == NOTHING
     from fiducial.store.checkpoint import note, peek
 
     with pytest.raises(Corrupt):

@@ -33,7 +33,7 @@ from fiducial.errors import (
     WrongKey,
 )
 from fiducial.store import retained, schema, writer
-from fiducial.store.bundle import Prepared
+from fiducial.store.bundle import Prepared, joined
 from fiducial.store.checkpoint import Checkpoint, Signer, Verifier, note, peek
 from fiducial.store.keyfile import read_key, write_key
 from fiducial.store.ledger import Ledger
@@ -617,7 +617,9 @@ def test_nobody_without_a_key_ends_the_log_by_a_rotation_of_their_own(tmp_path: 
         tree = reader.subtrees(2).tree()
         for number, (said, key) in enumerate([(make("false"), mine.verifier), (make("too"), true)]):
             rotated = Entry(KeyRotated(id=EventId(f"evt{number:026}"), session=None, at_us=0, key=key.text, by="ann"))
-            tree, _ = writer._insert(tables, mine, tree, [Prepared([said]), Prepared([rotated], own=True)])
+            tree, _ = writer._insert(
+                tables, mine, tree, joined([Prepared([said]).part(), Prepared([rotated], own=True).part()])
+            )
         stated = reader.keys()
         assert [key.text for key in stated] == [true.text, mine.verifier.text, true.text]
     more = Commit(entries=(make(),), preconditions=(Unchanged("k", 0),))

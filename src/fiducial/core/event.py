@@ -7,7 +7,8 @@ are no floats, and no envelope is larger than `MAX_ENVELOPE` bytes; so its canon
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import functools
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -34,7 +35,11 @@ from fiducial.core.oversight import (
     UndoStarted,
 )
 from fiducial.core.payload import Payload
+from fiducial.core.shape import shape_of
 from fiducial.core.verdict import VerdictKind
+
+if TYPE_CHECKING:
+    from fiducial.core._shape import Shape
 
 MAX_ENVELOPE = 64 * 1024 - 1
 """Bytes: what the two-byte length of a published entry can say (C2SP tlog-tiles section "Log entries"). The largest, a
@@ -306,6 +311,18 @@ _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event, strict=True)
 def decode_event(data: bytes) -> Event:
     """The event that `data` holds. Raises `msgspec.ValidationError` on anything but a known event."""
     return _DECODER.decode(data)
+
+
+@functools.cache
+def _shape(kind: type) -> Shape | None:
+    return shape_of(kind) if kind in get_args(Event) else None
+
+
+def check_event(event: Event, data: bytes) -> None:
+    """That `data`, the bytes of `event`, can be read back. Raises `msgspec.ValidationError`."""
+    shape = _shape(type(event))
+    if shape is None or not shape.fits(event):
+        decode_event(data)
 
 
 __all__ = [

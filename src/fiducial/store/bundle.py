@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Protocol, get_args
+from typing import get_args
 
 import msgspec
 
@@ -29,6 +29,7 @@ from fiducial.core.event import (
     PayloadErased,
     RetentionApplied,
     RollbackAccepted,
+    check_event,
     decode_event,
     encode_event,
 )
@@ -44,107 +45,124 @@ DIGEST_PREFIX = slice(7, 15)
 MAX_COMMIT = 256 * 1024 * 1024
 """Bytes that one commit may hold. SQLite keeps no value past 10⁹ bytes, and a transaction holds several commits."""
 _KINDS = frozenset(get_args(Event)) - _OWN
+_SALTED = frozenset({SALT_BYTES})
 _sha256 = hashlib.sha256
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """Events on their way into a bundle, laid out as they will stand there."""
+
+    count: int
+    """How many."""
+    events: bytes
+    """Canonical bytes, joined by newlines."""
+    leaves: bytes
+    """Leaf hashes."""
+    payloads: bytes
+    """Salts and data by turns."""
+    digests: bytes
+    """Four bytes of each payload's digest."""
+    first_id: str
+    """The smallest of their ids."""
+    last_id: str
+    """The largest."""
+    sessions: list[str]
+    """That they belong to, sorted; the empty one is the log's own."""
+
+
+NOTHING = Part(0, b"", b"", b"", b"", "", "", [])
+"""No event."""
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Those `parts`, in order, as one."""
+    parts = [part for part in parts if part.count]
+    if len(parts) < 2:
+        return parts[0] if parts else NOTHING
+    return Part(
+        count=sum([part.count for part in parts]),
+        events=b"\n".join([part.events for part in parts]),
+        leaves=b"".join([part.leaves for part in parts]),
+        payloads=b"".join([part.payloads for part in parts]),
+        digests=b"".join([part.digests for part in parts]),
+        first_id=min([part.first_id for part in parts]),
+        last_id=max([part.last_id for part in parts]),
+        sessions=sorted(set().union(*[part.sessions for part in parts])),
+    )
 
 
 class Prepared:
     """A commit made ready by the thread that asked for it: checked, encoded and hashed; the writer only joins."""
 
-    __slots__ = ("changes", "cost", "entries", "events", "future", "index", "preconditions", "waits")
+    __slots__ = ("_digests", "_events", "_ids", "_part", "_payloads", "_sessions", "changes", "cost", "count", "future",
+                 "preconditions", "waits")  # fmt: skip
 
     def __init__(self, entries: Sequence[Entry | LateEntry], *, own: bool = False) -> None:
         """Raises `StoreError` when an entry cannot be kept. `own`: the store itself speaks."""
         kinds = _OWN if own else _KINDS
         self.preconditions: tuple[Unchanged | AtMost, ...] = ()
         self.changes: tuple[Put | Add, ...] = ()
-        self.entries = entries
-        self.events: list[bytes] = []
-        """Canonical bytes of each event."""
+        self.count = len(entries)
+        """How many events."""
         self.cost = 0
         """Bytes it occupies in the queue."""
         self.waits = True
         """Whether somebody waits for it to be on disk."""
         self.future: Future[Receipt] | None = None
         """Who waits."""
-        self.index: Index | None = None
-        events = self.events
-        size = 0
-        for entry in entries:
-            event, payloads = entry.event, entry.payloads
-            if type(event) not in kinds:
-                raise StoreError("only the store itself records what the log did; record another kind of event")
-            try:
-                data = encode_event(event)
-                decode_event(data)  # what could be written and not read would make the whole log unreadable
-                events.append(data)
-            except (ValueError, TypeError, msgspec.MsgspecError) as error:
-                raise StoreError(f"event `{event.id}` cannot be encoded; nothing of its commit was kept") from error
-            refs = event.payloads
-            if len(payloads) != len(refs):
-                raise StoreError(f"event `{event.id}` names {len(refs)} payloads, {len(payloads)} came with it")
-            for payload, ref in zip(payloads, refs, strict=False):
-                same = payload.ref is ref or payload.ref == ref
-                if not same or len(payload.data) != ref.size or len(payload.salt) != SALT_BYTES:
-                    raise StoreError(f"a payload of event `{event.id}` is not the one that the event names")
-                size += ref.size
-        self.cost = size + sum(map(len, events))
+        events = [entry.event for entry in entries]
+        payloads = [payload for entry in entries for payload in entry.payloads]
+        refs = [ref for event in events for ref in event.payloads]
+        if not kinds.issuperset(map(type, events)):
+            raise StoreError("only the store itself records what the log did; record another kind of event")
+        self._events = [_encoded(event) for event in events]
+        self._ids = [event.id for event in events]
+        self._sessions = {event.session or "" for event in events}
+        self._digests = [ref.digest[DIGEST_PREFIX] for ref in refs]
+        self._payloads = [piece for payload in payloads for piece in (payload.salt, payload.data)]
+        self._part: Part | None = None
+        sizes = [ref.size for ref in refs]
+        # A bundle tells its payloads apart by their order and by the sizes that the events state.
+        if (
+            [payload.ref for payload in payloads] != refs
+            or [*map(len, self._payloads[1::2])] != sizes
+            or not _SALTED.issuperset(map(len, self._payloads[::2]))
+        ):
+            raise StoreError(f"the payloads of {_named(events)} are not those that it names")
+        self.cost = sum(sizes) + sum(map(len, self._events))
         if self.cost > MAX_COMMIT:
             raise StoreError(f"a commit of {self.cost} bytes is larger than {MAX_COMMIT}; record results by reference")
 
-    def indexed(self) -> Index:
-        """Hashes and index of its events; computed once, by whichever thread asks first."""
-        if self.index is None:
-            self.index = Index.of(self.entries, self.events)
-        return self.index
+    def part(self) -> Part:
+        """Its events as a bundle has them; hashed once, by whichever thread asks first."""
+        events, payloads = self._events, self._payloads
+        if self._part is None and self.count:
+            self._part = Part(
+                count=self.count,
+                events=b"\n".join(events),
+                leaves=b"".join([_sha256(b"\x00" + data).digest() for data in events]),
+                payloads=b"".join(payloads),
+                digests=bytes.fromhex("".join(self._digests)),
+                first_id=min(self._ids),
+                last_id=max(self._ids),
+                sessions=sorted(self._sessions),
+            )
+            # Only now: whoever finds them gone finds the part.
+            self._events, self._payloads = [], []
+        return self._part or NOTHING
 
 
-class Index:
-    """What the log needs of a commit's events beside their bytes."""
-
-    __slots__ = ("digests", "ids", "leaves", "payloads", "sessions")
-
-    def __init__(
-        self, leaves: list[bytes], ids: list[str], sessions: set[str], payloads: list[bytes], digests: bytes
-    ) -> None:
-        self.leaves = leaves
-        """Leaf hash of each event."""
-        self.ids = ids
-        self.sessions = sessions
-        """Sessions that the events belong to; the empty one is the log's own."""
-        self.payloads = payloads
-        """Salt and data by turns."""
-        self.digests = digests
-        """Four bytes of each payload's digest."""
-
-    @classmethod
-    def of(cls, entries: Sequence[Entry | LateEntry], events: Sequence[bytes]) -> Index:
-        """The index of `entries`, whose canonical bytes are `events`."""
-        ids: list[str] = []
-        sessions: set[str] = set()
-        payloads: list[bytes] = []
-        digests: list[str] = []
-        for entry in entries:
-            event = entry.event
-            ids.append(event.id)
-            sessions.add(event.session or "")
-            for payload in entry.payloads:
-                payloads += (payload.salt, payload.data)
-                digests.append(payload.ref.digest[DIGEST_PREFIX])
-        leaves = [_sha256(b"\x00" + data).digest() for data in events]
-        return cls(leaves, ids, sessions, payloads, bytes.fromhex("".join(digests)))
+def _encoded(event: Event) -> bytes:
+    try:
+        data = encode_event(event)
+        check_event(event, data)  # what could be written and not read would make the whole log unreadable
+    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+        raise StoreError(f"event `{event.id}` cannot be encoded; nothing of its commit was kept") from error
+    return data
 
 
-class Part(Protocol):
-    """Events on their way into one bundle."""
-
-    @property
-    def events(self) -> list[bytes]:
-        """Canonical bytes of each."""
-        ...
-
-    def indexed(self) -> Index:
-        """Their hashes and index."""
-        ...
+def _named(events: Sequence[Event]) -> str:
+    return f"event `{events[0].id}`" if len(events) == 1 else f"the {len(events)} events from `{events[0].id}` on"
 
 
 def digest_prefixes(refs: Sequence[PayloadRef]) -> bytes:

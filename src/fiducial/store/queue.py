@@ -101,7 +101,7 @@ class CommitQueue:
             future = prepared.future = Future()
             future.set_running_or_notify_cancel()
         else:
-            future = Settled(Receipt(-1, len(prepared.events)))
+            future = Settled(Receipt(-1, prepared.count))
         self.put(prepared)
         return future
 
@@ -130,12 +130,12 @@ class CommitQueue:
             weight = cost = 0
             while self._items and weight < self._limits.batch and cost < _BATCH_BYTES:
                 item = self._items[0]
-                if isinstance(item, Job) or (batch and weight + len(item.events) > self._limits.batch):
+                if isinstance(item, Job) or (batch and weight + item.count > self._limits.batch):
                     break
                 self._items.popleft()
                 batch.append(item)
                 self._count(item, -1)
-                weight += max(1, len(item.events))
+                weight += max(1, item.count)
                 cost += item.cost
             if self._crowd:
                 self._room.notify_all()
@@ -198,9 +198,9 @@ def refuse(rest: Sequence[Prepared | Job], fault: StoreError) -> int:
             item.future.set_exception(StoreClosed(f"the store stopped: {fault}"))
             continue
         settle(item, StoreClosed(f"the store stopped: {fault}"))
-        quiet += len(item.events) if item.future is None else 0
+        quiet += item.count if item.future is None else 0
     return quiet
 
 
 def _load(item: Prepared | Job) -> tuple[int, int]:
-    return (0, 0) if isinstance(item, Job) else (max(1, len(item.events)), item.cost)
+    return (0, 0) if isinstance(item, Job) else (max(1, item.count), item.cost)

@@ -114,7 +114,7 @@ class SqliteStore(Opened):
         prepared = prepare(commit)
         if yielding:
             time.sleep(0)
-        prepared.indexed()
+        prepared.part()
         future = self._queue.commit(prepared)
         if yielding:
             time.sleep(0)
@@ -256,7 +256,7 @@ class SqliteStore(Opened):
         for prepared in batch:
             settle(prepared, fault)
         rest = self._queue.stop()
-        lost = sum(len(each.events) for each in batch if each.future is None) + refuse(rest, fault)
+        lost = sum(each.count for each in batch if each.future is None) + refuse(rest, fault)
         if lost:
             self._unheard = f"{lost} entries that nobody waited for were not kept"
         elif not work and not rest:

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 from fiducial.core.canonical import canonical_bytes
 from fiducial.core.event import Entry, KeyRotated, LogOpened
@@ -22,14 +21,13 @@ from fiducial.core.ids import EventId, mint
 from fiducial.core.store import Receipt
 from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
 from fiducial.store import schema
-from fiducial.store.bundle import Part, Prepared, Record, records
+from fiducial.store.bundle import Part, Prepared, Record, joined, records
 from fiducial.store.checkpoint import Checkpoint, Signer, Verifier, note
-from fiducial.store.merkle import Run, Tree, inclusion_proof, leaf_hash, verify_inclusion
+from fiducial.store.merkle import HASH_BYTES, Run, Tree, inclusion_proof, leaf_hash, verify_inclusion
 from fiducial.store.reader import LogReader, no_nonsense
 from fiducial.store.rows import SqliteTables, Tables
 from fiducial.store.state import MISSING, Slot, outcomes
 
-_T = TypeVar("_T")
 Answer: TypeAlias = Receipt | StoreError
 """What became of one commit."""
 
@@ -138,9 +136,9 @@ class LogWriter:
 
     def extend(self, parts: Sequence[Part]) -> None:
         """Steps 3 and 4 for events that were accepted before, within the caller's transaction."""
-        parts = [part for part in parts if part.events]
-        if parts:
-            self._tree, self._signature = _insert(self.tables, self._signer, self._tree, parts)
+        part = joined(parts)
+        if part.count:
+            self._tree, self._signature = _insert(self.tables, self._signer, self._tree, part)
 
     def put(self, batch: Sequence[Prepared]) -> list[Answer]:
         """Steps 2 to 4, within the caller's transaction."""
@@ -153,11 +151,11 @@ class LogWriter:
             if fault is not None:
                 answers.append(fault)
                 continue
-            answers.append(Receipt(size, len(prepared.events)))
-            size += len(prepared.events)
+            answers.append(Receipt(size, prepared.count))
+            size += prepared.count
             kept.append(prepared)
         # 3 and 4
-        self.extend(kept)
+        self.extend([prepared.part() for prepared in kept])
         for key, each in changed.items():
             self.tables.run(schema.SET_STATE, key, each.value, each.version)
         return answers
@@ -248,57 +246,47 @@ class SqliteWriter(LogWriter):
         answers: list[Answer] = []
         size = self._tree.size
         for prepared in batch:
-            answers.append(Receipt(size, len(prepared.events)))
-            size += len(prepared.events)
-        events = [prepared for prepared in batch if prepared.events]
-        if events:
-            tree, row, more = _extend(self._signer, self._tree, events)
+            answers.append(Receipt(size, prepared.count))
+            size += prepared.count
+        part = joined([prepared.part() for prepared in batch])
+        if part.count:
+            tree, row, more = _extend(self._signer, self._tree, part)
             if more or not self.tables.append_alone(row):
                 return None
             self._tree, self._signature = tree, row.signature
         return answers
 
 
-def _insert(tables: Tables, signer: Signer, tree: Tree, batch: Sequence[Part]) -> tuple[Tree, bytes]:
-    """Add the events of `batch`, at least one, as a bundle; returns the tree after it and the signature of its head."""
-    tree, row, more = _extend(signer, tree, batch)
+def _insert(tables: Tables, signer: Signer, tree: Tree, part: Part) -> tuple[Tree, bytes]:
+    """Add the events of `part`, at least one, as a bundle; returns the tree after it and the signature of its head."""
+    tree, row, more = _extend(signer, tree, part)
     for run in more:
         tables.run(schema.ADD_NODE, *_node(run))
     tables.append(row)
     return tree, row.signature
 
 
-def _extend(signer: Signer, tree: Tree, batch: Sequence[Part]) -> tuple[Tree, _Row, list[Run]]:
-    """Step 3: the tree with the events of `batch`, what to append, and completed hashes beyond those in it."""
+def _extend(signer: Signer, tree: Tree, part: Part) -> tuple[Tree, _Row, list[Run]]:
+    """Step 3: the tree with the events of `part`, what to append, and completed hashes beyond those in it."""
     first = tree.size
-    indexes = [prepared.indexed() for prepared in batch]
-    leaves = _joined([index.leaves for index in indexes])
-    ids = _joined([index.ids for index in indexes])
-    sessions: set[str] = set().union(*[index.sessions for index in indexes])
     tree = tree.copy()
-    runs = tree.extend(leaves)
+    runs = tree.extend([part.leaves[at : at + HASH_BYTES] for at in range(0, len(part.leaves), HASH_BYTES)])
     root = tree.root()
-    events = _joined([prepared.events for prepared in batch])
-    payloads = _joined([index.payloads for index in indexes])
     row = _Row(
         first,
-        len(ids),
+        part.count,
         root,
         signer.sign(Checkpoint(signer.verifier.name, tree.size, root).body()),
-        b"".join(leaves),
-        b"\n".join(events),
-        b"".join(payloads),
-        min(ids),
-        max(ids),
-        b"".join([index.digests for index in indexes]),
-        canonical_bytes(sorted(sessions)).decode(),
+        part.leaves,
+        part.events,
+        part.payloads,
+        part.first_id,
+        part.last_id,
+        part.digests,
+        canonical_bytes(part.sessions).decode(),
         *(_node(runs.pop(0)) if runs else (None, None, None)),
     )
     return tree, row, runs
-
-
-def _joined(parts: list[list[_T]]) -> list[_T]:
-    return parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
 
 
 def _node(run: Run) -> tuple[int, int, bytes]:
@@ -316,7 +304,7 @@ def begin_log(tables: Tables, signer: Signer, at_us: int) -> None:
         if tables.create():
             tables.run(schema.SET_META, "origin", verifier.name)
             tables.run(schema.SET_META, "key", verifier.text)
-            _insert(tables, signer, Tree(), [Prepared([Entry(event)], own=True)])
+            _insert(tables, signer, Tree(), Prepared([Entry(event)], own=True).part())
         tables.commit()
     except BaseException:
         tables.roll_back()

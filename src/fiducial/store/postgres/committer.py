@@ -31,7 +31,7 @@ import psycopg
 from fiducial.core.store import AtMost, Put, Receipt
 from fiducial.errors import RolledBack, StoreBusy, StoreError, WrongKey
 from fiducial.store import schema
-from fiducial.store.bundle import Prepared
+from fiducial.store.bundle import NOTHING, Part, Prepared, joined
 from fiducial.store.checkpoint import Signer
 from fiducial.store.postgres import inbox
 from fiducial.store.postgres.link import Link, Target, connect, translate
@@ -164,20 +164,20 @@ class Committer:
             faults, changed = outcomes(batch, lambda key: cells.get(key, MISSING))
             kept = [prepared for prepared, fault in zip(batch, faults, strict=True) if fault is None]
             answers: list[Answer] = [
-                Receipt(-1, len(prepared.events)) if fault is None else fault
+                Receipt(-1, prepared.count) if fault is None else fault
                 for prepared, fault in zip(batch, faults, strict=True)
             ]
-            if not changed and not any(prepared.events for prepared in kept):
+            if not changed and not any(prepared.count for prepared in kept):
                 link.execute(schema.ROLLBACK)
                 return answers
-            self._put(link, inbox.Parcel.of(kept), changed, _notice(kept))
+            self._put(link, joined([prepared.part() for prepared in kept]), changed, _notice(kept))
         except StoreError:
             link.execute(schema.ROLLBACK)
             raise
         # 5
         return self._commit(link, asked, answers[len(self.owed) :])
 
-    def _put(self, link: Link, parcel: inbox.Parcel, changed: dict[str, Slot], notice: str | None) -> None:
+    def _put(self, link: Link, parcel: Part, changed: dict[str, Slot], notice: str | None) -> None:
         """Step 4."""
         number = self._number + 1
         body = inbox.seal(parcel)
@@ -214,7 +214,7 @@ class Committer:
         link.execute(SHARE_GATE, (GATE,))
         self._obey(dict(link.execute(RULES).fetchall()))
         number = self._number + 1
-        body = inbox.seal(inbox.EMPTY)
+        body = inbox.seal(NOTHING)
         signature = self._signer.sign(inbox.statement(self._rules.origin, self._name, number, body))
         # Waits for the transaction itself, should the server still be at it.
         fenced = link.execute(f"{_ADD_PARCEL} ON CONFLICT DO NOTHING", (self._name, number, body, signature)).rowcount

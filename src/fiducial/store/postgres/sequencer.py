@@ -19,6 +19,7 @@ from threading import RLock
 from typing import Final, NamedTuple, TypeVar
 
 from fiducial.errors import Corrupt, StoreBusy
+from fiducial.store.bundle import Part
 from fiducial.store.checkpoint import Signer
 from fiducial.store.postgres import inbox
 from fiducial.store.postgres.tables import GATE, LOCK_GATE, UNLOCK_GATE, PostgresTables
@@ -110,7 +111,7 @@ class Sequencer:
         """All five steps; how many parcels."""
         with self.writer.transaction():
             rows = self._tables.fetch(_TAKE, (_PARCELS,), _BYTES)
-            parcels: list[inbox.Parcel] = []
+            parcels: list[Part] = []
             done: list[int] = []
             known = self._progress({writer for _, writer, *_ in rows})
             come: dict[str, int] = {}
@@ -126,7 +127,7 @@ class Sequencer:
                     raise Corrupt(f"transaction {what}: somebody changed the database; the log holds what came before")
                 parcel = inbox.unseal(body, signature, self.writer.signer.verifier, writer, count)
                 parcels.append(parcel)
-                entries += len(parcel.events)
+                entries += parcel.count
                 done.append(ident)
                 come[writer] = count
             self.writer.extend(parcels)

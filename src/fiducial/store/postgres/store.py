@@ -387,7 +387,7 @@ def _going_on() -> Iterator[None]:
 
 
 def _entries(batch: Iterable[Prepared]) -> int:
-    return sum(len(prepared.events) for prepared in batch)
+    return sum(prepared.count for prepared in batch)
 
 
 def open_reader(target: Target) -> LogReader:
