@@ -770,7 +770,12 @@ def test_what_was_acknowledged_cannot_be_cut_off_unnoticed(tmp_path: Path, make:
         SqliteStore(path)
 
 
-def test_a_checkpoint_is_read_whole_while_it_is_advanced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "plain"])
+def test_a_checkpoint_is_read_whole_while_it_is_advanced(
+    tmp_path: Path, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(retained, "overwrite", lambda descriptor, old, new: False)
     signer = Signer.generate("x/y")
     beside = tmp_path / "checkpoint"
     retained.begin(beside, signer)
