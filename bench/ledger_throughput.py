@@ -5,6 +5,7 @@
 Events of about 1 KB, as the guard records them of a call: an envelope that is hashed into the tree and a payload beside
 it. For each batch size, in turn and round after round, so that a disk whose speed drifts slows all alike:
 
+waiting   the ledger, where each commit is waited for before the next is made
 ledger    `SqliteStore.commit`, one commit a batch, one transaction a batch: checked, encoded, hashed, tree and head
           signed, indexed, on disk
 sqlite    `sqlite3` alone: the same bytes (envelope, salt, payload), encoded beforehand, in one table with one row an
@@ -13,12 +14,12 @@ sqlite    `sqlite3` alone: the same bytes (envelope, salt, payload), encoded bef
 indexed   the same, found as the ledger finds them: events by number, id and session, payloads by digest
 bare      the same as `sqlite`, found by its number alone
 replayed  the very rows that the ledger wrote, bundles and all, inserted again: the ledger without what it computes
-waiting   the ledger again, where each commit is waited for before the next is made
 
-Each round takes fresh databases, in another order, and waits for the disk to be idle before each. `ledger_over_sqlite`
-is the median over rounds of the two rates' ratio, and so are `ledger_over_indexed`, `ledger_over_bare` and
-`ledger_over_replayed`. Figures are events a second; with `--million`, also what appending and verifying a million of
-them takes in time and memory.
+Each round takes fresh databases, and waits for the disk to be idle before each. A round goes through the ways in this
+order, the next one in the reverse: the ledger and what it is held against stand side by side, for the speed of a shared
+machine changes within seconds. `ledger_over_sqlite` is the median over rounds of the two rates' ratio, and so are
+`ledger_over_indexed`, `ledger_over_bare` and `ledger_over_replayed`. Figures are events a second; with `--million`,
+also what appending and verifying a million of them takes in time and memory.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ TRANSACTIONS = {1: 200, 10: 200, 100: 250, 1000: 30}
 """Per round and way: more than the queue holds at the larger sizes, so that what is measured can be sustained; short
 enough for rounds to alternate."""
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL")
-WAYS = ("ledger", "waiting", "sqlite", "indexed", "bare", "replayed")
+WAYS = ("waiting", "ledger", "sqlite", "indexed", "bare", "replayed")
 MILLION = 1_000_000
 ASKED = json.dumps({"text": "x" * 360}).encode()
 RESULT = json.dumps({"text": "x" * 580}).encode()
@@ -228,15 +229,15 @@ def measure(rounds: int, told: Callable[[str], None]) -> dict[str, Any]:
                 ledger(place / "rows.db", work, batch)
                 rows = written(place / "rows.db")
                 ways: list[tuple[str, Callable[[Path], float]]] = [
-                    ("ledger", partial(ledger, work=work, batch=batch)),
                     ("waiting", partial(waiting, work=work, batch=batch)),
+                    ("ledger", partial(ledger, work=work, batch=batch)),
                     ("sqlite", partial(insert, tables=BY_SESSION, work=one_table(work))),
                     ("indexed", partial(insert, tables=INDEXED, work=indexed(work))),
                     ("bare", partial(insert, tables=BARE, work=one_table(work))),
                     ("replayed", partial(insert, tables=OWN, work=rows, pragmas=OWN_PRAGMAS)),
                 ]
                 times = {}
-                for way, run in ways[number % len(ways) :] + ways[: number % len(ways)]:
+                for way, run in ways[:: -1 if number % 2 else 1]:
                     # What the benchmark holds is not for the measured code to collect, nor for its disk to write.
                     gc.collect()
                     gc.freeze()
@@ -308,7 +309,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the report there, - prints it")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--step", nargs=2, metavar=("STEP", "PATH"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
