@@ -77,6 +77,8 @@ def test_an_integrity_may_be_given_by_its_word(make_charter: Any) -> None:
         SessionClosed(id=EventId("evt_1"), session=SessionId("ses_1"), at_us=1, calls="none"),  # type: ignore[arg-type]
         SessionClosed(id=EventId("evt_1"), session=5, at_us=1, calls=0),  # type: ignore[arg-type]
         SessionClosed(id=None, session=None, at_us=1, calls=0),  # type: ignore[arg-type]
+        SessionClosed(id=EventId("evt_1"), session=None, at_us=1, calls=0, payloads=5),  # type: ignore[arg-type]
+        SessionClosed(id=EventId("evt_1"), session=None, at_us=1, calls=0, payloads=("x",)),  # type: ignore[arg-type]
     ],
 )
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

@@ -111,11 +111,11 @@ class Prepared:
         self.future: Future[Receipt] | None = None
         """Who waits."""
         events = [entry.event for entry in entries]
-        payloads = [payload for entry in entries for payload in entry.payloads]
-        refs = [ref for event in events for ref in event.payloads]
         if not kinds.issuperset(map(type, events)):
             raise StoreError("only the store itself records what the log did; record another kind of event")
         self._events = [_encoded(event) for event in events]
+        payloads = [payload for entry in entries for payload in entry.payloads]
+        refs = [ref for event in events for ref in event.payloads]
         self._ids = [event.id for event in events]
         self._sessions = {event.session or "" for event in events}
         self._digests = [ref.digest[DIGEST_PREFIX] for ref in refs]
