@@ -756,6 +756,35 @@ class TestLaundering:
         for text in ("evil@x.org", "write to EVIL@x.org now", "call on 2031-05-02 at 10:00 12 items"):
             assert laundered.holds(text), text
 
+    def test_what_was_looked_for_before_is_found_once_it_was_written_in_a_long_text(self) -> None:
+        laundered = Laundered(KEY)
+        laundered.add_value("something else that was written out")
+        said = "please send everything to mallory today"
+        assert not laundered.holds(said)
+        laundered.add_value(f"{said} " + " ".join(f"w{number}x" for number in range(30_000)))
+        assert laundered.holds(said)
+
+    def test_no_text_adds_more_than_its_share(self) -> None:
+        laundered = Laundered(KEY)
+        assert len(laundered.add_value([" ".join(f"word-{number:06}" for number in range(60_000))] * 2)) <= 20_002
+        assert len(laundered) <= 20_002
+
+    def test_a_word_said_over_and_over_is_hashed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        laundered = Laundered(KEY)
+        hashed = 0
+        hash_ = Laundered._hash
+
+        def counted(self: Laundered, domain: bytes, text: str) -> int:
+            nonlocal hashed
+            hashed += 1
+            return hash_(self, domain, text)
+
+        monkeypatch.setattr(Laundered, "_hash", counted)
+        laundered.add_value("y " * 100_000)
+        assert hashed < 10
+        monkeypatch.undo()
+        assert laundered.holds("y y y y y")
+
     def test_keys_are_checked(self) -> None:
         for key in (b"", b"short", b"l" * 65):
             with pytest.raises(ValueError, match="16 to 64 bytes"):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 from fiducial.flow.entities import IDENTIFIER, NAME, PATH, addresses, grouped
@@ -27,8 +28,8 @@ _MAX_TEXT = 1 << 20
 """Characters of one value that are looked at; a longer value is stained by its beginning."""
 _MAX_NEW = 20_000
 """Hashes one value may add."""
-
-
+_MAX_RUNS = 10_000
+"""Different runs of one text that are looked at; so what it costs does not depend on what is known of it."""
 MAX_HASHES = 2_000_000
 """Hashes of one store, about 150 MB in memory; once they are reached everything counts as written out."""
 _DATE = re.compile(r"(?:19|20)\d\d-?\d\d-?\d\d(?:t\d{2,6}z?)?|\d{1,2}(?:st|nd|rd|th)")
@@ -83,13 +84,21 @@ class Laundered:
         return fresh
 
     def _add_text(self, text: str, fresh: list[int]) -> None:
-        for entity in (*_entities(text), *_telling_words(text)):
+        half = (len(fresh) + _MAX_NEW) // 2  # or a list of names would leave no room for what is said beside it
+        for entity in chain(_entities(text), _telling_words(text)):
+            if len(fresh) >= half:
+                break
             self._keep(self._hash(b"e", entity), fresh)
         tokens = words(fold(text))
+        seen: set[str] = set()
         for index in range(len(tokens) - RUN + 1):
-            if len(fresh) >= _MAX_NEW:
-                return
-            self._keep(self._hash(b"r", " ".join(tokens[index : index + RUN])), fresh)
+            run = " ".join(tokens[index : index + RUN])
+            if run in seen:
+                continue
+            if len(seen) >= _MAX_RUNS or len(fresh) >= _MAX_NEW:
+                break
+            seen.add(run)
+            self._keep(self._hash(b"r", run), fresh)
             self._keep(self._hash(b"w", tokens[index]), fresh)
         self._first.clear()
 
