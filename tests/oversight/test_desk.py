@@ -200,6 +200,20 @@ def test_separation_of_duties(session: Session, desk: Desk) -> None:
     assert {desk.hold(one).state for one in (hold, second)} == {"spent"}
 
 
+@pytest.mark.parametrize("user", ["Emma@corp.com", "emma@corp.com ", "\uff45mma@corp.com"])
+def test_whoever_asks_approves_under_no_other_spelling_of_their_name(guard: Guard, desk: Desk, user: str) -> None:
+    hold = held(guard.session(user=user, task=TASK).decide("send_money", BOB))
+    emma = person("emma@corp.com", "clerk")
+    for who in (
+        emma,
+        person("dan", "clerk", stands_in={"clerk": emma.id}),
+        person("dan", "clerk", deputy_of=frozenset({emma.id})),
+    ):
+        with pytest.raises(NotPermitted, match="on whose behalf"):
+            desk.vote(hold, who, "approve")
+    assert desk.vote(hold, CLERK, "approve").state == "approved"
+
+
 def test_one_rejection_settles_what_several_have_to_agree_on(session: Session, desk: Desk) -> None:
     hold = held(session.decide("send_money", CAROL))
     desk.vote(hold, LEAD, "approve")
@@ -554,6 +568,19 @@ def test_an_appeal_asks_somebody_else(session: Session, desk: Desk) -> None:
     assert session.decide("send_money", BOB).kind == "allowed"
 
 
+def test_an_appeal_about_a_question_asks_somebody_else_or_the_user(session: Session, desk: Desk) -> None:
+    gina, greta = person("gina", "user"), person("greta", "user", stands_in={"user": PersonId("gina")})
+    hold = held(session.decide("greet", {"person": "dora"}))
+    desk.vote(hold, gina, "reject")
+    again = desk.appeal(hold, PersonId("emma"), "she is a friend")
+    for decided in (gina, greta):
+        with pytest.raises(NotPermitted, match="before the appeal"):
+            desk.vote(again.id, decided, "approve")
+    desk.vote(again.id, person("emma"), "reject")
+    last = desk.appeal(again.id, PersonId("emma"), "I was wrong")
+    assert desk.vote(last.id, person("emma"), "approve").state == "approved", "it is the user's question"
+
+
 def test_identical_requests_of_several_sessions_are_decided_at_once(guard: Guard, desk: Desk) -> None:
     sessions = [guard.session(user="emma", task=TASK) for _ in range(3)]
     holds = [held(each.decide("send_money", BOB)) for each in sessions]
@@ -618,6 +645,16 @@ def test_an_emergency_is_for_the_call_that_is_asked_about(session: Session, desk
     with pytest.raises(NotPermitted, match="as it is"):
         desk.grant(hold, dan, tool, bounds, uses=2, lasting=timedelta(minutes=30))
     assert desk.hold(hold).open
+
+
+@pytest.mark.parametrize("confirms", [False, True])
+def test_an_emergency_puts_no_words_into_the_mouth_of_the_user(session: Session, desk: Desk, confirms: bool) -> None:
+    desk.break_glass(PersonId("dan"), "user", "the user is in hospital", timedelta(hours=1))
+    hold, dan = held(session.decide("greet", {"person": "dora"})), desk.with_glass(person("dan"))
+    with pytest.raises(NotPermitted, match="speak for the user"):
+        desk.answer(hold, dan, "greet erin", confirms=confirms)
+    assert session.decide("greet", {"person": "erin"}).kind == "unclear"
+    assert desk.vote(hold, dan, "approve").state == "approved"
 
 
 def test_a_question_is_not_answered_with_another_call(session: Session, desk: Desk) -> None:

@@ -164,7 +164,8 @@ class Desk(Asking, Emergencies):
     def answer(self, hold: HoldId, who: Approver, text: str, *, confirms: bool = False) -> Hold:
         """Answer a question in words. `confirms`: the call may go on as it is; else it is to follow the answer.
 
-        What the answer names counts as trusted for the parameter that the question is about, in that session.
+        What the answer names counts as trusted for the parameter that the question is about, in that session. Raises
+        as `vote` does, and `NotPermitted` under emergency access.
         """
         if self.hold(hold).asks != "question":
             raise OversightError("that is a request for approval: approve or reject it")
@@ -290,6 +291,8 @@ class Desk(Asking, Emergencies):
             hold, version = self._read(hold_id)
             now = self.clock.unix_us()
             after = voted(hold, who, answer, now)
+            if reply is not None and after.votes[-1].glass is not None and who.id != hold.user:
+                raise NotPermitted("emergency access is for approving or rejecting; it does not speak for the user")
             after = msgspec.structs.replace(after, instead=instead, reply=reply, why=note if answer == "reject" else "")
             entries = self._vote_entries(hold, after, note, now)
             changes: list[Put | Add] = [Put(hold_key(hold_id), encode(after))]

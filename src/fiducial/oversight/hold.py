@@ -12,6 +12,7 @@ What is written down may lag behind; `effective` says what a hold means now.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
@@ -94,7 +95,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     settled_us: int = 0
     votes: tuple[Vote, ...] = ()
     excluded: tuple[PersonId, ...] = ()
-    """People who cannot decide it, nor anybody in their place: who decided before an appeal, or in whose place."""
+    """People who cannot decide it, nor anybody in their place: who decided before an appeal, or in whose place. The
+    user may answer a question all the same."""
     appeals: HoldId | None = None
     instead: Any = None
     """Of an edited request: the arguments to call with; until it is swept."""
@@ -177,16 +179,16 @@ def seat(hold: Hold, who: Approver) -> str:
     if hold.asks == "question":
         if who.id == hold.user:
             return "user"
-        if hold.role in who.roles:
-            return hold.role
-        raise NotPermitted(f"only `{hold.user}` or somebody in the role `{hold.role}` may answer")
-    if hold.user in {who.id, *who.deputy_of, *who.stands_in.values()}:
+        if hold.role not in who.roles:
+            raise NotPermitted(f"only `{hold.user}` or somebody in the role `{hold.role}` may answer")
+        _undecided(hold, who)
+        return hold.role
+    if _folded(hold.user) in map(_folded, (who.id, *who.deputy_of, *who.stands_in.values())):
         raise NotPermitted(
             "the person on whose behalf the agent acts cannot approve it, nor whoever stands in for them; "
             "it takes somebody else"
         )
-    if not who.seats(hold.role).isdisjoint(hold.excluded):
-        raise NotPermitted("they, or the one in whose place they answer, decided it before the appeal")
+    _undecided(hold, who)
     if hold.role not in who.roles:
         raise NotPermitted(f"it takes the role `{hold.role}`")
     return hold.role
@@ -199,6 +201,16 @@ def may_answer(hold: Hold, who: Approver) -> bool:
     except NotPermitted:
         return False
     return not any(vote.seats & seats for vote in hold.votes)
+
+
+def _undecided(hold: Hold, who: Approver) -> None:
+    if not who.seats(hold.role).isdisjoint(hold.excluded):
+        raise NotPermitted("they, or the one in whose place they answer, decided it before the appeal")
+
+
+def _folded(name: str) -> str:
+    """A name as four eyes compare it: hosts and sign-ins write the same person's in more than one way."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 def _settled(hold: Hold, state: State, now_us: int) -> Hold:
