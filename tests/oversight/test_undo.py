@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -678,6 +678,58 @@ def test_a_compensation_that_raised_is_repeated_where_that_does_no_harm(world: W
     report = world.undo(session.id, guard=world.make(tools={"untag": lambda name: 1 / 0}))
     assert (outcomes(report), "ZeroDivisionError" in report.effects[0].detail) == (["unknown"], True)
     assert outcomes(world.undo(session.id)) == ["undone"]
+
+
+# --- streams
+
+
+def streamed(function: Callable[..., Any], *, breaks: bool = False) -> Callable[..., Iterator[Any]]:
+    """`function` as a tool that does its work while its result is read."""
+
+    def run(**arguments: Any) -> Iterator[Any]:
+        yield "begun"
+        yield function(**arguments)
+        if breaks:
+            raise ConnectionResetError("while reading the answer")
+
+    return run
+
+
+def test_a_compensation_that_streams_is_read_to_its_end(world: World) -> None:
+    session = booked(world)
+    report = world.undo(session, guard=world.make(tools={**world.hotel.tools, "cancel": streamed(world.hotel.cancel)}))
+    assert (outcomes(report), world.hotel.calls) == (["undone"], [("cancel", "bk-1")])
+    assert outcomes(world.undo(session)) == ["already"]
+
+
+def test_a_compensation_that_streams_and_does_nothing_is_not_believed(world: World) -> None:
+    session = booked(world)
+    idle = world.make(tools={**world.hotel.tools, "cancel": streamed(lambda id: "cancelled, trust me")})
+    assert outcomes(world.undo(session, guard=idle)) == ["unknown"]
+    assert outcomes(world.undo(session, guard=idle)) == ["unknown"], "nor by a later look at the log"
+    world.clock.advance(timedelta(minutes=1))
+    assert outcomes(world.undo(session)) == ["undone"]
+
+
+def test_a_compensation_whose_stream_breaks_is_found_out(world: World) -> None:
+    session = booked(world)
+    tools = {**world.hotel.tools, "cancel": streamed(world.hotel.cancel, breaks=True)}
+    report = world.undo(session, guard=world.make(tools=tools))
+    assert (outcomes(report), report.effects[0].why) == (["undone"], "it was found undone")
+    session = booked(world)
+    report = world.undo(session, guard=world.make(tools=tools, cancel={"postcondition": None}))
+    assert (outcomes(report), report.complete) == (["unknown"], False)
+
+
+def test_a_compensation_that_streams_asynchronously_is_not_called(world: World) -> None:
+    async def cancel(id: str) -> AsyncIterator[str]:
+        yield world.hotel.cancel(id)
+
+    session = booked(world)
+    report = world.undo(session, guard=world.make(tools={**world.hotel.tools, "cancel": cancel}))
+    assert (outcomes(report), world.hotel.calls) == (["impossible"], [])
+    report = world.undo(session, guard=world.make(tools={**world.hotel.tools, "cancel": lambda id: cancel(id)}))
+    assert (outcomes(report), world.hotel.calls) == (["unknown"], [])
 
 
 # --- what was shown

@@ -20,9 +20,10 @@ The same holds for one that raised, unless its tool refused.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -30,7 +31,7 @@ import msgspec
 from fiducial.core.event import CallDecided, CallFinished, Entry, UndoFinished, UndoStarted
 from fiducial.core.ids import Digest, EventId, PersonId, SessionId
 from fiducial.core.store import Commit, Put, Unchanged
-from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError
+from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError, ToolFailed
 from fiducial.guard import probes
 from fiducial.guard.compensation import Claim, Claimed, claim_key, put_claim, read_claims
 from fiducial.guard.drivers import STORE_TIMEOUT, drive
@@ -38,6 +39,7 @@ from fiducial.guard.effects import Ran, Run, Steps
 from fiducial.guard.guard import Guard
 from fiducial.guard.judgement import Request
 from fiducial.guard.reopen import Readable
+from fiducial.guard.results import Result
 from fiducial.guard.session import Session
 from fiducial.guard.steps import call
 from fiducial.oversight.undo_effect import Compensation, Effect, refused
@@ -205,6 +207,9 @@ class _Undoing:
         function = self._guard.tools.get(compensation.tool)
         if function is None:
             return Taken(effect=effect, outcome="impossible", why=f"`{compensation.tool}` was not given to the guard")
+        if inspect.isasyncgenfunction(function):
+            why = f"`{compensation.tool}` is an asynchronous stream, which undo cannot read"
+            return Taken(effect=effect, outcome="impossible", why=why)
         return self._run(effect, compensation, function)
 
     # --- a: what is not known
@@ -216,7 +221,10 @@ class _Undoing:
         finished = next((each.event for each in records if isinstance(each.event, CallFinished)), None)
         undone = Taken(effect=effect, outcome="undone", why="it was found undone", compensation=claim.compensation)
         if finished is not None and finished.outcome == "ok" and finished.confirmed != "no":
-            return undone
+            # A stream is recorded before its post-condition is looked at.
+            looked = finished.confirmed != "not-checked"
+            if looked or self._confirmed(compensation.tool, compensation.arguments, None) != "no":
+                return undone
         if any(refused(each) for each in records):
             return None
         early = self._guard.clock.unix_us() < claim.until_us
@@ -291,7 +299,8 @@ class _Undoing:
     def _run(self, effect: Effect, compensation: Compensation, function: Callable[..., Any]) -> Taken:
         """All ten steps for the compensating call."""
         tool = self._guard.current.tools.get(compensation.tool)
-        longest = STORE_TIMEOUT + (tool.contract.timeout.total_seconds() if tool is not None else 0)
+        # A stream may take its tool's time once more.
+        longest = STORE_TIMEOUT + (2 * tool.contract.timeout.total_seconds() if tool is not None else 0)
         self._session.recall(
             f"Fiducial's record of `{effect.tool}`",
             compensation.arguments,
@@ -305,11 +314,31 @@ class _Undoing:
             claim=Claim(effect.decision, effect.version, int(longest * 1_000_000)),
         )
         result = drive(call(self._session, request, function))
+        if isinstance(result.value, (Iterator, AsyncIterator)):
+            result = self._read(result, compensation)
         taken = told(effect, result)
         lost = result.status == "failed" and not result.nothing_done and compensation.driver is None
         if lost and self._confirmed(compensation.tool, compensation.arguments, None) == "yes":
             return msgspec.structs.replace(taken, outcome="undone", why="it was found undone")
         return taken
+
+    def _read(self, result: Result, compensation: Compensation) -> Result:
+        """What came of a call whose result is a stream: the tool does its work while that is read."""
+        cut_off = msgspec.structs.replace(result, status="unknown", value=None)
+        if isinstance(result.value, AsyncIterator):
+            why = "the result is an asynchronous stream, which undo cannot read"
+            return msgspec.structs.replace(cut_off, error=why)
+        try:
+            for _ in result.value:
+                pass
+        except Exception as error:  # noqa: BLE001 - whatever the tool raises is its outcome
+            if isinstance(error, ToolFailed) and error.outcome == "unknown":
+                return msgspec.structs.replace(cut_off, error=str(error))
+            return msgspec.structs.replace(cut_off, status="failed", error=f"{type(error).__name__} in the stream")
+        if self._session.closed:
+            return cut_off
+        found = self._confirmed(compensation.tool, compensation.arguments, None)
+        return msgspec.structs.replace(result, value=None, confirmed=found)
 
     # --- c: what became of it
 
