@@ -125,9 +125,14 @@ class Consulted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def binding_of(
-    parts: tuple[Any, ...], session: SessionId, arguments: Mapping[str, Any], traces: Mapping[str, Trace]
+    parts: tuple[Any, ...],
+    session: SessionId,
+    arguments: Mapping[str, Any],
+    traces: Mapping[str, Trace],
+    shown: tuple[Any, ...],
 ) -> tuple[Digest, Digest]:
-    """Binding and group of a call. `parts`: who asks for what under which contract and policies.
+    """Binding and group of a call. `parts`: who asks for what under which contract and policies. `shown`: what people
+    are shown besides; a session may learn more of that while it waits, so it tells groups apart and no bindings.
 
     Of a label it is integrity and classes that count, and where the value came from; not the list of all sources,
     which grows with everything that a session reads.
@@ -139,5 +144,5 @@ def binding_of(
         ]
         for name, trace in traces.items()
     }  # fmt: skip
-    group = digest([parts, arguments, labels])
-    return digest([session, group]), group
+    same = digest([parts, arguments, labels])
+    return digest([session, same]), digest([same, shown])

@@ -193,7 +193,17 @@ class State(Knowledge):
     ) -> tuple[Digest, Digest]:
         """Binding and group of a call: of everything that an answer of people to it is for; see `binding_of`."""
         parts = (self.user, self.roles, self.agent, tool.name, tool.digest, tool.slice.digest, facts.preview)
-        return binding_of((*parts, *tool.binds), self.id, arguments, traces)
+        return binding_of((*parts, *tool.binds), self.id, arguments, traces, self._shown(traces))
+
+    def _shown(self, traces: Mapping[str, Trace]) -> tuple[Any, ...]:
+        """What people are shown besides a call: what was said, and where each value stands and is named against it."""
+        said = [(authority, text, integrity.value) for authority, text, integrity in self._said]
+        places = {
+            name: [self.place(msgspec.structs.replace(trace, where=(one,))) for one in (*trace.where, *trace.against)]
+            for name, trace in traces.items()
+        }
+        # Where too much was said to be kept, nothing can be told to be the same.
+        return said, places, self.id if self._unsaid < 0 else ""
 
     def remember(self, judgement: Judgement) -> None:
         """A decision was recorded; its outcome is awaited. Called with the lock held."""

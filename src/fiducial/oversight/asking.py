@@ -11,9 +11,10 @@ from datetime import timedelta
 
 import msgspec
 
+from fiducial.core.canonical import digest
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import ApprovalSpent, Entry
-from fiducial.core.ids import GrantId, HoldId, PersonId, SessionId, mint
+from fiducial.core.ids import Digest, GrantId, HoldId, PersonId, SessionId, mint
 from fiducial.core.store import Add, Put, Store, Unchanged
 from fiducial.guard.desk import Asked, Case, Reply, Said, Writes
 from fiducial.oversight.cells import (
@@ -204,7 +205,7 @@ class Asking:
             user=case.user,
             tool=case.tool,
             binding=case.binding,
-            group=case.group,
+            group=_group(case, ruling),
             policies=ruling.approvals,
             role="user" if question else ruling.role or "operator",
             quorum=1 if question else ruling.quorum,
@@ -221,3 +222,10 @@ class Asking:
             changes=tuple(new_cells(hold)),
         )
         return Asked(hold=hold.id, writes=writes)
+
+
+def _group(case: Case, ruling: Ruling) -> Digest:
+    """Equal for requests that ask the same people the same about calls that look the same."""
+    reasons = [(reason.policy, reason.message) for reason in ruling.reasons]
+    asked = (ruling.kind, ruling.approvals, ruling.role, ruling.quorum, ruling.question, reasons)
+    return digest([case.group, asked, case.above, case.release])

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fiducial.core.canonical import digest
 from fiducial.core.event import ClassGranted, Entry, Event, HoldSeen, HoldVoted
 from fiducial.core.ids import GrantId, HoldId, PersonId, mint
 from fiducial.core.payload import Payload, seal
@@ -106,9 +107,17 @@ class Desk(Asking, Emergencies):
     def vote_alike(
         self, hold: HoldId, who: Approver, answer: Literal["approve", "reject"], *, note: str = ""
     ) -> list[Hold]:
-        """Decide all waiting requests that differ from this one in nothing but the session."""
-        group = self.hold(hold).group
-        alike = [each.id for each in self.waiting() if each.group == group and each.id != hold]
+        """Decide all waiting requests that differ from this one in nothing but the session.
+
+        They ask the same role the same, under the same policies, about a call whose every value stands in the same
+        place; an appeal is alike to none.
+        """
+        shown = self.hold(hold)
+        alike = [
+            each.id
+            for each in self.waiting()
+            if (each.group, each.role) == (shown.group, shown.role) and each.id != hold
+        ]
         decided = [self.vote(hold, who, answer, note=note)]
         for each in alike:
             try:
@@ -185,9 +194,11 @@ class Desk(Asking, Emergencies):
         if any(self.hold(HoldId(asked.removeprefix(prefix))).appeals == hold for asked in self.store.scan(prefix)):
             raise AlreadySettled("there is an appeal against this refusal already")
         now = self.clock.unix_us()
+        id = HoldId(mint("hld", now // 1000))
         again = msgspec.structs.replace(
             refused,
-            id=HoldId(mint("hld", now // 1000)),
+            id=id,
+            group=digest([refused.group, id]),
             requested_us=now,
             expires_us=now + (refused.expires_us - refused.requested_us),
             escalate_us=0,
