@@ -11,6 +11,7 @@ import pytest
 from fiducial import Answer, Guard, MemoryStore
 from fiducial.charter.model import Case
 from fiducial.core.event import CallFinished
+from fiducial.errors import NotPermitted
 from fiducial.guard.cases import run_case
 from fiducial.guard.probes import fill, find
 from fiducial.oversight import Approver, Desk
@@ -152,7 +153,7 @@ def test_an_approval_is_for_what_the_preview_found(make_charter: Any) -> None:
     assert ran == [150]
 
 
-def test_a_class_of_calls_says_nothing_of_a_preview(make_charter: Any) -> None:
+def test_no_other_call_is_approved_for_what_a_preview_found(make_charter: Any) -> None:
     store = MemoryStore()
     desk = Desk(store)
     guard = Guard(
@@ -162,9 +163,12 @@ def test_a_class_of_calls_says_nothing_of_a_preview(make_charter: Any) -> None:
         verdict = session.decide("purge", {"table": "logs"})
         olga = Approver(id="olga", roles=frozenset({"operator"}))
         tool = session.rulebook.slice("purge").type
-        desk.grant(verdict.hold, olga, tool, {"table": Bound(equals="logs")}, uses=9, lasting=timedelta(hours=1))
-        assert session.decide("purge", {"table": "logs"}).kind == "allowed", "the call itself was approved"
-        assert session.decide("purge", {"table": "logs"}).kind == "held"
+        with pytest.raises(NotPermitted, match="preview"):
+            desk.grant(verdict.hold, olga, tool, {"table": Bound(equals="logs")}, uses=9, lasting=timedelta(hours=1))
+        with pytest.raises(NotPermitted, match="preview"):
+            desk.edit(verdict.hold, olga, tool, {"table": "old-logs"})
+        assert desk.vote(verdict.hold, olga, "approve").state == "approved"
+        assert session.decide("purge", {"table": "logs"}).kind == "allowed"
 
 
 def test_what_a_hook_approves_is_what_the_preview_found_then(make_charter: Any) -> None:

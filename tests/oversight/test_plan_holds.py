@@ -12,6 +12,7 @@ import pytest
 from fiducial import Answer, Guard, MemoryStore, SqliteStore
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import PlanSettled
+from fiducial.errors import NotPermitted
 from fiducial.guard.plans import Bound, Plan, Step
 from fiducial.oversight import Approver, Desk
 
@@ -207,3 +208,13 @@ def test_what_a_hook_approves_of_a_plan_is_for_what_had_been_done(
     for _ in range(3):
         session.call("send_money", PAY, run=lambda **given: paid.append(given))
     assert len(paid) <= 2
+
+
+def test_no_class_of_plans_is_approved(charter: Callable[..., Any], store: MemoryStore, clock: ManualClock) -> None:
+    session = opened(charter, store, clock)
+    asked, desk = session.declare(PLAN), session.ground.desk
+    tool = session.rulebook.slice("declare_plan").type
+    bounds = {"steps": Bound(anything=True), "ordered": Bound(anything=True)}
+    with pytest.raises(NotPermitted, match="that very plan"):
+        desk.grant(asked.hold, CARL, tool, bounds, uses=5, lasting=timedelta(hours=1))
+    assert desk.hold(asked.hold).open

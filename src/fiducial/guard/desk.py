@@ -47,6 +47,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     now_us: int
     rules: Oversight
     """The charter's."""
+    previewed: bool
+    """The tool's contract has a preview, so an approval is for what it found."""
     covered: Callable[[str], bool]
     """Whether a Cedar rule for a class of calls covers this one; see `fiducial.policy.bounds`."""
 

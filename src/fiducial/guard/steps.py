@@ -336,6 +336,7 @@ def _consult(
         session=session.id, agent=session.agent, above=session.agents[1:], release=session.switches.release,
         user=session.user, tool=tool.name, arguments=request.arguments,
         decision=decision, binding=binding, group=group, now_us=now, rules=session.charter.about.oversight,
+        previewed=tool.contract.preview is not None,
         # The rule of a class says nothing of what a preview finds.
         covered=lambda rule: (
             tool.contract.preview is None and covers(tool.slice.type, session.principal, rule, request.arguments)

@@ -202,6 +202,7 @@ class Asking:
             agent=case.agent,
             above=case.above,
             release=case.release,
+            previewed=case.previewed,
             user=case.user,
             tool=case.tool,
             binding=case.binding,

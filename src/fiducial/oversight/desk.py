@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fiducial.charter.model import DECLARE_PLAN
 from fiducial.core.canonical import digest
 from fiducial.core.event import ClassGranted, Entry, Event, HoldSeen, HoldVoted
 from fiducial.core.ids import GrantId, HoldId, PersonId, mint
@@ -132,7 +133,8 @@ class Desk(Asking, Emergencies):
         """Refuse this call and approve another in its place, once: the same tool with `arguments`.
 
         The agent is told to make that call, which is decided afresh. Raises as `vote` does, `NotPermitted` for a
-        question or under emergency access too, and `ValueError` when the arguments cannot be written as a rule.
+        question, a tool with a preview or under emergency access too, and `ValueError` when the arguments cannot be
+        written as a rule.
         """
         now = self.clock.unix_us()
         before = self.hold(hold)
@@ -140,6 +142,7 @@ class Desk(Asking, Emergencies):
             raise NotPermitted("a question is answered in words, and not with another call")
         if before.quorum > 1:
             raise NotPermitted("one person cannot change what several have to agree on; reject it")
+        _not_previewed(before)
         rule = class_rule(tool, before.user, {name: Bound(equals=value) for name, value in arguments.items()})
         grant = self._grant(before, who, rule, uses=1, until_us=now + before.valid_us)
         return self._decide(hold, who, "edit", note=note, instead=dict(arguments), grant=grant)
@@ -157,12 +160,15 @@ class Desk(Asking, Emergencies):
     ) -> tuple[Hold, ClassGrant]:
         """Approve this call and a bounded class of calls like it, for its session.
 
-        Raises as `vote` does, `NotPermitted` for a question or under emergency access too, and `ValueError` when the
-        bounds do not fit the tool.
+        Raises as `vote` does, `NotPermitted` for a question, a plan, a tool with a preview or under emergency access
+        too, and `ValueError` when the bounds do not fit the tool.
         """
         before = self.hold(hold)
         if before.quorum > 1 or before.asks != "approval":
             raise NotPermitted("a class of calls cannot be approved where several have to agree on each")
+        if before.tool == DECLARE_PLAN:
+            raise NotPermitted("an approval of a plan is for that very plan; approve it or reject it")
+        _not_previewed(before)
         if not 1 <= uses <= 1000 or not timedelta(0) < lasting <= timedelta(days=1):
             raise ValueError("a class is approved for 1 to 1000 calls and at most a day")
         rule = class_rule(tool, before.user, bounds)
@@ -344,6 +350,14 @@ class Desk(Asking, Emergencies):
                    "answer": "the user answered"}[vote.answer]  # fmt: skip
             entries.append(Entry(settled_event(after, outcome, why, now)))
         return entries
+
+
+def _not_previewed(hold: Hold) -> None:
+    """The rule of a class says nothing of what a preview finds, so one approved for such a tool would cover nothing."""
+    if hold.previewed:
+        raise NotPermitted(
+            f"`{hold.tool}` is approved for what its preview found, which no other call has; approve it or reject it"
+        )
 
 
 def _granted(grant: ClassGrant, now: int) -> Entry:

@@ -86,6 +86,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     """The agents that delegated to the one that asks."""
     release: str | None = None
     """Of the guard that asked."""
+    previewed: bool = False
+    """A preview was run for it, so an answer is for what it found."""
     escalate_us: int = 0
     """When `escalate_to` is asked instead; 0: never."""
     escalate_to: str = ""
