@@ -137,6 +137,41 @@ def test_a_refusal_is_said_once_and_for_all_with_its_reason(session: Session, de
     assert not desk.waiting()
 
 
+def test_a_no_stands_whoever_else_said_yes(guard: Guard, desk: Desk) -> None:
+    large = {**BOB, "amount": 200_000}
+    session = guard.session(user="emma", task="pay")
+    first = held(session.decide("send_money", large))
+    desk.vote(first, LEAD, "approve")
+    desk.vote(first, Approver(id="lena", roles=frozenset({"lead"})), "approve")
+    desk.vote(held(session.decide("send_money", large)), CLERK, "reject")
+    for _ in range(2):
+        assert session.decide("send_money", large).kind == "denied"
+    assert not desk.waiting(), "nobody is asked until one agrees"
+
+
+def test_a_class_does_not_cover_what_was_refused_by_name(session: Session, desk: Desk, clock: ManualClock) -> None:
+    one, other = dict(BOB, amount=150), dict(BOB, amount=200)
+    first, second = held(session.decide("send_money", one)), held(session.decide("send_money", other))
+    tool = session.rulebook.slice("send_money").type
+    desk.grant(second, CLERK, tool, {"recipient": Bound(equals=BOB["recipient"]), "amount": Bound(at_most=500)}, uses=5,
+               lasting=timedelta(hours=1))  # fmt: skip
+    desk.vote(first, CLERK, "reject", note="fraud")
+    assert session.decide("send_money", one).kind == "denied"
+    assert session.decide("send_money", dict(BOB, amount=160)).kind == "allowed"
+
+
+def test_a_class_given_since_covers_what_nobody_answered(session: Session, desk: Desk, clock: ManualClock) -> None:
+    one, other = dict(BOB, amount=150), dict(BOB, amount=200)
+    held(session.decide("send_money", one))
+    clock.advance(timedelta(hours=24))
+    assert session.decide("send_money", one).kind == "denied"
+    second = held(session.decide("send_money", other))
+    desk.grant(second, CLERK, session.rulebook.slice("send_money").type,
+               {"recipient": Bound(equals=BOB["recipient"]), "amount": Bound(at_most=500)}, uses=5,
+               lasting=timedelta(hours=1))  # fmt: skip
+    assert session.decide("send_money", one).kind == "allowed"
+
+
 def test_nobody_answers_in_time(session: Session, desk: Desk, clock: ManualClock, store: MemoryStore) -> None:
     hold = held(session.decide("send_money", BOB))
     clock.advance(timedelta(hours=24))

@@ -31,7 +31,7 @@ from fiducial.oversight.cells import (
     event_id,
     hold_key,
 )
-from fiducial.oversight.hold import Hold, Vote, effective
+from fiducial.oversight.hold import Hold, Vote, concerning, effective
 from fiducial.oversight.refusals import refusal_of
 from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
 from fiducial.policy.ruling import Ruling, parameter_of
@@ -54,8 +54,17 @@ class Asking:
     def said(self, case: Case, ruling: Ruling) -> Said:
         """What people have said of exactly this call."""
         holds = self._asked(case)
+        appealed = {hold.appeals for hold, _ in holds}
+        settled = [hold for hold, _ in holds if hold.state != "approved" and not hold.open and hold.id not in appealed]
+        # A no stands until it is appealed, whoever else says yes; silence does until somebody says yes to a class.
+        refused = [hold for hold in settled if hold.state == "rejected"]
+        if refused:
+            return Said(refusal=refusal_of(_latest(refused)))
+        silent = [hold for hold in settled if hold.state == "expired"]
+        grants = self._covering(case, ruling, since=_latest(silent).settled_us if silent else 0)
+        if silent and not grants:
+            return Said(refusal=refusal_of(_latest(silent)))
         approved = [(hold, version) for hold, version in holds if hold.state == "approved" and self._stands(hold)]
-        grants = self._covering(case, ruling)
         if approved or grants:
             return Said(
                 approvals=frozenset(
@@ -66,10 +75,7 @@ class Asking:
             )
         if any(hold.open for hold, _ in holds):
             return Said()
-        appealed = {hold.appeals for hold, _ in holds}
-        settled = [hold for hold, _ in holds if hold.state != "approved" and hold.id not in appealed]
-        latest = max(settled, key=lambda hold: (hold.settled_us, hold.id), default=None)
-        return Said(refusal=refusal_of(latest)) if latest is not None else Said()
+        return Said(refusal=refusal_of(_latest(settled))) if settled else Said()
 
     def ask(self, case: Case, ruling: Ruling) -> Asked:
         """Ask people about it: a new request, or the one that waits already."""
@@ -137,8 +143,8 @@ class Asking:
         here = self._roles_of is None or self._roles_of(vote.by) is not None
         return here and cell is not None and decode(key, cell, Glass).justified is not False
 
-    def _covering(self, case: Case, ruling: Ruling) -> list[tuple[ClassGrant, int]]:
-        """A grant of the session that covers the call, for each policy that asks."""
+    def _covering(self, case: Case, ruling: Ruling, *, since: int) -> list[tuple[ClassGrant, int]]:
+        """A grant of the session, given at `since` or later, that covers the call, for each policy that asks."""
         found: list[tuple[ClassGrant, int]] = []
         wanted = set(ruling.approvals)
         stops = stops_of(self.store) if wanted else []
@@ -148,10 +154,11 @@ class Asking:
         ]
         # What ends first is used first.
         for grant, version in sorted(given, key=lambda one: (one[0].expires_us, one[0].given_us, one[0].id)):
-            stopped = any(stop.at_us >= grant.given_us and stop.concerns(case, grant.release) for stop in stops)
+            stopped = len(concerning(stops, case, grant.release)) > grant.halts
             if (
                 wanted.intersection(grant.policies)
                 and grant.tool == case.tool
+                and grant.given_us >= since
                 and grant.used < grant.uses
                 and case.now_us < grant.expires_us
                 and not stopped
@@ -216,6 +223,7 @@ class Asking:
             escalate_us=now + rules.escalate_after // micro if rules.escalate_after and not question else 0,
             escalate_to=rules.escalate_to or "",
             parameter=parameter_of(ruling) if question else None,
+            halts=len(concerning(stops_of(self.store), case, case.release)),
         )
         writes = Writes(
             entries=(Entry(requested_event(hold, now)),),
@@ -223,6 +231,10 @@ class Asking:
             changes=tuple(new_cells(hold)),
         )
         return Asked(hold=hold.id, writes=writes)
+
+
+def _latest(settled: Iterable[Hold]) -> Hold:
+    return max(settled, key=lambda hold: (hold.settled_us, hold.id))
 
 
 def _group(case: Case, ruling: Ruling) -> Digest:
