@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -732,6 +733,56 @@ def test_a_compensation_that_streams_asynchronously_is_not_called(world: World) 
     assert (outcomes(report), world.hotel.calls) == (["unknown"], [])
 
 
+def test_what_a_stream_wrote_is_put_back(world: World) -> None:
+    def run() -> None:
+        with world.guard.session(user="ann") as session:
+            result = session.call("write", {"path": "a.txt", "text": "new"}, run=streamed(world.write))
+            assert list(result.value) == ["begun", "written"]
+            broken = streamed(world.write, breaks=True)
+            result = session.call("write", {"path": "b.txt", "text": "new"}, run=broken)
+            with pytest.raises(ConnectionResetError):
+                list(result.value)
+        check(session.id)
+
+    async def run_async() -> None:
+        async def write(path: str, text: str) -> AsyncIterator[str]:
+            yield "begun"
+            yield world.write(path, text)
+
+        async with world.guard.session(user="ann") as session:
+            for path in ("a.txt", "b.txt"):
+                result = await session.acall("write", {"path": path, "text": "new"}, run=write)
+                assert [piece async for piece in result.value] == ["begun", "written"]
+        await asyncio.to_thread(check, session.id)
+
+    def check(session: SessionId) -> None:
+        assert sorted(os.listdir(world.root)) == ["a.txt", "b.txt"]
+        assert outcomes(world.undo(session)) == ["undone", "undone"]
+        assert os.listdir(world.root) == []
+
+    run()
+    asyncio.run(run_async())
+
+
+def test_a_stream_that_was_not_read_to_its_end_is_not_taken_for_what_it_left(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        result = session.call("write", {"path": "a.txt", "text": "new"}, run=streamed(world.write))
+        assert [next(result.value), next(result.value)] == ["begun", "written"]
+        result.value.close()
+    assert [each.moment for each in world.events(CaptureTaken)] == ["before"]
+    assert outcomes(world.undo(session.id)) == ["unknown"]
+    assert outcomes(world.undo(session.id, force=True)) == ["undone"]
+
+
+def test_what_changes_after_the_call_has_ended_is_seen(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        session.call("write", {"path": "a.txt", "text": "new"}, run=lambda **_: "queued")
+    assert outcomes(world.undo(session.id)) == ["nothing"]
+    world.write("a.txt", "new")  # the queue was worked off
+    report = world.undo(session.id)
+    assert (outcomes(report), report.complete) == (["changed"], False)
+
+
 # --- what was shown
 
 
@@ -859,7 +910,7 @@ def test_a_call_that_failed_half_way_is_put_back(world: World) -> None:
     with world.guard.session(user="ann") as session:
         assert session.call("write", {"path": "a.txt", "text": "new"}, run=half).status == "failed"
         assert session.call("write", {"path": "b.txt", "text": "new"}, run=lambda **_: 1 / 0).status == "failed"
-    assert outcomes(world.undo(session.id)) == ["undone"]
+    assert outcomes(world.undo(session.id)) == ["nothing", "undone"]
     assert not (world.root / "a.txt").exists()
 
 

@@ -126,8 +126,7 @@ class Machine(RuleBasedStateMachine):
         result = self.session.call(tool, arguments, run=run)
         assert result.status == ("failed" if fails else "ok"), result.error
         after = state(self.world(), name)
-        if before != after or name == "mail":
-            self.calls.append((name, before, after, missing))
+        self.calls.append((name, before, after, missing))
 
     # --- what happens
 
@@ -169,8 +168,10 @@ class Machine(RuleBasedStateMachine):
     def somebody_undoes_it_all(self, force: bool) -> None:
         self.session.close()
         done: set[int] = set()
-        for forced in (force, False):
-            expected, world = predicted(self.world(), self.calls, done, force=forced)
+        moved = {name for name, before, after, _ in self.calls if before != after}
+        calls = [each for each in self.calls if each[1] != each[2] or each[0] == "mail" or each[0] not in moved]
+        for forced in (force, force, False):
+            expected, world = predicted(self.world(), calls, done, force=forced)
             report = undo(self.guard, self.session.id, by="olga", why="test", force=forced)
             assert [each.outcome for each in report.effects] == expected, report.effects
             assert self.world() == world

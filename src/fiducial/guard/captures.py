@@ -2,7 +2,8 @@
 
     9  just before the run    the state is taken and kept, durably; without it the call does not run, unless the
                               contract calls it optional
-       just after the run     the state is looked at again, and its digest kept: by it later changes are noticed
+       just after the run     the state is looked at again, and its digest kept: by it later changes are noticed; for
+                              a stream when it ends, because its tool works while it is read
 
 The state is a payload of its own event and can be erased. Drivers (`fiducial.guard.compensation.Capture`) are
 registered by the host on the guard; ready-made ones are in `fiducial.oversight`. A call that somebody else runs
@@ -12,7 +13,7 @@ registered by the host on the guard; ready-made ones are in `fiducial.oversight`
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -25,6 +26,7 @@ from fiducial.core.payload import seal
 from fiducial.core.store import Commit
 from fiducial.errors import CaptureError
 from fiducial.guard.compensation import Snapshot
+from fiducial.guard.drivers import drive, drive_async
 from fiducial.guard.effects import Kept, Ran, Run, Steps
 from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
@@ -67,17 +69,92 @@ def before(session: State, judgement: Judgement, arguments: Mapping[str, Any]) -
     return None
 
 
-def after(session: State, judgement: Judgement, arguments: Mapping[str, Any], ran: Ran) -> Steps[None]:
-    """Look at what the call left. A call that was cut off may go on, so what it leaves is not known yet."""
+def after(session: State, judgement: Judgement, arguments: Mapping[str, Any], ran: Ran) -> Steps[Ran]:
+    """Look at what the call left. A call that was cut off may go on, so what it leaves is not known yet.
+
+    Returns `ran`, of which a stream is looked at when it ends: its outcome is recorded with `kept`.
+    """
     capture = judgement.tool.contract.capture if judgement.tool is not None else None
     if capture is None or ran.outcome == "unknown":
-        return
+        return ran
+
+    def look() -> Steps[Entry | None]:
+        return _left(session, judgement, capture, arguments)
+
+    if isinstance(ran.value, Iterator):
+        return msgspec.structs.replace(ran, value=_Watched(ran.value, look))
+    if isinstance(ran.value, AsyncIterator):
+        return msgspec.structs.replace(ran, value=_AsyncWatched(ran.value, look))
+    _keep(session, (yield from look()))
+    return ran
+
+
+def stream_ended(session: State, value: Any, outcome: str) -> None:
+    """The stream `value` is over: keep what was found when it came to its end. One that was cut off may go on."""
+    if isinstance(value, (_Watched, _AsyncWatched)) and outcome != "unknown":
+        _keep(session, value.left)
+
+
+class _Watched(Iterator[Any]):
+    """A tool's stream that looks at what was captured when it ends: before its reader knows, and on its own thread."""
+
+    def __init__(self, source: Iterator[Any], look: Callable[[], Steps[Entry | None]]) -> None:
+        self._source, self._look = source, look
+        self.left: Entry | None = None
+        """What was found at its end."""
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._source)
+        except Exception:  # its end too
+            self.left = drive(self._look())
+            raise
+
+    def close(self) -> None:
+        """Close the tool's own stream."""
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+
+
+class _AsyncWatched(AsyncIterator[Any]):
+    """The same for an asynchronous stream, in its own task."""
+
+    def __init__(self, source: AsyncIterator[Any], look: Callable[[], Steps[Entry | None]]) -> None:
+        self._source, self._look = source, look
+        self.left: Entry | None = None
+        """What was found at its end."""
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self._source.__anext__()
+        except Exception:  # its end too
+            self.left = await drive_async(self._look())
+            raise
+
+    async def aclose(self) -> None:
+        """Close the tool's own stream."""
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _left(session: State, judgement: Judgement, capture: Capture, arguments: Mapping[str, Any]) -> Steps[Entry | None]:
     try:
         taken = yield from _take(session, judgement, fill_exactly(capture.arguments, arguments, None))
-        entry = _entry(session, judgement.verdict.decision, capture.driver, "after", After(taken.digest))
-        session.store.commit(Commit(entries=(entry,), durable=False))
+        return _entry(session, judgement.verdict.decision, capture.driver, "after", After(taken.digest))
     except Exception as error:  # noqa: BLE001 - the call has run; without this, undo asks before it puts anything back
         _note(session, judgement, capture, "left could not be looked at", error)
+        return None
+
+
+def _keep(session: State, entry: Entry | None) -> None:
+    if entry is None:
+        return
+    try:
+        session.store.commit(Commit(entries=(entry,), durable=False))
+    except Exception as error:  # noqa: BLE001 - as if it had not been looked at
+        log.warning("what a call left could not be recorded: %s", told(error))
 
 
 def _note(session: State, judgement: Judgement, capture: Capture, what: str, error: Exception) -> None:
@@ -115,4 +192,4 @@ def _entry(
     return Entry(event, payloads)
 
 
-__all__ = ["After", "Before", "after", "before"]
+__all__ = ["After", "Before", "after", "before", "stream_ended"]

@@ -19,7 +19,7 @@ from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.store import Add, Commit, Put
 from fiducial.core.verdict import Allowed, Verdict
 from fiducial.errors import NotAllowed, ToolFailed
-from fiducial.guard import probes
+from fiducial.guard import captures, probes
 from fiducial.guard.effects import Ran, Steps
 from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
@@ -207,6 +207,7 @@ def _outcome(text: str) -> Outcome:
 
 
 def _ended(session: State, judgement: Judgement, began: Ran, ended: Ran) -> None:
+    captures.stream_ended(session, began.value, ended.outcome)
     record(session, judgement, msgspec.structs.replace(ended, duration_us=began.duration_us))
 
 

@@ -459,7 +459,7 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
             return _not_run(session, judgement, why)
         if ran is None:
             ran = yield Run(run, arguments, timeout)
-            yield from captures.after(session, judgement, arguments, ran)
+            ran = yield from captures.after(session, judgement, arguments, ran)
     except BaseException as cut_off:
         # The run was cancelled from outside: record that before passing the cancellation on, and wait for nothing more.
         record(session, judgement, Ran("unknown", error=f"cancelled ({type(cut_off).__name__})"))

@@ -9,6 +9,7 @@ import msgspec
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.contracts import Effect as Remains
+from fiducial.core.canonical import canonical_bytes
 from fiducial.core.event import CallDecided, CallFinished, CaptureTaken
 from fiducial.core.ids import DecisionId, Digest, EventId, SessionId, SourceId
 from fiducial.core.label import TRUSTED, UNTRUSTED
@@ -95,9 +96,9 @@ def happened(kept: Kept) -> bool:
     """The call had an effect, or may have had one."""
     if kept.finished is None:
         return _may_run(kept.decided)
-    changed = _changed(kept)
-    # What was there is better evidence than what the tool said.
-    return _outcome(kept) != "failed" if changed is None else changed
+    # What was there is better evidence than what the tool said. That it had not changed yet when the call ended proves
+    # nothing, because the other side may act later: what is there now is looked at before anything is put back.
+    return changed(kept) is True or not refused(kept.finished)
 
 
 def refused(finished: Record | None) -> bool:
@@ -106,17 +107,26 @@ def refused(finished: Record | None) -> bool:
     return result is not None and result.nothing_done
 
 
-def _changed(kept: Kept) -> bool | None:
+def changed(kept: Kept) -> bool | None:
     """Whether what was captured became another; `None`: it was not captured both times."""
     before, after = _decoded(kept.before, "capture", Before), _decoded(kept.after, "capture", After)
     return None if before is None or after is None else bool(before.taken.digest != after.digest)
+
+
+def captured(kept: Kept) -> tuple[str, bytes] | None:
+    """What was captured: by which driver, and with which arguments."""
+    before: Before | None = _decoded(kept.before, "capture", Before)
+    event = kept.before.event if kept.before is not None else None
+    if before is None or not isinstance(event, CaptureTaken):
+        return None
+    return event.driver, canonical_bytes(before.arguments)
 
 
 def _outcome(kept: Kept) -> str:
     finished = kept.finished.event if kept.finished is not None else None
     if not isinstance(finished, CallFinished):
         return "unknown"
-    if finished.outcome == "failed" and not refused(kept.finished) and _changed(kept) is None:
+    if finished.outcome == "failed" and not refused(kept.finished) and changed(kept) is None:
         return "unknown"  # it may have acted before it failed
     # The tool said that it did it, and an independent read did not find it.
     return "unknown" if finished.outcome == "ok" and finished.confirmed == "no" else finished.outcome
@@ -318,4 +328,4 @@ def _members(names: Iterable[str]) -> list[PathPattern]:
     return [PathPattern("$" if "'" in name else f"$['{name}']") for name in names]
 
 
-__all__ = ["Case", "Compensation", "Effect", "Kept", "happened", "refused"]
+__all__ = ["Case", "Compensation", "Effect", "Kept", "captured", "changed", "happened", "refused"]

@@ -8,8 +8,10 @@ Every call with a side effect that ran, or may have, in the session or in one th
     too-late      the contract says how long taking it back works, and that is over
     impossible    irreversible, nothing declared, the record erased, or a part of it missing
 
-The contract that counts is today's. A call that ran changed something, and one whose tool refused changed nothing,
-unless its capture shows otherwise. One that failed in any other way may have acted before it did.
+The contract that counts is today's. A call that ran may have changed something, and one whose tool refused changed
+nothing, unless its capture shows otherwise. One that failed in any other way may have acted before it did. One that
+left what was captured as it was is left out where another call changed the same thing: that one is compared with what
+is there.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from fiducial.core.store import Store
 from fiducial.errors import SessionError
 from fiducial.guard.compensation import Claimed, claim_key, read_claims
 from fiducial.guard.tool import Tool
-from fiducial.oversight.undo_effect import Case, Effect, Kept, happened
+from fiducial.oversight.undo_effect import Case, Effect, Kept, captured, changed, happened
 from fiducial.store.bundle import records
 from fiducial.store.ledger import Ledger, Record
 
@@ -52,7 +54,12 @@ def plan(
             _gather(found, entry)
     if start is None:
         raise SessionError(f"the session has no event `{since}`; `fiducial log show {session}` lists them")
-    kept = [each for each in found.values() if each.entry.index >= start and happened(each)]
+    moved = {captured(each) for each in found.values() if changed(each)}
+    kept = [
+        each
+        for each in found.values()
+        if each.entry.index >= start and happened(each) and not (changed(each) is False and captured(each) in moved)
+    ]
     kept.sort(key=lambda each: each.entry.index, reverse=True)
     claims = _claims(store, [each.decided.decision for each in kept])
     return [Case(each, tools.get(each.decided.tool), tools, claims, now_us).effect() for each in kept]
