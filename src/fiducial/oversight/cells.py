@@ -42,6 +42,8 @@ class ClassGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     used: int = 0
     release: str | None = None
     """Under which the request was made."""
+    halts: int = 0
+    """How many halts that concern it had been ordered by then, lifted or not; one more voids it."""
 
 
 class Glass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

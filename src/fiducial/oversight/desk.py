@@ -40,7 +40,7 @@ from fiducial.oversight.cells import (
     hold_key,
 )
 from fiducial.oversight.glass import Emergencies
-from fiducial.oversight.hold import Answer, Approver, Hold, effective, may_answer, seat, voted
+from fiducial.oversight.hold import Answer, Approver, Hold, concerning, effective, may_answer, seat, voted
 from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
 from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.schema import ToolType
@@ -210,6 +210,7 @@ class Desk(Asking, Emergencies):
             escalate_us=0,
             state="waiting",
             settled_us=0,
+            halts=len(concerning(stops_of(self.store), refused, refused.release)),
             votes=(),
             excluded=tuple(sorted({*refused.excluded, *(one for vote in refused.votes for one in vote.seats)})),
             appeals=hold,
@@ -289,7 +290,7 @@ class Desk(Asking, Emergencies):
         return ClassGrant(
             id=GrantId(mint("gra", now // 1000)), session=hold.session, tool=hold.tool, policies=hold.policies,
             rule=rule, by=who.id, role=role, instead_of=who.stands_in.get(role), hold=hold.id, given_us=now,
-            expires_us=until_us, uses=uses, release=hold.release,
+            expires_us=until_us, uses=uses, release=hold.release, halts=hold.halts,
         )  # fmt: skip
 
     def _decide(

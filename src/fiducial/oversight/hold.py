@@ -88,6 +88,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     """Of the guard that asked."""
     previewed: bool = False
     """A preview was run for it, so an answer is for what it found."""
+    halts: int = 0
+    """How many halts that concern it had been ordered by then, lifted or not; one more voids it."""
     escalate_us: int = 0
     """When `escalate_to` is asked instead; 0: never."""
     escalate_to: str = ""
@@ -114,7 +116,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Something that voids requests made before it, such as a halt."""
+    """Something that voids requests made before it: a halt, in force or lifted."""
 
     at_us: int
     why: str
@@ -132,18 +134,22 @@ class Stop(msgspec.Struct, frozen=True):
             and self.release in (None, release)
         )
 
-    def voids(self, hold: Hold) -> bool:
-        """The hold was requested before, and is about what is stopped."""
-        return hold.requested_us <= self.at_us and self.concerns(hold, hold.release)
+
+def concerning(stops: Iterable[Stop], call: Hold | Case, release: str | None) -> list[Stop]:
+    """Those that stop the call, asked for under `release`. None is ever deleted, so that their number tells whether
+    one was ordered since: clocks would not, as hosts have different ones.
+    """
+    return [stop for stop in stops if stop.concerns(call, release)]
 
 
 def effective(hold: Hold, now_us: int, stops: Iterable[Stop] = ()) -> Hold:
     """What `hold` means at `now_us`."""
     if hold.state not in ("waiting", "approved"):
         return hold
-    for stop in stops:
-        if stop.voids(hold) and stop.at_us < hold.expires_us:
-            return msgspec.structs.replace(hold, state="void", settled_us=stop.at_us, why=stop.why)
+    since = concerning(stops, hold, hold.release)[hold.halts :]
+    if since and min(since[0].at_us, now_us) < hold.expires_us:
+        at = max(since[0].at_us, hold.requested_us)
+        return msgspec.structs.replace(hold, state="void", settled_us=at, why=since[0].why)
     if now_us >= hold.expires_us:
         return msgspec.structs.replace(hold, state="expired", settled_us=hold.expires_us)
     if hold.state == "waiting" and hold.escalate_us and now_us >= hold.escalate_us and hold.role != hold.escalate_to:

@@ -16,7 +16,7 @@ from fiducial.oversight.hold import Hold, Stop
 
 
 def stops_of(store: Store) -> list[Stop]:
-    """The halts in force, as what voids requests. Raises `StoreError`."""
+    """Every halt there ever was, as what voids requests. Raises `StoreError`."""
     return [
         Stop(halt.at_us, f"halted: {halt.why}", halt.agent, halt.tool, halt.user, halt.release)
         for halt in read_halts(store)
