@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import jinja2
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fiducial.console.text import marked, ticked, visible
 from fiducial.console.words import told_as
@@ -78,7 +78,9 @@ def environment(static: Static) -> jinja2.Environment:
         step=_step,
         ticked=ticked,
         truncated=_truncated,
-        field=_field,
+        area=_area,
+        field=field,
+        raw=_raw,
         told_as=told_as,
         when=when,
     )
@@ -136,9 +138,19 @@ def _step(text: str) -> str:
     return quote(str(text), safe="")
 
 
-def _field(value: Any) -> str:
+def field(value: Any) -> str:
     """A value as a form's field holds it: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _raw(value: Any) -> Markup:
+    """A value for a control of a form: escaped and nothing else, because it comes back as what somebody approves."""
+    return escape(str(value))
+
+
+def _area(value: Any) -> Markup:
+    """The same for a text area, of which browsers leave out a line break at the beginning."""
+    return Markup("\n") + _raw(value)
 
 
 def _truncated(text: str, limit: int) -> str:
@@ -156,4 +168,4 @@ def in_words(duration: timedelta) -> str:
     return f"{seconds} seconds" if seconds < 120 else f"{seconds // 60} minutes"
 
 
-__all__ = ["DONE", "Static", "environment", "in_words", "when"]
+__all__ = ["DONE", "Static", "environment", "field", "in_words", "when"]

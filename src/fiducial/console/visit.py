@@ -54,6 +54,18 @@ class Fields:
             raise Refused(422, f"the field `{name}` is longer than {limit} characters")
         return value
 
+    def text(self, name: str, limit: int = 4_000) -> str | None:
+        """The field as it was typed, line breaks as they were before the browser changed them; `None`: it is missing.
+
+        Raises `Refused` when it is too long.
+        """
+        if name not in self._fields:
+            return None
+        value = self._fields[name][-1].replace("\r\n", "\n")
+        if len(value) > limit:
+            raise Refused(422, f"the field `{name}` is longer than {limit} characters")
+        return value
+
     def all(self, name: str) -> list[str]:
         """Every field of that name."""
         return self._fields.get(name, [])

@@ -15,6 +15,7 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from fiducial.console.gate import Handler
+from fiducial.console.render import field
 from fiducial.console.request import cards, shown
 from fiducial.console.visit import Refused, Visit, quoted
 from fiducial.core.ids import HoldId
@@ -24,6 +25,7 @@ from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.schema import ToolType
 
 PER_PAGE = 50
+GONE = "the call was erased: nobody can tell any more what would be done; it can only be rejected"
 
 
 def queue(visit: Visit) -> Response:
@@ -74,14 +76,19 @@ def edit(visit: Visit) -> Response:
     """Approve another call in place of this one."""
     hold, who = _hold(visit), _needed(visit)
     tool = _tool(visit, hold)
-    found = shown(visit.services, hold, True, 0)
+    record = shown(visit.services, hold, True, 0).record
+    if record is None or not isinstance(record.arguments, dict):
+        raise Refused(422, GONE)
     arguments: dict[str, Any] = {}
     try:
         for name, parameter in tool.contract.parameters.items():
-            text = visit.form.get(f"argument-{name}", 20_000)
-            if text or parameter.required:
-                arguments[name] = typed(text, parameter.schema_)
-        if found.record is not None and arguments == found.record.arguments:
+            text = visit.form.text(f"argument-{name}", 20_000) or ""
+            asked = record.arguments.get(name, msgspec.UNSET)
+            if asked is not msgspec.UNSET and text == _as_sent(asked):
+                arguments[name] = asked
+            elif text or parameter.required:
+                arguments[name] = _typed(text, asked, parameter.schema_)
+        if arguments == record.arguments:
             return _page(visit, 422, "nothing was changed; approve it as it is")
         visit.services.desk.edit(hold.id, who, tool, arguments, note=visit.form.get("note"))
     except ValueError as error:
@@ -95,7 +102,7 @@ def class_(visit: Visit) -> Response:
     tool = _tool(visit, hold)
     record = shown(visit.services, hold, True, 0).record
     if record is None:
-        raise Refused(422, "the call was erased; nobody can tell what the class would be")
+        raise Refused(422, GONE)
     try:
         bounds = {
             name: bound
@@ -135,14 +142,22 @@ def approver(visit: Visit) -> Approver | None:
     return None if who is None else visit.services.desk.with_glass(who)
 
 
-def typed(text: str, schema: Mapping[str, Any]) -> Any:
-    """A field as the value of a parameter: text where that is what it takes, JSON otherwise. Raises `ValueError`."""
-    if schema.get("type", "string") == "string":
+def _typed(text: str, asked: Any, schema: Mapping[str, Any]) -> Any:
+    """A field as the value of a parameter: text where the agent gave text in `asked`, JSON where it gave anything else.
+
+    Where it gave nothing (`UNSET`), text if that is what the parameter takes. Raises `ValueError`.
+    """
+    if isinstance(asked, str) or (asked is msgspec.UNSET and schema.get("type", "string") == "string"):
         return text
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"`{text[:60]}` is not a value of this kind; write it as JSON") from error
+
+
+def _as_sent(value: Any) -> str:
+    """A value as `Fields.text` has it when nobody touched it: browsers change line breaks, and cannot send a null."""
+    return field(value).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
 
 
 def whole(text: str) -> int:
@@ -215,4 +230,4 @@ PAGES: Mapping[str, Handler] = {
     "POST /waiting/{hold}/appeal": appeal,
 }
 
-__all__ = ["PAGES", "approver", "may_appeal", "typed", "whole"]
+__all__ = ["PAGES", "approver", "may_appeal", "whole"]
