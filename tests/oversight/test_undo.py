@@ -29,6 +29,7 @@ from fiducial.oversight.hold import Approver
 from fiducial.oversight.undo import Report, undo
 from fiducial.oversight.undo_plan import plan
 from fiducial.store.memory import MemoryStore
+from fiducial.store.sqlite import SqliteStore
 
 PERMIT = '@id("charter/permit-declared") permit (principal, action in Action::"declared", resource);'
 TOOLS: dict[str, dict[str, Any]] = {
@@ -118,7 +119,7 @@ class World:
 
     def __init__(self, root: Path, *, policies: str = PERMIT, **changes: dict[str, Any]) -> None:
         self.hotel, self.clock, self.root = Hotel(), ManualClock(), root
-        self.store = MemoryStore(clock=self.clock)
+        self.store: MemoryStore | SqliteStore = MemoryStore(clock=self.clock)
         self.desk = Desk(self.store, clock=self.clock)
         self.guard = self.make(policies, **changes)
 
@@ -327,6 +328,31 @@ def test_some_undos_work_for_a_time_only(world: World) -> None:
     assert world.hotel.calls == []
 
 
+@pytest.mark.parametrize(("effect", "outcome"), [(True, "undone"), (False, "too-late")])
+def test_what_was_taken_back_in_time_is_found_later(world: World, effect: bool, outcome: str) -> None:
+    session = interrupted(world, world.guard, effect=effect)
+    world.clock.advance(timedelta(days=2))
+    assert (outcomes(world.undo(session)), world.hotel.calls) == ([outcome], [])
+
+
+def test_a_state_is_put_back_by_the_capture_that_took_it(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "a.txt").write_text("precious")
+    with world.guard.session(user="ann") as session:
+        session.call("write", {"path": "a.txt", "text": "new"}, run=world.write)
+    other = {"capture": {**TOOLS["write"]["capture"], "driver": "other"}}
+    guard = Guard(
+        charter(write=other), store=world.store, clock=world.clock,
+        captures={"files": Files(world.root), "other": Files(elsewhere)},
+    )  # fmt: skip
+    report = world.undo(session.id, guard=guard, force=True)
+    assert (outcomes(report), "`files` took" in report.effects[0].why) == (["impossible"], True)
+    assert (elsewhere / "a.txt").read_text() == "precious"
+    assert outcomes(world.undo(session.id)) == ["undone"]
+
+
 def test_masked_arguments_are_not_what_the_tool_was_called_with(world: World) -> None:
     masking = PERMIT + (
         '@id("charter/mask") @mask("contact") forbid (principal, action == Action::"tag", resource)'
@@ -369,9 +395,25 @@ def test_a_halt_of_the_agent_does_not_stop_the_undo_and_one_of_the_tool_does(wor
         session.call("tag", {"name": "a"}, run=world.hotel.tag)
     world.guard.halt("it ran wild", agent="bot")
     halt = world.guard.halt("not this either", tool="untag")
-    assert outcomes(world.undo(session.id)) == ["denied"]
+    report = world.undo(session.id)
+    assert (outcomes(report), report.effects[0].why) == (["denied"], "the call that takes it back is halted")
     world.guard.resume(halt, by="someone else")
     assert outcomes(world.undo(session.id)) == ["undone"]
+
+
+def test_a_budget_that_is_used_up_is_not_told_as_somebody_elses_claim(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        for name in "ab":
+            session.call("tag", {"name": name}, run=world.hotel.tag)
+    usual = charter()
+    less = {"budgets": {"session": {"writes": 1}}, "baseline": "none"}
+    budgets = About.model_validate(usual.about.model_dump(mode="json") | less)
+    tight = Charter(about=budgets, contracts=usual.contracts, policies=usual.policies, digest=digest(1))
+    guard = Guard(tight, store=world.store, clock=world.clock, tools=world.hotel.tools)
+    report = world.undo(session.id, guard=guard)
+    assert outcomes(report) == ["undone", "denied"]
+    assert report.effects[1].why.startswith("a budget or rate is used up")
+    assert outcomes(world.undo(session.id, guard=guard)) == ["already", "undone"]
 
 
 HOLD = PERMIT + '@id("charter/ask") @hold("lead") forbid (principal, action == Action::"untag", resource);'
@@ -525,8 +567,11 @@ def test_a_call_that_raised_may_have_happened_unless_the_tool_refused(
     guard = world.make(book={**CONSTANT, **changes})
     with guard.session(user="ann") as session:
         assert session.call("book", {"room": "7", "nights": 1}, run=run(world.hotel.book)).status == "failed"
+    early = outcomes(world.undo(session.id, guard=guard))
+    assert early == (["unknown"] if outcome == ["nothing"] else outcome), "the other side may still be at work"
+    world.clock.advance(timedelta(minutes=5))
     report = world.undo(session.id, guard=guard)
-    assert outcomes(report) == outcome
+    assert outcomes(report) == (["already"] if outcome == ["undone"] else outcome)
     assert world.hotel.calls == [("cancel", "bk-1")] * (outcome == ["undone"])
     assert report.complete == (outcome not in (["unknown"], ["impossible"]))
 
@@ -733,6 +778,33 @@ def test_a_compensation_that_streams_asynchronously_is_not_called(world: World) 
     assert (outcomes(report), world.hotel.calls) == (["unknown"], [])
 
 
+def test_a_call_that_is_still_read_as_a_stream_is_left_alone(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        result = session.call("tag", {"name": "a"}, run=streamed(world.hotel.tag))
+        assert next(result.value) == "begun"
+        world.clock.advance(timedelta(hours=1))
+        report = world.undo(session.id)
+        assert (outcomes(report), report.effects[0].why) == (["unknown"], "the call itself may still be running")
+        assert list(result.value) == ["ok"]
+        assert outcomes(world.undo(session.id)) == ["undone"]
+    assert world.hotel.tags == set()
+
+
+def test_a_call_whose_process_is_gone_is_no_longer_running(world: World, tmp_path: Path) -> None:
+    world.store = SqliteStore(tmp_path / "log.db", clock=world.clock)
+    world.guard = world.make()
+    session = world.guard.session(user="ann")
+    result = session.call("tag", {"name": "a"}, run=streamed(world.hotel.tag))
+    assert [next(result.value), next(result.value)] == ["begun", "ok"]
+    world.clock.advance(timedelta(hours=1))
+    world.guard.leases.beat()
+    assert outcomes(world.undo(session.id, guard=world.make())) == ["unknown"]
+    world.store.close()
+    world.store = SqliteStore(tmp_path / "log.db", clock=world.clock)
+    assert outcomes(world.undo(session.id, guard=world.make())) == ["undone"]
+    world.store.close()
+
+
 def test_what_a_stream_wrote_is_put_back(world: World) -> None:
     def run() -> None:
         with world.guard.session(user="ann") as session:
@@ -910,8 +982,10 @@ def test_a_call_that_failed_half_way_is_put_back(world: World) -> None:
     with world.guard.session(user="ann") as session:
         assert session.call("write", {"path": "a.txt", "text": "new"}, run=half).status == "failed"
         assert session.call("write", {"path": "b.txt", "text": "new"}, run=lambda **_: 1 / 0).status == "failed"
-    assert outcomes(world.undo(session.id)) == ["nothing", "undone"]
+    assert outcomes(world.undo(session.id)) == ["unknown", "undone"]
     assert not (world.root / "a.txt").exists()
+    world.clock.advance(timedelta(minutes=5))
+    assert outcomes(world.undo(session.id)) == ["nothing", "already"]
 
 
 def test_a_captured_call_that_was_cut_off_is_compared_with_what_was_kept(world: World) -> None:
@@ -929,6 +1003,8 @@ def test_a_captured_call_that_was_cut_off_is_compared_with_what_was_kept(world: 
 
     written, untouched = cut_off_in(writes, "c.txt"), cut_off_in(lambda **_: over.wait(10), "d.txt")
     over.set()
+    assert outcomes(world.undo(untouched, guard=guard)) == ["unknown"]
+    world.clock.advance(timedelta(minutes=5))
     assert outcomes(world.undo(untouched, guard=guard)) == ["nothing"]
     assert outcomes(world.undo(written, guard=guard)) == ["unknown"]
     assert (world.root / "c.txt").exists()

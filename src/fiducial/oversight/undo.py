@@ -24,13 +24,22 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
 
-from fiducial.core.event import CallDecided, CallFinished, Entry, UndoFinished, UndoStarted
+from fiducial.core.event import (
+    CallDecided,
+    CallFinished,
+    Entry,
+    SessionClosed,
+    SessionOpened,
+    UndoFinished,
+    UndoStarted,
+)
 from fiducial.core.ids import Digest, EventId, PersonId, SessionId
-from fiducial.core.store import Commit, Put, Unchanged
+from fiducial.core.store import Commit, Put, Shared, Unchanged
 from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError, ToolFailed
 from fiducial.guard import probes
 from fiducial.guard.compensation import Claim, Claimed, claim_key, put_claim, read_claims
@@ -45,6 +54,7 @@ from fiducial.guard.steps import call
 from fiducial.oversight.undo_effect import Compensation, Effect, refused
 from fiducial.oversight.undo_plan import digest_of, plan
 from fiducial.oversight.undo_report import Report, Taken, told
+from fiducial.store.lease import SKEW, UNTIL
 from fiducial.store.ledger import Ledger
 
 log = logging.getLogger("fiducial.oversight")
@@ -54,6 +64,7 @@ _POLL = 0.05
 """Seconds between two looks at a log that lags."""
 MAX_WHY = 500
 """Characters: `UndoStarted.why`."""
+_MAY_FOLLOW = "the call has ended, and may still take effect: try again later"
 _Found = Literal["yes", "no", "unknown"]
 
 
@@ -190,14 +201,19 @@ class _Undoing:
             return Taken(effect=effect, outcome="too-late", why=effect.why)
         if effect.state == "impossible" or compensation is None:
             return Taken(effect=effect, outcome="impossible", why=effect.why)
-        if self._guard.clock.unix_us() < effect.until_us:
+        now = self._guard.clock.unix_us()
+        if now < effect.until_us or (effect.until_us and self._open(effect.session)):
             return Taken(effect=effect, outcome="unknown", why="the call itself may still be running")
         if effect.claim is not None and effect.claim.outcome is None:
             interrupted = self._interrupted(effect, effect.claim, compensation)
             if interrupted is not None:
                 return interrupted
+            if effect.late:
+                return Taken(effect=effect, outcome="too-late", why=effect.late)
         elif effect.state == "unknown" and compensation.driver is None:
             found = self._happened(effect)
+            if found == "no" and now < effect.settled_us:
+                return Taken(effect=effect, outcome="unknown", why=_MAY_FOLLOW)
             if found == "no":
                 return Taken(effect=effect, outcome="nothing", why="an independent read finds no effect")
             if found == "unknown" and not compensation.idempotent:
@@ -213,6 +229,24 @@ class _Undoing:
         return self._run(effect, compensation, function)
 
     # --- a: what is not known
+
+    def _open(self, session: SessionId) -> bool:
+        """Whether a call of the session may still be running as a stream, which lasts for as long as it is read."""
+        root: SessionId | None = session
+        while root is not None:
+            last, parent = root, None
+            for each in self._ledger.session(root):
+                if isinstance(each.event, SessionClosed):
+                    return False
+                if isinstance(each.event, SessionOpened):
+                    parent = each.event.parent
+            root = parent
+        if not isinstance(self._guard.store, Shared):
+            return True
+        # Where a process has died, or closed the store, nobody renews the lease, and nobody reads the stream.
+        key = UNTIL + last
+        cell = self._guard.store.read([key]).get(key)
+        return cell is not None and self._guard.clock.unix_us() < int(cell.value) + SKEW // timedelta(microseconds=1)
 
     def _interrupted(self, effect: Effect, claim: Claimed, compensation: Compensation) -> Taken | None:
         """What came of a call that was to take it back and has not said so; `None`: it is to be made again."""
@@ -276,6 +310,8 @@ class _Undoing:
                     effect=effect, outcome="undone", why="it was found undone",
                     compensation=effect.claim.compensation,
                 )  # fmt: skip
+            if self._guard.clock.unix_us() < effect.settled_us:
+                return Taken(effect=effect, outcome="unknown", why=_MAY_FOLLOW)
             return Taken(effect=effect, outcome="nothing", why="everything is as it was before")
         if compensation.after is None and not self._force:
             why = "it is not known what the call left, so somebody else may have changed it since"

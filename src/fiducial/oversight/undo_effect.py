@@ -62,6 +62,10 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     at_us: int
     until_us: int = 0
     """Microseconds since 1970 UTC until which the call itself may still be running; 0: it has ended."""
+    settled_us: int = 0
+    """Microseconds since 1970 UTC until which the other side may still act after a call that broke off; else 0."""
+    late: str = ""
+    """Why a call that takes it back can no longer be made; empty: it can."""
     state: State
     why: str = ""
     """What the state rests on; without anything that people or models wrote."""
@@ -182,6 +186,8 @@ class Case:
             tool=decided.tool,
             at_us=decided.at_us,
             until_us=self._until(),
+            settled_us=self._longest() if self._broke_off() else 0,
+            late=self._late(),
             state=state,
             why=why,
             arguments=arguments,
@@ -194,26 +200,41 @@ class Case:
     def _until(self) -> int:
         if self._kept.finished is not None or not self._kept.decided.runs:
             return 0
+        return self._longest()
+
+    def _longest(self) -> int:
         timeout = self._tool.contract.timeout if self._tool is not None else DEFAULT_TIMEOUT
         return self._kept.decided.at_us + int((timeout.total_seconds() + STORE_TIMEOUT) * 1_000_000)
+
+    def _broke_off(self) -> bool:
+        """It raised or was cut off, and its tool did not say that it refused."""
+        finished = self._kept.finished
+        event = finished.event if finished is not None else None
+        return isinstance(event, CallFinished) and event.outcome != "ok" and not refused(finished)
+
+    def _late(self) -> str:
+        within = self._tool.contract.undo.within if self._tool is not None and self._tool.contract.undo else None
+        if within is None or self._now_us <= self._kept.decided.at_us + within.total_seconds() * 1_000_000:
+            return ""
+        return f"it could be taken back for {within} after the call"
 
     def _found(self) -> tuple[State, str, Compensation | None]:
         if self._undone(self._kept.decided.decision):
             return "undone", "it was taken back before", None
         outcome = _outcome(self._kept)
+        claim = self._claims.get(self._kept.decided.decision)
+        begun = claim is not None and claim[0].outcome is None
         try:
             contract = self._contract()
-            within = contract.undo.within if contract.undo is not None else None
-            if within is not None and self._now_us > self._kept.decided.at_us + within.total_seconds() * 1_000_000:
-                return "too-late", f"it could be taken back for {within} after the call", None
+            if (late := self._late()) and not begun:
+                return "too-late", late, None
             compensation = self._compensation(contract)
         except _Impossible as why:
             said = str(why)
             if outcome == "unknown":
                 said += "; whether it happened at all is not known"
             return "impossible", said, None
-        claim = self._claims.get(self._kept.decided.decision)
-        if claim is not None and claim[0].outcome is None:
+        if begun:
             return "unknown", "a call that takes it back was begun, and nobody has said what came of it", compensation
         if outcome == "unknown":
             return "unknown", "whether it happened is not known", compensation
@@ -247,6 +268,9 @@ class Case:
                 raise _Impossible("the state before it was not kept")
             if before is None:
                 raise _Impossible("the state before it was erased")
+            taker = self._kept.before.event.driver if isinstance(self._kept.before.event, CaptureTaken) else ""
+            if taker != contract.capture.driver:
+                raise _Impossible(f"the capture `{taker}` took the state before it, and the contract names another now")
             after: After | None = _decoded(self._kept.after, "capture", After)
             return self._traced(
                 Compensation(

@@ -9,11 +9,22 @@ import msgspec
 from fiducial.core.ids import DecisionId, Digest, HoldId, SessionId
 from fiducial.core.oversight import UndoOutcome
 from fiducial.core.verdict import Denied, Fault, Held, Unclear
+from fiducial.guard.compensation import claim_key
 from fiducial.guard.results import Result
 from fiducial.oversight.undo_effect import Effect
 
 STANDS = frozenset({"changed", "impossible", "too-late", "held", "denied", "failed", "unknown"})
 """Outcomes after which the effect stands, or may."""
+
+_WHY = {
+    Fault.UNKNOWN_TOOL: "no contract describes the call that takes it back",
+    Fault.BAD_ARGUMENTS: "the contract refuses the arguments of the call that takes it back",
+    Fault.HALTED: "the call that takes it back is halted",
+    Fault.PEOPLE: "people refuse it, or have not answered in time",
+    Fault.STORE: "a budget or rate is used up, or the store could not record the call that takes it back",
+    Fault.SESSION: "the session in which it is taken back has ended",
+}
+"""Why a call was denied that no policy denied; other faults are of steps that broke."""
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,15 +87,14 @@ def told(effect: Effect, result: Result) -> Taken:
             return Taken(
                 effect=effect, outcome="held", why=why, detail=detail, compensation=decision, hold=verdict.hold
             )
-        lost = isinstance(verdict, Denied) and any(reason.fault is Fault.STORE for reason in verdict.reasons)
-        if lost:
+        if not isinstance(verdict, Denied):
+            why, detail = "stopped before it ran", result.error or ""
+        elif _lost(effect, verdict):
             why = "it could not be claimed: somebody else may be taking it back"
             return Taken(effect=effect, outcome="unknown", why=why, detail=detail)
-        why, detail = (
-            ("policies deny it", detail)
-            if isinstance(verdict, Denied)
-            else ("stopped before it ran", result.error or "")
-        )
+        else:
+            fault = next((reason.fault for reason in verdict.reasons if reason.fault is not None), None)
+            why = _WHY.get(fault, "a step on the way to it failed") if fault is not None else "policies deny it"
         return Taken(effect=effect, outcome="denied", why=why, detail=detail, compensation=decision)
     if result.status == "ok" and result.confirmed != "no":
         return Taken(effect=effect, outcome="undone", compensation=decision)
@@ -96,6 +106,12 @@ def told(effect: Effect, result: Result) -> Taken:
         "failed": "the call that takes it back failed, and may have acted before it did",
     }.get(result.status, "the call that takes it back was cut off")
     return Taken(effect=effect, outcome="unknown", why=why, detail=result.error or "", compensation=decision)
+
+
+def _lost(effect: Effect, verdict: Denied) -> bool:
+    """The store said no because of the effect's claim, and not of a budget."""
+    key = claim_key(effect.decision)
+    return any(reason.fault is Fault.STORE and key in reason.message for reason in verdict.reasons)
 
 
 __all__ = ["STANDS", "Report", "Taken", "told"]
