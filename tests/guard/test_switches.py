@@ -192,6 +192,27 @@ def test_a_halt_names_what_it_stops_without_spaces_around_it(make_charter: Any) 
     assert session.decide("send_email", EMAIL).kind == "denied"
 
 
+@pytest.mark.parametrize(
+    ("opened", "halted"),
+    [
+        ({"agent": "bot "}, {"agent": "bot "}),
+        ({"user": " ann"}, {"user": " ann"}),
+        ({"user": "jose\u0301"}, {"user": "jos\u00e9"}),
+        ({"user": "jos\u00e9"}, {"user": "jose\u0301"}),
+        ({"release": "r1\n"}, {"release": "r1"}),
+    ],
+)
+def test_a_halt_stops_a_name_however_it_is_spaced_and_composed(
+    make_charter: Any, opened: dict[str, str], halted: dict[str, str]
+) -> None:
+    guard = Guard(make_charter(), release=opened.get("release"))
+    session = guard.session(user=opened.get("user", "ann"), agent=opened.get("agent"), task=TASK)
+    other = guard.session(user="bob", agent="helper", task=TASK)
+    guard.halt("drill", by="ops", **halted)
+    assert session.decide("send_email", EMAIL).kind == "denied"
+    assert (other.decide("send_email", EMAIL).kind == "denied") == ("release" in halted)
+
+
 def test_a_halt_of_an_agent_stops_those_that_it_delegated_to(make_charter: Any) -> None:
     guard = Guard(make_charter())
     session = guard.session(user="ann", task=TASK)

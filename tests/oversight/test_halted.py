@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -69,3 +70,11 @@ def test_an_appeal_after_a_halt_is_not_void_by_it(guard: Guard, desk: Desk) -> N
     assert desk.hold(appeal.id).open
     guard.resume(guard.halt("drill", by="olga"), by="omar", why="over")
     assert desk.hold(appeal.id).state == "void"
+
+
+@pytest.mark.parametrize("user", ["emma ", "e\u0301mma"])
+def test_a_halt_voids_what_was_asked_under_another_spelling(guard: Guard, desk: Desk, user: str) -> None:
+    verdict: Any = guard.session(user=user, task="Pay 500 EUR to bob").decide("send_money", BOB)
+    named = unicodedata.normalize("NFC", user).strip()
+    guard.resume(guard.halt("drill", by="olga", user=named), by="omar", why="over")
+    assert desk.hold(verdict.hold).state == "void"

@@ -8,6 +8,7 @@ and outlive all of them. A lifted halt stays there: what people approved before 
 from __future__ import annotations
 
 import threading
+import unicodedata
 import weakref
 from collections.abc import Collection
 from datetime import timedelta
@@ -113,7 +114,8 @@ class Switches:
     ) -> Halt:
         """Stop what matches every part given, and everything when none is. In force here at once.
 
-        Spaces around a part are dropped. Nothing is refused for not being known here: a tool may be another agent's.
+        Spaces around a part are dropped, and it is composed (NFC). Nothing is refused for not being known here: a tool
+        may be another agent's.
 
         Raises `OversightError` without a reason or for a blank part, `StoreError` when it could not be kept: it then
         holds for those that use these switches alone, until their process ends.
@@ -180,17 +182,30 @@ class Switches:
         """The first halt that matches; `None` when nothing stops the call. `agents`: who calls, and who delegated."""
         for halt in self.halts:
             if (
-                (halt.agent is None or halt.agent in agents)
-                and halt.tool in (None, tool)
-                and halt.user in (None, user)
-                and halt.release in (None, self.release)
+                names(halt.agent, *agents)
+                and names(halt.tool, tool)
+                and names(halt.user, user)
+                and names(halt.release, self.release)
             ):
                 return halt
         return None
+
+
+def names(part: str | None, *called: str | None) -> bool:
+    """The part of a halt matches one of them; `None` matches everything.
+
+    Sessions keep the names that hosts give them. Spaces around one, or accents written another way, do not show, so
+    they make no other.
+    """
+    return part is None or _plain(part) in [_plain(one) for one in called if one is not None]
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _named(part: str | None, name: str) -> str | None:
     """A part of a halt; a blank one would stop nothing, or everything."""
     if part is not None and not part.strip():
         raise OversightError(f"the `{name}` to stop is blank; name it, or leave it out")
-    return part.strip() if part is not None else None
+    return _plain(part) if part is not None else None

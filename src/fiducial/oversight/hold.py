@@ -21,6 +21,7 @@ import msgspec
 from fiducial.core.ids import DecisionId, Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
 from fiducial.errors import AlreadySettled, NotPermitted
 from fiducial.guard.desk import Case
+from fiducial.guard.switches import names
 
 State: TypeAlias = Literal["waiting", "approved", "rejected", "answered", "expired", "void", "spent"]
 Answer: TypeAlias = Literal["approve", "reject", "edit", "answer"]
@@ -128,10 +129,10 @@ class Stop(msgspec.Struct, frozen=True):
     def concerns(self, call: Hold | Case, release: str | None) -> bool:
         """The call, asked for under `release`, is what is stopped."""
         return (
-            (self.agent is None or self.agent in (call.agent, *call.above))
-            and self.tool in (None, call.tool)
-            and self.user in (None, call.user)
-            and self.release in (None, release)
+            names(self.agent, call.agent, *call.above)
+            and names(self.tool, call.tool)
+            and names(self.user, call.user)
+            and names(self.release, release)
         )
 
 
