@@ -141,12 +141,14 @@ def test_a_quorum_takes_that_many_people(make_charter: Any, people: tuple[str, .
 def test_what_a_hook_answered_nobody_is_asked_again(make_charter: Any, approved: bool) -> None:
     store = MemoryStore()
     desk = Desk(store)
-    answers = [Answer(approved=approved, by="olga")]
+    answers = [Answer(approved=approved, by="olga", note="no such bill")]
     guard = Guard(make_charter(), store=store, desk=desk, on_held=lambda _: answers.pop() if answers else None)
     result, bank = held(guard)
     assert (result.status, len(bank.sent)) == (("ok", 1) if approved else ("not-run", 0))
     assert desk.waiting() == []
-    assert [event.why for event in kinds(guard, HoldSettled)] == ["answered where the agent runs"]
+    (settled,) = kinds(guard, HoldSettled)
+    ended = ("void", "answered where the agent runs") if approved else ("rejected", "no such bill")
+    assert (settled.outcome, settled.why) == ended
 
 
 def test_words_end_the_question_at_the_desk_too(make_charter: Any) -> None:

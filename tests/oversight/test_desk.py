@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fiducial import Guard, MemoryStore
+from fiducial import Answer, Guard, MemoryStore
 from fiducial.charter.model import Charter
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import ApprovalSpent, CallDecided, HoldRequested, HoldSettled, HoldVoted
@@ -18,6 +18,7 @@ from fiducial.core.ids import PersonId
 from fiducial.core.store import Cell
 from fiducial.core.verdict import Held, Unclear, Verdict
 from fiducial.errors import AlreadySettled, NotPermitted, OversightError, StoreError
+from fiducial.guard.judgement import Question
 from fiducial.guard.session import Session
 from fiducial.oversight import Approver, Desk
 from fiducial.oversight.people import People, Person
@@ -170,6 +171,26 @@ def test_a_class_given_since_covers_what_nobody_answered(session: Session, desk:
                {"recipient": Bound(equals=BOB["recipient"]), "amount": Bound(at_most=500)}, uses=5,
                lasting=timedelta(hours=1))  # fmt: skip
     assert session.decide("send_money", one).kind == "allowed"
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_what_a_hook_answers_counts_whatever_the_desk_said_meanwhile(
+    charter: Build, store: MemoryStore, desk: Desk, clock: ManualClock, yes: bool
+) -> None:
+    def hook(question: Question) -> Answer:
+        if desk.waiting():
+            desk.vote(held(question.verdict), CLERK, "approve")
+        return Answer(approved=yes, by="dora", note="fraud")
+
+    guard = Guard(charter(), store=store, desk=desk, clock=clock, on_held=hook)
+    session, tool = guard.session(user="emma", task=TASK), Tool()
+    first = session.call("send_money", BOB, run=tool)
+    assert first.status == ("ok" if yes else "not-run")
+    again = session.decide("send_money", BOB) if not yes else None
+    assert len(tool.runs) == int(yes)
+    (settled,) = [each for each in kinds(store, HoldSettled) if each.outcome in ("rejected", "void")]
+    assert settled.outcome == ("void" if yes else "rejected")
+    assert again is None or (again.kind == "denied" and "fraud" in again.remedies.agent)
 
 
 def test_nobody_answers_in_time(session: Session, desk: Desk, clock: ManualClock, store: MemoryStore) -> None:

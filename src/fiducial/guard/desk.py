@@ -104,8 +104,8 @@ class Desk(Protocol):
         """Ask people about it, as `ruling` (held or unclear) demands."""
         ...
 
-    def withdrawn(self, hold: HoldId, why: str) -> Writes:
-        """Ends the request, if it still waits: it was answered elsewhere."""
+    def withdrawn(self, hold: HoldId, why: str, *, refused: bool = False) -> Writes:
+        """Ends the request, unless it is spent or was refused: it was answered elsewhere, by a no where `refused`."""
         ...
 
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:

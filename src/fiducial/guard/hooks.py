@@ -78,7 +78,8 @@ def _answer(session: State, judgement: Judgement, judge: Judge) -> Steps[Judgeme
             return judgement
         # Kept, durably, before it is acted on.
         entry = answer_entry(session.id, session.clock.unix_us(), verdict, answer)
-        yield Kept(session.store.commit(_commit(_withdrawn(session, verdict), entry)))
+        ended = _withdrawn(session, verdict, None if answer.approved else answer.note)
+        yield Kept(session.store.commit(_commit(ended, entry)))
     except (SessionError, StoreError) as error:
         log.error("the answer could not be kept: the call stays %s (%s)", verdict.kind, error)
         return judgement
@@ -112,11 +113,14 @@ def _binding(session: State, judgement: Judgement) -> Digest:
     return session.binding(judgement.tool, judgement.request.arguments, judgement.traces, judgement.facts)[0]
 
 
-def _withdrawn(session: State, verdict: Held | Unclear) -> Writes:
-    """Ends the request at the desk about the same call, so that nobody answers it a second time."""
+def _withdrawn(session: State, verdict: Held | Unclear, refused: str | None = None) -> Writes:
+    """Ends the request at the desk about the same call, so that it is not answered a second time, whatever was answered
+    there meanwhile. `refused`: what was said with a no, which then stands there too."""
     desk = session.ground.desk
     if desk is None or verdict.hold is None:
         return Writes()
+    if refused is not None:
+        return desk.withdrawn(verdict.hold, refused, refused=True)
     return desk.withdrawn(verdict.hold, "answered where the agent runs")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from typing import Literal
 
 import msgspec
 
@@ -84,16 +85,17 @@ class Asking:
                 return Asked(hold=hold.id)
         return self._requested(case, ruling)
 
-    def withdrawn(self, hold: HoldId, why: str) -> Writes:
-        """Ends the request, if it still waits: it was answered elsewhere."""
+    def withdrawn(self, hold: HoldId, why: str, *, refused: bool = False) -> Writes:
+        """Ends the request, unless it is spent or was refused: it was answered elsewhere, by a no where `refused`."""
         key, now = hold_key(hold), self.clock.unix_us()
         cell = self.store.read([key]).get(key)
         before = decode(key, cell, Hold) if cell is not None else None
-        if cell is None or before is None or not before.open:
+        if cell is None or before is None or before.state not in ("waiting", "approved"):
             return Writes()
-        after = msgspec.structs.replace(before, state="void", why=why, settled_us=now)
+        outcome: Literal["rejected", "void"] = "rejected" if refused else "void"
+        after = msgspec.structs.replace(before, state=outcome, why=why, settled_us=now)
         return Writes(
-            entries=(Entry(settled_event(after, "void", why, now)),),
+            entries=(Entry(settled_event(after, outcome, why, now)),),
             preconditions=(Unchanged(key, cell.version),),
             changes=(Put(key, encode(after)), Put(WAITING + hold, None)),
         )
