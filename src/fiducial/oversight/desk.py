@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -106,18 +106,26 @@ class Desk(Asking, Emergencies):
         return self._decide(hold, who, answer, note=note)
 
     def vote_alike(
-        self, hold: HoldId, who: Approver, answer: Literal["approve", "reject"], *, note: str = ""
+        self,
+        hold: HoldId,
+        who: Approver,
+        answer: Literal["approve", "reject"],
+        *,
+        note: str = "",
+        among: Collection[HoldId] | None = None,
     ) -> list[Hold]:
         """Decide all waiting requests that differ from this one in nothing but the session.
 
         They ask the same role the same, under the same policies, about a call whose every value stands in the same
-        place; an appeal is alike to none.
+        place; an appeal is alike to none. `among`: no others than these, which whoever decides has been told of.
         """
         shown = self.hold(hold)
         alike = [
             each.id
             for each in self.waiting()
-            if (each.group, each.role) == (shown.group, shown.role) and each.id != hold
+            if (each.group, each.role) == (shown.group, shown.role)
+            and each.id != hold
+            and (among is None or each.id in among)
         ]
         decided = [self.vote(hold, who, answer, note=note)]
         for each in alike:
