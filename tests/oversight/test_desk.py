@@ -173,6 +173,20 @@ def test_a_class_given_since_covers_what_nobody_answered(session: Session, desk:
     assert session.decide("send_money", one).kind == "allowed"
 
 
+def test_an_answer_in_the_users_place_counts_while_whoever_gave_it_may(
+    charter: Build, store: MemoryStore, clock: ManualClock
+) -> None:
+    roles = {"gina": frozenset({"user"})}
+    desk = Desk(store, clock=clock, roles_of=roles.get)
+    guard = Guard(charter(), store=store, desk=desk, clock=clock)
+    session = guard.session(user="emma", task="greet my friend")
+    whom = {"person": "Mallory"}
+    desk.answer(held(session.decide("greet", whom)), person("gina", "user"), "Mallory")
+    assert session.decide("greet", whom).kind == "allowed"
+    del roles["gina"]
+    assert session.decide("greet", whom).kind != "allowed"
+
+
 @pytest.mark.parametrize("yes", [True, False])
 def test_what_a_hook_answers_counts_whatever_the_desk_said_meanwhile(
     charter: Build, store: MemoryStore, desk: Desk, clock: ManualClock, yes: bool

@@ -135,6 +135,10 @@ class Knowledge:
                     traces[name] = answer
         return traces
 
+    def heard_about(self, tool: str) -> bool:
+        """Whether an answer about a parameter of `tool` counts."""
+        return bool(self._replies.get(tool))
+
     def replied(self, tool: str, replies: Mapping[str, Reply]) -> bool:
         """Take in what the user answered about parameters of `tool`; returns whether anything of it is new."""
         if self._replies.get(tool, {}) == replies:

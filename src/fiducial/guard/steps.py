@@ -154,6 +154,9 @@ def _serialized(
             traced = proposed.values
         while True:
             # 4 trace each argument to its sources
+            if session.heard_about(tool.name) and session.ground.desk is not None:
+                fault = _DESK
+                session.replied(tool.name, session.ground.desk.replies(session.id, tool.name))
             fault = _FLOW
             traces = session.traces(tool, traced)
             # 5 gather the facts

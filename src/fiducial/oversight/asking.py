@@ -101,10 +101,13 @@ class Asking:
         )
 
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
-        """Parameter → what the user answered about it, the latest."""
+        """Parameter → what the user answered about it, the latest; what somebody answered in their place counts for as
+        long as they are there and have the role."""
         found: dict[str, ReplyCell] = {}
         for key, cell in self.store.scan(f"{REPLIES}{session}/").items():
             reply = decode(key, cell, ReplyCell)
+            if reply.role and not self._has(reply.by, reply.role, reply.instead_of):
+                continue
             if reply.tool == tool and (reply.parameter not in found or found[reply.parameter].at_us <= reply.at_us):
                 found[reply.parameter] = reply
         return {name: Reply(reply.hold, reply.text) for name, reply in found.items()}

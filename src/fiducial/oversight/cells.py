@@ -73,6 +73,11 @@ class ReplyCell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     parameter: str
     text: str
     at_us: int
+    by: PersonId
+    role: str = ""
+    """In which they spoke for the user; empty where it was the user."""
+    instead_of: PersonId | None = None
+    """Whose place they took, by delegation."""
 
 
 def asked_prefix(session: SessionId, binding: Digest) -> str:

@@ -325,10 +325,12 @@ class Desk(Asking, Emergencies):
             if not after.open:
                 changes.append(Put(WAITING + hold_id, None))
             if reply is not None and hold.parameter is not None and not after.open:
-                key = f"{REPLIES}{hold.session}/{hold_id}"
-                changes.append(Put(key, encode(ReplyCell(
-                    hold=hold_id, tool=hold.tool, parameter=hold.parameter, text=reply, at_us=now
-                ))))  # fmt: skip
+                vote = after.votes[-1]
+                cell = ReplyCell(
+                    hold=hold_id, tool=hold.tool, parameter=hold.parameter, text=reply, at_us=now,
+                    by=vote.by, role="" if vote.by == hold.user else vote.role, instead_of=vote.instead_of,
+                )  # fmt: skip
+                changes.append(Put(f"{REPLIES}{hold.session}/{hold_id}", encode(cell)))
             if grant is not None:
                 entries.append(_granted(grant, now))
                 changes.append(Put(f"{GRANTS}{grant.session}/{grant.id}", encode(grant)))
