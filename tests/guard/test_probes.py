@@ -13,7 +13,7 @@ from fiducial.charter.model import Case
 from fiducial.core.event import CallFinished
 from fiducial.errors import NotPermitted
 from fiducial.guard.cases import run_case
-from fiducial.guard.probes import fill, find
+from fiducial.guard.probes import MAX_WALK, TooLarge, fill, fill_exactly, find
 from fiducial.oversight import Approver, Desk
 from fiducial.policy.bounds import Bound
 
@@ -82,6 +82,8 @@ def test_a_preview_that_fails_leaves_its_fact_unknown(make_charter: Any, count: 
         (lambda table: {"rows": 0}, "yes"),
         (lambda table: {"rows": 1}, "no"),
         (_raises, "unknown"),
+        (lambda table: {"rows": 0, "history": [0] * MAX_WALK}, "unknown"),
+        (lambda table: {"rows": 1, "history": [0] * MAX_WALK}, "unknown"),
         (lambda table: time.sleep(5), "unknown"),
     ],
 )
@@ -110,8 +112,25 @@ def test_templates_name_parts_of_the_call_and_its_result() -> None:
     assert find({"a": [{"b": 1}, {"b": 2}]}, "$.a[*].b") == [1, 2]
 
 
+@pytest.mark.parametrize(("path", "rows"), [("$.rows[*]", MAX_WALK + 1), ("$.rows[*].id", MAX_WALK)])
+def test_records_that_cannot_be_looked_through_count_all_the_same(make_charter: Any, path: str, rows: int) -> None:
+    dump = {"dump": {"effect": "read", "kind": "read", "output": {"records": path}}}
+    with Guard(make_charter(PERMIT, tools=dump)).session(user="ann", task="Dump it") as session:
+        assert session.call("dump", {}, run=lambda: {"rows": [{"id": 1}] * rows}).status == "ok"
+        assert session.account.records == rows
+
+
+def test_what_is_too_large_to_be_looked_through_is_not_taken_for_nothing() -> None:
+    large = {"rows": [0] * MAX_WALK, "id": 7}
+    for template in (fill, fill_exactly):
+        with pytest.raises(TooLarge):
+            template({"a": "$arguments.id"}, large, None)
+    assert fill({"a": "$arguments.rows"}, {"rows": large}, None) == {"a": large}
+
+
 UNSAID = [
-    _raises, lambda table: {}, lambda table: {"rows": "5000000"}, lambda table: {"rows": float("nan")},
+    _raises, lambda table: {"rows": 3, "more": [0] * MAX_WALK},
+    lambda table: {}, lambda table: {"rows": "5000000"}, lambda table: {"rows": float("nan")},
     lambda table: {"rows": -1},
 ]  # fmt: skip
 

@@ -26,6 +26,15 @@ MAX_WALK = 100_000
 """Leaves and branches of a probe's result that are looked at; past it the fact is unknown."""
 
 
+class TooLarge(LookupError):
+    """A value has more than `MAX_WALK` parts, so what a pattern names in it is not known."""
+
+    def __init__(self, seen: int) -> None:
+        self.seen = seen
+        """Parts that the pattern names, or that may be such: at least one for each that was come across."""
+        super().__init__(f"a value of more than {MAX_WALK} parts")
+
+
 def preview(session: State, tool: Tool, arguments: Mapping[str, Any]) -> Steps[PreviewFacts]:
     """What the contract's preview finds; `failed` when it could not be run, failed or did not say all."""
     probe = tool.contract.preview
@@ -33,10 +42,14 @@ def preview(session: State, tool: Tool, arguments: Mapping[str, Any]) -> Steps[P
         return PreviewFacts()
     if probe.tool not in session.ground.runners:
         return _FAILED
-    ran = yield Run(session.ground.runners[probe.tool], fill(probe.arguments, arguments, None), probe.timeout)
+    try:
+        asked = fill(probe.arguments, arguments, None)
+    except TooLarge:
+        return _FAILED
+    ran = yield Run(session.ground.runners[probe.tool], asked, probe.timeout)
     if not isinstance(ran, Ran) or ran.outcome != "ok":
         return _FAILED
-    found = {fact: _count(find(ran.value, path)) for fact, path in probe.facts.items()}
+    found = {fact: _count(ran.value, path) for fact, path in probe.facts.items()}
     return PreviewFacts(ran=True, failed=-1 in found.values(), **found)
 
 
@@ -56,11 +69,17 @@ def confirm(
     ran = yield Run(session.ground.runners[probe.tool], asked, probe.timeout)
     if not isinstance(ran, Ran) or ran.outcome != "ok":
         return "unknown"
-    return "yes" if all(value in find(ran.value, path) for path, value in expected.items()) else "no"
+    try:
+        return "yes" if all(value in find(ran.value, path) for path, value in expected.items()) else "no"
+    except TooLarge:
+        return "unknown"
 
 
 def fill(template: Mapping[str, Any], arguments: Mapping[str, Any], result: Any) -> dict[str, Any]:
-    """`template` with `$arguments.x` and `$result.y` replaced by what they name; `None` where that is nothing."""
+    """`template` with `$arguments.x` and `$result.y` replaced by what they name; `None` where that is nothing.
+
+    Raises `TooLarge` when that cannot be looked for.
+    """
     return {name: _fill(value, arguments, result, exactly=False) for name, value in template.items()}
 
 
@@ -95,7 +114,10 @@ def _fill(value: Any, arguments: Mapping[str, Any], result: Any, *, exactly: boo
 
 
 def find(value: Any, path: str) -> list[Any]:
-    """Every part of `value` that the pattern `path` names, outermost first; not what lies beneath them."""
+    """Every part of `value` that the pattern `path` names, outermost first; not what lies beneath them.
+
+    Raises `TooLarge`.
+    """
     pattern = PathPattern(path)
     found: list[Any] = []
     todo: list[tuple[Path, Any]] = [((), value)]
@@ -104,7 +126,7 @@ def find(value: Any, path: str) -> list[Any]:
         at, part = todo.pop()
         steps += 1
         if steps > MAX_WALK:
-            return []
+            raise TooLarge(len(found) + len(todo) + 1)
         if pattern.covers(at):
             found.append(part)
         elif isinstance(part, Mapping):
@@ -114,8 +136,12 @@ def find(value: Any, path: str) -> list[Any]:
     return found
 
 
-def _count(found: list[Any]) -> int:
-    """One number, or the length of one list; -1 for anything else."""
+def _count(value: Any, path: str) -> int:
+    """One number at `path`, or the length of one list; how many parts it names if several; -1 for anything else."""
+    try:
+        found = find(value, path)
+    except TooLarge:
+        return -1
     if len(found) != 1:
         return len(found) if found else -1
     value = found[0]

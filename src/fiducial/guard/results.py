@@ -189,9 +189,15 @@ def _finish(
 
 
 def count_records(tool: Tool, value: Any) -> int:
-    """How many records a result holds: the length of the list at the contract's path or at the top, else 1."""
+    """How many records a result holds: the length of the list at the contract's path or at the top, else 1.
+
+    One that is too large to be looked through counts for every part in it that may be a record.
+    """
     if tool.records is not None:
-        found = probes.find(value, tool.records)
+        try:
+            found = probes.find(value, tool.records)
+        except probes.TooLarge as large:
+            return large.seen
         value = found[0] if len(found) == 1 else found
     return len(value) if isinstance(value, (list, tuple)) else int(value is not None)
 
