@@ -118,6 +118,16 @@ def test_a_leftover_of_a_crash_is_taken_over(root: Path) -> None:
     assert (os.listdir(root), (root / "a").read_text()) == (["a"], "old")
 
 
+@pytest.mark.parametrize("name", ["n" * 255, "報" * 81 + ".txt", "b" * 241])
+def test_a_file_with_a_long_name_is_put_back(root: Path, name: str) -> None:
+    (root / name).write_text("old")
+    files = Files(root)
+    before = files.take({"path": name})
+    (root / name).write_text("new")
+    files.restore({"path": name}, before, files.take({"path": name}).digest)
+    assert (os.listdir(root), (root / name).read_text()) == ([name], "old")
+
+
 @pytest.mark.parametrize("before", [None, [], {"is": "file"}, {"is": "absent", "more": 1}, {"is": "row"}, {}])
 def test_what_is_no_state_of_a_file_is_not_put_back(root: Path, before: Any) -> None:
     (root / "a").write_text("x")

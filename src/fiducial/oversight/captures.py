@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1024 * 1024
+_MAX_NAME = 255
+"""Bytes: longest name of a file (NAME_MAX of Linux and its file systems)."""
 
 
 class _There(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="is", tag="file"):
@@ -161,7 +164,9 @@ class Files:
 
 def _replace(place: _Place, wanted: _There) -> None:
     # One name a file, so that what a crash leaves behind is found and taken over by whoever does it again.
-    copy = f".{place.name[:200]}.fiducial-undo"
+    copy = f".{place.name}.fiducial-undo"
+    if len(os.fsencode(copy)) > _MAX_NAME:
+        copy = f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()}.fiducial-undo"
     with suppress(FileNotFoundError):
         os.unlink(copy, dir_fd=place.directory)
     file = os.open(copy, _WRITE, 0o600, dir_fd=place.directory)

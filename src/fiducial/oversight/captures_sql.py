@@ -10,6 +10,10 @@ Rows are put back by the least change: those that were added are deleted, those 
 that differ, those that are gone are inserted. Before the transaction ends they are read again, so that a trigger that
 makes them another way undoes it all. What foreign keys or triggers change in other tables is not looked at.
 
+Where that meets a constraint on the way, such as values of a unique column that rows have swapped, nothing is put back
+and the reason is said. A call must not write the key's columns: a row that it moved to another key is not found again,
+and looks like one that it deleted.
+
 SQLite keeps its values as they are, PostgreSQL in their text form, which reads back the same for every type.
 """
 
