@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from console_world import Browser, held
 
@@ -12,7 +13,7 @@ from fiducial.console.services import Services
 from fiducial.core.event import PersonChanged
 from fiducial.core.ids import PersonId
 from fiducial.oversight.hold import Approver
-from fiducial.oversight.people import ConsoleRole
+from fiducial.oversight.people import ConsoleRole, Person
 
 BEN = Approver(id=PersonId("ben"), roles=frozenset({"operator", "fraud-desk"}))
 
@@ -57,22 +58,59 @@ def test_a_person_is_added_changed_and_revoked_and_each_act_is_on_record(service
     assert changed.status_code == 200
     assert changed.json()["person"]["name"] == "Cleo", "what is left out stays"
     assert admin.post("/people/cleo@example.org", change).status_code == 409, "read again first"
-    link = admin.post("/people/cleo@example.org/link")
-    assert link.status_code == 201
-    assert admin.browser.get(link.json()["link"]).status_code == 200
-    assert admin.post("/people/cleo@example.org/revoke").json() == {"ended": 1}
-    assert admin.browser.get(link.json()["link"]).status_code == 404
+    assert admin.post("/people/cleo@example.org/revoke").json() == {"ended": 0}
     off = {"version": changed.json()["version"], "active": False}
     assert admin.post("/people/cleo@example.org", off).json()["person"]["active"] is False
     assert admin.post("/people/cleo@example.org/link").status_code == 422
+    assert admin.post("/people/cleo@example.org", {"version": 10**30}).status_code == 422
     assert _acts(services, "cleo@example.org") == [
         ("created", "admin", ("fraud-desk", "console:approver")),
         ("roles", "admin", ("operator", "console:approver", "console:viewer")),
-        ("link-made", "admin", ()),
         ("revoked", "admin", ()),
         ("revoked", "admin", ()),
         ("revoked", "admin", ()),
     ]
+
+
+def test_a_token_makes_a_link_only_for_whom_it_is_as_much_as(
+    console: Console, services: Services, admin: Program
+) -> None:
+    boss = Person(id=PersonId("boss"), name="Boss", console=("admin", "approver"), roles=("operator",))
+    services.people.add(boss, by=PersonId("console"))
+    secret = services.accounts.make_token(boss, "ci", frozenset({"admin"}), timedelta(days=1))
+    admin.headers = {"Authorization": f"Bearer {secret}"}
+    for person in ("boss", "approver"):
+        refused = admin.post(f"/people/{person}/link")
+        assert refused.status_code == 422
+        assert "token" in refused.json()["detail"]
+    link = admin.post("/people/none/link")
+    assert link.status_code == 201
+    assert admin.browser.get(link.json()["link"]).status_code == 200
+    assert admin.post("/people/none/revoke").json() == {"ended": 1}
+    assert admin.browser.get(link.json()["link"]).status_code == 404
+
+
+def test_administrators_do_not_stand_in_for_others_by_their_own_hand(console: Console, services: Services) -> None:
+    services.people.add(Person(id=PersonId("dora"), name="Dora", console=("admin", "approver")), by=PersonId("console"))
+    browser = Browser(console).as_(services, "dora")
+
+    def away(delegate: str, **more: object) -> int:
+        known = services.people.find(PersonId("approver"))
+        assert known is not None
+        day = datetime.fromtimestamp(services.clock.unix_us() / 1e6, UTC).strftime("%Y-%m-%d")
+        given = {"name": "Approver", "console": ["approver"], "roles": ["fraud-desk", "operator"], "active": "yes"}
+        fields = {**given, "version": known.version, "until": day, "delegate": delegate, **more}
+        return int(browser.submit("/people/approver", "/account", **fields).status_code)
+
+    assert away("dora") == 422
+    assert away("dora", until="") == 422, "before they go away is as good"
+    assert away("viewer") == 303
+    known = services.people.find(PersonId("approver"))
+    assert known is not None
+    mine = msgspec.structs.replace(known.person, delegate=PersonId("dora"), absent_until_us=0)
+    services.people.change(mine, version=known.version, by=PersonId("approver"), act="changed")
+    assert away("dora") == 422, "nor by sending them away"
+    assert away("dora", until="", email="a@example.org") == 303, "what they said themselves stays"
 
 
 def test_a_person_who_is_made_inactive_is_signed_out_at_once(

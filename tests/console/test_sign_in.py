@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -18,7 +19,7 @@ from fiducial.console.throttle import FREE
 from fiducial.core.clock import ManualClock, SystemClock
 from fiducial.core.event import PersonChanged
 from fiducial.core.ids import PersonId
-from fiducial.errors import OversightError
+from fiducial.errors import Conflict, OversightError
 from fiducial.oversight.people import People
 from fiducial.store.memory import MemoryStore
 from fiducial.store.sqlite import SqliteStore
@@ -231,6 +232,81 @@ def test_changing_a_password_takes_the_old_one_and_ends_everything_else(
     assert not services.accounts.password_fits(VIEWER, GOOD)
 
 
+def test_whoever_lost_the_password_sets_another_by_a_link_and_then_needs_that_one(
+    console: Console, services: Services
+) -> None:
+    services.accounts.set_password(VIEWER, GOOD, by=VIEWER)
+    browser, new, third = Browser(console), "velvet cactus orbit fifteen", "marble lantern fjord eleven"
+    assert _follow(browser, services.link_for(VIEWER, by=ADMIN)) == 303
+    other = Browser(console).as_(services, "viewer")
+    assert browser.submit("/account/password", password=new, again=new).status_code == 303
+    assert other.get("/account").status_code == 303
+    assert services.accounts.password_fits(VIEWER, new)
+    assert browser.submit("/account/password", password=third, again=third).status_code == 403
+
+
+@pytest.mark.parametrize("made", ["token", "session", "link", "another's link", "password"])
+def test_nothing_that_was_on_its_way_outlives_a_revocation(console: Console, services: Services, made: str) -> None:
+    """The gate had let it in, or the password was right; then everything was revoked; then it was to be kept."""
+    accounts, known = services.accounts, services.people.find(VIEWER)
+    assert known is not None
+    secret, link = accounts.sign_in(known.person, "password"), services.link_for(VIEWER, by=ADMIN)
+    signed = accounts.session(secret)
+    assert signed is not None
+    accounts.end_all(VIEWER, by=ADMIN)
+    if made == "link":
+        assert accounts.follow(link.rpartition("/")[2]) is None
+        return
+    person, roles, day = known.person, frozenset(known.person.console), timedelta(days=1)
+    make: dict[str, Callable[[], object]] = {
+        "token": lambda: accounts.make_token(person, "x", roles, day, epoch=signed.epoch),
+        "session": lambda: accounts.sign_in(person, "password", epoch=signed.epoch),
+        "another's link": lambda: services.link_for(ADMIN, by=VIEWER, asked=signed),
+        "password": lambda: accounts.set_password(VIEWER, GOOD, by=VIEWER, keep=signed),
+    }[made]
+    with pytest.raises(Conflict):
+        make()
+    assert not accounts.account(VIEWER).password
+    assert not accounts.tokens(VIEWER)
+    assert not accounts.sessions(VIEWER)
+
+
+def test_a_session_that_a_revocation_did_not_see_is_worth_nothing(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was kept after the revocation had looked for what to end, and before its commit."""
+    accounts, known = services.accounts, services.people.find(VIEWER)
+    assert known is not None
+    look, opened = accounts._everything, []
+
+    def looked(person: PersonId) -> list[str]:
+        keys = look(person)
+        opened.append(accounts.sign_in(known.person, "password"))
+        opened.append(accounts.make_token(known.person, "x", frozenset({"viewer"}), timedelta(days=1)))
+        return keys
+
+    monkeypatch.setattr(accounts, "_everything", looked)
+    accounts.end_all(VIEWER, by=ADMIN)
+    session, token = opened
+    assert accounts.session(session) is None
+    assert not accounts.peek(session)
+    assert accounts.token(token) is None
+    assert not accounts.sessions(VIEWER)
+    assert not accounts.tokens(VIEWER)
+
+
+def test_judging_a_password_is_quick_whatever_it_is(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = []
+
+    def judge(password: str, user_inputs: list[str]) -> dict[str, int]:
+        judged.append(password)
+        return {"score": 4}
+
+    monkeypatch.setattr("fiducial.console.accounts.zxcvbn", judge)
+    services.accounts.set_password(VIEWER, "4@8({[<369!1|7$0+%25zZ" * 4, by=VIEWER)
+    assert [len(each) for each in judged] == [32]
+
+
 # --- sessions
 
 
@@ -261,10 +337,13 @@ def test_a_person_ends_their_own_sessions_and_nobody_elses(console: Console, ser
 
 def test_an_administrator_signs_somebody_out_everywhere(console: Console, services: Services) -> None:
     admin = Browser(console).as_(services, "admin")
+    services.accounts.set_password(VIEWER, GOOD, by=VIEWER)
     viewer = Browser(console).as_(services, "viewer")
     assert admin.submit("/people/viewer/revoke").status_code == 303
     assert viewer.get("/ledger").status_code == 303
-    assert _acts(services)["viewer", "revoked"] == 1
+    acts = _acts(services)
+    assert acts["viewer", "revoked"] == acts["viewer", "password-voided"] == 1
+    assert Browser(console).submit("/sign-in", "/sign-in", name="viewer", password=GOOD).status_code == 401
 
 
 def test_what_is_stored_signs_nobody_in(services: Services, browser: Browser, store: SqliteStore) -> None:
@@ -272,8 +351,8 @@ def test_what_is_stored_signs_nobody_in(services: Services, browser: Browser, st
     person = services.people.find(VIEWER)
     assert person is not None
     link = services.link_for(VIEWER, by=ADMIN).rpartition("/")[2]
-    token = services.accounts.make_token(person.person, "script", frozenset({"viewer"}), timedelta(days=1))
     services.accounts.set_password(VIEWER, GOOD, by=VIEWER)
+    token = services.accounts.make_token(person.person, "script", frozenset({"viewer"}), timedelta(days=1))
     store.flush()
     kept = b"".join(path.read_bytes() for path in store.path.parent.iterdir())
     for secret in (browser.cookies[services.cookie], link, token, token.removeprefix("fiducial_"), GOOD):

@@ -7,11 +7,15 @@
 | `console/session/<hash>` | somebody who is signed in |
 | `console/token/<hash>` | a personal access token |
 | `console/subject/<hash>` | whose account an identity provider's subject is |
+| `console/epoch/<person>` | how often everything that signs that person in was revoked |
 
 `<hash>` is the SHA-256 of 32 random bytes that only the browser, or the owner of the token, has: whoever reads the
 database cannot sign in with what is there. Passwords are hashed with Argon2id. What a person may do is not kept here
 but read from their own cell at every request, so that a lost role is lost at once. Links are spent by the commit that
 opens the session, so that two cannot spend one.
+
+What signs somebody in belongs to an epoch of theirs, and counts in that epoch only. A new password and a revocation
+begin another, by one commit: nothing from before it is left, not even what a request was just about to keep.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import Literal, TypeVar
@@ -30,22 +35,26 @@ from zxcvbn import zxcvbn
 from fiducial.core.clock import Clock
 from fiducial.core.event import Entry
 from fiducial.core.ids import PersonId
-from fiducial.core.store import Cell, Commit, Put, Store, Unchanged
+from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged
 from fiducial.errors import Conflict, OversightError, StoreError
-from fiducial.oversight.people import ConsoleRole, People, Person
+from fiducial.oversight.people import PREFIX, ConsoleRole, People, Person
 
 How = Literal["password", "link", "provider", "token"]
 MIN_PASSWORD, MAX_PASSWORD = 12, 128
 """Characters: OWASP ASVS 4.0.3, 2.1.1 and 2.1.2."""
+JUDGED = 32
+"""Characters of a password that zxcvbn judges: for 72, which is all that it reads, it can take ten seconds."""
 STRENGTH = 3
 """Of zxcvbn's 0 to 4: more than 10⁸ guesses by somebody who knows the common passwords and how people vary them."""
 TOUCH = timedelta(minutes=1)
 """How exactly the last use of a session is kept; finer would write at every request."""
 MAX_TOKEN = timedelta(days=366)
+_PATIENCE = 5.0
+"""Seconds that somebody waits until another's password is judged."""
 CONSOLE = PersonId("console")
 """Who acts when the console does so by itself, at its first start."""
 _ACCOUNT, _LINK, _SESSION = "console/account/", "console/link/", "console/session/"
-_TOKEN, _SUBJECT = "console/token/", "console/subject/"
+_TOKEN, _SUBJECT, _EPOCH = "console/token/", "console/subject/", "console/epoch/"
 TOKEN_PREFIX = "fiducial_"  # noqa: S105 - by which scanners of source code recognize a leaked one
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -65,6 +74,8 @@ class Link(msgspec.Struct, frozen=True):
 
     person: PersonId
     expires_us: int
+    epoch: int = 0
+    """Of its person, when it was made."""
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -75,6 +86,8 @@ class Live(msgspec.Struct, frozen=True):
     created_us: int
     seen_us: int
     """Last use, to within `TOUCH`."""
+    epoch: int = 0
+    """Of its person, when it was opened."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -85,6 +98,8 @@ class Token(msgspec.Struct, frozen=True):
     roles: tuple[ConsoleRole, ...]
     created_us: int
     expires_us: int
+    epoch: int = 0
+    """Of its owner, when it was made."""
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -96,6 +111,8 @@ class Signed(msgspec.Struct, frozen=True):
     how: How
     key: str
     """The session's or token's hash."""
+    epoch: int
+    """Of the person: what is made with this request is made in it, or not at all."""
 
 
 def digest_of(secret: str) -> str:
@@ -112,6 +129,12 @@ class Accounts:
         self._hasher = argon2.PasswordHasher()
         # 64 MiB and two processors' time for each hash: whoever signs in a hundred times at once waits.
         self._hashing = threading.BoundedSemaphore(2)
+        self._judging = threading.BoundedSemaphore(1)
+
+    def epoch(self, person: PersonId) -> int:
+        """How often everything that signs `person` in was revoked."""
+        cell = self._store.read([_EPOCH + person]).get(_EPOCH + person)
+        return 0 if cell is None else cell.version
 
     # --- passwords
 
@@ -131,20 +154,37 @@ class Accounts:
         fits = self._verify(account.password or self._nobody, password)
         return fits and bool(account.password) and known is not None and known.person.active
 
-    def set_password(self, person: PersonId, password: str, *, by: PersonId) -> None:
-        """Raises `OversightError` when it is too easily guessed."""
+    def set_password(self, person: PersonId, password: str, *, by: PersonId, keep: Signed | None = None) -> None:
+        """Everything else that signs them in ends with it, but for the session `keep`.
+
+        Raises `OversightError` when it is too easily guessed, `Conflict` when the session was revoked meanwhile.
+        """
+        epoch = self.epoch(person) if keep is None else keep.epoch
         known = self._people.find(person)
         if known is None:
             raise OversightError(f"there is no `{person}`")
-        _strong(password, known.person)
+        self._strong(password, known.person)
         account, version = self._read(_ACCOUNT + person, Account)
         with self._hashing:
             hashed = self._hasher.hash(password)
         changed = Account(password=hashed, subject=(account or Account()).subject)
+        ended = self._everything(person)
+        conditions = [Unchanged(_ACCOUNT + person, version), Unchanged(_EPOCH + person, epoch)]
+        puts = [Put(_ACCOUNT + person, msgspec.json.encode(changed))]
+        if keep is not None:
+            key = _SESSION + keep.key
+            live, seen = self._read(key, Live)
+            if live is None:
+                raise Conflict("the session has ended", key=key)
+            # From here on by password, however it began: to change it again takes the one that was just set.
+            kept = msgspec.structs.replace(live, how="password", epoch=epoch + 1)
+            conditions.append(Unchanged(key, seen))
+            puts.append(Put(key, msgspec.json.encode(kept)))
+            ended = [each for each in ended if each != key]
         self._commit(
             [self._people.entry(person, by=by, act="password")],
-            [Unchanged(_ACCOUNT + person, version)],
-            [Put(_ACCOUNT + person, msgspec.json.encode(changed))],
+            conditions,
+            [*puts, *(Put(each, None) for each in ended), Add(_EPOCH + person, 1)],
         )
 
     def bind_subject(self, person: PersonId, subject: str) -> None:
@@ -166,14 +206,19 @@ class Accounts:
 
     # --- links
 
-    def link(self, person: PersonId, *, by: PersonId, lifetime: timedelta) -> str:
-        """A secret that signs `person` in once, within `lifetime`."""
+    def link(self, person: PersonId, *, by: PersonId, lifetime: timedelta, asked: Signed | None = None) -> str:
+        """A secret that signs `person` in once, within `lifetime`.
+
+        `asked`: who asks for it, when that is a request; `Conflict` when their session or token was revoked meanwhile.
+        """
+        epoch = self.epoch(person)
+        theirs = [Unchanged(_EPOCH + asked.person.id, asked.epoch)] if asked is not None else []
         secret = secrets.token_urlsafe(32)
         until = self._clock.unix_us() + _us(lifetime)
         self._commit(
             [self._people.entry(person, by=by, act="link-made", until_us=until)],
-            [Unchanged(_LINK + digest_of(secret), 0)],
-            [Put(_LINK + digest_of(secret), msgspec.json.encode(Link(person, until)))],
+            [Unchanged(_LINK + digest_of(secret), 0), Unchanged(_EPOCH + person, epoch), *theirs],
+            [Put(_LINK + digest_of(secret), msgspec.json.encode(Link(person, until, epoch)))],
         )
         return secret
 
@@ -189,7 +234,7 @@ class Accounts:
             return None
         key = _LINK + digest_of(secret)
         try:
-            return self._open(found[0], "link", [Unchanged(key, found[1])], [Put(key, None)])
+            return self._open(found[0], "link", found[2], [Unchanged(key, found[1])], [Put(key, None)])
         except Conflict:
             return None
 
@@ -198,52 +243,56 @@ class Accounts:
         account = self.account(person)
         return bool(account.password or account.subject)
 
-    def _linked(self, secret: str) -> tuple[Person, int] | None:
+    def _linked(self, secret: str) -> tuple[Person, int, int] | None:
+        """Whom it would sign in, the version of its cell, and its epoch."""
         link, version = self._read(_LINK + digest_of(secret), Link)
-        if link is None or self._clock.unix_us() >= link.expires_us:
+        if link is None or self._clock.unix_us() >= link.expires_us or link.epoch != self.epoch(link.person):
             return None
         known = self._people.find(link.person)
-        return (known.person, version) if known is not None and known.person.active else None
+        return (known.person, version, link.epoch) if known is not None and known.person.active else None
 
     # --- sessions
 
-    def sign_in(self, person: Person, how: How) -> str:
-        """The secret of a new session. Raises `StoreError` when it could not be kept."""
-        return self._open(person, how, [], [])
+    def sign_in(self, person: Person, how: How, *, epoch: int | None = None) -> str:
+        """The secret of a new session. Raises `StoreError` when it could not be kept.
+
+        `epoch`: the person's as it was before what they signed in with was looked at; `Conflict` when it is over.
+        """
+        return self._open(person, how, self.epoch(person.id) if epoch is None else epoch, [], [])
 
     def session(self, secret: str) -> Signed | None:
         """Who has that session; `None` when there is none, it has ended, or they may sign in no more."""
         key = digest_of(secret)
         live, version = self._read(_SESSION + key, Live)
         now = self._clock.unix_us()
-        if live is None or self._over(live, now):
+        if live is None or self._over(live, now) or live.epoch != self.epoch(live.person):
             return None
         known = self._people.find(live.person)
         if known is None or not known.person.active:
             return None
         if now - live.seen_us >= _us(TOUCH):
-            seen = Live(live.person, live.how, live.created_us, now)
+            seen = msgspec.structs.replace(live, seen_us=now)
             try:
                 self._commit([], [Unchanged(_SESSION + key, version)], [Put(_SESSION + key, msgspec.json.encode(seen))])
             except Conflict:
                 # Another request was first to say so, or the session was just ended: the latter must count.
                 if _SESSION + key not in self._store.read([_SESSION + key]):
                     return None
-        return Signed(known.person, frozenset(known.person.console), live.how, key)
+        return Signed(known.person, frozenset(known.person.console), live.how, key, live.epoch)
 
     def peek(self, secret: str) -> bool:
         """Whether that session still holds, without counting as a use of it."""
         live, _ = self._read(_SESSION + digest_of(secret), Live)
-        if live is None or self._over(live, self._clock.unix_us()):
+        if live is None or self._over(live, self._clock.unix_us()) or live.epoch != self.epoch(live.person):
             return False
         known = self._people.find(live.person)
         return known is not None and known.person.active
 
     def sessions(self, person: PersonId) -> dict[str, Live]:
         """Their sessions, by hash."""
-        now = self._clock.unix_us()
-        found = self._scan(_SESSION, Live)
-        return {key: live for key, live in found.items() if live.person == person and not self._over(live, now)}
+        now, epoch = self._clock.unix_us(), self.epoch(person)
+        found = {key: live for key, live in self._scan(_SESSION, Live).items() if live.person == person}
+        return {key: live for key, live in found.items() if live.epoch == epoch and not self._over(live, now)}
 
     def end(self, key: str, *, person: PersonId, by: PersonId, act: str = "signed-out") -> bool:
         """End one of the person's sessions; False when there is no such."""
@@ -254,16 +303,36 @@ class Accounts:
         self._commit([self._people.entry(person, by=by, act=act)], [], [Put(_SESSION + key, None)])
         return True
 
-    def end_all(self, person: PersonId, *, by: PersonId, but: str = "") -> int:
-        """End the person's sessions, tokens and links, but for the session `but`; how many."""
+    def end_all(self, person: PersonId, *, by: PersonId) -> int:
+        """End the person's sessions, tokens and links; how many."""
+        keys = self._everything(person)
+        changes = [Put(key, None) for key in keys]
+        self._commit([self._people.entry(person, by=by, act="revoked")], [], [*changes, Add(_EPOCH + person, 1)])
+        return len(keys)
+
+    def revoke(self, person: PersonId, *, by: PersonId) -> int:
+        """`end_all`, and take their password, which somebody else may know; how many sessions, tokens and links."""
+        keys = self._everything(person)
+        account, version = self._read(_ACCOUNT + person, Account)
+        entries = [self._people.entry(person, by=by, act="revoked")]
+        changes = [Put(key, None) for key in keys]
+        if account is not None and account.password:
+            entries.append(self._people.entry(person, by=by, act="password-voided"))
+            changes.append(Put(_ACCOUNT + person, msgspec.json.encode(Account(subject=account.subject))))
+        self._commit(entries, [Unchanged(_ACCOUNT + person, version)], [*changes, Add(_EPOCH + person, 1)])
+        return len(keys)
+
+    def _everything(self, person: PersonId) -> list[str]:
+        """The cells of the person's sessions, tokens and links."""
         keys = [_SESSION + key for key, live in self._scan(_SESSION, Live).items() if live.person == person]
         keys += [_TOKEN + key for key, token in self._scan(_TOKEN, Token).items() if token.person == person]
         keys += [_LINK + key for key, link in self._scan(_LINK, Link).items() if link.person == person]
-        keys = [key for key in keys if key != _SESSION + but]
-        self._commit([self._people.entry(person, by=by, act="revoked")], [], [Put(key, None) for key in keys])
-        return len(keys)
+        return keys
 
-    def _open(self, person: Person, how: How, preconditions: list[Unchanged], changes: list[Put]) -> str:
+    def _open(self, person: Person, how: How, epoch: int, preconditions: list[Unchanged], changes: list[Put]) -> str:
+        known = self._people.find(person.id)
+        if known is None or not known.person.active:
+            raise Conflict("they may sign in no more", key=PREFIX + person.id)
         secret = secrets.token_urlsafe(32)
         key = _SESSION + digest_of(secret)
         now = self._clock.unix_us()
@@ -271,8 +340,8 @@ class Accounts:
         over += [_LINK + each for each, link in self._scan(_LINK, Link).items() if link.expires_us <= now]
         self._commit(
             [self._people.entry(person.id, by=person.id, act=f"signed-in-by-{how}")],
-            [Unchanged(key, 0), *preconditions],
-            [Put(key, msgspec.json.encode(Live(person.id, how, now, now))), *changes]
+            [Unchanged(key, 0), Unchanged(_EPOCH + person.id, epoch), *preconditions],
+            [Put(key, msgspec.json.encode(Live(person.id, how, now, now, epoch))), *changes]
             + [Put(each, None) for each in over if all(each != change.key for change in changes)],
         )
         return secret
@@ -282,8 +351,20 @@ class Accounts:
 
     # --- tokens
 
-    def make_token(self, person: Person, name: str, roles: frozenset[ConsoleRole], lifetime: timedelta) -> str:
-        """A token with those of the person's roles. Raises `OversightError` for others, or for a longer life."""
+    def make_token(
+        self,
+        person: Person,
+        name: str,
+        roles: frozenset[ConsoleRole],
+        lifetime: timedelta,
+        *,
+        epoch: int | None = None,
+    ) -> str:
+        """A token with those of the person's roles. Raises `OversightError` for others, or for a longer life.
+
+        `epoch`: of the session that asks for it; `Conflict` when it is over.
+        """
+        epoch = self.epoch(person.id) if epoch is None else epoch
         if not name.strip() or len(name) > 80 or not name.isprintable():
             raise OversightError("a token has a name of 1 to 80 printable characters")
         if not roles or not roles <= set(person.console):
@@ -292,11 +373,11 @@ class Accounts:
             raise OversightError(f"a token lives at most {MAX_TOKEN.days} days")
         secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
         now = self._clock.unix_us()
-        token = Token(person.id, name, tuple(sorted(roles)), now, now + _us(lifetime))
+        token = Token(person.id, name, tuple(sorted(roles)), now, now + _us(lifetime), epoch)
         key = _TOKEN + digest_of(secret)
         self._commit(
             [self._people.entry(person.id, by=person.id, act="token-made", until_us=token.expires_us)],
-            [Unchanged(key, 0)],
+            [Unchanged(key, 0), Unchanged(_EPOCH + person.id, epoch)],
             [Put(key, msgspec.json.encode(token))],
         )
         return secret
@@ -307,16 +388,19 @@ class Accounts:
             return None
         key = digest_of(secret)
         token, _ = self._read(_TOKEN + key, Token)
-        if token is None or self._clock.unix_us() >= token.expires_us:
+        if token is None or self._clock.unix_us() >= token.expires_us or token.epoch != self.epoch(token.person):
             return None
         known = self._people.find(token.person)
         if known is None or not known.person.active:
             return None
-        return Signed(known.person, frozenset(known.person.console) & frozenset(token.roles), "token", key)
+        roles = frozenset(known.person.console) & frozenset(token.roles)
+        return Signed(known.person, roles, "token", key, token.epoch)
 
     def tokens(self, person: PersonId) -> dict[str, Token]:
         """Their tokens, by hash."""
-        return {key: token for key, token in self._scan(_TOKEN, Token).items() if token.person == person}
+        epoch = self.epoch(person)
+        found = self._scan(_TOKEN, Token)
+        return {key: token for key, token in found.items() if token.person == person and token.epoch == epoch}
 
     def end_token(self, key: str, *, person: PersonId, by: PersonId) -> bool:
         """Revoke one of the person's tokens; False when there is no such."""
@@ -339,7 +423,7 @@ class Accounts:
     def _scan(self, prefix: str, kind: type[_T]) -> dict[str, _T]:
         return {key[len(prefix) :]: _decoded(cell, kind) for key, cell in self._store.scan(prefix).items()}
 
-    def _commit(self, entries: list[Entry], preconditions: list[Unchanged], changes: list[Put]) -> None:
+    def _commit(self, entries: list[Entry], preconditions: list[Unchanged], changes: Sequence[Put | Add]) -> None:
         commit = Commit(entries=tuple(entries), preconditions=tuple(preconditions), changes=tuple(changes))
         self._store.commit(commit).result()
 
@@ -350,23 +434,29 @@ class Accounts:
             except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
                 return False
 
+    def _strong(self, password: str, person: Person) -> None:
+        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+            raise OversightError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        known = [person.id, person.name, person.email, "fiducial"]
+        # It can take a second, and others wait meanwhile: one at a time.
+        if not self._judging.acquire(timeout=_PATIENCE):
+            raise OversightError("several passwords are being set at once; try again in a moment")
+        try:
+            # What follows these characters can only make a password stronger.
+            score = zxcvbn(password[:JUDGED], user_inputs=[word for word in known if word])["score"]
+        finally:
+            self._judging.release()
+        if score < STRENGTH:
+            raise OversightError(
+                "that password is too easily guessed; take several uncommon words, or let a manager make it"
+            )
+
 
 def _decoded(cell: Cell, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(cell.value, type=kind)
     except msgspec.MsgspecError as error:
         raise StoreError("a cell of the console cannot be read; restore the database from a backup") from error
-
-
-def _strong(password: str, person: Person) -> None:
-    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise OversightError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
-    known = [person.id, person.name, person.email, "fiducial"]
-    # zxcvbn reads at most 72 characters; what follows them can only make a password stronger.
-    if zxcvbn(password[:72], user_inputs=[word for word in known if word])["score"] < STRENGTH:
-        raise OversightError(
-            "that password is too easily guessed; take several uncommon words, or let a manager make it"
-        )
 
 
 def _us(duration: timedelta) -> int:

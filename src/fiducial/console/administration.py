@@ -1,7 +1,8 @@
 """Who may change people, and how: the same for the page and for programs.
 
-Roles are given by somebody else: an administrator cannot change their own while there is another one who could. Every
-act is an event; a person who is made inactive is signed out in the same breath.
+Roles are given by somebody else: an administrator can neither give themselves more nor make themselves stand in for
+somebody while there is another administrator who could. Every act is an event; a person who is made inactive is signed
+out in the same breath.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def change(services: Services, was: Person, changed: Person, *, version: int, by
     gives = set(changed.roles) - set(was.roles) or set(changed.console) - set(was.console)
     if was.id == by and gives and _another_admin(services, by):
         raise OversightError("somebody else who is an administrator has to give you more roles")
+    if _takes_over(was, changed, by) and _another_admin(services, by):
+        raise OversightError("somebody else who is an administrator has to let you stand in for them")
     act = "changed"
     if set(was.roles) != set(changed.roles) or set(was.console) != set(changed.console):
         act = "roles"
@@ -44,6 +47,16 @@ def change(services: Services, was: Person, changed: Person, *, version: int, by
     if act == "revoked":
         services.accounts.end_all(was.id, by=by)
     return known
+
+
+def _takes_over(was: Person, changed: Person, me: PersonId) -> bool:
+    """By that change I answer for more, or longer, in their place: for me that is as good as their roles."""
+    return changed.delegate == me and (
+        was.delegate != me
+        or changed.absent_until_us > was.absent_until_us
+        or bool(set(changed.roles) - set(was.roles))
+        or (changed.active and not was.active)
+    )
 
 
 def _known_roles(services: Services, person: Person) -> None:

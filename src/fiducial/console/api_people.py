@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
@@ -35,7 +36,7 @@ class NewPerson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ChangedPerson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to change of a person; what is left out stays."""
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
     """As they were read; when they have changed since, nothing is done."""
     name: str | None = None
     email: str | None = None
@@ -55,7 +56,7 @@ class Ended(msgspec.Struct, frozen=True):
     """What is over."""
 
     ended: int
-    """Sessions, tokens and links."""
+    """Sessions, tokens and links; a password is void, too."""
 
 
 def everybody(visit: Visit) -> Everybody:
@@ -92,11 +93,13 @@ def link(visit: Visit) -> OneTimeLink:
     known = _known(visit)
     if not known.person.active:
         raise Refused(422, "they may not sign in; make them active first")
-    return OneTimeLink(visit.services.link_for(known.person.id, by=visit.me.person.id))
+    if visit.me.how == "token" and not set(known.person.console) <= visit.me.roles:
+        raise Refused(422, "a token makes no link for somebody who has a role that the token has not; use the console")
+    return OneTimeLink(visit.services.link_for(known.person.id, by=visit.me.person.id, asked=visit.me))
 
 
 def revoke(visit: Visit) -> Ended:
-    return Ended(visit.services.accounts.end_all(_known(visit).person.id, by=visit.me.person.id))
+    return Ended(visit.services.accounts.revoke(_known(visit).person.id, by=visit.me.person.id))
 
 
 def _known(visit: Visit) -> Known:
@@ -117,7 +120,7 @@ OPERATIONS: Mapping[str, Operation] = {
         run=link, summary="Make a link that signs a person in, once", gives=OneTimeLink, status=201
     ),
     "POST /api/v1/people/{person}/revoke": Operation(
-        run=revoke, summary="End all sessions, tokens and links of a person", gives=Ended
+        run=revoke, summary="End all sessions, tokens and links of a person, and void their password", gives=Ended
     ),
 }
 """Method and path → what it does."""

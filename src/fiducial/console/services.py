@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fiducial.console.accounts import CONSOLE, Accounts
+from fiducial.console.accounts import CONSOLE, Accounts, Signed
 from fiducial.console.found import SessionIndex
 from fiducial.console.links import Links
 from fiducial.console.live import Live
@@ -136,11 +136,13 @@ class Services:
             admins = [self.people.add(first, by=CONSOLE).person]
         return self.link_for(admins[0].id, by=CONSOLE, lifetime=self.settings.first_link)
 
-    def link_for(self, person: PersonId, *, by: PersonId, lifetime: timedelta | None = None) -> str:
+    def link_for(
+        self, person: PersonId, *, by: PersonId, lifetime: timedelta | None = None, asked: Signed | None = None
+    ) -> str:
         """Address of a one-time link that signs `person` in. Raises `OversightError` when there is no such person."""
         if self.people.find(person) is None:
             raise OversightError(f"there is no `{person}`")
-        secret = self.accounts.link(person, by=by, lifetime=lifetime or self.settings.link)
+        secret = self.accounts.link(person, by=by, lifetime=lifetime or self.settings.link, asked=asked)
         return f"{self.origin}/sign-in/link/{secret}"
 
 

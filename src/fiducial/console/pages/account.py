@@ -24,9 +24,12 @@ def page(visit: Visit) -> Response:
 
 
 def password(visit: Visit) -> Response:
-    """Set a new password; whoever has one has to give it, and is slowed down like anybody who guesses."""
+    """Set a new password; whoever has one has to give it, and is slowed down like anybody who guesses.
+
+    Not whoever came by a one-time link: it is what they were given because they have lost the password.
+    """
     services, me, form = visit.services, visit.me, visit.form
-    if services.accounts.account(me.person.id).password:
+    if services.accounts.account(me.person.id).password and me.how != "link":
         wait = services.throttle.wait(me.person.id, visit.incoming.address)
         if wait:
             return _page(visit, 429, f"try again in {in_words(wait)}")
@@ -37,10 +40,9 @@ def password(visit: Visit) -> Response:
     if form.get("password", 1_000) != form.get("again", 1_000):
         return _page(visit, 422, "the two new passwords differ")
     try:
-        services.accounts.set_password(me.person.id, form.get("password", 1_000), by=me.person.id)
+        services.accounts.set_password(me.person.id, form.get("password", 1_000), by=me.person.id, keep=me)
     except OversightError as error:
         return _page(visit, 422, str(error))
-    services.accounts.end_all(me.person.id, by=me.person.id, but=me.key)
     return visit.go("/account", "password")
 
 
@@ -75,7 +77,7 @@ def make_token(visit: Visit) -> Response:
     roles = frozenset(role for role in CONSOLE_ROLES if role in form.all("roles"))
     try:
         secret = visit.services.accounts.make_token(
-            visit.me.person, form.get("name", 200), roles, timedelta(days=int(days))
+            visit.me.person, form.get("name", 200), roles, timedelta(days=int(days)), epoch=visit.me.epoch
         )
     except OversightError as error:
         return _page(visit, 422, str(error))
@@ -109,7 +111,7 @@ def absence(visit: Visit, field: str) -> int:
 def version(visit: Visit) -> int:
     """The version of the person that the form was made from. Raises `Refused`."""
     text = visit.form.get("version", 20)
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise Refused(422, "the form does not say what it was made from; reload the page")
     return int(text)
 

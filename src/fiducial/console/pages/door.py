@@ -55,6 +55,7 @@ def sign_in(visit: Visit) -> Response:
     if wait:
         return _form(visit, 429, f"after several failures, the next try is possible in {in_words(wait)}")
     person = PersonId(name)
+    epoch = services.accounts.epoch(person) if services.people.find(person) is not None else 0
     if not services.accounts.password_fits(person, form.get("password", 1_000)):
         services.throttle.failed(name, address)
         whom = person if services.people.find(person) is not None else UNKNOWN
@@ -64,7 +65,7 @@ def sign_in(visit: Visit) -> Response:
     known = services.people.find(person)
     if known is None:
         raise Refused(401, _WRONG)
-    return _in(visit, known.person, services.accounts.sign_in(known.person, "password"), form.get("next"))
+    return _in(visit, known.person, services.accounts.sign_in(known.person, "password", epoch=epoch), form.get("next"))
 
 
 def link_page(visit: Visit) -> Response:

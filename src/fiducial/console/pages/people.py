@@ -36,7 +36,7 @@ def add(visit: Visit) -> Response:
         known = administration.add(visit.services, person, by=me)
     except OversightError as error:
         return _listing(visit, 422, str(error))
-    return _person(visit, known, 200, link=visit.services.link_for(known.person.id, by=me))
+    return _person(visit, known, 200, link=visit.services.link_for(known.person.id, by=me, asked=visit.me))
 
 
 def page(visit: Visit) -> Response:
@@ -70,13 +70,15 @@ def link(visit: Visit) -> Response:
     known = _known(visit)
     if not known.person.active:
         raise Refused(422, "they may not sign in; make them active first")
-    return _person(visit, known, 200, link=visit.services.link_for(known.person.id, by=visit.me.person.id))
+    return _person(
+        visit, known, 200, link=visit.services.link_for(known.person.id, by=visit.me.person.id, asked=visit.me)
+    )
 
 
 def revoke(visit: Visit) -> Response:
-    """End all their sessions, tokens and links."""
+    """End all their sessions, tokens and links, and take their password."""
     known = _known(visit)
-    visit.services.accounts.end_all(known.person.id, by=visit.me.person.id)
+    visit.services.accounts.revoke(known.person.id, by=visit.me.person.id)
     return visit.go(f"/people/{quoted(known.person.id)}", "revoked")
 
 
