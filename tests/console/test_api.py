@@ -16,8 +16,10 @@ from fiducial.console.api import OPERATIONS
 from fiducial.console.app import Console
 from fiducial.console.openapi import document
 from fiducial.console.services import Services
+from fiducial.core.event import CallDecided
 from fiducial.core.ids import PersonId, SessionId
 from fiducial.oversight.people import CONSOLE_ROLES
+from fiducial.store.sqlite import SqliteStore
 
 API = [route for route in ACCESS if "/api/" in route]
 
@@ -119,6 +121,31 @@ def test_another_call_or_a_class_is_approved_by_a_program(console: Console, serv
     assert browser.post(path, headers=headers, json=unknown).status_code == 422
     assert browser.post(path, headers=headers, json=wanted).json()["state"] == "approved"
     assert [pay(second, amount).status for amount in (120, 130, 125)] == ["ok", "ok", "not-run"]
+
+
+def test_a_program_answers_for_others_by_name_and_approves_nothing_unseen(
+    console: Console, services: Services, store: SqliteStore
+) -> None:
+    browser, headers = Browser(console), _token(services, "approver")
+    for _ in range(4):
+        held(services)
+    first, second, third, erased = (hold.id for hold in services.desk.waiting())
+    path = f"/api/v1/requests/{first}"
+    evidence = browser.get(path, headers=headers).json()
+    assert (evidence["alike"], evidence["ours"]) == ([second, third, erased], True)
+    for record in services.ledger.session(services.desk.hold(erased).session):
+        for payload in record.payloads:
+            if isinstance(record.event, CallDecided):
+                store.erase(payload.ref.digest, by="x", why="asked to")
+    answer = {"answer": "approve", "alike": [second, erased]}
+    assert browser.post(f"{path}/answer", headers=headers, json=answer).json()["state"] == "approved"
+    assert [hold.id for hold in services.desk.waiting()] == [third, erased]
+    call = {"arguments": {"recipient": ACCOUNT, "amount": 1}}
+    bounds = {"recipient": {"equals": ACCOUNT}, "amount": {"at_most": 1}}
+    bodies = {"answer": {"answer": "approve"}, "edit": call, "class": {"bounds": bounds, "uses": 1, "minutes": 1}}
+    for act, body in bodies.items():
+        refused = browser.post(f"/api/v1/requests/{erased}/{act}", headers=headers, json=body)
+        assert (refused.status_code, "erased" in refused.text) == (422, True), act
 
 
 def test_what_is_nested_too_deeply_or_allows_nothing_is_refused(console: Console, services: Services) -> None:

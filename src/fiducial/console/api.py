@@ -19,7 +19,7 @@ from fiducial.console.gate import Handler
 from fiducial.console.operation import Note, Operation, Why, body_of, served
 from fiducial.console.pages.halt import doubt
 from fiducial.console.pages.sessions import PER_PAGE, page_number
-from fiducial.console.pages.waiting import approver, may_appeal
+from fiducial.console.pages.waiting import MAX_ALIKE, alike, approver, known_of, may_appeal, still_known, tool_of
 from fiducial.console.request import shown
 from fiducial.console.visit import Refused, Visit
 from fiducial.core.ids import EventId, GrantId, HoldId, SessionId
@@ -37,8 +37,8 @@ class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: Note = ""
     confirms: bool = False
     """With `answer`: the call may go on as it is."""
-    alike: bool = False
-    """With `approve` and `reject`: also for those that differ only in the session."""
+    alike: Annotated[list[HoldId], msgspec.Meta(max_length=MAX_ALIKE)] = []
+    """With `approve` and `reject`: those that differ only in the session and that it is for too."""
 
 
 class EditBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +111,10 @@ class Evidence(msgspec.Struct, frozen=True):
     risk: int
     """0 to 4."""
     factors: list[str]
+    ours: bool
+    """The agent runs under this console's charter; else `words` says nothing of what the tool does."""
+    alike: list[HoldId]
+    """Waiting requests that differ only in the session."""
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -176,6 +180,8 @@ def request(visit: Visit) -> Evidence:
         reasons=[reason.message for reason in record.reasons] if record is not None else [],
         risk=found.card.risk,
         factors=sorted(record.facts.risk.factors) if record is not None and record.facts is not None else [],
+        ours=found.ours,
+        alike=alike(visit, hold),
     )
 
 
@@ -183,26 +189,27 @@ def answer(visit: Visit) -> Hold:
     body, hold, who, desk = body_of(visit, AnswerBody), _hold(visit), _needed(visit), visit.services.desk
     if body.answer != "approve" and not body.note.strip():
         raise Refused(422, "say why: the agent and the user are told")
+    if body.answer != "reject":
+        still_known(visit, hold)
     if body.answer == "answer":
         return desk.answer(hold.id, who, body.note, confirms=body.confirms)
     if body.alike:
-        return desk.vote_alike(hold.id, who, body.answer, note=body.note)[0]
+        among = known_of(visit, body.alike) if body.answer == "approve" else body.alike
+        return desk.vote_alike(hold.id, who, body.answer, note=body.note, among=among)[0]
     return desk.vote(hold.id, who, body.answer, note=body.note)
 
 
 def edit(visit: Visit) -> Hold:
     body, hold = body_of(visit, EditBody), _hold(visit)
-    tool = visit.services.tools.get(hold.tool)
-    if tool is None:
-        raise Refused(422, "the charter that is loaded here has no such tool")
+    tool = tool_of(visit, hold)
+    still_known(visit, hold)
     return visit.services.desk.edit(hold.id, _needed(visit), tool, body.arguments, note=body.note)
 
 
 def class_(visit: Visit) -> Hold:
     body, hold = body_of(visit, ClassBody), _hold(visit)
-    tool = visit.services.tools.get(hold.tool)
-    if tool is None:
-        raise Refused(422, "the charter that is loaded here has no such tool")
+    tool = tool_of(visit, hold)
+    still_known(visit, hold)
     who, lasting = _needed(visit), timedelta(minutes=body.minutes)
     given = visit.services.desk.grant(hold.id, who, tool, body.bounds, uses=body.uses, lasting=lasting, note=body.note)
     return given[0]

@@ -21,8 +21,9 @@ import msgspec
 from fiducial.charter.model import Charter
 from fiducial.console.trajectory import arguments_of, decision_in
 from fiducial.core.clock import Clock
-from fiducial.core.event import CallDecided, PayloadErased, RetentionApplied
-from fiducial.core.ids import DecisionId, EventId, HoldId
+from fiducial.core.event import CallDecided, PayloadErased, RetentionApplied, SessionOpened
+from fiducial.core.ids import DecisionId, Digest, EventId, HoldId, SessionId
+from fiducial.guard.record import DecisionRecord
 from fiducial.oversight.cells import WAITING, decode, hold_key
 from fiducial.oversight.hold import Hold, effective
 from fiducial.oversight.requests import stops_of
@@ -40,6 +41,8 @@ class Evidence(msgspec.Struct, frozen=True):
 
     risk: int = 0
     """0 to 4."""
+    ours: bool = False
+    """The agent runs under the charter that this console shows."""
     targets: tuple[tuple[str, str, str], ...] = ()
     """Name, value and origin of each argument that says on whom, where or how much."""
 
@@ -126,6 +129,16 @@ class Queue:
             found = self._ledger.find(event)
         return found
 
+    def record(self, hold: Hold) -> DecisionRecord | None:
+        """What would be done; `None` when it was erased."""
+        found = self.decided(hold)
+        return decision_in(found) if found is not None else None
+
+    def charter_of(self, session: SessionId) -> Digest | None:
+        """The charter that a session runs under; `None` when the log does not say."""
+        first = next(iter(self._ledger.session(session)), None)
+        return first.event.charter if first is not None and isinstance(first.event, SessionOpened) else None
+
     def evidence(self, hold: Hold) -> Evidence:
         """What `hold` is about; nothing when its decision was erased."""
         kept = self._evidence.get(hold.decision)
@@ -139,6 +152,7 @@ class Queue:
         arguments = arguments_of(record, {}, self._charter, "") if record is not None else []
         evidence = Evidence(
             found.event.risk,
+            self.charter_of(hold.session) == self._charter.digest,
             tuple((each.name, each.value, each.origin) for each in arguments if each.role in ("target", "magnitude")),
         )
         with self._turn:

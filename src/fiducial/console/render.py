@@ -12,7 +12,7 @@ import jinja2
 import msgspec
 from markupsafe import Markup, escape
 
-from fiducial.console.text import marked, ticked, visible
+from fiducial.console.text import LIMIT, marked, ticked, visible
 from fiducial.console.words import told_as
 from fiducial.core.clock import instant
 
@@ -84,7 +84,7 @@ def environment(static: Static) -> jinja2.Environment:
         told_as=told_as,
         when=when,
     )
-    made.globals.update(static=static.address)
+    made.globals.update(limit=LIMIT, static=static.address)
     return made
 
 

@@ -61,6 +61,8 @@ class Shown(msgspec.Struct, kw_only=True):
     """Of an unclear call."""
     afterwards: str = ""
     """What can be done about it once it has happened."""
+    ours: bool = True
+    """The agent runs under this console's charter; else nothing is said of what the tool does."""
     appealed: Hold | None = None
     """The appeal against it."""
     said: str = ""
@@ -93,11 +95,16 @@ def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
     step = next((each for each in session.steps if each.decided and each.decided.decision == hold.decision), None)
     card = Card(hold=hold, mine=mine, alike=alike)
     _fill(services, card)
-    seen = Shown(card=card, contract=services.charter.contracts.get(hold.tool), similar=services.index.similar(hold))
+    ours = card.evidence.ours
+    contract = services.charter.contracts.get(hold.tool) if ours else None
+    seen = Shown(card=card, contract=contract, similar=services.index.similar(hold), ours=ours)
     seen.appealed, seen.said = appeal_of(services, hold), _said(services, hold)
     seen.asked = [source for source in _messages(session) if source.trusted]
     if step is not None:
         seen.decided, seen.record, seen.arguments = step.decided, step.record, step.arguments
+    if not ours:
+        for argument in seen.arguments:
+            argument.role = ""
     used = {place.anchor for argument in seen.arguments for place in argument.places}
     for source in session.sources.values():
         marks = {mark.anchor for leaf in source.leaves for mark in leaf.marks}
@@ -130,10 +137,15 @@ def _said(services: Services, hold: Hold) -> str:
 
 
 def _fill(services: Services, card: Card) -> None:
+    card.evidence = services.queue.evidence(card.hold)
     contract = services.charter.contracts.get(card.hold.tool)
-    unknown = BUILT_IN_VERBS.get(card.hold.tool, "use a tool that this charter does not have")
-    verb = VERBS[contract.kind] if contract is not None else unknown
-    card.words, card.evidence = f"wants to {verb}", services.queue.evidence(card.hold)
+    if card.hold.tool in BUILT_IN_VERBS:
+        verb = BUILT_IN_VERBS[card.hold.tool]
+    elif not card.evidence.ours:
+        verb = "use a tool of another charter"
+    else:
+        verb = VERBS[contract.kind] if contract is not None else "use a tool that this charter does not have"
+    card.words = f"wants to {verb}"
 
 
 def _up_to(records: Iterable[Record], hold: Hold) -> Iterable[Record]:

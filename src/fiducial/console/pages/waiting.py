@@ -7,24 +7,28 @@ people considered what they decided.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
+from fiducial.console.accounts import digest_of
 from fiducial.console.gate import Handler
 from fiducial.console.render import field
 from fiducial.console.request import cards, shown
 from fiducial.console.visit import Refused, Visit, quoted
 from fiducial.core.ids import HoldId
 from fiducial.errors import NotPermitted, OversightError
+from fiducial.guard.record import DecisionRecord
 from fiducial.oversight.hold import Approver, Hold, may_answer
 from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.schema import ToolType
 
 PER_PAGE = 50
+MAX_ALIKE = 1_000
+"""Requests that one answer decides with the one it is about; more are for another answer."""
 GONE = "the call was erased: nobody can tell any more what would be done; it can only be rejected"
 
 
@@ -60,11 +64,19 @@ def answer(visit: Visit) -> Response:
     note, said = form.get("note"), form.get("answer", 20)
     if said in ("reject", "answer") and not note:
         return _page(visit, 422, "say why: the agent and the user are told" if said == "reject" else "write an answer")
+    if said in ("approve", "answer"):
+        still_known(visit, hold)
     if said == "answer":
         desk.answer(hold.id, who, note, confirms=form.get("confirms", 10) == "yes")
     elif said == "approve" or said == "reject":
         if form.get("alike", 10) == "yes":
-            desk.vote_alike(hold.id, who, "approve" if said == "approve" else "reject", note=note)
+            others = [HoldId(each) for each in form.get("with", 40 * MAX_ALIKE).split()]
+            if not others:
+                raise Refused(422, "nothing says which requests are meant; look at the page again")
+            if said == "approve":
+                desk.vote_alike(hold.id, who, "approve", note=note, among=known_of(visit, others))
+            else:
+                desk.vote_alike(hold.id, who, "reject", note=note, among=others)
         else:
             desk.vote(hold.id, who, "approve" if said == "approve" else "reject", note=note)
     else:
@@ -75,10 +87,9 @@ def answer(visit: Visit) -> Response:
 def edit(visit: Visit) -> Response:
     """Approve another call in place of this one."""
     hold, who = _hold(visit), _needed(visit)
-    tool = _tool(visit, hold)
-    record = shown(visit.services, hold, True, 0).record
-    if record is None or not isinstance(record.arguments, dict):
-        raise Refused(422, GONE)
+    tool, record = tool_of(visit, hold), still_known(visit, hold)
+    if not isinstance(record.arguments, dict):
+        raise Refused(422, "what the agent gave is no arguments by name; reject it")
     arguments: dict[str, Any] = {}
     try:
         for name, parameter in tool.contract.parameters.items():
@@ -99,10 +110,9 @@ def edit(visit: Visit) -> Response:
 def class_(visit: Visit) -> Response:
     """Approve a bounded class of calls: first shown as the rule it is, then given."""
     hold, who, form = _hold(visit), _needed(visit), visit.form
-    tool = _tool(visit, hold)
-    record = shown(visit.services, hold, True, 0).record
-    if record is None:
-        raise Refused(422, GONE)
+    tool, record = tool_of(visit, hold), still_known(visit, hold)
+    if not isinstance(record.arguments, dict):
+        raise Refused(422, "what the agent gave is no arguments by name; reject it")
     try:
         bounds = {
             name: bound
@@ -111,8 +121,9 @@ def class_(visit: Visit) -> Response:
         }
         uses, minutes = whole(form.get("uses", 6)), whole(form.get("minutes", 6))
         rule = class_rule(tool, hold.user, bounds)
-        if form.get("confirm", 10) != "yes" or form.get("rule", 8_000).split() != rule.split():
-            return _page(visit, 200, rule=rule)
+        read = digest_of(f"{hold.id}\0{uses}\0{minutes}\0{rule}")
+        if form.get("confirm", 10) != "yes" or form.get("read", 80) != read:
+            return _page(visit, 200, rule=rule, read=read)
         lasting = timedelta(minutes=minutes)
         visit.services.desk.grant(hold.id, who, tool, bounds, uses=uses, lasting=lasting, note=form.get("note"))
     except ValueError as error:
@@ -197,24 +208,46 @@ def _needed(visit: Visit) -> Approver:
     return who
 
 
-def _tool(visit: Visit, hold: Hold) -> ToolType:
+def alike(visit: Visit, hold: Hold) -> list[HoldId]:
+    """The waiting requests that differ from `hold` in nothing but the session; the oldest `MAX_ALIKE`."""
+    same = [each.id for each in visit.services.queue.now().holds if (each.group, each.role) == (hold.group, hold.role)]
+    return [each for each in same if each != hold.id][:MAX_ALIKE]
+
+
+def known_of(visit: Visit, holds: Iterable[HoldId]) -> set[HoldId]:
+    """Those that still wait, and of which it is still known what would be done."""
+    queue, meant = visit.services.queue, set(holds)
+    return {hold.id for hold in queue.now().holds if hold.id in meant and queue.record(hold) is not None}
+
+
+def still_known(visit: Visit, hold: Hold) -> DecisionRecord:
+    """What would be done. Raises `Refused` when it was erased: nobody approves what they cannot see."""
+    record = visit.services.queue.record(hold)
+    if record is None:
+        raise Refused(422, GONE)
+    return record
+
+
+def tool_of(visit: Visit, hold: Hold) -> ToolType:
+    """The tool, when the charter it stands in is the agent's. Raises `Refused`."""
+    if not visit.services.queue.evidence(hold).ours:
+        raise Refused(422, "the agent runs under another charter than this console's; answer it as it is")
     tool = visit.services.tools.get(hold.tool)
     if tool is None:
         raise Refused(422, "the charter that is loaded here has no such tool; answer it as it is")
     return tool
 
 
-def _page(visit: Visit, status: int, message: str = "", rule: str = "") -> Response:
+def _page(visit: Visit, status: int, message: str = "", rule: str = "", read: str = "") -> Response:
     services, hold = visit.services, _hold(visit)
-    who, waiting = approver(visit), services.queue.now().holds
+    who = approver(visit)
     mine = hold.open and who is not None and "approver" in visit.me.roles and may_answer(hold, who)
     if mine and visit.incoming.method == "GET":
         services.desk.seen(hold.id, visit.me.person.id, "opened")
-    alike = sum(each.group == hold.group and each.id != hold.id for each in waiting)
-    form = visit.form
+    form, others = visit.form, alike(visit, hold)
     return visit.page(
-        "request.html", status, message=message, rule=rule, hold=hold, form=form,
-        shown=shown(services, hold, mine, alike),
+        "request.html", status, message=message, rule=rule, read=read, hold=hold, form=form,
+        alike=others, shown=shown(services, hold, mine, len(others)),
         may_appeal=visit.me.person.id == hold.user or "operator" in visit.me.roles,
         emergency=who is not None and hold.role in who.glass,
     )  # fmt: skip
@@ -230,4 +263,4 @@ PAGES: Mapping[str, Handler] = {
     "POST /waiting/{hold}/appeal": appeal,
 }
 
-__all__ = ["PAGES", "approver", "may_appeal", "whole"]
+__all__ = ["PAGES", "alike", "approver", "known_of", "may_appeal", "still_known", "tool_of", "whole"]
