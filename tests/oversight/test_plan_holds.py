@@ -123,6 +123,37 @@ def test_a_halt_voids_what_was_approved(charter: Callable[..., Any], store: Memo
     assert session.declare(PLAN).hold not in (None, held.hold)
 
 
+@pytest.mark.parametrize("what", ["nothing", "halt", "gone", "unjustified", "gone-then-back"])
+def test_an_approved_plan_is_approved_while_its_approval_stands(
+    charter: Callable[..., Any], store: MemoryStore, clock: ManualClock, what: str
+) -> None:
+    roles = {"carl": frozenset({"clerk"}), "bob": frozenset[str]()}
+    desk = Desk(store, clock=clock, roles_of=roles.get)
+    guard = Guard(charter(POLICIES, baseline="balanced"), store=store, desk=desk, clock=clock)
+    session = guard.session(user="ann", task="pay bob 10 EUR, then read")
+    held = session.declare(PLAN)
+    if what == "unjustified":
+        glass = desk.break_glass("bob", "clerk", "the clerk cannot be reached", timedelta(hours=1))
+        desk.vote(held.hold, desk.with_glass(Approver(id="bob", roles=frozenset())), "approve")
+    else:
+        desk.vote(held.hold, CARL, "approve")
+    assert session.declare(PLAN).kind == "allowed"
+    narrower = Plan((Step("send_money", {"amount": Bound(at_most=20)}, uses=2),))
+    assert session.declare(narrower).kind == "allowed"
+    assert "charter/pay" not in fired(session.decide("send_money", PAY))
+    if what == "halt":
+        clock.advance(timedelta(seconds=5))
+        guard.resume(guard.halt("fraud", by="olga"), by="pete", why="it was none")
+    elif what == "unjustified":
+        desk.review_glass(glass.id, "olga", justified=False, note="she could be reached")
+    elif what != "nothing":
+        del roles["carl"]
+    if what == "gone-then-back":
+        assert "charter/pay" in fired(session.decide("send_money", PAY))
+        roles["carl"] = frozenset({"clerk"})
+    assert ("charter/pay" in fired(session.decide("send_money", PAY))) is (what != "nothing")
+
+
 def test_a_narrower_plan_stays_approved_and_a_wider_one_does_not(
     charter: Callable[..., Any], store: MemoryStore, clock: ManualClock
 ) -> None:

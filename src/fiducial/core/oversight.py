@@ -115,6 +115,8 @@ class PlanSettled(Envelope, frozen=True, kw_only=True, tag="plan.settled"):
     """The decision; its payload `call` holds the plan that was declared then."""
     approved: bool = False
     """People have approved it: it, or a wider plan that it took the place of."""
+    holds: tuple[HoldId, ...] = ()
+    """The requests on which they did."""
     steps: int = 0
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from fiducial.charter.contracts import Role
 from fiducial.core.event import Entry, PlanDeclared, PlanSettled
-from fiducial.core.ids import Digest, EventId, SessionId, mint
+from fiducial.core.ids import Digest, EventId, HoldId, SessionId, mint
 from fiducial.core.verdict import Allowed, Denied
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.plans import Fitted, Plan, bound_values, fitted, plan_digest, read
@@ -33,7 +33,7 @@ _OPEN = (Role.TARGET, Role.MAGNITUDE)
 class Course:
     """One plan on its way."""
 
-    __slots__ = ("approved", "digest", "kept", "latest", "left", "ordered", "plan", "steps")
+    __slots__ = ("approved", "digest", "holds", "kept", "latest", "left", "ordered", "plan", "steps")
 
     def __init__(self, plan: Plan, steps: tuple[Fitted, ...], *, kept: bool = False, approved: bool = False) -> None:
         self.plan = plan
@@ -48,6 +48,8 @@ class Course:
         """The record of its acceptance is kept."""
         self.approved = approved
         """People approved it, or a wider plan whose place it took."""
+        self.holds: frozenset[HoldId] = frozenset()
+        """The requests on which they did."""
 
     def turns(self) -> tuple[int, ...]:
         """The steps whose turn it is, in order: the latest, and on to the first that was never used."""
@@ -127,6 +129,7 @@ def proposal(
         )
     )
     course.approved = bool(courses) and all(each.approved and within(course, each) for each in courses)
+    course.holds = frozenset().union(*[each.holds for each in courses])
     fields = {name: getattr(tool, name) for name in tool.__struct_fields__}
     return Proposal(
         **{**fields, "parameters": parameters, "binds": _base(courses, tools)},
@@ -215,7 +218,7 @@ def settled_entries(
     for each, outcome in outcomes:
         settled = PlanSettled(
             id=_event_id(now), session=session, at_us=now, plan=each.digest, outcome=outcome, decision=decision,
-            approved=each.approved, steps=len(each.steps),
+            approved=each.approved, holds=tuple(sorted(each.holds)), steps=len(each.steps),
         )  # fmt: skip
         events.append(settled)
     return tuple(map(Entry, events))

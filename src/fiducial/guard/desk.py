@@ -8,7 +8,7 @@ keeps all this in the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -75,6 +75,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """Policies that they satisfied for it."""
     spend: Writes = Writes()
     """Uses up those approvals."""
+    holds: tuple[HoldId, ...] = ()
+    """The requests whose approvals those are."""
     refusal: Refusal | None = None
 
 
@@ -108,6 +110,10 @@ class Desk(Protocol):
         """Ends the request, unless it is spent or was refused: it was answered elsewhere, by a no where `refused`."""
         ...
 
+    def stand(self, holds: Collection[HoldId]) -> bool:
+        """Whether approvals that were given on those requests, and used, still stand behind what they allowed."""
+        ...
+
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
         """Parameter → what the user answered to a question about it, the latest."""
         ...
@@ -123,6 +129,8 @@ class Consulted(msgspec.Struct, frozen=True, kw_only=True):
     """Of a refusal by people."""
     approvals: frozenset[PolicyId] = _NONE
     """Policies that people satisfied."""
+    holds: tuple[HoldId, ...] = ()
+    """The requests on which they did."""
     writes: Writes = Writes()
 
 

@@ -258,12 +258,19 @@ class State(Knowledge):
             with self.lock:
                 self._past.courses = after(self._past.courses, course)
 
+    def plans_stand(self) -> None:
+        """A plan that people approved is no longer approved once their approval does not stand, for good. Called with
+        the lock held."""
+        for each in self._past.courses:
+            if each.approved and each.holds and (self.ground.desk is None or not self.ground.desk.stand(each.holds)):
+                each.approved = False
+
     def plan_recalled(self, event: PlanDeclared | PlanSettled) -> None:
         """What the log says of a plan, after the decision on it was remembered. Called with the lock held."""
         if isinstance(event, PlanSettled):
             for each in self._past.courses:
                 if each.digest == event.plan and event.outcome == "accepted":
-                    each.approved = event.approved
+                    each.approved, each.holds = event.approved, frozenset(event.holds)
         elif event.plan is not None:
             self._past.declared.add(event.plan)
         else:

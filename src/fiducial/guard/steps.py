@@ -160,6 +160,8 @@ def _serialized(
             fault = _FLOW
             traces = session.traces(tool, traced)
             # 5 gather the facts
+            fault = _DESK
+            session.plans_stand()
             fault = _FACTS
             plain = not any(map(remarkable, traces.values()))
             facts = session.facts(tool, traced, traces, plain, acts, use, windows, preview, request.confidence)
@@ -197,6 +199,7 @@ def _serialized(
             # What the requester confirms approves no plan; what people of a role do, does.
             agreed = request.approvals | consulted.approvals
             proposed.course.approved |= not tool.slice.holds.isdisjoint(agreed)
+            proposed.course.holds |= frozenset(consulted.holds)
         # 8 record it
         fault = _STORE
         return judgement, _recorded(session, judgement, consulted, windows, acts, now, plain=plain)
@@ -354,7 +357,7 @@ def _consult(
         ruling = tool.slice.ask(session.principal, request.arguments, facts, request.approvals | said.approvals)
         if ruling.kind not in _ASKING:
             spent = said.spend if ruling.kind == "allowed" else Writes()
-            return Consulted(ruling=ruling, approvals=said.approvals, writes=spent)
+            return Consulted(ruling=ruling, approvals=said.approvals, holds=said.holds, writes=spent)
     asked = desk.ask(case, ruling)
     return Consulted(ruling=ruling, hold=asked.hold, writes=asked.writes)
 

@@ -6,7 +6,7 @@ spends, or the request that it makes. What is written here stands or falls with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Literal
 
@@ -73,6 +73,7 @@ class Asking:
                     + [one for grant, _ in grants for one in grant.policies]
                 ),
                 spend=self._spending(case, approved, grants),
+                holds=tuple(hold.id for hold, _ in approved),
             )
         if any(hold.open for hold, _ in holds):
             return Said()
@@ -99,6 +100,17 @@ class Asking:
             preconditions=(Unchanged(key, cell.version),),
             changes=(Put(key, encode(after)), Put(WAITING + hold, None)),
         )
+
+    def stand(self, holds: Collection[HoldId]) -> bool:
+        """Whether approvals that were given on those requests, and used, still stand behind what they allowed: nothing
+        was halted since, and everybody who gave them still has that by which they did."""
+        cells = self.store.read([hold_key(one) for one in holds])
+        stops = stops_of(self.store)
+        for key, cell in cells.items():
+            hold = decode(key, cell, Hold)
+            if len(concerning(stops, hold, hold.release)) > hold.halts or not self._stands(hold):
+                return False
+        return len(cells) == len(set(holds))
 
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
         """Parameter → what the user answered about it, the latest; what somebody answered in their place counts for as
