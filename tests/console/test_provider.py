@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -13,9 +19,10 @@ import pytest
 from console_world import URL, Browser
 
 from fiducial.console.app import Console
-from fiducial.console.provider import CALLBACK, Provider, ProviderSettings, _derived
+from fiducial.console.pages.door import _whose
+from fiducial.console.provider import AT_ONCE, CALLBACK, Provider, ProviderSettings, Subject, _derived
 from fiducial.console.services import Services, Settings
-from fiducial.core.clock import SystemClock
+from fiducial.core.clock import ManualClock, SystemClock
 from fiducial.core.ids import PersonId
 from fiducial.errors import OversightError
 from fiducial.oversight.people import Person
@@ -106,6 +113,50 @@ def test_an_address_that_is_not_verified_proves_nothing(services: Services) -> N
     browser = Browser(Console(services))
     assert browser.get(_sent_back(browser, "subject-unverified")).status_code == 403
     assert not services.accounts.has_way_in(PersonId("mallory"))
+
+
+def test_an_address_in_other_letters_is_another_address(services: Services) -> None:
+    """Unicode has letters beside `k` whose lower case is `k`, such as that of kelvin."""
+    kim = Person(id=PersonId("kim"), name="Kim", email="kim@example.org")
+    services.people.add(kim, by=PersonId("console"))
+    services.people.add(Person(id=PersonId("old"), name="Old", email=kim.email, active=False), by=PersonId("console"))
+    visit: Any = SimpleNamespace(services=services)
+    assert _whose(visit, Subject(key="1" * 64, email="\u212aim@example.org")) is None
+    assert _whose(visit, Subject(key="2" * 64, email="KIM@Example.org")) == kim, "nor does who left share it"
+
+
+def test_a_provider_that_hangs_holds_few_and_is_left_alone_for_a_while(
+    rulebook: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ProviderSettings(issuer="http://127.0.0.1:9", client_id="a", client_secret="b")
+    clock = ManualClock()
+    provider = Provider(settings, redirect_to=URL + CALLBACK, clock=clock)
+    asked, answer = [], threading.Event()
+
+    def hang() -> None:
+        asked.append(1)
+        assert answer.wait(20)
+        raise OversightError("the identity provider cannot be reached (ReadTimeout)")
+
+    monkeypatch.setattr(provider, "_fetched", hang)
+
+    def go() -> str:
+        try:
+            return provider.go("a" * 43)
+        except OversightError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = [pool.submit(go) for _ in range(AT_ONCE)]
+        while not asked or provider._room._value:
+            time.sleep(0.01)
+        assert "many people" in go(), "one more is not kept waiting"
+        answer.set()
+        assert all("cannot be reached" in each.result() for each in waiting)
+    assert len(asked) == 1
+    clock.advance(timedelta(seconds=6))
+    assert "cannot be reached" in go()
+    assert len(asked) == 2
 
 
 def test_whoever_is_inactive_stays_out(services: Services) -> None:

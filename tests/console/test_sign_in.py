@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -179,7 +181,7 @@ def test_a_guesser_from_elsewhere_cannot_lock_the_owner_out_for_long(
 ) -> None:
     services.accounts.set_password(VIEWER, GOOD, by=VIEWER)
     for number in range(40):
-        services.throttle.failed("viewer", f"192.0.2.{number}")
+        services.throttle.begin(f"192.0.2.{number}", "viewer")
     clock.advance(timedelta(seconds=30))
     assert Browser(console).submit("/sign-in", "/sign-in", name="viewer", password=GOOD).status_code == 303
 
@@ -191,6 +193,55 @@ def test_one_address_cannot_try_many_names(console: Console, services: Services)
     neighbour = Browser(console, "2001:db8::ffff")
     assert neighbour.submit("/sign-in", "/sign-in", name="another", password="x").status_code == 429
     assert Browser(console, "2001:db8:1::1").submit("/sign-in", "/sign-in", name="z", password="x").status_code == 401
+
+
+def test_asking_at_once_is_asking_too_often(console: Console, services: Services) -> None:
+    """A try counts from its beginning: those that begin before the first has failed are not free."""
+    services.accounts.set_password(VIEWER, GOOD, by=VIEWER)
+    tried, all_in = [], threading.Barrier(FREE)
+    fits = services.accounts.password_fits
+
+    def slowly(person: PersonId, password: str) -> bool:
+        tried.append(password)
+        all_in.wait(20)
+        return fits(person, password)
+
+    services.accounts.password_fits = slowly  # type: ignore[method-assign]
+    browsers = [Browser(console) for _ in range(FREE)]
+    csrf = [browser.csrf("/sign-in") for browser in browsers]
+    form = {"name": "viewer", "password": "wrong wrong"}
+
+    def post(number: int) -> int:
+        data = {"csrf": csrf[number], **form}
+        return int(browsers[number].post("/sign-in", data=data, headers={"Origin": URL}).status_code)
+
+    with ThreadPoolExecutor(FREE) as pool:
+        answers = [pool.submit(post, number) for number in range(FREE)]
+        while len(tried) < FREE:
+            time.sleep(0.01)
+        assert Browser(console).submit("/sign-in", "/sign-in", **form).status_code == 429
+        assert [answer.result() for answer in answers] == [401] * FREE
+    assert len(tried) == FREE
+
+
+def test_a_try_that_succeeds_costs_its_address_nothing(services: Services, clock: ManualClock) -> None:
+    throttle, address = services.throttle, "192.0.2.1"
+    for _ in range(FREE):
+        assert not throttle.begin(address, "other")
+    assert throttle.begin(address, "viewer"), "has to wait"
+    clock.advance(timedelta(seconds=1))
+    for _ in range(9):
+        assert not throttle.begin(address, "viewer")
+        throttle.succeeded(address, "viewer")
+
+
+def test_who_tries_links_or_names_blocks_nobody_elses_link(console: Console, services: Services) -> None:
+    path = services.link_for(VIEWER, by=ADMIN).removeprefix(URL)
+    guesser = Browser(console, "203.0.113.66")
+    assert [guesser.get("/sign-in/link/x").status_code for _ in range(FREE + 1)] == [404] * FREE + [429]
+    for number in range(FREE):
+        Browser(console, f"203.0.113.{number}").submit("/sign-in", "/sign-in", name="a link", password="x")
+    assert Browser(console, "198.51.100.1").get(path).status_code == 200
 
 
 def test_a_password_costs_what_it_should() -> None:
@@ -258,14 +309,14 @@ def test_nothing_that_was_on_its_way_outlives_a_revocation(console: Console, ser
         assert accounts.follow(link.rpartition("/")[2]) is None
         return
     person, roles, day = known.person, frozenset(known.person.console), timedelta(days=1)
-    make: dict[str, Callable[[], object]] = {
+    ways: dict[str, Callable[[], object]] = {
         "token": lambda: accounts.make_token(person, "x", roles, day, epoch=signed.epoch),
         "session": lambda: accounts.sign_in(person, "password", epoch=signed.epoch),
         "another's link": lambda: services.link_for(ADMIN, by=VIEWER, asked=signed),
         "password": lambda: accounts.set_password(VIEWER, GOOD, by=VIEWER, keep=signed),
-    }[made]
+    }
     with pytest.raises(Conflict):
-        make()
+        ways[made]()
     assert not accounts.account(VIEWER).password
     assert not accounts.tokens(VIEWER)
     assert not accounts.sessions(VIEWER)

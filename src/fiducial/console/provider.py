@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from threading import Lock
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore, Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +40,10 @@ _LEEWAY = 120
 """Seconds by which the provider's clock may differ."""
 _KEEP_SECONDS = 3600.0
 """How long the provider's description and keys are kept."""
+_REST_SECONDS = 5.0
+"""How long a provider that could not be reached is not asked again."""
+AT_ONCE = 8
+"""How many requests may wait for the provider: signing in otherwise, and all other pages, go on while it hangs."""
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -70,12 +76,16 @@ class Provider:
         self.settings = settings
         self._redirect_to = redirect_to
         self._clock = clock
-        self._lock = Lock()
+        self._room = BoundedSemaphore(AT_ONCE)
+        self._fetching = Lock()
+        """Held by the one who fetches; what was fetched is read without it."""
         self._described: tuple[float, dict[str, Any], KeySet] | None = None
+        self._failed: tuple[float, str] | None = None
 
     def go(self, secret: str) -> str:
         """Where to send a browser that holds `secret`. Raises `OversightError` when the provider cannot be reached."""
-        described, _ = self._description()
+        with self._slot():
+            described, _ = self._description()
         with self._client() as client:
             url, _ = client.create_authorization_url(
                 described["authorization_endpoint"],
@@ -94,6 +104,26 @@ class Provider:
             raise OversightError("this answer belongs to another sign-in; begin again")
         if issuer is not None and issuer != self.settings.issuer:
             raise OversightError("this answer is from another identity provider")
+        with self._slot():
+            claims = self._fetched_claims(secret, code)
+        subject = str(claims["sub"])
+        verified = claims.get("email_verified") is True
+        return Subject(
+            key=hashlib.sha256(f"{self.settings.issuer}\0{subject}".encode()).hexdigest(),
+            email=str(claims.get("email", "")) if verified else "",
+        )
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """A place among those who wait for the provider. Raises `OversightError` when there is none."""
+        if not self._room.acquire(blocking=False):
+            raise OversightError("many people are signing in through the identity provider; try again in a moment")
+        try:
+            yield
+        finally:
+            self._room.release()
+
+    def _fetched_claims(self, secret: str, code: str) -> CodeIDToken:
         described, keys = self._description()
         try:
             with self._client() as client:
@@ -102,20 +132,13 @@ class Provider:
                 )
             given = str(token["id_token"]), str(token["access_token"])
             try:
-                claims = self._claims(*given, secret, keys)
+                return self._claims(*given, secret, keys)
             except InvalidKeyIdError:
                 # The provider has changed its keys since they were fetched.
-                with self._lock:
-                    self._described = None
-                claims = self._claims(*given, secret, self._description()[1])
+                self._described = None
+                return self._claims(*given, secret, self._description()[1])
         except (AuthlibBaseError, JoseError, httpx2.HTTPError, KeyError, ValueError) as error:
             raise OversightError(f"the identity provider's answer does not hold ({type(error).__name__})") from error
-        subject = str(claims["sub"])
-        verified = claims.get("email_verified") is True
-        return Subject(
-            key=hashlib.sha256(f"{self.settings.issuer}\0{subject}".encode()).hexdigest(),
-            email=str(claims.get("email", "")) if verified else "",
-        )
 
     def _claims(self, id_token: str, access_token: str, secret: str, keys: KeySet) -> CodeIDToken:
         registry = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
@@ -137,11 +160,27 @@ class Provider:
 
     def _description(self) -> tuple[dict[str, Any], KeySet]:
         """The provider's metadata and keys, fetched when they are not known or old."""
-        now = self._clock.monotonic()
-        with self._lock:
-            if self._described is None or now - self._described[0] > _KEEP_SECONDS:
-                self._described = (now, *self._fetched())
-            return self._described[1:]
+        known = self._kept()
+        if known is not None:
+            return known
+        with self._fetching:
+            # Another one may have fetched them, or failed to, while this one waited.
+            known = self._kept()
+            if known is not None:
+                return known
+            if self._failed is not None and self._clock.monotonic() - self._failed[0] < _REST_SECONDS:
+                raise OversightError(self._failed[1])
+            try:
+                found = self._fetched()
+            except OversightError as error:
+                self._failed = self._clock.monotonic(), str(error)
+                raise
+            self._described = (self._clock.monotonic(), *found)
+            return found
+
+    def _kept(self) -> tuple[dict[str, Any], KeySet] | None:
+        known = self._described
+        return None if known is None or self._clock.monotonic() - known[0] > _KEEP_SECONDS else known[1:]
 
     def _fetched(self) -> tuple[dict[str, Any], KeySet]:
         issuer = self.settings.issuer
@@ -192,4 +231,4 @@ def _secure(url: str) -> None:
         raise OversightError("an identity provider is reached over https, unless it is on this machine")
 
 
-__all__ = ["CALLBACK", "Provider", "ProviderSettings", "Subject", "is_loopback"]
+__all__ = ["AT_ONCE", "CALLBACK", "Provider", "ProviderSettings", "Subject", "is_loopback"]

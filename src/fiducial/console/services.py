@@ -81,6 +81,9 @@ class Services:
             store, self.people, self.clock, idle=self.settings.idle, lifetime=self.settings.lifetime
         )
         self.throttle = Throttle(self.clock)
+        """Of passwords."""
+        self.link_throttle = Throttle(self.clock)
+        """Of one-time links, by address alone: whoever fails must not keep others from theirs."""
         self.index = SessionIndex(self.ledger)
         self.desk = Desk(store, clock=self.clock, roles_of=self.people.roles_of)
         self.switches = Switches(store, self.clock)

@@ -1,15 +1,17 @@
 """Slowing down whoever guesses: after a few failures, each further try has to wait twice as long as the one before.
 
-Failures are counted by the name that was tried and by the address that tried it. An address waits up to a quarter of
-an hour. A name waits up to half a minute only: otherwise anybody could lock its owner out by failing in their place.
-The counts are this process's own and end with it; whoever can restart it has no need to guess.
+A try is counted as a failure when it begins, and given back when it succeeds: otherwise whoever asks a hundred times at
+once would fail a hundred times before the first is counted.
+
+Failures are counted by the name that was tried, where there is one, and by the address that tried it. An address waits
+up to a quarter of an hour. A name waits up to half a minute only: otherwise anybody could lock its owner out by failing
+in their place. The counts are this process's own and end with it; whoever can restart it has no need to guess.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import timedelta
 from threading import Lock
 from typing import NamedTuple
@@ -30,6 +32,8 @@ class _Count(NamedTuple):
     failures: int
     last: float
     """By the monotonic clock."""
+    before: float
+    """When the one before it was."""
 
 
 class Throttle:
@@ -40,27 +44,34 @@ class Throttle:
         self._lock = Lock()
         self._counts: OrderedDict[str, _Count] = OrderedDict()
 
-    def wait(self, name: str, address: str) -> timedelta:
-        """How long until `name` may be tried from `address`; zero: now."""
+    def begin(self, address: str, name: str = "") -> timedelta:
+        """Begin a try from `address`: zero, and it counts as failed until it `succeeded`; or how long to wait first."""
         now = self._clock.monotonic()
+        keys = _keys(address, name)
         with self._lock:
-            return max(self._left(key, most, now) for key, most in _keys(name, address))
-
-    def failed(self, name: str, address: str) -> None:
-        """That try failed."""
-        now = self._clock.monotonic()
-        with self._lock:
-            for key, _ in _keys(name, address):
+            wait = max(self._left(key, most, now) for key, most in keys)
+            if wait:
+                return wait
+            for key, _ in keys:
                 count = self._current(key, now)
-                self._counts[key] = _Count(count + 1, now)
+                before = self._counts[key].last if count else now
+                self._counts[key] = _Count(count + 1, now, before)
                 self._counts.move_to_end(key)
             while len(self._counts) > MAX_COUNTED:
                 self._counts.popitem(last=False)
+            return wait
 
-    def succeeded(self, name: str) -> None:
-        """It was the owner of `name`. The address stays counted: one good account must not free a guesser."""
+    def succeeded(self, address: str, name: str = "") -> None:
+        """The try was no failure; by the owner of `name`, whose failures are forgotten.
+
+        The address stays counted for the others: one good account must not free a guesser.
+        """
         with self._lock:
-            self._counts.pop(f"name {name}", None)
+            self._counts.pop(_by_name(name), None)
+            key = _by_address(address)
+            count = self._counts.get(key)
+            if count is not None:
+                self._counts[key] = _Count(count.failures - 1, count.before, count.before)
 
     def _current(self, key: str, now: float) -> int:
         count = self._counts.get(key)
@@ -74,8 +85,17 @@ class Throttle:
         return timedelta(seconds=max(0.0, self._counts[key].last + wait - now))
 
 
-def _keys(name: str, address: str) -> Iterable[tuple[str, timedelta]]:
-    return ((f"name {name[:200]}", NAME_WAIT), (f"from {_network(address)}", ADDRESS_WAIT))
+def _keys(address: str, name: str) -> list[tuple[str, timedelta]]:
+    keys = [(_by_address(address), ADDRESS_WAIT)]
+    return [*keys, (_by_name(name), NAME_WAIT)] if name else keys
+
+
+def _by_name(name: str) -> str:
+    return f"name {name[:200]}"
+
+
+def _by_address(address: str) -> str:
+    return f"from {_network(address)}"
 
 
 def _network(address: str) -> str:

@@ -30,13 +30,14 @@ def password(visit: Visit) -> Response:
     """
     services, me, form = visit.services, visit.me, visit.form
     if services.accounts.account(me.person.id).password and me.how != "link":
-        wait = services.throttle.wait(me.person.id, visit.incoming.address)
+        address = visit.incoming.address
+        wait = services.throttle.begin(address, me.person.id)
         if wait:
             return _page(visit, 429, f"try again in {in_words(wait)}")
         if not services.accounts.password_fits(me.person.id, form.get("current", 1_000)):
-            services.throttle.failed(me.person.id, visit.incoming.address)
             services.people.note(me.person.id, by=me.person.id, act="password-refused")
             return _page(visit, 403, "that is not your present password")
+        services.throttle.succeeded(address, me.person.id)
     if form.get("password", 1_000) != form.get("again", 1_000):
         return _page(visit, 422, "the two new passwords differ")
     try:

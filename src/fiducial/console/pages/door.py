@@ -51,17 +51,16 @@ def sign_in(visit: Visit) -> Response:
     """Name and password."""
     services, form = visit.services, visit.form
     name, address = form.get("name", 200), visit.incoming.address
-    wait = services.throttle.wait(name, address)
+    wait = services.throttle.begin(address, name)
     if wait:
         return _form(visit, 429, f"after several failures, the next try is possible in {in_words(wait)}")
     person = PersonId(name)
     epoch = services.accounts.epoch(person) if services.people.find(person) is not None else 0
     if not services.accounts.password_fits(person, form.get("password", 1_000)):
-        services.throttle.failed(name, address)
         whom = person if services.people.find(person) is not None else UNKNOWN
         services.people.note(whom, by=whom, act="sign-in-failed")
         return _form(visit, 401, _WRONG)
-    services.throttle.succeeded(name)
+    services.throttle.succeeded(address, name)
     known = services.people.find(person)
     if known is None:
         raise Refused(401, _WRONG)
@@ -70,13 +69,14 @@ def sign_in(visit: Visit) -> Response:
 
 def link_page(visit: Visit) -> Response:
     """Whom the link signs in. It is not spent by looking: programs that preview links look too."""
-    wait = visit.services.throttle.wait("a link", visit.incoming.address)
+    throttle, address = visit.services.link_throttle, visit.incoming.address
+    wait = throttle.begin(address)
     if wait:
         raise Refused(429, f"try again in {in_words(wait)}")
     person = visit.services.accounts.linked(visit.params["secret"])
     if person is None:
-        visit.services.throttle.failed("a link", visit.incoming.address)
         return visit.page("link.html", 404, person=None, secret="")
+    throttle.succeeded(address)
     return visit.page("link.html", person=person, secret=visit.params["secret"])
 
 
@@ -161,9 +161,10 @@ def _whose(visit: Visit, subject: Subject) -> Person | None:
     if bound is None:
         if not subject.email:
             return None
-        wanted = subject.email.lower()
-        fitting = [known.person for known in people.all().values() if known.person.email.lower() == wanted]
-        if len(fitting) != 1 or not fitting[0].active:
+        wanted = _folded(subject.email)
+        everybody = [known.person for known in people.all().values()]
+        fitting = [person for person in everybody if person.active and _folded(person.email) == wanted]
+        if len(fitting) != 1:
             return None
         try:
             accounts.bind_subject(fitting[0].id, subject.key)
@@ -172,6 +173,11 @@ def _whose(visit: Visit, subject: Subject) -> Person | None:
         bound = fitting[0].id
     known = people.find(bound)
     return known.person if known is not None and known.person.active else None
+
+
+def _folded(email: str) -> bytes:
+    """An address, to compare it: letters of ASCII only are alike in both cases, as others are of other addresses."""
+    return email.encode("utf-8", "surrogatepass").lower()
 
 
 PAGES: Mapping[str, Handler] = {
