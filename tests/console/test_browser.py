@@ -159,6 +159,16 @@ def test_everything_works_without_scripts_and_by_keyboard(
     page.context.close()
 
 
+def test_an_address_that_is_none_keeps_no_page_from_listening(
+    chromium: Chromium, services: Services, faults: list[str]
+) -> None:
+    page = _open(chromium, faults)
+    _sign_in(page, services)
+    with page.expect_request("**/waiting/stream?*"):
+        page.goto(f"{services.origin}/waiting#%")
+    page.context.close()
+
+
 def test_an_operator_takes_back_what_a_session_did(chromium: Chromium, services: Services, faults: list[str]) -> None:
     services.first_link()
     session = booked(services)

@@ -166,3 +166,16 @@ def test_what_fails_inside_shows_no_details(
     assert answer.status_code == 500
     assert "secret detail" not in answer.text
     assert "RuntimeError" not in answer.text
+
+
+def test_an_address_cannot_make_a_page_fail(services: Services, browser: Browser) -> None:
+    assert browser.get("/sign-in", params={"done": "x" * 41}).status_code == 200
+    browser.as_(services, "viewer")
+    assert browser.get("/account", params={"done": "x" * 1_000}).status_code == 200
+    refused = browser.get("/sessions", params={"q": "x" * 201, "done": "x" * 41})
+    assert (refused.status_code, "longer than 200 characters" in refused.text) == (422, True)
+
+
+def test_an_error_page_leaves_names_as_they_are(services: Services) -> None:
+    page = services.render("error.html", visit=None, done="", title="No", message="ask Anna.Schmidt, not Bob")
+    assert "Ask Anna.Schmidt, not Bob." in page

@@ -143,6 +143,19 @@ def test_what_would_be_done_is_shown_and_confirmed_and_done_once(
     assert "taken back before" in done.text
 
 
+@pytest.mark.parametrize("why", ["Order\u00a04711 was wrong", "Storniert \u2764\ufe0f " + "x" * 480])
+def test_why_is_recorded_as_it_was_typed(console: Console, notes: Path, untagged: list[str], why: str) -> None:
+    session = _worked(console, notes, "red", mailed=False)
+    browser = Browser(console).as_(console.services, "operator")
+    path = f"/sessions/{session}/undo"
+    shown = browser.submit(path, path, why=why).text
+    kept = re.search(r'type="hidden" name="why" value="([^"]*)"', shown)
+    assert kept is not None
+    assert browser.submit(f"{path}/run", path, why=kept[1], plan=_plan(shown), confirm="yes").status_code == 200
+    assert [event.why for event in _events(console, UndoStarted)] == [why, why]
+    assert untagged == ["red"]
+
+
 def test_a_plan_that_has_changed_is_shown_again_and_not_done(
     console: Console, notes: Path, untagged: list[str]
 ) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 
 import msgspec
 import pytest
-from console_world import ACCOUNT, Browser, held, pay
+from console_world import ACCOUNT, APPROVER, Browser, held, pay
 from test_injection import check
 
 from fiducial.charter.contracts import Effect, Kind
@@ -213,8 +215,6 @@ def test_every_kind_and_effect_has_words() -> None:
 def test_the_stream_tells_of_changes_and_ends_with_the_session(
     services: Services, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio
-
     monkeypatch.setattr("fiducial.console.live._LOOK", 0.02)
     monkeypatch.setattr("fiducial.console.live._CHECK", 0.5)
     browser = Browser(console).as_(services, "approver")
@@ -222,7 +222,8 @@ def test_the_stream_tells_of_changes_and_ends_with_the_session(
 
     async def listened() -> list[bytes]:
         told = []
-        async for part in services.live.stream(lambda: services.accounts.peek(secret), services.queue.now().state):
+        state = services.queue.now().state
+        async for part in services.live.stream(APPROVER, lambda: services.accounts.peek(secret), state):
             told.append(part)
             if part.startswith(b": still") and not any(each.startswith(b"event") for each in told):
                 threading.Thread(target=held, args=(services,)).start()
@@ -234,6 +235,58 @@ def test_the_stream_tells_of_changes_and_ends_with_the_session(
     told = asyncio.run(asyncio.wait_for(listened(), 20))
     assert any(part.startswith(b"event: changed\n") for part in told)
     assert time.monotonic() - started < 20
+
+
+def test_a_stream_ends_when_the_role_is_gone(
+    services: Services, approver: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream that the page asked for, as the gate lets it through."""
+    monkeypatch.setattr("fiducial.console.live._CHECK", 0.05)
+    known = services.people.find(APPROVER)
+    assert known is not None
+    asked: list[Callable[[], bool]] = []
+
+    def stream(person: PersonId, still: Callable[[], bool], seen: str) -> AsyncGenerator[bytes, None]:
+        asked.append(still)
+        return services.live._told(person, lambda: False, seen)
+
+    monkeypatch.setattr(services.live, "stream", stream)
+    assert approver.get("/waiting/stream").status_code == 200
+    [still] = asked
+    assert still()
+    changed = msgspec.structs.replace(known.person, console=())
+    services.people.change(changed, version=known.version, by=PersonId("admin"), act="roles")
+    assert not still()
+
+
+def test_one_person_cannot_listen_for_everybody(
+    console: Console, services: Services, approver: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fiducial.console.live.MAX_EACH", 2)
+
+    async def listened() -> tuple[int, int]:
+        streams = [services.live.stream(APPROVER, lambda: True, "") for _ in range(3)]
+        began = [await anext(each, b"") for each in streams]
+        assert [bool(each) for each in began] == [True, True, False], "a third that came at the same time just ends"
+        third = await asyncio.to_thread(approver.get, "/waiting/stream")
+        monkeypatch.setattr("fiducial.console.live._LAST", 0)
+        viewer = Browser(console).as_(services, "viewer")
+        other = await asyncio.to_thread(viewer.get, "/waiting/stream")
+        for each in streams:
+            await each.aclose()
+        again = await asyncio.to_thread(approver.get, "/waiting/stream")
+        assert again.status_code == 200
+        return third.status_code, other.status_code
+
+    assert asyncio.run(listened()) == (503, 200)
+
+
+def test_looking_without_seeing_is_not_on_record(services: Services, approver: Browser) -> None:
+    session, _ = held(services)
+    assert approver.head("/waiting").status_code == 200
+    assert approver.head(_only(services)).status_code == 200
+    services.store.flush()  # type: ignore[attr-defined]
+    assert not [each for each in services.ledger.session(session.id) if isinstance(each.event, HoldSeen)]
 
 
 # --- halt

@@ -1,8 +1,8 @@
 """Telling open pages that the queue has changed.
 
 One thread looks twice a second, while any page listens, whichever process made the change; each page's stream only
-waits for its word. A stream ends when its person is signed out, and after a while in any case; browsers come back by
-themselves, through the gate.
+waits for its word. A stream ends when its person is signed out or may not see the queue any more, and after a while in
+any case; browsers come back by themselves, through the gate.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from starlette.concurrency import run_in_threadpool
 
 from fiducial.console.queue import Queue
 from fiducial.console.visit import Refused
+from fiducial.core.ids import PersonId
 from fiducial.errors import StoreError
 
 log = logging.getLogger("fiducial.console")
 MAX_STREAMS = 500
 """Pages that may listen at once; others look again by themselves."""
+MAX_EACH = 20
+"""The same of one person's."""
 _LOOK = 0.5
 """Seconds between two looks."""
 _CHECK = 10.0
-"""Seconds between two checks that the person is still signed in; each also keeps the connection alive."""
+"""Seconds between two checks that the person is still signed in and may look; each also keeps the connection alive."""
 _LAST = 60
 """Checks after which a stream ends: ten minutes."""
 
@@ -33,7 +36,8 @@ _LAST = 60
 class _Listener:
     """One stream that waits."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, person: PersonId) -> None:
+        self.person = person
         self._loop = loop
         self._news = asyncio.Event()
 
@@ -62,14 +66,23 @@ class Live:
         self._looking = False
         self._state = ""
 
-    async def stream(self, still: Callable[[], bool], seen: str) -> AsyncIterator[bytes]:
+    def stream(self, person: PersonId, still: Callable[[], bool], seen: str) -> AsyncGenerator[bytes, None]:
         """Server-sent events: one at each change, as long as `still` says that the person may see them.
 
-        `seen`: the state that the page shows, so that nothing is missed between the page and its stream.
+        `seen`: the state that the page shows, so that nothing is missed between the page and its stream. Raises
+        `Refused` when too many listen.
         """
+        with self._lock:
+            self._room(person)
+        return self._told(person, still, seen)
+
+    async def _told(self, person: PersonId, still: Callable[[], bool], seen: str) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
-        listener = _Listener(loop)
-        self._join(listener)
+        listener = _Listener(loop, person)
+        try:
+            self._join(listener)
+        except Refused:
+            return  # others came in between; the browser asks again, and is told
         try:
             yield b"retry: 3000\n\n"
             # What changed before this stream was among the listeners.
@@ -93,12 +106,16 @@ class Live:
 
     def _join(self, listener: _Listener) -> None:
         with self._lock:
-            if len(self._listeners) >= MAX_STREAMS:
-                raise Refused(503, "too many pages listen already; this one looks again by itself")
+            self._room(listener.person)
             self._listeners.add(listener)
             if not self._looking:
                 self._looking = True
                 threading.Thread(target=self._look, name="fiducial-live", daemon=True).start()
+
+    def _room(self, person: PersonId) -> None:
+        theirs = sum(each.person == person for each in self._listeners)
+        if len(self._listeners) >= MAX_STREAMS or theirs >= MAX_EACH:
+            raise Refused(503, "too many pages listen already; this one looks again by itself")
 
     def _look(self) -> None:
         while True:

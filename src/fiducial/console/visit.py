@@ -159,7 +159,7 @@ class Visit:
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page."""
-        done = DONE.get(self.query.get("done", 40), "")
+        done = next((DONE[each] for each in self.query.all("done") if each in DONE), "")
         text = self.services.render(template, visit=self, done=done, **values)
         return self.finish(Response(text, status, media_type="text/html"))
 

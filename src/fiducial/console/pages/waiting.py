@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
+from fiducial.console.access import may
 from fiducial.console.accounts import digest_of
 from fiducial.console.gate import Handler
 from fiducial.console.render import field
@@ -41,14 +42,22 @@ def queue(visit: Visit) -> Response:
     listed = services.rows.listed(
         waiting, mine, services.clock.unix_us(), lambda: cards(services, waiting, mine, PER_PAGE)
     )
-    services.shown.keep(listed.mine, visit.me.person.id)
+    if visit.incoming.method == "GET":
+        services.shown.keep(listed.mine, visit.me.person.id)
     return visit.page("waiting.html", listed=listed, may_answer=who is not None, seen=waiting.state)
 
 
 def stream(visit: Visit) -> Response:
     """Tells the open page when the queue has changed."""
-    accounts, secret = visit.services.accounts, visit.session_secret
-    events = visit.services.live.stream(lambda: accounts.peek(secret), visit.query.get("seen", 20))
+    services, secret, me = visit.services, visit.session_secret, visit.me.person.id
+
+    def still() -> bool:
+        known = services.people.find(me)
+        return (
+            services.accounts.peek(secret) and known is not None and may(frozenset(known.person.console), visit.route)
+        )
+
+    events = services.live.stream(me, still, visit.query.get("seen", 20))
     return StreamingResponse(events, media_type="text/event-stream")
 
 

@@ -11,7 +11,12 @@ document.addEventListener("keydown", (event) => {
 });
 // What an address points to may stand in a closed section.
 const unfold = () => {
-  const id = decodeURIComponent(location.hash.slice(1));
+  let id = "";
+  try {
+    id = decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return; // no address of ours
+  }
   const target = id && document.getElementById(encodeURIComponent(id)) || id && document.getElementById(id);
   if (!target) return;
   const closed = target.closest("details");
@@ -28,7 +33,11 @@ if (queue) {
     if (busy || document.hidden) return;
     busy = true;
     try {
-      const answer = await fetch(location.pathname, { credentials: "same-origin", redirect: "error" });
+      const answer = await fetch(location.pathname, { credentials: "same-origin", redirect: "manual" });
+      if (answer.type === "opaqueredirect" || answer.status === 403) {
+        location.reload(); // signed out, or not theirs to see any more: what is shown here is over
+        return;
+      }
       if (!answer.ok) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.getElementById(queue.id);
@@ -45,8 +54,15 @@ if (queue) {
       busy = false;
     }
   };
-  const changes = new EventSource(queue.dataset.live);
-  changes.addEventListener("changed", renew);
-  changes.addEventListener("error", () => setTimeout(renew, 5000));
+  const listen = () => {
+    const changes = new EventSource(queue.dataset.live);
+    changes.addEventListener("changed", renew);
+    changes.addEventListener("error", () => {
+      setTimeout(renew, 5000);
+      // A browser does not come back by itself after a refusal.
+      if (changes.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+    });
+  };
+  listen();
   document.addEventListener("visibilitychange", renew);
 }
