@@ -91,6 +91,26 @@ def test_a_route_without_an_entry_keeps_the_console_from_starting(change: str) -
         checked(pages)
 
 
+def test_an_address_with_a_slash_too_many_leads_nowhere(console: Console) -> None:
+    answer = Browser(console).get("/sign-in/")
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
+
+
+def test_what_no_text_holds_is_refused_before_it_is_looked_for(console: Console, services: Services) -> None:
+    browser = Browser(console).as_(services, "viewer")
+    asked: list[object] = []
+    services.store.read = asked.append  # type: ignore[method-assign, assignment]
+    assert browser.get("/sessions/%00").status_code == 404
+    assert browser.get("/api/v1/requests/%00").status_code == 404
+    assert browser.get("/sessions?agent=%00").status_code == 422
+    headers = {"Origin": URL}
+    assert browser.post("/account/tokens/end", data={"key": "\0"}, headers=headers).status_code == 422
+    json = {"Content-Type": "application/json"}
+    assert browser.post("/api/v1/halts", content=rb'{"agent": "\\\u0000"}', headers=json).status_code == 422
+    assert not asked
+    assert browser.post("/api/v1/halts", content=rb'{"agent": "\\u0000"}', headers=json).status_code == 401
+
+
 def test_no_role_includes_another_in_what_changes_people() -> None:
     changing = [route for route in ACCESS if route.startswith("POST /people")]
     assert changing

@@ -109,6 +109,30 @@ def test_yes_and_no_by_who_may(services: Services, store: SqliteStore, ada: str)
     assert pay(other).status == "not-run"
 
 
+def test_no_link_is_made_before_everything_that_the_server_needs_is_there(tmp_path: Path) -> None:
+    charter, missing = tmp_path / "agent", str(tmp_path / "none.pem")
+    assert runner.invoke(app, ["init", str(charter)]).exit_code == 0
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        here = f"127.0.0.1:{taken.getsockname()[1]}"
+        for words, said in (
+            (["--listen", here], "cannot be listened at"),
+            (["--listen", "no-such-host.invalid:8440", "--url", "https://a.example"], "nothing can listen"),
+            (["--listen", "127.0.0.1:0"], "is no HOST:PORT"),
+            (["--listen", here, "--certificate", missing, "--key", missing], "No such file"),
+            (["--listen", here, "--proxy", "not an address"], "no address of a proxy"),
+            (["--listen", "0.0.0.0:8440", "--url", "http://127.0.0.1:8440"], "others can reach"),
+        ):
+            done = runner.invoke(app, ["up", str(tmp_path / "f.db"), "--charter", str(charter), *words])
+            assert (done.exit_code, done.stdout) == (2, ""), words
+            assert said in done.stderr, words
+    words = ["--listen", "127.0.0.1:18442", "--url", "http://127.0.0.1:99999"]
+    done = runner.invoke(app, ["up", str(tmp_path / "f.db"), "--charter", str(charter), *words])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "not the address of a site" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -109,6 +109,7 @@ def test_two_who_demote_each_other_at_once_do_not_both_succeed() -> None:
     [
         {"id": ""}, {"id": "a b"}, {"id": "-ada"}, {"id": "a/b"}, {"id": "unknown"}, {"id": "x" * 129},
         {"name": " "}, {"name": "A\u202eb"}, {"name": "x" * 121}, {"email": "nobody"}, {"email": "a@b@c"},
+        {"email": "a\x07@b.org"},
         {"roles": ("the lead",)}, {"console": ("root",)}, {"delegate": "ada"}, {"delegate": "nobody"},
     ],
 )  # fmt: skip

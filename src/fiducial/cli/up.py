@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import socket
+import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -79,15 +83,18 @@ def up(
         provider = ProviderSettings(
             issuer=oidc_issuer, client_id=oidc_client, client_secret=oidc_secret, name=oidc_name
         )
-    if certificate is None and url is None and not is_loopback(host):
-        fail("others can reach this address: give --certificate and --key, or --url of a proxy that does TLS", 2)
+    if certificate is None and not address.startswith("https:") and not is_loopback(host):
+        fail("others can reach this address: give --certificate and --key, or an https --url of a proxy for it", 2)
+    trusted = _proxies(proxy) if proxy is not None else ""
+    _check_certificate(certificate, key)
     try:
         loaded = load_charter(charter)
         told = read_settings(notify, os.environ) if notify is not None else None
     except (CharterError, OversightError) as error:
         fail(str(error), 2)
     hands = _hands(store, charter, tools, captures)
-    with reporting(), made(store) as kept:
+    # The port first: a link that was printed is worth something, and must lead to this console.
+    with _bound(host, port) as listener, reporting(), made(store) as kept:
         app = create_app(kept, loaded, Settings(url=address, provider=provider), hands=hands)
         first = app.services.first_link(admin)
         typer.echo(f"Fiducial's console is at {app.services.origin}/")
@@ -98,11 +105,16 @@ def up(
             typer.echo(f"Signs {link} in, once, within a day: {signs_in}")
         if told is not None:
             _notifying(app.services, told)
-        uvicorn.run(
+        config = uvicorn.Config(
             app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
-            proxy_headers=proxy is not None, forwarded_allow_ips=proxy or "", timeout_graceful_shutdown=3,
+            proxy_headers=proxy is not None, forwarded_allow_ips=trusted, timeout_graceful_shutdown=3,
             ssl_certfile=str(certificate) if certificate else None, ssl_keyfile=str(key) if key else None,
         )  # fmt: skip
+        server = uvicorn.Server(config)
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+        if not server.started:
+            fail("the console could not be started; what is above says why", 2)
 
 
 def _hands(store: str, charter: Path, tools: str | None, captures: str | None) -> Hands:
@@ -123,6 +135,51 @@ def _notifying(services: Services, settings: NotifySettings) -> None:
         warn(f"no route is for requests to {roles}: they wait in the console, and nobody is told")
     services.on_close(notifier.stop)
     notifier.start()
+
+
+def _proxies(text: str) -> list[str]:
+    """Addresses or networks, as they are separated by commas; ends the command when they are none."""
+    given = [each.strip() for each in text.split(",")]
+    for each in given:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            fail(f"`{each}` is no address of a proxy, such as 10.0.0.7 or 10.0.0.0/24", 2)
+    return given
+
+
+def _check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Ends the command when they cannot be used."""
+    if certificate is None or key is None:
+        return
+
+    def no_password() -> str:
+        fail("the key has a password; give one without", 2)
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=no_password)
+    except OSError as error:
+        fail(f"`{certificate}` and `{key}` cannot be used: {error.strerror or error}", 2)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that is ours; ends the command when it cannot be had."""
+    try:
+        [family, kind, _, _, address], *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        made = socket.socket(family, kind)
+    except OSError as error:
+        fail(f"nothing can listen at `{host}`: {error.strerror or error}", 2)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        # From here on nobody else can: two that are only bound may share a port.
+        made.listen(2048)
+    except OSError as error:
+        made.close()
+        fail(f"`{host}:{port}` cannot be listened at: {error.strerror or error}", 2)
+    return made
 
 
 def _listening(text: str) -> tuple[str, int]:

@@ -135,7 +135,10 @@ def _routed(services: Services) -> Starlette:
         finally:
             services.close()
 
-    return Starlette(routes=routes, exception_handlers={HTTPException: missing}, lifespan=lifespan)
+    app = Starlette(routes=routes, exception_handlers={HTTPException: missing}, lifespan=lifespan)
+    # It would lead to what it takes for this console's scheme, which behind a proxy that does TLS is the wrong one.
+    app.router.redirect_slashes = False
+    return app
 
 
 __all__ = ["HEADERS", "POLICY", "Console", "Settings", "checked", "create_app"]

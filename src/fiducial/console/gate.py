@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from urllib.parse import quote
@@ -32,6 +33,7 @@ MAX_BODY = 128 * 1024
 """Bytes of a request's body; the largest form is an edited call."""
 _SAFE = frozenset({"GET", "HEAD"})
 _FORM = "application/x-www-form-urlencoded"
+_NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _TITLES = {
     400: "That request cannot be read", 401: "Sign in first", 403: "Not yours to do", 404: "There is nothing here",
     405: "That cannot be done here", 409: "Somebody was faster", 413: "That is too much", 415: "That is no form",
@@ -50,6 +52,7 @@ def endpoint(services: Services, route: str, handler: Handler) -> Endpoint:
             if request.method not in _SAFE:
                 body = await _body(request)
             visit = Visit(services, route, _incoming(request, body))
+            _without_nul(visit.incoming)
         except Refused as refused:
             return refusal(services, route, refused.status, refused.message, visit)
         return await run_in_threadpool(_served, visit, handler)
@@ -125,6 +128,16 @@ def refusal(services: Services, route: str, status: int, message: str, visit: Vi
         return visit.page("error.html", status, title=title, message=message)
     text = services.render("error.html", visit=None, done="", title=title, message=message)
     return Response(text, status, media_type="text/html")
+
+
+def _without_nul(incoming: Incoming) -> None:
+    """Refuse what no name and no text has, and PostgreSQL can neither keep nor look for."""
+    if any("\0" in value for value in incoming.params.values()):
+        raise Refused(404, "the address is wrong, or what it led to is not in this log")
+    kind, body = incoming.headers.get("content-type", "").partition(";")[0].strip().lower(), incoming.body
+    written = b"%00" in body if kind == _FORM else _NUL_IN_JSON.search(body) is not None
+    if written or b"\0" in body or "%00" in incoming.path:
+        raise Refused(422, "there is a character in it that no text has")
 
 
 async def _body(request: Request) -> bytes:

@@ -151,15 +151,19 @@ class Services:
 
 def _origin(url: str) -> tuple[str, str]:
     """Scheme, host and port of `url`, and host and port alone, as browsers write them."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise OversightError(f"`{url}` is not the address of a site: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
         raise OversightError(f"`{url}` is not the address of a site, such as `https://console.example.org`")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise OversightError("people reach the console over https, unless it is on this machine: put TLS before it")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     default = {"http": 80, "https": 443}[parts.scheme]
-    if parts.port is not None and parts.port != default:
-        host = f"{host}:{parts.port}"
+    if port is not None and port != default:
+        host = f"{host}:{port}"
     return f"{parts.scheme}://{host}", host
 
 

@@ -246,7 +246,7 @@ def _checked(person: Person) -> Person:
         )
     if not person.name.strip() or len(person.name) > MAX_NAME or not person.name.isprintable():
         raise OversightError(f"a person's name has 1 to {MAX_NAME} printable characters")
-    if person.email and not _EMAIL.fullmatch(person.email):
+    if person.email and not (_EMAIL.fullmatch(person.email) and person.email.isprintable()):
         raise OversightError("that is not an e-mail address")
     if len(person.roles) > MAX_ROLES or not all(_ROLE.fullmatch(role) for role in person.roles):
         raise OversightError(f"roles are words of letters, digits and `_.-`, at most {MAX_ROLES} of them")

@@ -61,6 +61,19 @@ WRONG = [
     ("url: https://siem", "url: http://siem", "is not https"),
     ("https://siem.example.org/hook", "https://169.254.169.254/latest", "metadata"),
     ("https://siem.example.org/hook", "'https://[fe80::1]/'", "metadata"),
+    *(
+        ("https://siem.example.org/hook", f"'https://{host}/'", "metadata")
+        for host in (
+            "2852039166",
+            "0xA9FEA9FE",
+            "0251.0376.0251.0376",
+            "169.254.43518",
+            "169.254.169.254.",
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::a9fe:a9fe]",
+            "[fd00:ec2::254]",
+        )
+    ),
     ("https://siem.example.org/hook", "https://me:pw@siem.example.org/", "user name"),
     ("https://siem.example.org/hook", "ftp://siem.example.org/", "is not one of the web"),
     ("https://siem.example.org/hook", "http://127.0.0.1.example.org/", "is not https"),

@@ -10,6 +10,7 @@ import base64
 import binascii
 import ipaddress
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -30,6 +31,11 @@ MIN_SECRET, MAX_SECRET = 24, 64
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,188}[A-Za-z0-9])?")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses whose last 32 bits are an IPv4 address: RFC 6052 section 2.1."""
+_METADATA = ipaddress.IPv6Address("fd00:ec2::254")
+"""The one cloud's metadata that has an address which is not link-local."""
 
 At: TypeAlias = tuple[str | int, ...]
 
@@ -320,13 +326,36 @@ def _wrong_with(url: str) -> str:
         return "has a user name or a fragment"
     if parts.scheme == "http" and not is_loopback(host):
         return "is not https, which everything that is not on this machine needs"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+    address = _number(host)
+    if address is None:
         return ""
-    if address.is_link_local or address.is_multicast or address.is_unspecified:
+    inner = _within(address)
+    if inner.is_link_local or inner.is_multicast or inner.is_unspecified or inner == _METADATA:
         return "is one that machines talk to each other at, such as a cloud's metadata"
     return ""
+
+
+def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that `host` is, in any way that a connection takes it for one; `None`: it is a name."""
+    host = host.removesuffix(".")
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    try:
+        # Also `2852039166`, `0xA9FEA9FE` and `169.254.43518`.
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that an IPv6 one leads to; others as they are."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address
 
 
 def _short(text: object) -> str:
