@@ -162,6 +162,54 @@ def test_a_stream_that_hangs_is_cut_off_after_the_timeout_of_its_tool(guard: Gua
     ended.set()
 
 
+@pytest.mark.parametrize("asynchronously", [False, True])
+def test_a_halt_cuts_off_a_stream_that_acts(guard: Guard, asynchronously: bool) -> None:
+    done: list[int] = []
+    user = guard.session(user="ann", task=f"Pay 98.7 to {OTHER}")
+
+    def act() -> Iterator[int]:
+        for number in range(3):
+            done.append(number)
+            yield number
+
+    async def act_async() -> AsyncIterator[int]:
+        for number in act():
+            yield number
+
+    async def read_async(session: Session) -> None:
+        async def run(**_: Any) -> AsyncIterator[int]:
+            return act_async()
+
+        stream = (await session.acall("send_money", PAY, run=run)).value
+        await anext(stream)
+        guard.halt("incident", by="ops")
+        with pytest.raises(ToolFailed, match="halted: incident"):
+            await anext(stream)
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+    with user as session:
+        if asynchronously:
+            asyncio.run(read_async(session))
+        else:
+            stream = session.call("send_money", PAY, run=lambda **_: act()).value
+            next(stream)
+            guard.halt("incident", by="ops")
+            with pytest.raises(ToolFailed, match="halted: incident"):
+                next(stream)
+            assert list(stream) == []
+    assert done == [0]
+    assert [outcome for outcome, _ in outcomes(guard)] == ["unknown"]
+
+
+def test_a_halt_lets_what_only_reads_be_read_to_its_end(guard: Guard) -> None:
+    with guard.session(user="ann", task=TASK) as session:
+        stream = read(session, "one", "two")
+        next(stream)
+        guard.halt("incident", by="ops")
+        assert list(stream) == ["two"]
+
+
 def test_a_stream_has_a_largest_size(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fiducial.guard.streams.MAX_STREAM", 10_000)
 

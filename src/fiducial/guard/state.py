@@ -39,6 +39,7 @@ from fiducial.guard.knowledge import Knowledge
 from fiducial.guard.leases import Held
 from fiducial.guard.plans import arguments_of, fitted, read
 from fiducial.guard.risk import risk_of
+from fiducial.guard.switches import DEAF
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import AgentFacts, AnswerFacts, Facts, PlanFacts, PreviewFacts, SessionFacts
 
@@ -257,6 +258,14 @@ class State(Knowledge):
         if course is not None:
             with self.lock:
                 self._past.courses = after(self._past.courses, course)
+
+    def halted(self, tool: Tool) -> str:
+        """Why no call of `tool` may act now; empty when nothing stands in the way."""
+        if self.switches.halts and (halt := self.switches.stops(self.agents, tool.name, self.user)):
+            return f"halted: {halt.why}"
+        if tool.side_effect and (silence := self.store.silence()) > DEAF:
+            return f"the store has not answered for {silence.total_seconds():.0f} s; a halt could not be heard"
+        return ""
 
     def plans_stand(self) -> None:
         """A plan that people approved is no longer approved once their approval does not stand, for good. Called with

@@ -47,7 +47,6 @@ from fiducial.guard.record import DecisionEntry, firings
 from fiducial.guard.remedies import CHANGED, for_fault, for_ruling, in_words
 from fiducial.guard.results import Result, masked, record, settle
 from fiducial.guard.state import State, targets
-from fiducial.guard.switches import DEAF
 from fiducial.guard.tool import Tool
 from fiducial.policy.bounds import covers
 from fiducial.policy.facts import Facts, PreviewFacts
@@ -121,11 +120,7 @@ def _stopped(session: State, tool: Tool) -> tuple[Fault, str]:
         return _SESSION, "the session is closed"
     if session.lease is not None and session.lease.lost:
         return _SESSION, LOST
-    if session.switches.halts and (halt := session.switches.stops(session.agents, tool.name, session.user)):
-        return _HALTED, f"halted: {halt.why}"
-    if tool.side_effect and (silence := session.store.silence()) > DEAF:
-        return _HALTED, f"the store has not answered for {silence.total_seconds():.0f} s; a halt could not be heard"
-    return _HALTED, ""
+    return _HALTED, session.halted(tool)
 
 
 def _serialized(

@@ -5,6 +5,9 @@ light. When the stream ends, the whole of it is taken in and recorded like any o
 longer than the contract's timeout, is larger than `MAX_STREAM`, or is closed or dropped early is recorded with what was
 read of it; the outcome is then unknown, and `failed` where the tool raised.
 
+Each piece that a tool with a side effect is asked for may be another effect, so a halt, or a store that cannot be
+heard, cuts its stream off.
+
 The tool's iterator runs in a thread (or task) of its own, because it may hang. Its timeout counts the time that the
 tool took, not the reader. A stream ends with its session.
 """
@@ -111,6 +114,14 @@ class Feed:
         """Nobody reads it any more. Called by the garbage collector, wherever it happens to be: takes no lock."""
         self.dropped = True
 
+    def go_on(self) -> None:
+        """Another piece is about to be asked for. Raises `ToolFailed` where the tool may no longer act."""
+        session, tool = self._session, self.judgement.tool
+        if tool is None or not tool.side_effect or session.mode == "observe":
+            return
+        if why := session.halted(tool):
+            self.cut_off(why)
+
     def late(self) -> None:
         """The tool has used up its time. Raises `ToolFailed`."""
         self.cut_off("the stream did not go on within the tool's timeout; its effect may have happened")
@@ -133,6 +144,11 @@ class Stream(Iterator[Any]):
             source, asks, answers = self._source, self._asks, self._answers
             on_thread(lambda: _pump(source, asks, answers))
             self._running = True
+        try:
+            feed.go_on()
+        except ToolFailed:
+            self._asks.put(False)
+            raise
         self._asks.put(True)
         started = time.monotonic()
         try:
@@ -176,6 +192,11 @@ class AsyncStream(AsyncIterator[Any]):
             # One task for all pieces: scopes that the tool opens belong to the task that entered them.
             self._pump = asyncio.create_task(_pump_async(self._source, self._asks, self._answers))
             weakref.finalize(self, _cancel, self._pump).atexit = False
+        try:
+            feed.go_on()
+        except ToolFailed:
+            self._pump.cancel()
+            raise
         self._asks.put_nowait(True)
         answer = asyncio.ensure_future(self._answers.get())
         started = time.monotonic()
