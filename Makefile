@@ -38,7 +38,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/lint-imports
 
 verify: check $(VENV)/.bench ## every test at full size, crash tests, benchmarks against their bounds (an hour)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "" --hypothesis-profile=thorough
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
 bench: $(VENV)/.bench ## the benchmarks against their bounds, alone
