@@ -10,6 +10,7 @@ import pytest
 
 from fiducial import Answer, Guard, MemoryStore
 from fiducial.charter.model import Case
+from fiducial.core.clock import ManualClock
 from fiducial.core.event import CallFinished
 from fiducial.errors import NotPermitted
 from fiducial.guard.cases import run_case
@@ -170,6 +171,25 @@ def test_an_approval_is_for_what_the_preview_found(make_charter: Any) -> None:
         rows[0] = 150
         assert purged() == "ok"
     assert ran == [150]
+
+
+def test_an_approval_that_ends_while_the_preview_runs_is_too_late(make_charter: Any) -> None:
+    takes = [timedelta(0)]
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
+    desk = Desk(store, clock=clock)
+
+    def count(table: str) -> dict[str, int]:
+        clock.advance(takes[0])
+        return {"rows": 150}
+
+    guard = Guard(make_charter(PERMIT, tools=PURGE), store=store, desk=desk, clock=clock, tools={"count": count})
+    with guard.session(user="ann", task="Purge the table logs") as session:
+        held = session.decide("purge", {"table": "logs"})
+        hold = desk.vote(held.hold, Approver(id="olga", roles=frozenset({"operator"})), "approve")
+        clock.advance(timedelta(microseconds=hold.expires_us - clock.unix_us() - 1))
+        takes[0] = timedelta(seconds=1)
+        assert session.decide("purge", {"table": "logs"}).kind == "denied"
 
 
 def test_no_other_call_is_approved_for_what_a_preview_found(make_charter: Any) -> None:

@@ -7,6 +7,7 @@ milliseconds and 80 random bits in Crockford base 32, so that they sort by time 
 from __future__ import annotations
 
 import os
+import unicodedata
 from typing import Final, NewType
 
 SessionId = NewType("SessionId", str)
@@ -64,3 +65,8 @@ def mint(prefix: str, unix_ms: int) -> str:
         f"{pairs[number >> 30 & 1023]}{pairs[number >> 20 & 1023]}{pairs[number >> 10 & 1023]}"
         f"{pairs[number & 1023]}"
     )
+
+
+def folded_name(name: str) -> str:
+    """A person's name as four eyes compare it: hosts, hooks and sign-ins write one person's in more than one way."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()

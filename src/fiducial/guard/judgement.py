@@ -9,7 +9,7 @@ import msgspec
 
 from fiducial.core.call import Call
 from fiducial.core.event import Entry, HoldAnswered
-from fiducial.core.ids import Digest, EventId, SessionId, mint
+from fiducial.core.ids import Digest, EventId, SessionId, folded_name, mint
 from fiducial.core.label import TRUSTED, Label
 from fiducial.core.payload import seal
 from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
@@ -104,8 +104,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def people(self) -> frozenset[str]:
-        """Everybody who agreed; one person however often and in whatever case the name is written."""
-        return frozenset(name.strip().casefold() for name in (self.by, *self.others))
+        """Everybody who agreed; one person however often and however the name is written."""
+        return frozenset(map(folded_name, (self.by, *self.others)))
 
 
 def sound(answer: object) -> TypeGuard[Answer]:

@@ -96,6 +96,7 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
                 raise _Refused(why)
             fault = _FACTS
             preview = request.preview or (yield from probes.preview(session, tool, request.arguments))
+            now = session.clock.unix_us()  # what people allowed until a moment ago is judged by when it would run
     except Exception as error:  # noqa: BLE001 - any fault denies
         judgement, future = _refuse(session, request, decision, now, tool, fault, error)
     else:

@@ -12,13 +12,12 @@ What is written down may lag behind; `effective` says what a hold means now.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from fiducial.core.ids import DecisionId, Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
+from fiducial.core.ids import DecisionId, Digest, GrantId, HoldId, PersonId, PolicyId, SessionId, folded_name
 from fiducial.errors import AlreadySettled, NotPermitted
 from fiducial.guard.desk import Case
 from fiducial.guard.switches import names
@@ -192,7 +191,7 @@ def seat(hold: Hold, who: Approver) -> str:
             raise NotPermitted(f"only `{hold.user}` or somebody in the role `{hold.role}` may answer")
         _undecided(hold, who)
         return hold.role
-    if _folded(hold.user) in map(_folded, (who.id, *who.deputy_of, *who.stands_in.values())):
+    if folded_name(hold.user) in map(folded_name, (who.id, *who.deputy_of, *who.stands_in.values())):
         raise NotPermitted(
             "the person on whose behalf the agent acts cannot approve it, nor whoever stands in for them; "
             "it takes somebody else"
@@ -215,11 +214,6 @@ def may_answer(hold: Hold, who: Approver) -> bool:
 def _undecided(hold: Hold, who: Approver) -> None:
     if not who.seats(hold.role).isdisjoint(hold.excluded):
         raise NotPermitted("they, or the one in whose place they answer, decided it before the appeal")
-
-
-def _folded(name: str) -> str:
-    """A name as four eyes compare it: hosts and sign-ins write the same person's in more than one way."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 def _settled(hold: Hold, state: State, now_us: int) -> Hold:
