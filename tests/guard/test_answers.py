@@ -127,7 +127,13 @@ def test_an_answer_that_cannot_be_recorded_decides_nothing(make_charter: Any, mo
 
 @pytest.mark.parametrize(
     ("people", "runs"),
-    [(("olga",), 0), (("olga", "olga"), 0), (("olga", " Olga "), 0), (("jos\u00e9", "jose\u0301"), 0), (("olga", "pete"), 1)],
+    [
+        (("olga",), 0),
+        (("olga", "olga"), 0),
+        (("olga", " Olga "), 0),
+        (("jos\u00e9", "jose\u0301"), 0),
+        (("olga", "pete"), 1),
+    ],
 )
 def test_a_quorum_takes_that_many_people(make_charter: Any, people: tuple[str, ...], runs: int) -> None:
     two = '@id("charter/two") @hold("operator:2") forbid (principal, action == Action::"send_money", resource);'
