@@ -20,7 +20,7 @@ DONE = {
     "saved": "Saved.",
     "added": "Added.",
     "ended": "That session is over.",
-    "revoked": "Signed out everywhere; tokens and links are void.",
+    "revoked": "Signed out everywhere; password, tokens and links are void.",
     "password": "Your password is set. Your other sessions are over.",
     "token-ended": "That token is void.",
     "verifying": "Every stored byte is being checked.",
