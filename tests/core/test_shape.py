@@ -17,6 +17,8 @@ from fiducial.core.shape import shape_of
 
 pytest.importorskip("fiducial.core._shape", reason="not compiled")
 KINDS: tuple[type[Any], ...] = get_args(Event)
+FEW = settings().max_examples // 8
+"""Of each kind: there are many, and they are alike."""
 
 
 class Text(str):
@@ -54,7 +56,7 @@ def test_every_event_has_a_shape_that_its_values_fit(kind: type[Any]) -> None:
     shape = shape_of(kind)
     assert shape is not None
 
-    @settings(max_examples=20)
+    @settings(max_examples=FEW)
     @given(good(kind))
     def fits(event: Any) -> None:
         assert shape.fits(event)
@@ -65,7 +67,7 @@ def test_every_event_has_a_shape_that_its_values_fit(kind: type[Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_only_what_can_be_read_back_passes(kind: type[Any]) -> None:
-    @settings(max_examples=40)
+    @settings(max_examples=FEW)
     @given(good(kind), st.sampled_from(kind.__struct_fields__), junk)
     def sound(event: Any, field: str, value: Any) -> None:
         changed = msgspec.structs.replace(event, **{field: value})
