@@ -599,6 +599,14 @@ def test_a_question_is_answered_and_what_it_names_counts_for_that_parameter_only
     assert session.traces(session.tools["greet"], {"person": "erin"})["person"].origin == "user"
 
 
+def test_an_answer_that_names_what_was_asked_about_agrees_to_nothing(session: Session, desk: Desk) -> None:
+    whom = {"person": "dora"}
+    desk.answer(held(session.decide("greet", whom)), person("emma"), "No, not Dora! I mean erin")
+    assert session.decide("greet", whom).kind == "denied"
+    assert session.decide("greet", {"person": "Dora"}).kind != "allowed"
+    assert session.decide("greet", {"person": "erin"}).kind == "allowed"
+
+
 def test_a_confirmed_question_lets_the_call_go_on(session: Session, desk: Desk) -> None:
     hold = held(session.decide("greet", {"person": "dora"}))
     desk.answer(hold, person("emma"), "yes, dora", confirms=True)

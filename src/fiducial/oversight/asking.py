@@ -33,6 +33,7 @@ from fiducial.oversight.cells import (
     hold_key,
 )
 from fiducial.oversight.hold import Hold, Vote, concerning, effective
+from fiducial.oversight.naming import asked_about
 from fiducial.oversight.refusals import refusal_of
 from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
 from fiducial.policy.ruling import Ruling, parameter_of
@@ -217,6 +218,7 @@ class Asking:
     def _requested(self, case: Case, ruling: Ruling) -> Asked:
         now, rules = case.now_us, case.rules
         question = ruling.kind == "unclear"
+        parameter = parameter_of(ruling) if question else None
         micro = timedelta(microseconds=1)
         hold = Hold(
             id=HoldId(mint("hld", now // 1000)),
@@ -239,7 +241,8 @@ class Asking:
             valid_us=rules.valid // micro,
             escalate_us=now + rules.escalate_after // micro if rules.escalate_after and not question else 0,
             escalate_to=rules.escalate_to or "",
-            parameter=parameter_of(ruling) if question else None,
+            parameter=parameter,
+            asked=asked_about(case.arguments.get(parameter)) if parameter else (),
             halts=len(concerning(stops_of(self.store), case, case.release)),
         )
         writes = Writes(

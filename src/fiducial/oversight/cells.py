@@ -72,6 +72,7 @@ class ReplyCell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tool: str
     parameter: str
     text: str
+    """What may count as the user's: their words, without the value that was asked about unless they confirmed it."""
     at_us: int
     by: PersonId
     role: str = ""

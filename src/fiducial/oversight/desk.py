@@ -41,6 +41,7 @@ from fiducial.oversight.cells import (
 )
 from fiducial.oversight.glass import Emergencies
 from fiducial.oversight.hold import Answer, Approver, Hold, concerning, effective, may_answer, seat, voted
+from fiducial.oversight.naming import without
 from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
 from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.schema import ToolType
@@ -187,8 +188,9 @@ class Desk(Asking, Emergencies):
     def answer(self, hold: HoldId, who: Approver, text: str, *, confirms: bool = False) -> Hold:
         """Answer a question in words. `confirms`: the call may go on as it is; else it is to follow the answer.
 
-        What the answer names counts as trusted for the parameter that the question is about, in that session. Raises
-        as `vote` does, and `NotPermitted` under emergency access.
+        What the answer names counts as trusted for the parameter that the question is about, in that session; the value
+        that was asked about counts only where the answer confirms it or is nothing else ("No, not Mallory!"). Raises as
+        `vote` does, and `NotPermitted` under emergency access.
         """
         if self.hold(hold).asks != "question":
             raise OversightError("that is a request for approval: approve or reject it")
@@ -326,8 +328,9 @@ class Desk(Asking, Emergencies):
                 changes.append(Put(WAITING + hold_id, None))
             if reply is not None and hold.parameter is not None and not after.open:
                 vote = after.votes[-1]
+                named = reply if answer == "approve" else without(reply, hold.asked)
                 cell = ReplyCell(
-                    hold=hold_id, tool=hold.tool, parameter=hold.parameter, text=reply, at_us=now,
+                    hold=hold_id, tool=hold.tool, parameter=hold.parameter, text=named, at_us=now,
                     by=vote.by, role="" if vote.by == hold.user else vote.role, instead_of=vote.instead_of,
                 )  # fmt: skip
                 changes.append(Put(f"{REPLIES}{hold.session}/{hold_id}", encode(cell)))

@@ -95,6 +95,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     escalate_to: str = ""
     parameter: str | None = None
     """Of a question: what the answer is about."""
+    asked: tuple[Digest, ...] = ()
+    """Of a question: what tells the value that it is about when an answer names it (`naming`)."""
     state: State = "waiting"
     settled_us: int = 0
     votes: tuple[Vote, ...] = ()
