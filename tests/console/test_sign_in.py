@@ -322,6 +322,30 @@ def test_nothing_that_was_on_its_way_outlives_a_revocation(console: Console, ser
     assert not accounts.sessions(VIEWER)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_password_is_not_set_by_what_was_revoked_while_it_was_hashed(
+    services: Services, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """The revocation comes last of all: after the session was looked at, and before the commit."""
+    accounts, known = services.accounts, services.people.find(VIEWER)
+    assert known is not None
+    signed = accounts.session(accounts.sign_in(known.person, "password"))
+    look = accounts._everything
+
+    def looked(person: PersonId) -> list[str]:
+        monkeypatch.undo()
+        keys = look(person)
+        # It did not see the session, which somebody is using: only the count of revocations tells of it.
+        monkeypatch.setattr(accounts, "_everything", lambda _: [])
+        accounts.end_all(VIEWER, by=ADMIN)
+        return keys
+
+    monkeypatch.setattr(accounts, "_everything", looked)
+    with pytest.raises(Conflict):
+        accounts.set_password(VIEWER, GOOD, by=VIEWER, keep=signed if kept else None)
+    assert not accounts.account(VIEWER).password
+
+
 def test_a_session_that_a_revocation_did_not_see_is_worth_nothing(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
