@@ -261,6 +261,21 @@ def test_export(db: Path, tmp_path: Path) -> None:
     assert json.loads(out.read_text().splitlines()[1])["payloads"][0]["text"] == "pay the rent, please"
 
 
+def test_an_export_replaces_its_like_and_nothing_else(db: Path, tmp_path: Path) -> None:
+    out, note = tmp_path / "out.jsonl", tmp_path / "note"
+    for _ in range(2):
+        run("export", "--out", out)
+        run("checkpoint", "--out", note)
+    before = db.read_bytes()
+    for command in ("export", "checkpoint"):
+        assert "something else" in run(command, "--out", db, status=2).stderr
+    assert "something else" in run("export", "--out", note, status=2).stderr
+    assert "something else" in run("checkpoint", "--out", out, status=2).stderr
+    assert db.read_bytes() == before
+    assert "no session" in run("export", "--session", "ses_9", status=1).stderr
+    assert "no session" in run("export", "--session", "ses_9", "--out", out, status=1).stderr
+
+
 def test_beside_a_live_writer(db: Path) -> None:
     with SqliteStore(db) as store:
         assert "verifies" in run("verify").stdout

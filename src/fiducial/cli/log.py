@@ -36,6 +36,7 @@ from fiducial.store import export, retained
 from fiducial.store.checkpoint import Verifier
 from fiducial.store.files import write_atomically
 from fiducial.store.keyfile import read_key
+from fiducial.store.ledger import Ledger
 from fiducial.store.open import beside, in_postgres, open_ledger, open_store
 from fiducial.store.proof import InclusionProof
 from fiducial.store.sqlite import SqliteStore
@@ -122,9 +123,8 @@ def show(
 ) -> None:
     """Print what happened in a session, in order."""
     with reporting(), open_ledger(db) as ledger:
+        _known(ledger, SessionId(session), db)
         records = list(ledger.session(SessionId(session)))
-        if not records:
-            fail(f"no session `{plain(session)}` in `{db}`; `fiducial log tail` lists the latest", 1)
         print_records(records, json, payloads=payloads)
         if payloads and not json:
             print_payloads(records)
@@ -221,6 +221,7 @@ def checkpoint(
         if out is None:
             typer.echo(plain(note, keep="\n"), nl=False)
             return
+        _replaces(out, note.partition("\n")[0].encode() + b"\n")
         try:
             write_atomically(out, note, mode=0o644)
         except OSError as error:
@@ -277,16 +278,35 @@ def export_(
         if out is not None:
             if payloads and in_postgres(db):
                 fail("erasing reaches no file on another machine: without `--out`, payloads are printed", 2)
+            _replaces(out, *export.BEGINNINGS)
             with open_ledger(db) as ledger:
+                _known(ledger, chosen, db)
                 if payloads:
                     export.remember(Path(db), out, SystemClock().unix_us())
                 count = export.write(ledger, out, session=chosen, payloads=payloads)
             typer.echo(f"{count} lines in {out}", err=True)
             return
         with open_ledger(db) as ledger:
+            _known(ledger, chosen, db)
             for line in export.lines(ledger, session=chosen, payloads=payloads):
                 sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
+
+
+def _replaces(out: Path, *beginnings: bytes) -> None:
+    """Leaves a file alone that is there already and is nothing of the kind: a database, say, or a key."""
+    try:
+        with out.open("rb") as file:
+            start = file.read(max(map(len, beginnings)))
+    except OSError:
+        return  # nothing is there; or it cannot be written either, which says more
+    if start and not start.startswith(beginnings):
+        fail(f"`{out}` is there already, and is something else: give another name, or remove it", 2)
+
+
+def _known(ledger: Ledger, session: SessionId | None, db: Database) -> None:
+    if session is not None and next(iter(ledger.session(session)), None) is None:
+        fail(f"no session `{plain(session)}` in `{db}`; `fiducial log tail` lists the latest", 1)
 
 
 # What the log is held to

@@ -26,6 +26,8 @@ from fiducial.store.files import replacing
 from fiducial.store.ledger import Ledger
 from fiducial.store.reader import LogReader
 
+BEGINNINGS = (b'{"index":', b'{"checkpoint":')
+"""How an export begins: with its first entry, or with the checkpoint of an empty log."""
 _MODE = 0o600
 
 
