@@ -14,7 +14,7 @@ from fiducial.core.clock import ManualClock
 from fiducial.core.event import CallFinished
 from fiducial.errors import NotPermitted
 from fiducial.guard.cases import run_case
-from fiducial.guard.probes import MAX_WALK, TooLarge, fill, fill_exactly, find
+from fiducial.guard.probes import MAX_WALK, TooLarge, _same, fill, fill_exactly, find
 from fiducial.oversight import Approver, Desk
 from fiducial.policy.bounds import Bound
 
@@ -81,7 +81,10 @@ def test_a_preview_that_fails_leaves_its_fact_unknown(make_charter: Any, count: 
     ("after", "confirmed"),
     [
         (lambda table: {"rows": 0}, "yes"),
+        (lambda table: {"rows": 0.0}, "yes"),
         (lambda table: {"rows": 1}, "no"),
+        (lambda table: {"rows": False}, "no"),
+        (lambda table: {"rows": [0]}, "no"),
         (_raises, "unknown"),
         (lambda table: {"rows": 0, "history": [0] * MAX_WALK}, "unknown"),
         (lambda table: {"rows": 1, "history": [0] * MAX_WALK}, "unknown"),
@@ -103,6 +106,21 @@ def test_a_postcondition_reads_the_outcome_for_itself(make_charter: Any, after: 
         if isinstance(each.event, CallFinished)
     ]
     assert finished[-1].confirmed == confirmed
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"a": [1, {"b": "x"}]}, {"a": (1.0, {"b": "x"})}, True),
+        ({"a": [1, {"b": True}]}, {"a": [1, {"b": 1}]}, False),
+        ([0, 1], [0, 1, 2], False),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        (True, True, True),
+        (None, False, False),
+    ],
+)
+def test_what_is_expected_is_compared_as_json_is(one: Any, other: Any, same: bool) -> None:
+    assert _same(one, other) is _same(other, one) is same
 
 
 def test_templates_name_parts_of_the_call_and_its_result() -> None:

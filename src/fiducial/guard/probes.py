@@ -70,7 +70,8 @@ def confirm(
     if not isinstance(ran, Ran) or ran.outcome != "ok":
         return "unknown"
     try:
-        return "yes" if all(value in find(ran.value, path) for path, value in expected.items()) else "no"
+        met = all(any(_same(value, part) for part in find(ran.value, path)) for path, value in expected.items())
+        return "yes" if met else "no"
     except TooLarge:
         return "unknown"
 
@@ -134,6 +135,17 @@ def find(value: Any, path: str) -> list[Any]:
         elif isinstance(part, (list, tuple)):
             todo.extend(((*at, index), inner) for index, inner in reversed(list(enumerate(part))))
     return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON is: `1` and `1.0`, but not `true`, which Python takes for 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(member, other[name]) for name, member in one.items())
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 def _count(value: Any, path: str) -> int:
