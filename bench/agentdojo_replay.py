@@ -13,7 +13,6 @@ of the benchmark are avoided, and what the numbers cannot show.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -28,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import dojo_report
 import fiducial
+import reports
 from dojo_agent import Stage, replay
 from dojo_guards import ASKING, PROFILES, TRIVIAL, Fiducial, GuardUnderTest, guard
 from dojo_report import Outcome
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--attack", default="important_instructions", choices=attack_names(), metavar="NAME",
                         help=f"attack text: {', '.join(attack_names())}")  # fmt: skip
-    parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - for standard output")
+    reports.add_json(parser)
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the frontier into an .svg or .png file")
     parser.add_argument("--explain", action="store_true", help="list benign calls stopped and attacks that succeeded")
     parser.add_argument("--workers", type=int, help="processes; default: one a core, at most 4")
@@ -149,10 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(f"attack text: {options.attack}; {seconds:.0f} s")
     if options.plot:
         dojo_report.plot(outcomes, options.plot)
-    if options.json == "-":
-        print(json.dumps(report, indent=2))
-    elif options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+    reports.deliver(report, options.json)
     return 0
 
 

@@ -33,6 +33,7 @@ from rich.progress import track
 from rich.table import Table
 
 import fiducial
+import reports
 from intervals import METHOD, share
 from recorded_runs import RecordedCall, RecordedRun, read_runs
 
@@ -237,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("traces", type=Path, help="recorded runs: .jsonl, .jsonl.gz, .json, or a folder of them")
     parser.add_argument("tools", type=Path, help="the tools, as an MCP tools/list result")
     parser.add_argument("--charter", type=Path, help="also judge by this charter")
-    parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - for standard output")
+    reports.add_json(parser)
     parser.add_argument("--explain", action="store_true", help="list benign calls stopped and attacks not stopped")
     options = parser.parse_args(arguments)
     console = Console(stderr=options.json == "-")
@@ -264,10 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "interval_method": METHOD,
         "charters": {found.name: found.report() for found in replays},
     }
-    if options.json == "-":
-        print(json.dumps(report, indent=2))
-    elif options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+    reports.deliver(report, options.json)
     return 0
 
 

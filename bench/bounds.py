@@ -66,9 +66,9 @@ def _replay(slack: int) -> tuple[Bound, ...]:
 
 
 BENCHMARKS = (
-    Benchmark("agentdojo", ("agentdojo_replay.py", "--json", "-"), _replay(0)),
+    Benchmark("agentdojo", ("agentdojo_replay.py", "--json"), _replay(0)),
     *(
-        Benchmark(f"agentdojo, {disguise}", ("agentdojo_replay.py", "--attack", disguise, "--json", "-"), _replay(2))
+        Benchmark(f"agentdojo, {disguise}", ("agentdojo_replay.py", "--attack", disguise, "--json"), _replay(2))
         for disguise in ("spaced", "spelled", "reversed", "lookalike")
     ),
     Benchmark(

@@ -35,6 +35,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import fiducial
+import reports
 from fiducial.console.services import Services, Settings
 from fiducial.core.ids import PersonId
 from fiducial.oversight import Approver, Desk
@@ -308,7 +309,7 @@ def _percentile(values: list[float], percent: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    reports.add_json(parser)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--pending", type=int, default=200)
     parser.add_argument("--browsers", type=int, default=50)
@@ -318,8 +319,7 @@ def main() -> None:
         asyncio.run(browse(json.loads(sys.stdin.readline())))
         return
     report = measure(chosen.pending, chosen.browsers, chosen.rounds)
-    if chosen.json:
-        print(json.dumps(report))
+    if reports.deliver(report, chosen.json):
         return
     for name, value in report.items():
         print(f"{name:16} {value}")

@@ -24,7 +24,6 @@ import itertools
 import json
 import logging
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -35,6 +34,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+import reports
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
 from fiducial.core.canonical import digest
@@ -249,17 +249,14 @@ def invariant() -> Callable[[], Any] | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    reports.add_json(parser)
     parser.add_argument("--rounds", type=int, default=30, help="turns of each competitor")
     parser.add_argument("--calls", type=int, default=100, help="calls a turn")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     report = measure(options.rounds, options.calls)
-    if options.json:
-        json.dump(report, sys.stdout, indent=2)
-        print()
-    else:
+    if not reports.deliver(report, options.json):
         show(report)
 
 

@@ -17,7 +17,6 @@ import gc
 import json
 import random
 import statistics
-import sys
 import threading
 import time
 import tracemalloc
@@ -26,6 +25,7 @@ from typing import Any
 
 import yaml
 
+import reports
 from fiducial.charter.contracts import Role
 from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity
@@ -257,7 +257,7 @@ def tracing(messages: list[int], calls: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    reports.add_json(parser)
     parser.add_argument("--quick", action="store_true", help="smaller inputs, for a first look")
     options = parser.parse_args()
     size, repeat = (2, 1) if options.quick else (10, 2)
@@ -274,9 +274,7 @@ def main() -> None:
         "megabytes": size,
         "seconds": round(time.monotonic() - started, 1),
     }
-    if options.json:
-        json.dump(result, sys.stdout, indent=2)
-        print()
+    if reports.deliver(result, options.json):
         return
     for title, values in result.items():
         print(title)

@@ -44,6 +44,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+import reports
 from fiducial.core.event import CallDecided, CallFinished, Entry, Firing, encode_event
 from fiducial.core.ids import DecisionId, Digest, EventId, PolicyId, SessionId, SourceId, mint
 from fiducial.core.label import Integrity
@@ -308,7 +309,7 @@ def peak_mb() -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write the report there, - prints it")
+    reports.add_json(parser)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--step", nargs=2, metavar=("STEP", "PATH"), help=argparse.SUPPRESS)
@@ -322,12 +323,8 @@ def main() -> None:
         if arguments.million:
             status.update("a million events")
             report["million"] = million()
-    if arguments.json == "-":
-        print(json.dumps(report, indent=2))
-        return
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
-    show(report)
+    if not reports.deliver(report, arguments.json):
+        show(report)
 
 
 def show(report: dict[str, Any]) -> None:
