@@ -69,6 +69,24 @@ def test_asking_in_words(text: str, asked: bool) -> None:
     assert intent(("user", text)).about("send", SEND).asked is asked
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("Send 10 EUR to Bob", True),
+        ("send Bob $50.25, please", True),
+        ("send him USD 5", True),
+        ("Send 12 € today", True),
+        ("Send 12€.", True),
+        ("Never send more than 10 EUR.", False),
+        ("Send him 10 of them", False),
+        ("Send him 3 TRYouts and the EUR report", False),
+        ("Send \"10 EUR\"", False),
+    ],
+)
+def test_a_sum_with_its_currency_is_money(text: str, asked: bool) -> None:
+    assert intent(("user", text)).about("pay", (phrase("send money"),)).asked is asked
+
+
 def test_what_a_higher_authority_forbids_and_a_lower_one_asks() -> None:
     made = intent(("system", "Never delete files."), ("user", "Delete the file."))
     asked = made.about("delete", DELETE)

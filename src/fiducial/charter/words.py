@@ -79,6 +79,13 @@ _ADDRESS_MARKS = ("@", "://", "www.")
 _DOTTED = re.compile(r"(?<![\w-])[\w-]++(?:\.[\w-]+)+(?:/\S*)?")
 """A host or a file. It starts nowhere inside a run, so that a long run is gone through once."""
 _QUOTED = re.compile(r"'[^'\n]{1,200}'(?!\w)|\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”|‘[^’\n]{1,400}’")
+_SIGNS = "[$€£¥₹₩₽₺]"
+_CODES = (
+    "AED|ARS|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|SAR|"
+    "SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
+)
+_SUM = re.compile(rf"(?:{_SIGNS}|\b(?:{_CODES}))\s?(?=\d)|(?<=\d)\s?(?:{_SIGNS}|{_CODES})(?!\w)")
+"""The sign or ISO 4217 code of a currency at a number: whoever sends 10 EUR sends money."""
 
 _IRREGULAR = {
     "sent": "send", "paid": "pay", "bought": "buy", "wrote": "write", "written": "write", "made": "make",
@@ -151,6 +158,9 @@ def sentences(text: str) -> list[str]:
 
 
 def plain(sentence: str) -> str:
-    """`sentence` without addresses and quoted text: what is left is the speaker's own wording."""
-    tokens = _QUOTED.sub(" ", sentence).split()
+    """`sentence` without addresses and quoted text: what is left is the speaker's own wording.
+
+    The sign or code of a currency at a number becomes the word that people leave out, `money`.
+    """
+    tokens = _SUM.sub(" money ", _QUOTED.sub(" ", sentence)).split()
     return _DOTTED.sub(" ", " ".join(token for token in tokens if not any(mark in token for mark in _ADDRESS_MARKS)))
