@@ -646,6 +646,34 @@ def test_an_appeal_asks_somebody_else(session: Session, desk: Desk) -> None:
     assert session.decide("send_money", BOB).kind == "allowed"
 
 
+def test_an_appeal_that_a_halt_voided_is_made_again(session: Session, desk: Desk, guard: Guard) -> None:
+    hold = held(session.decide("send_money", BOB))
+    desk.vote(hold, CLERK, "reject")
+    void = desk.appeal(hold, PersonId("emma"), "bob is back")
+    guard.resume(guard.halt("drill", by="olga"), by="omar", why="over")
+    assert desk.hold(void.id).state == "void"
+    assert session.decide("send_money", BOB).kind == "denied", "the no stands"
+    again = desk.appeal(hold, PersonId("emma"), "it was a drill")
+    with pytest.raises(AlreadySettled):
+        desk.appeal(hold, PersonId("emma"), "please")
+    assert held(session.decide("send_money", BOB)) == again.id
+
+
+def test_a_call_allowed_on_appeal_is_asked_about_anew(session: Session, desk: Desk) -> None:
+    hold = held(session.decide("send_money", BOB))
+    desk.vote(hold, CLERK, "reject")
+    first = desk.appeal(hold, PersonId("emma"), "bob is back")
+    desk.vote(first.id, person("clara", "clerk"), "reject")
+    second = desk.appeal(first.id, PersonId("emma"), "he really is")
+    desk.vote(second.id, person("carl", "clerk"), "approve")
+    assert session.decide("send_money", BOB).kind == "allowed"
+    new = held(session.decide("send_money", BOB))
+    assert new not in (hold, first.id, second.id)
+    assert desk.hold(new).appeals is None
+    desk.vote(new, CLERK, "reject")
+    assert session.decide("send_money", BOB).kind == "denied", "the new no is no old one"
+
+
 def test_an_appeal_about_a_question_asks_somebody_else_or_the_user(session: Session, desk: Desk) -> None:
     gina, greta = person("gina", "user"), person("greta", "user", stands_in={"user": PersonId("gina")})
     hold = held(session.decide("greet", {"person": "dora"}))

@@ -118,12 +118,13 @@ def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
 
 
 def appeal_of(services: Services, hold: Hold) -> Hold | None:
-    """The appeal against a refused request; `None`: nobody has appealed."""
+    """The appeal against a refused request; `None`: nobody has appealed, or what they asked for is void."""
     if hold.state not in ("rejected", "expired"):
         return None
     prefix = asked_prefix(hold.session, hold.binding)
     others = [HoldId(key.removeprefix(prefix)) for key in services.store.scan(prefix)]
-    return next((each for other in others if (each := services.desk.hold(other)).appeals == hold.id), None)
+    appeals = [each for other in others if (each := services.desk.hold(other)).appeals == hold.id]
+    return next((each for each in appeals if each.state != "void"), None)
 
 
 def _said(services: Services, hold: Hold) -> str:

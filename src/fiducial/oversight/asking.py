@@ -57,7 +57,9 @@ class Asking:
         """What people have said of exactly this call."""
         holds = self._asked(case)
         appealed = {hold.appeals for hold, _ in holds}
-        settled = [hold for hold, _ in holds if hold.state != "approved" and not hold.open and hold.id not in appealed]
+        settled = [
+            hold for hold, _ in holds if hold.state in ("rejected", "answered", "expired") and hold.id not in appealed
+        ]
         # A no stands until it is appealed, whoever else says yes; silence does until somebody says yes to a class.
         refused = [hold for hold in settled if hold.state == "rejected"]
         if refused:
@@ -126,7 +128,8 @@ class Asking:
         return {name: Reply(reply.hold, reply.text) for name, reply in found.items()}
 
     def _asked(self, case: Case) -> list[tuple[Hold, int]]:
-        """The requests about exactly this call, as they stand now, spent and void ones left out."""
+        """The requests about exactly this call, as they stand now, but for void ones. Of spent ones only appeals: the
+        refusal that one overcame does not come back."""
         prefix = asked_prefix(case.session, case.binding)
         found = []
         ids = [HoldId(key.removeprefix(prefix)) for key in self.store.scan(prefix)]
@@ -136,7 +139,7 @@ class Asking:
         cells = self.store.read([hold_key(one) for one in ids])
         for key, cell in cells.items():
             hold = effective(decode(key, cell, Hold), case.now_us, stops)
-            if hold.binding == case.binding and hold.session == case.session and hold.state not in ("spent", "void"):
+            if hold.binding == case.binding and hold.session == case.session and hold.state != "void":
                 found.append((hold, cell.version))
         return found
 
@@ -207,7 +210,9 @@ class Asking:
             used = msgspec.structs.replace(hold, state="spent", settled_us=case.now_us)
             entries.append(spent(hold.id, None))
             preconditions.append(Unchanged(hold_key(hold.id), version))
-            changes += [Put(hold_key(hold.id), encode(used)), Put(prefix + hold.id, None)]
+            changes.append(Put(hold_key(hold.id), encode(used)))
+            if hold.appeals is None:
+                changes.append(Put(prefix + hold.id, None))
         for grant, version in grants:
             key = f"{GRANTS}{case.session}/{grant.id}"
             entries.append(spent(None, grant.id))

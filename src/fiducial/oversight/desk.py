@@ -199,7 +199,7 @@ class Desk(Asking, Emergencies):
     def appeal(self, hold: HoldId, by: PersonId, why: str) -> Hold:
         """Ask again about a refused call, people who have not decided it. For the requester, or an operator.
 
-        Raises `AlreadySettled` when it was not refused, or an appeal is under way.
+        Raises `AlreadySettled` when it was not refused, or was appealed already; an appeal that is void does not count.
         """
         key = hold_key(hold)
         cell = self.store.read([key]).get(key)
@@ -207,7 +207,8 @@ class Desk(Asking, Emergencies):
         if cell is None or refused.state not in ("rejected", "expired"):
             raise AlreadySettled(f"the request is {refused.state}; only a refusal can be appealed")
         prefix = asked_prefix(refused.session, refused.binding)
-        if any(self.hold(HoldId(asked.removeprefix(prefix))).appeals == hold for asked in self.store.scan(prefix)):
+        asked = [self.hold(HoldId(key.removeprefix(prefix))) for key in self.store.scan(prefix)]
+        if any(each.appeals == hold and each.state != "void" for each in asked):
             raise AlreadySettled("there is an appeal against this refusal already")
         now = self.clock.unix_us()
         id = HoldId(mint("hld", now // 1000))
