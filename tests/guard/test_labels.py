@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from fiducial import Guard
+from fiducial import Guard, Session
+from fiducial.charter.contracts import Role
 
 OWN = "DE89370400440532013000"
 OTHER = "GB29NWBK60161331926819"
@@ -23,6 +24,43 @@ def test_a_failed_result_is_trusted_in_nothing(make_charter: Any) -> None:
         verdict = session.decide("list_payees", {})
         session.observe("list_payees", {}, [{"account": OTHER}], decision=verdict)
         assert session.decide("send_money", {"recipient": OTHER, "amount": 5}).kind == "allowed"
+
+
+ACCOUNT = "zebra-quartz-1187"
+ARGUMENTS: dict[str, dict[str, Any]] = {"as it is": {}, "extra argument": {"verbose": True}, "not JSON": {"of": (1,)}}
+
+
+def classes_in(session: Session, text: str) -> frozenset[str]:
+    return session.provenance.trace("body", text, Role.CONTENT).classes
+
+
+@pytest.mark.parametrize("how", [*ARGUMENTS, "unknown", "failed", "denied"])
+def test_a_declared_class_stays_however_the_result_comes(make_charter: Any, how: str) -> None:
+    result = [{"account": ACCOUNT, "name": "a meadow of bluebells"}]
+    with Guard(make_charter()).session(user="ann") as session:
+        if how in ARGUMENTS:
+            label = session.observe("list_payees", ARGUMENTS[how], result)
+        else:
+            arguments = {"verbose": True} if how == "denied" else {}
+            verdict = session.decide("list_payees", arguments)
+            outcome: Any = "ok" if how == "denied" else how
+            label = session.observe("list_payees", arguments, result, decision=verdict, outcome=outcome)
+        assert label.classes == {"payment"}
+        assert label.trusted == (how == "as it is")
+        assert classes_in(session, f"it is {ACCOUNT}") == {"payment"}
+        assert not classes_in(session, "it is a meadow of bluebells")
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"name": "Lee", "account": "' + ACCOUNT, '["Lee", "' + ACCOUNT + '"', f"{ACCOUNT}: no such payee"]
+)
+def test_text_of_a_call_that_failed_has_every_class_of_its_tool(make_charter: Any, text: str) -> None:
+    """It may be cut short, or an error's: nobody can tell where in the result a piece of it would stand."""
+    with Guard(make_charter()).session(user="ann") as session:
+        verdict = session.decide("list_payees", {})
+        assert session.observe("list_payees", {}, text, decision=verdict, outcome="unknown").classes == {"payment"}
+        assert classes_in(session, f"it is {ACCOUNT}") == {"payment"}
+        assert not classes_in(session, "the account is known")
 
 
 def test_classes_of_the_arguments_are_in_the_label_of_the_result(make_charter: Any) -> None:

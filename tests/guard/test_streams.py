@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fiducial import Guard, Held, Session, ToolFailed
+from fiducial.charter.contracts import Role
 from fiducial.core.event import CallFinished, SessionClosed
 
 OTHER = "GB29NWBK60161331926819"
@@ -63,6 +64,24 @@ def test_a_value_across_two_pieces_is_found_when_the_first_was_known_before(guar
         verdict = session.decide("send_money", PAY)
         assert isinstance(verdict, Held)
         assert verdict.evidence["recipient"].startswith("from text that third parties")
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_what_was_read_of_a_stream_keeps_its_class(make_charter: Any, tools: Any, over: bool) -> None:
+    """Half a JSON text has no paths, so that every class of the tool may be in it."""
+
+    def broken() -> None:
+        raise ValueError("no more")
+
+    look = {**tools["read_file"], "output": {"classes": {"payment": ["$.account"]}}}
+    with Guard(make_charter(tools={"read_file": look})).session(user="ann", task=TASK) as session:
+        stream = read(session, '{"account": "', OTHER, then=broken)
+        assert next(stream) + next(stream) == '{"account": "' + OTHER
+        if over:
+            with pytest.raises(ValueError, match="no more"):
+                next(stream)
+        session.decide("read_file", {"path": "a"})
+        assert session.provenance.trace("body", OTHER, Role.CONTENT).classes == {"payment"}
 
 
 def test_what_was_read_is_known_to_a_child_too(guard: Guard) -> None:

@@ -5,11 +5,18 @@ They are told by their words, folded, so that another case or other punctuation 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from fiducial.flow import entities, lexer
 from fiducial.flow.lexer import fold, words
+
+_QUOTE = re.compile(r'(?<!\\)"')
+_KEY_BEFORE = re.compile(r"\s*:")
+_JSON = re.compile(r'\s*[\[{]|.*"\s*:', re.DOTALL)
+_NO_TEXT = re.compile(r"(?:[\s:,\[\]{}\d.eE+-]|true|false|null)*")
 
 
 class Classed:
@@ -17,8 +24,8 @@ class Classed:
 
     A short value (one or two words) is known whole; a longer one by every run of three words, of which a text must
     carry all when the value has three or four words, and three in a row when it has more. Addresses and codes inside
-    longer values count by themselves too. Ordinary short words and small numbers are too common to say anything, and
-    are not kept. Past the budget the class is assumed to flow.
+    longer values count by themselves too, and so does each text of JSON that was cut short. Ordinary short words and
+    small numbers are too common to say anything, and are not kept. Past the budget the class is assumed to flow.
     """
 
     __slots__ = ("_budget", "_size", "assumed", "runs", "values")
@@ -52,6 +59,8 @@ class Classed:
                 for token in tokens:
                     if len(token) >= 6 and entities.has_digit(token):
                         self._add([token], classes)
+            for member in _members(stretch):
+                self._add(words(fold(member)), classes)
 
     def _add(self, tokens: Sequence[str], classes: frozenset[str]) -> None:
         if len(tokens) < 3:
@@ -101,6 +110,18 @@ class Classed:
                 if known is not None and row >= known[1]:
                     found |= known[0]
         return found
+
+
+def _members(text: str) -> Iterator[str]:
+    """The texts in a piece of JSON, wherever it begins and ends; not its keys."""
+    if '"' not in text or _JSON.match(text) is None:
+        return
+    for member, after in pairwise([*_QUOTE.split(text), ""]):
+        if _KEY_BEFORE.match(after) is None and _NO_TEXT.fullmatch(member) is None:
+            try:
+                yield json.loads(f'"{member}"', strict=False)
+            except ValueError:
+                yield member
 
 
 def spans(classed: Classed, text: str, classes: frozenset[str]) -> Iterator[tuple[int, int, str]]:

@@ -13,7 +13,7 @@ from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Put
 from fiducial.errors import SessionError, StoreError
-from fiducial.flow.provenance import Provenance
+from fiducial.flow.provenance import EVERYTHING, Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.desk import Reply
 from fiducial.guard.facts import arguments_label
@@ -117,7 +117,7 @@ class Knowledge:
                 feed.end("unknown", "the stream was not read to its end")
             elif (news := feed.news()) is not None:
                 source = SourceId(mint("src", self.clock.unix_us() // 1000))
-                self.take_in(source, feed.judgement, news, failed=False)
+                self.take_in(source, feed.judgement, news, failed=False, partial=True)
 
     def traces(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Trace]:
         """Step 4, with the lock held: where each argument came from."""
@@ -164,15 +164,17 @@ class Knowledge:
     def obtained(self, source: SourceId, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
         """Take in a result that was obtained with no decision. Called with the lock held."""
         tool = self.tools.get(name)
-        traces: dict[str, Trace] = {}
-        if tool is not None and not tool.check(arguments):
-            traces = self.traces(tool, arguments)
-        elif arguments:
-            tool = None
-        return self.index(source, tool, name, arguments, result, traces)
+        fits = tool is not None and not tool.check(arguments)
+        traces = self.traces(tool, arguments) if tool is not None and fits else {}
+        return self.index(source, tool, name, arguments, result, traces, failed=not fits and bool(arguments))
 
-    def take_in(self, source: SourceId, judgement: Judgement, value: Any, *, failed: bool) -> Label:
-        """Step 10: label a result and make it known to later traces. Called with the lock held."""
+    def take_in(
+        self, source: SourceId, judgement: Judgement, value: Any, *, failed: bool, partial: bool = False
+    ) -> Label:
+        """Step 10: label a result and make it known to later traces. Called with the lock held.
+
+        `partial`: it is a piece of what is still being read.
+        """
         tool, request = judgement.tool, judgement.request
         return self.index(
             source,
@@ -182,6 +184,7 @@ class Knowledge:
             value,
             judgement.traces,
             failed=failed,
+            partial=partial,
             breach=not judgement.may_run,
         )
 
@@ -233,31 +236,36 @@ class Knowledge:
         traces: Mapping[str, Trace],
         *,
         failed: bool = False,
+        partial: bool = False,
         breach: bool = False,
     ) -> Label:
         """Make a result known to later traces; returns its label. Called with the lock held.
 
-        `breach`: the call had not been allowed, so nobody vouches for anything in what came of it.
+        `failed`: what came of it is unknown, or it was asked for otherwise than the contract says. `breach`: the call
+        had not been allowed. Nobody vouches for anything in either. Of text that failed or is `partial`, nobody can
+        tell where in the result it stands, so that each class of the tool may be anywhere in it.
         """
         self._about[source] = f"the result of `{name}`{first_short(arguments)}"
-        if tool is None or failed:
+        if tool is None:
             label = self.provenance.observe_result(
                 source, value, label=UNTRUSTED, untrusted=(), prose=(), classes={}, pointed=False
             )
         else:
-            label = arguments_label(tool, traces)
-            if (tool.trusted or tool.prose) and self._stained(tool, arguments):
+            label, classes = arguments_label(tool, traces), tool.classes
+            doubted = failed or breach
+            if doubted or ((tool.trusted or tool.prose) and self._stained(tool, arguments)):
                 label = label | UNTRUSTED
-            pointed = not breach and tool.contract.kind is not Kind.FETCH and self._points(traces)
+            if classes and (failed or partial) and isinstance(value, (str, bytes, bytearray, memoryview)):
+                classes = dict.fromkeys(classes, EVERYTHING)
             label = self.provenance.observe_result(
                 source,
                 value,
-                label=label | UNTRUSTED if breach else label,
+                label=label,
                 trusted=tool.trusted,
                 untrusted=tool.untrusted,
                 prose=tool.prose,
-                classes=tool.classes,
-                pointed=pointed,
+                classes=classes,
+                pointed=not doubted and tool.contract.kind is not Kind.FETCH and self._points(traces),
             )
         if label.classes:
             self._past.read |= label.classes
