@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiducial import Guard, MemoryStore, SessionError, SqliteStore, StoreError
+from fiducial import Guard, MemoryStore, SessionError, SqliteStore, StoreError, ToolRefused
 from fiducial.charter.model import Case
 from fiducial.core.event import CallDecided, Entry, PlanDeclared, PlanSettled
 from fiducial.core.store import Commit
@@ -118,6 +118,46 @@ def test_bounds_uses_and_order_limit_the_calls(make_charter: Any) -> None:
         assert fired(session.decide("send_money", PAY)) == ["baseline/off-plan"], "its one use is gone"
         assert [session.decide("write_note", NOTE).kind for _ in range(3)] == ["allowed", "allowed", "held"]
         assert session.respond("done").verdict.kind == "allowed", "answers are on every plan"
+
+
+def _raises(error: Exception) -> Any:
+    def run(**arguments: Any) -> Any:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("first", "error", "again", "then"),
+    [
+        ("write_note", ToolRefused("locked"), "allowed", "baseline/out-of-order"),
+        ("write_note", RuntimeError("broke off"), "baseline/off-plan", "baseline/out-of-order"),
+        ("read_file", RuntimeError("no such file"), "allowed", "baseline/out-of-order"),
+        ("write_note", None, "baseline/off-plan", "allowed"),
+    ],
+)
+def test_what_failed_opens_no_later_step(
+    make_charter: Any, first: str, error: Exception | None, again: str, then: str
+) -> None:
+    """Check before you pay: a check that failed was none. What changed nothing may be tried again."""
+    given = {"write_note": NOTE, "read_file": READ}[first]
+    with opened(make_charter, plan=Plan((Step(first), TO_PAYEE), ordered=True)) as session:
+        ran = session.call(first, given, run=_raises(error) if error is not None else lambda **_: "done")
+        assert ran.verdict.kind == "allowed"
+        pay, once_more = session.decide("send_money", PAY), session.decide(first, given)
+        assert (fired(pay) or [pay.kind]) == [then]
+        assert (fired(once_more) or [once_more.kind]) == [again]
+
+
+def test_a_call_whose_record_was_not_kept_uses_no_step(make_charter: Any) -> None:
+    with opened(make_charter, plan=Plan((Step("write_note"), TO_PAYEE), ordered=True)) as session:
+        full: Future[Any] = Future()
+        full.set_exception(StoreError("the disk is full"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(session.store, "commit", lambda commit: full)
+            assert session.call("write_note", NOTE, run=lambda **_: "done").verdict.kind == "denied"
+        assert fired(session.decide("send_money", PAY)) == ["baseline/out-of-order"]
+        assert session.decide("write_note", NOTE).kind == "allowed"
 
 
 def test_a_read_whose_turn_it_is_not_is_held_after_untrusted_text(make_charter: Any) -> None:
@@ -424,11 +464,11 @@ def test_a_reopened_session_has_the_plan_with_what_is_left_of_it(
         assert actor.decide("send_money", PAY).kind == "allowed"
         taint(session)
         assert session.declare(["write_note"]).kind == "held"
-        left = session._past.courses[0].left
+        left, turns = session._past.courses[0].left, session._past.courses[0].turns()
     with SqliteStore(path) as store:
         again = Guard(make_charter(), store=store).reopen(session.id)
         (course,) = again._past.courses
-        assert (course.left, course.latest, course.kept) == (left, 1, True)
+        assert (course.left, course.turns(), course.kept) == (left, turns, True)
         assert again.decide("send_money", {**PAY, "amount": 60}).kind == "held"
         assert again.decide("send_money", PAY).kind == "allowed"
         assert fired(again.decide("send_money", PAY)) == ["baseline/off-plan"]

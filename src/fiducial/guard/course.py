@@ -17,7 +17,7 @@ import msgspec
 
 from fiducial.charter.contracts import Role
 from fiducial.core.event import Entry, PlanDeclared, PlanSettled
-from fiducial.core.ids import Digest, EventId, HoldId, SessionId, mint
+from fiducial.core.ids import DecisionId, Digest, EventId, HoldId, SessionId, mint
 from fiducial.core.verdict import Allowed, Denied
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.plans import Fitted, Plan, bound_values, fitted, plan_digest, read
@@ -33,7 +33,7 @@ _OPEN = (Role.TARGET, Role.MAGNITUDE)
 class Course:
     """One plan on its way."""
 
-    __slots__ = ("approved", "digest", "holds", "kept", "latest", "left", "ordered", "plan", "steps")
+    __slots__ = ("_turns", "approved", "digest", "holds", "kept", "left", "ordered", "plan", "steps")
 
     def __init__(self, plan: Plan, steps: tuple[Fitted, ...], *, kept: bool = False, approved: bool = False) -> None:
         self.plan = plan
@@ -42,8 +42,8 @@ class Course:
         self.digest: Digest = plan_digest(plan)
         self.left = [each.step.uses for each in steps]
         """Uses left of each step."""
-        self.latest = 0
-        """The latest step that was used in its turn."""
+        self._turns: dict[DecisionId, tuple[int, bool]] = {}
+        """The step that each call used, and whether in its turn, in order; without those that failed."""
         self.kept = kept
         """The record of its acceptance is kept."""
         self.approved = approved
@@ -52,13 +52,15 @@ class Course:
         """The requests on which they did."""
 
     def turns(self) -> tuple[int, ...]:
-        """The steps whose turn it is, in order: the latest, and on to the first that was never used."""
+        """The steps whose turn it is, in order: the latest, and on to the first that nothing has come of yet."""
         if not self.ordered:
             return tuple(range(len(self.steps)))
+        used = {index for index, _ in self._turns.values()}
+        latest = max((index for index, in_turn in self._turns.values() if in_turn), default=0)
         found = []
-        for index in range(self.latest, len(self.steps)):
+        for index in range(latest, len(self.steps)):
             found.append(index)
-            if self.left[index] == self.steps[index].step.uses:
+            if index not in used:
                 break
         return tuple(found)
 
@@ -74,13 +76,19 @@ class Course:
             late = index if late is None else late
         return late, False
 
-    def use(self, principal: Principal, tool: str, arguments: Mapping[str, Any]) -> None:
-        """A call was let through: it uses up its step, if it has one."""
+    def use(self, decision: DecisionId, principal: Principal, tool: str, arguments: Mapping[str, Any]) -> None:
+        """A call was let through: it uses up its step, if it has one, and the next one's turn has come."""
         index, in_turn = self.step(principal, tool, arguments)
         if index is not None:
             self.left[index] -= 1
-            if in_turn and self.ordered:
-                self.latest = index
+            self._turns[decision] = index, in_turn
+
+    def failed(self, decision: DecisionId, *, undone: bool) -> None:
+        """The call did not do what its step is for, so what comes after has to wait. `undone`: it changed nothing, and
+        the step can be used again."""
+        index, _ = self._turns.pop(decision, (None, False))
+        if index is not None and undone:
+            self.left[index] += 1
 
 
 NOTHING = Plan()

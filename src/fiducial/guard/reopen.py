@@ -116,7 +116,8 @@ def _fold(session: Session, found: Record) -> None:
         if event.source is not None:
             session.take_in(event.source, judgement, seen, failed=event.outcome != "ok")
         records = count_records(judgement.tool, seen) if judgement.tool is not None and event.outcome == "ok" else 0
-        session.finished(judgement, kept=not result.nothing_done, records=records)
+        ok = event.outcome == "ok" and event.confirmed != "no"
+        session.finished(judgement, ok=ok, kept=not result.nothing_done, records=records)
     elif isinstance(event, ResultObserved):
         result = decode_result(_payload(found, "result"))
         session.obtained(event.source, result.tool, result.arguments or {}, result.result)

@@ -155,7 +155,7 @@ def _finish(
     tool, request, breach = judgement.tool, judgement.request, not judgement.may_run
     now = session.clock.unix_us()
     kept = not ran.nothing_done
-    session.finished(judgement, kept=kept, records=records)
+    session.finished(judgement, ok=ran.outcome == "ok" and confirmed != "no", kept=kept, records=records)
     payload = sealed_result(
         ResultRecord(tool=request.tool, result=ran.value, error=ran.error, nothing_done=ran.nothing_done)
     )

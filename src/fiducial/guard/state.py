@@ -189,12 +189,16 @@ class State(Knowledge):
             answer=_answer_facts(arguments) if tool.speaks else _GENERAL,
         )
 
+    taking_back: tuple[Any, ...] = ()
+    """What the call that is decided next takes back, where that is not in its arguments."""
+
     def binding(
         self, tool: Tool, arguments: Mapping[str, Any], traces: Mapping[str, Trace], facts: Facts
     ) -> tuple[Digest, Digest]:
         """Binding and group of a call: of everything that an answer of people to it is for; see `binding_of`."""
         parts = (self.user, self.roles, self.agent, tool.name, tool.digest, tool.slice.digest, facts.preview)
-        return binding_of((*parts, *tool.binds), self.id, arguments, traces, self._shown(traces))
+        binds = (*tool.binds, self.taking_back) if self.taking_back else tool.binds
+        return binding_of((*parts, *binds), self.id, arguments, traces, self._shown(traces))
 
     def _shown(self, traces: Mapping[str, Trace]) -> tuple[Any, ...]:
         """What people are shown besides a call: what was said, and where each value stands and is named against it."""
@@ -236,7 +240,7 @@ class State(Knowledge):
             self._past.courses = (*self._past.courses, course)
         elif judgement.may_run and judgement.tool is not None:
             for each in self._past.courses:
-                each.use(self.principal, judgement.tool.name, judgement.request.arguments)
+                each.use(judgement.verdict.decision, self.principal, judgement.tool.name, judgement.request.arguments)
 
     def proposed(self, tool: Tool, arguments: Mapping[str, Any]) -> Proposal:
         """`tool`, by which plans are declared, called with a plan without problems. Called with the lock held."""
@@ -294,6 +298,8 @@ class State(Knowledge):
         """The decision came to nothing; no outcome will be accepted for it."""
         with self.lock:
             self._unawaited(judgement.verdict.decision)
+            for each in self._past.courses:
+                each.failed(judgement.verdict.decision, undone=True)
             if (course := accepted(judgement)) is not None:
                 self._past.courses = without(self._past.courses, course)
 
@@ -302,8 +308,9 @@ class State(Knowledge):
             each.pop(decision, None)
         return self._pending.pop(decision, None)
 
-    def finished(self, judgement: Judgement, *, kept: bool, records: int) -> None:
-        """Step 10: the outcome is known. Called with the lock held."""
+    def finished(self, judgement: Judgement, *, ok: bool, kept: bool, records: int) -> None:
+        """Step 10: the outcome is known. `ok`: the call did what it is for; `kept`: it may have done something. Called
+        with the lock held."""
         decision = judgement.verdict.decision
         self._unawaited(decision)
         self._reported.add(decision)
@@ -312,7 +319,11 @@ class State(Knowledge):
         elif kept:
             self.account.reserve(judgement.use, even_over=True)
             self.account.settle(judgement.use, kept=True, records=records)
-        if kept and judgement.tool is not None and judgement.tool.side_effect:
+        acts = judgement.tool is None or judgement.tool.side_effect
+        if not ok:
+            for each in self._past.courses:
+                each.failed(decision, undone=not (kept and acts))
+        if kept and judgement.tool is not None and acts:
             self._past.done |= {judgement.tool.contract.kind.value}
 
     def acts_on(self, values: Iterable[tuple[str, str]]) -> None:
