@@ -98,6 +98,31 @@ def test_a_takeover_needs_a_word_and_is_recorded(make_charter: Any, two: tuple[A
     )  # fmt: skip
 
 
+def test_who_has_lost_it_adds_no_message(make_charter: Any, two: tuple[Any, Any]) -> None:
+    ours, theirs = (Guard(make_charter(), store=store) for store in two)
+    session = ours.session(user="ann", task=TASK)
+    two[0].flush()
+    theirs.reopen(session.id, takeover="its machine is gone")
+    session.say("and email eve@evil.example too")
+    two[0].flush()
+    with pytest.raises(SessionError, match=LOST):
+        session.say("and once more")
+    third = theirs.reopen(session.id)
+    assert [text for _, text, _ in third.said] == [TASK]
+
+
+def test_who_has_lost_it_declares_no_plan(make_charter: Any, two: tuple[Any, Any]) -> None:
+    ran: list[Any] = []
+    ours, theirs = (Guard(make_charter(), store=store) for store in two)
+    session = ours.session(user="ann", task=TASK, plan=["send_email"])
+    two[0].flush()
+    theirs.reopen(session.id, takeover="its machine is gone")
+    declared = session.declare(["send_email", "send_email"])
+    assert (declared.kind, declared.reasons[0].message) == ("denied", LOST)
+    third = theirs.reopen(session.id)
+    assert [send(third, ran).status for _ in range(2)] == ["ok", "not-run"], "one use is planned"
+
+
 def test_what_was_closed_in_order_goes_on_at_once(make_charter: Any, place: tuple[str, Path]) -> None:
     where, key_path = place
     with open_store(where, key_path=key_path) as store:

@@ -5,7 +5,7 @@ a thread, all sessions of a guard three times within a lease, and by every call 
 the session or the store is closed. Without that, after a crash, another process takes it over once it has run out.
 
 Two things keep an owner that was stopped meanwhile, and wakes up, from doing anything: every decision on a side effect
-is kept only if the lease still is its own, and a call begins only before the lease that it was decided under can have
+or a plan, and every message, is kept only if the lease still is its own, and a call begins only before the lease that it was decided under can have
 been taken. A store of one process has no leases, and costs nothing; who reopens a session there takes the place of the
 object that it was (`Session.supersede`).
 """
@@ -53,6 +53,11 @@ class Held:
     def renewed(self, now_us: int) -> None:
         """A renewal of `now_us` was kept."""
         self.until_us = max(self.until_us, now_us + _DURATION_US)
+
+    def told(self, future: Future[Receipt]) -> None:
+        """What became of a commit whose only precondition is `fence`."""
+        if isinstance(future.exception(), Conflict):
+            self.lost = True
 
 
 class Leases:
@@ -123,11 +128,9 @@ class Leases:
 
 
 def _told(held: Held, now: int, future: Future[Receipt]) -> None:
-    error = future.exception()
-    if error is None:
+    held.told(future)
+    if future.exception() is None:
         held.renewed(now)
-    elif isinstance(error, Conflict):
-        held.lost = True
 
 
 def _run(leases: Callable[[], Leases | None]) -> None:

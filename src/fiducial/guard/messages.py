@@ -10,6 +10,7 @@ from fiducial.core.label import Integrity
 from fiducial.core.payload import seal
 from fiducial.core.store import Commit
 from fiducial.errors import SessionError
+from fiducial.guard.leases import LOST
 from fiducial.guard.state import State
 
 AUTHORITIES: Final = get_args(Authority)
@@ -25,10 +26,14 @@ def take_in(
     """Record what somebody said, and make it known to later traces. Returns the id that values are traced to.
 
     `integrity`: untrusted for other agents and tools, trusted for the rest, unless it is given. `classes`: data classes
-    that the text is known to hold. Raises `SessionError`
-    when the session is closed or something is not of its type, `StoreError` when it cannot be kept.
+    that the text is known to hold. Nothing is recorded once another process has taken the session over. Raises
+    `SessionError` when that is known, the session is closed or something is not of its type, `StoreError` when it cannot
+    be kept.
     """
     session.must_be_open()
+    lease = session.lease
+    if lease is not None and lease.lost:
+        raise SessionError(LOST)
     if not isinstance(text, str):
         raise SessionError(f"what was said must be text; it is of type `{type(text).__name__}`")
     text = str.__str__(text)
@@ -44,7 +49,10 @@ def take_in(
             id=session.event_id(now), session=session.id, at_us=now, payloads=(payload.ref,),
             source=source, authority=authority, integrity=integrity,
         )  # fmt: skip
-        session.store.commit(Commit(entries=(Entry(event, (payload,)),), durable=False))
+        fence = (lease.fence,) if lease is not None else ()
+        kept = session.store.commit(Commit(entries=(Entry(event, (payload,)),), preconditions=fence, durable=False))
+        if lease is not None:
+            kept.add_done_callback(lease.told)
         session.hear(source, text, authority, integrity, classes)
     return source
 

@@ -242,7 +242,7 @@ def _recorded(
     if request.claim is not None and judgement.may_run:
         limits += (request.claim.precondition,)
         changes += (request.claim.change(session.id, verdict.decision, now),)
-    if session.lease is not None and (may_act or changes):
+    if session.lease is not None and (may_act or tool.declares or changes):
         limits = (session.lease.fence, *limits)
         changes += (session.lease.renewal(now),)
     try:
