@@ -5,9 +5,9 @@ a thread, all sessions of a guard three times within a lease, and by every call 
 the session or the store is closed. Without that, after a crash, another process takes it over once it has run out.
 
 Two things keep an owner that was stopped meanwhile, and wakes up, from doing anything: every decision on a side effect
-or a plan, and every message, is kept only if the lease still is its own, and a call begins only before the lease that it was decided under can have
-been taken. A store of one process has no leases, and costs nothing; who reopens a session there takes the place of the
-object that it was (`Session.supersede`).
+or a plan, and every message, is kept only if the lease still is its own, and a call begins only before the lease that
+it was decided under can have been taken. A store of one process has no leases, and costs nothing; who reopens a session
+there takes the place of the object that it was (`Session.supersede`).
 """
 
 from __future__ import annotations

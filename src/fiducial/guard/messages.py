@@ -27,8 +27,8 @@ def take_in(
 
     `integrity`: untrusted for other agents and tools, trusted for the rest, unless it is given. `classes`: data classes
     that the text is known to hold. Nothing is recorded once another process has taken the session over. Raises
-    `SessionError` when that is known, the session is closed or something is not of its type, `StoreError` when it cannot
-    be kept.
+    `SessionError` when that is known, the session is closed or something is not of its type, `StoreError` when it
+    cannot be kept.
     """
     session.must_be_open()
     lease = session.lease
