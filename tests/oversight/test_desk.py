@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from fiducial.charter.model import Charter
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import ApprovalSpent, CallDecided, HoldRequested, HoldSettled, HoldVoted
 from fiducial.core.ids import PersonId
-from fiducial.core.store import Cell
+from fiducial.core.store import Cell, Commit, Receipt
 from fiducial.core.verdict import Held, Unclear, Verdict
 from fiducial.errors import AlreadySettled, NotPermitted, OversightError, StoreError
 from fiducial.guard.judgement import Question
@@ -52,7 +53,7 @@ class Office:
     """A desk whose people come, go and stand in for each other: `cleo` and `clara` are clerks, `dan` is none."""
 
     def __init__(self, charter: Charter, store: MemoryStore, clock: ManualClock) -> None:
-        self.clock, self.people = clock, People(store, clock)
+        self.clock, self.store, self.people = clock, store, People(store, clock)
         for name, roles in (("cleo", ("clerk",)), ("clara", ("clerk",)), ("dan", ()), ("emma", ("clerk",))):
             self.people.add(Person(id=PersonId(name), name=name, roles=roles), by=PersonId("ann"))
         self.desk = Desk(store, clock=clock, roles_of=self.people.roles_of)
@@ -324,6 +325,67 @@ def test_whoever_has_lost_the_role_has_approved_nothing(charter: Build, store: M
 
 
 # --- people who are away, and who stands in for them
+
+
+def overtaken(office: Office, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> Verdict:
+    """What is decided where somebody acts after the approval was looked at and before the decision is kept."""
+    commit = office.store.commit
+
+    def late(wanted: Commit) -> Future[Receipt]:
+        monkeypatch.undo()
+        act()
+        return commit(wanted)
+
+    monkeypatch.setattr(office.store, "commit", late)
+    return office.decide()
+
+
+@pytest.mark.parametrize("by", ["call", "class"])
+@pytest.mark.parametrize("loses", ["cleo", "clara"])
+def test_a_role_that_is_lost_before_the_decision_is_kept_approves_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch, by: str, loses: str
+) -> None:
+    office.leave("cleo", delegate="clara")
+    office.become("clara", roles=())
+    hold = held(office.decide())
+    if by == "class":
+        bounds = {name: Bound(equals=value) for name, value in BOB.items()}
+        office.desk.grant(hold, office.who("clara"), office.tool, bounds, uses=9, lasting=timedelta(hours=1))
+        assert office.decide().kind == "allowed", "the call itself"
+    else:
+        office.desk.vote(hold, office.who("clara"), "approve")
+    lost: dict[str, Any] = {"roles": ()} if loses == "cleo" else {"active": False}
+    assert overtaken(office, monkeypatch, lambda: office.become(loses, **lost)).kind == "denied"
+    assert office.decide().kind == "held", "it is asked anew"
+
+
+def test_an_emergency_found_to_be_none_before_the_decision_is_kept_approves_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glass = office.desk.break_glass(PersonId("dan"), "clerk", "the house is on fire", timedelta(hours=1))
+    office.desk.vote(held(office.decide()), office.who("dan"), "approve")
+    verdict = overtaken(
+        office,
+        monkeypatch,
+        lambda: office.desk.review_glass(glass.id, PersonId("max"), justified=False, note="there was no fire"),
+    )
+    assert verdict.kind == "denied"
+    assert office.decide().kind == "held", "it is asked anew"
+
+
+@pytest.mark.parametrize(("tool", "then"), [("send_money", "held"), ("greet", "allowed")])
+def test_a_halt_ordered_and_lifted_before_the_decision_is_kept(
+    office: Office, monkeypatch: pytest.MonkeyPatch, tool: str, then: str
+) -> None:
+    """What it concerns is asked anew; where it concerns something else, the next try finds the approval as it was."""
+    other = Guard(office.session.charter, store=office.store, clock=office.clock)
+    office.desk.vote(held(office.decide()), office.who("cleo"), "approve")
+
+    def drill() -> None:
+        other.resume(other.halt("drill", by="olga", tool=tool), by="omar", why="over")
+
+    assert overtaken(office, monkeypatch, drill).kind == "denied"
+    assert office.decide().kind == then
 
 
 def test_an_approval_in_the_place_of_somebody_who_is_away_counts(office: Office) -> None:

@@ -19,11 +19,13 @@ import msgspec
 from fiducial.core.clock import Clock
 from fiducial.core.event import Entry, HaltLifted, HaltOrdered
 from fiducial.core.ids import EventId, GrantId, PersonId, mint
-from fiducial.core.store import Commit, Put, Store, Unchanged
+from fiducial.core.store import Add, Commit, Put, Store, Unchanged
 from fiducial.errors import NotPermitted, OversightError, StoreError
 
 HALTS: Final = "halt/"
 """Prefix of the halts' cells."""
+ORDERED: Final = "halts-ordered"
+"""The counter of halts ever ordered: what rests on there being no more of them is kept only while it is unchanged."""
 DEAF: Final = timedelta(seconds=5)
 """A store that has been silent for longer could not have told of a halt."""
 MAX_WHY = 500
@@ -98,8 +100,10 @@ class Switches:
             self.refresh()
         except Exception:
             # Whatever stands there now, it may be a halt: nothing runs until the halts can be read.
+            # Raised, so that the store tells of them again.
             with self._lock:
-                self.halts = (*self.halts, UNREADABLE)
+                if UNREADABLE not in self.halts:
+                    self.halts = (*self.halts, UNREADABLE)
             raise
 
     def order(
@@ -143,7 +147,7 @@ class Switches:
             Commit(
                 entries=(Entry(event),),
                 preconditions=(Unchanged(key, 0),),
-                changes=(Put(key, msgspec.json.encode(halt)),),
+                changes=(Put(key, msgspec.json.encode(halt)), Add(ORDERED, 1)),
             )
         ).result()
         return halt

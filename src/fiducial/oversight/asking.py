@@ -18,6 +18,7 @@ from fiducial.core.event import ApprovalSpent, Entry
 from fiducial.core.ids import Digest, GrantId, HoldId, PersonId, SessionId, mint
 from fiducial.core.store import Add, Put, Store, Unchanged
 from fiducial.guard.desk import Asked, Case, Reply, Said, Writes
+from fiducial.guard.switches import ORDERED
 from fiducial.oversight.cells import (
     GLASS,
     GRANTS,
@@ -34,6 +35,7 @@ from fiducial.oversight.cells import (
 )
 from fiducial.oversight.hold import Hold, Vote, concerning, effective
 from fiducial.oversight.naming import asked_about
+from fiducial.oversight.people import PREFIX
 from fiducial.oversight.refusals import refusal_of
 from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
 from fiducial.policy.ruling import Ruling, parameter_of
@@ -55,6 +57,9 @@ class Asking:
 
     def said(self, case: Case, ruling: Ruling) -> Said:
         """What people have said of exactly this call."""
+        # The cells that approvals rest on, as they are before they are looked at: the commit that spends the approvals
+        # is kept only if they still are.
+        basis = {self._as_it_is(ORDERED)}
         holds = self._asked(case)
         appealed = {hold.appeals for hold, _ in holds}
         settled = [
@@ -65,17 +70,17 @@ class Asking:
         if refused:
             return Said(refusal=refusal_of(_latest(refused)))
         silent = [hold for hold in settled if hold.state == "expired"]
-        grants = self._covering(case, ruling, since=_latest(silent).settled_us if silent else 0)
+        grants = self._covering(case, ruling, basis, since=_latest(silent).settled_us if silent else 0)
         if silent and not grants:
             return Said(refusal=refusal_of(_latest(silent)))
-        approved = [(hold, version) for hold, version in holds if hold.state == "approved" and self._stands(hold)]
+        approved = [each for each in holds if each[0].state == "approved" and self._stands(each[0], basis)]
         if approved or grants:
             return Said(
                 approvals=frozenset(
                     [one for hold, _ in approved for one in hold.policies]
                     + [one for grant, _ in grants for one in grant.policies]
                 ),
-                spend=self._spending(case, approved, grants),
+                spend=self._spending(case, approved, grants, basis),
                 holds=tuple(hold.id for hold, _ in approved),
             )
         if any(hold.open for hold, _ in holds):
@@ -143,28 +148,43 @@ class Asking:
                 found.append((hold, cell.version))
         return found
 
-    def _stands(self, hold: Hold) -> bool:
+    def _stands(self, hold: Hold, basis: set[Unchanged] | None = None) -> bool:
         """Everybody who approved it still has that by which they did; the requester needs no role for a question."""
         return all(
-            self._has(vote.by, vote.role, vote.instead_of) if vote.glass is None else self._justified(vote)
+            self._has(vote.by, vote.role, vote.instead_of, basis)
+            if vote.glass is None
+            else self._justified(vote, basis)
             for vote in hold.votes
             if vote.answer == "approve" and vote.by != hold.user
         )
 
-    def _has(self, person: PersonId, role: str, instead_of: PersonId | None) -> bool:
+    def _has(
+        self, person: PersonId, role: str, instead_of: PersonId | None, basis: set[Unchanged] | None = None
+    ) -> bool:
         """They are there, and the role is still theirs, or of the one in whose place they answered."""
         if self._roles_of is None:
             return True
+        if basis is not None:
+            basis.update(self._as_it_is(PREFIX + one) for one in (person, instead_of) if one is not None)
         return self._roles_of(person) is not None and role in (self._roles_of(instead_of or person) or ())
 
-    def _justified(self, vote: Vote) -> bool:
+    def _justified(self, vote: Vote, basis: set[Unchanged] | None = None) -> bool:
         """They are there, and nobody has found that the emergency access by which they approved was not justified."""
         key = f"{GLASS}{vote.glass}"
+        if basis is not None:
+            basis.update((self._as_it_is(key), self._as_it_is(PREFIX + vote.by)))
         cell = self.store.read([key]).get(key)
         here = self._roles_of is None or self._roles_of(vote.by) is not None
         return here and cell is not None and decode(key, cell, Glass).justified is not False
 
-    def _covering(self, case: Case, ruling: Ruling, *, since: int) -> list[tuple[ClassGrant, int]]:
+    def _as_it_is(self, key: str) -> Unchanged:
+        """The precondition that the cell stays as it is now."""
+        cell = self.store.read([key]).get(key)
+        return Unchanged(key, cell.version if cell is not None else 0)
+
+    def _covering(
+        self, case: Case, ruling: Ruling, basis: set[Unchanged], *, since: int
+    ) -> list[tuple[ClassGrant, int]]:
         """A grant of the session, given at `since` or later, that covers the call, for each policy that asks."""
         found: list[tuple[ClassGrant, int]] = []
         wanted = set(ruling.approvals)
@@ -183,7 +203,7 @@ class Asking:
                 and grant.used < grant.uses
                 and case.now_us < grant.expires_us
                 and not stopped
-                and self._has(grant.by, grant.role, grant.instead_of)
+                and self._has(grant.by, grant.role, grant.instead_of, basis)
                 and case.covered(grant.rule)
             ):
                 found.append((grant, version))
@@ -191,10 +211,14 @@ class Asking:
         return found
 
     def _spending(
-        self, case: Case, approved: Iterable[tuple[Hold, int]], grants: Iterable[tuple[ClassGrant, int]]
+        self,
+        case: Case,
+        approved: Iterable[tuple[Hold, int]],
+        grants: Iterable[tuple[ClassGrant, int]],
+        basis: set[Unchanged],
     ) -> Writes:
         entries: list[Entry] = []
-        preconditions: list[Unchanged] = []
+        preconditions = [*basis]
         changes: list[Put | Add] = []
         prefix = asked_prefix(case.session, case.binding)
 
