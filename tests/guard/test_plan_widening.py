@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fiducial import Guard
+from fiducial.core.ids import DecisionId, mint
 from fiducial.guard.course import Course
 from fiducial.guard.plans import Bound, Plan, Step, fitted
 from fiducial.guard.widening import within
@@ -93,6 +94,10 @@ def test_a_cut_a_tighter_bound_and_order_are_no_widening(session: Any, plan: Pla
     assert within(course(session, Plan(tight, plan.ordered)), whole)
 
 
+def use(session: Any, of: Course, tool: str, arguments: dict[str, Any]) -> None:
+    of.use(DecisionId(mint("dec", 0)), session.principal, tool, arguments)
+
+
 def meanings(session: Any, of: Course, calls: list[tuple[str, dict[str, Any]]]) -> bool:
     """Whether some way of counting calls for steps lets all of them through: an oracle that tries every one."""
     starts = {(tuple(of.left), of.latest)}
@@ -114,13 +119,13 @@ def test_what_is_within_lets_through_nothing_that_was_not_left(
 ) -> None:
     new, old = (course(session, plan) for plan in plans)
     for tool, arguments in used:
-        old.use(session.principal, tool, arguments)
+        use(session, old, tool, arguments)
     if not within(new, old):
         return
     through = []
     for tool, arguments in calls:
         if new.step(session.principal, tool, arguments)[1]:
-            new.use(session.principal, tool, arguments)
+            use(session, new, tool, arguments)
             through.append((tool, arguments))
     assert meanings(session, old, through)
 
@@ -168,10 +173,10 @@ def test_examples(session: Any, new: Plan, old: Plan, narrower: bool) -> None:
 
 def test_the_same_plan_again_is_more_once_it_was_used(session: Any) -> None:
     old = course(session, Plan((pay(),)))
-    old.use(session.principal, "send_money", {"recipient": WHOM[0], "amount": 1})
+    use(session, old, "send_money", {"recipient": WHOM[0], "amount": 1})
     assert not within(course(session, Plan((pay(),))), old)
     ordered = course(session, Plan((READ, pay()), ordered=True))
-    ordered.use(session.principal, "read_file", {"path": "a"})
+    use(session, ordered, "read_file", {"path": "a"})
     assert within(course(session, Plan((pay(),))), ordered), "its turn has come"
 
 

@@ -51,14 +51,18 @@ class Course:
         self.holds: frozenset[HoldId] = frozenset()
         """The requests on which they did."""
 
+    @property
+    def latest(self) -> int:
+        """The latest step that was used in its turn."""
+        return max((index for index, in_turn in self._turns.values() if in_turn), default=0)
+
     def turns(self) -> tuple[int, ...]:
         """The steps whose turn it is, in order: the latest, and on to the first that nothing has come of yet."""
         if not self.ordered:
             return tuple(range(len(self.steps)))
         used = {index for index, _ in self._turns.values()}
-        latest = max((index for index, in_turn in self._turns.values() if in_turn), default=0)
         found = []
-        for index in range(latest, len(self.steps)):
+        for index in range(self.latest, len(self.steps)):
             found.append(index)
             if index not in used:
                 break
