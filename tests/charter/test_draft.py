@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.draft import draft_contracts
 from fiducial.charter.load import parse_charter
+from fiducial.charter.model import BUILT_IN
+from fiducial.errors import CharterError
 
 ABOUT = "agent: a\nowners: {responsible: a, accountable: a}\ndata_classes: [trade]\n"
 
@@ -72,7 +75,7 @@ def test_lines_stay_readable() -> None:
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60)
-_NAMES = _TEXT.filter(lambda name: 0 < len(name) <= 256 and name != "respond")
+_NAMES = _TEXT.filter(lambda name: 0 < len(name) <= 256 and name not in BUILT_IN)
 _PHRASES = st.lists(st.from_regex(r"[ -~]{1,9}", fullmatch=True).filter(lambda text: any(map(str.isalnum, text))))
 
 
@@ -87,3 +90,19 @@ def test_any_text_survives(written: dict[str, tuple[str, list[str]]]) -> None:
         assert {problem.code for problem in problems if problem.severity == "error"} == {"yaml-syntax"}
     else:
         assert charter.contracts == contracts
+
+
+@pytest.mark.parametrize(
+    "contracts",
+    [
+        {"\ud800": {}},
+        {"look": {"parameters": {"\ud800": {"role": "option"}}}},
+        {"look": {"parameters": {"a": {"role": "option", "schema": {"enum": ["\ud800"]}}}}},
+    ],
+)
+def test_text_that_no_file_can_hold_is_refused(contracts: dict[str, dict[str, Any]]) -> None:
+    made = {
+        name: Contract.model_validate({"effect": "read", "kind": "read", **parts}) for name, parts in contracts.items()
+    }
+    with pytest.raises(CharterError, match="holds text that is not valid Unicode"):
+        draft_contracts(made)

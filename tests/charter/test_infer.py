@@ -11,12 +11,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiducial.charter import lexicon
 from fiducial.charter.arguments import arguments_checker
 from fiducial.charter.contracts import Audience, Contract, Effect, Kind, Role
 from fiducial.charter.draft import draft_contracts
 from fiducial.charter.infer import infer_contracts
 from fiducial.charter.load import parse_charter
-from fiducial.charter.model import Charter
+from fiducial.charter.model import BUILT_IN, Charter
 from fiducial.charter.schema import shape
 from fiducial.errors import CharterError
 
@@ -492,7 +493,7 @@ def test_any_tool_gets_a_contract_or_a_refusal(
     try:
         charter = Charter.from_tools([tool])
     except CharterError:
-        assert not 0 < len(name) <= 256 or name == "respond" or any("\ud800" <= c <= "\udfff" for c in name)
+        assert not 0 < len(name) <= 256 or name in BUILT_IN or any("\ud800" <= c <= "\udfff" for c in name)
         return
     (contract,) = charter.contracts.values()
     for parameter in contract.parameters.values():
@@ -504,6 +505,34 @@ def test_any_tool_gets_a_contract_or_a_refusal(
     assert read is not None or {problem.code for problem in errors} <= {"yaml-syntax", "not-json", "too-large"}, errors
     if read is not None:
         assert read.contracts == charter.contracts
+
+
+@pytest.mark.parametrize("union", ["anyOf", "oneOf", "allOf"])
+def test_alternatives_nested_however_deep_get_a_contract(union: str) -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(3000):
+        schema = {union: [schema]}
+    contract = infer_contracts([{"name": "send_sms", "inputSchema": {"properties": {"to": schema}}}])["send_sms"]
+    assert contract.parameters["to"].role is Role.TARGET
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"inputSchema": {"properties": {"\ud800": {}}}},
+        {"inputSchema": {"properties": {"a": {"properties": {"\ud800": {}}}}}},
+        {"inputSchema": {"properties": {"a": {"enum": ["\ud800"]}}}},
+        {"outputSchema": {"properties": {"\ud800": {}}}},
+    ],
+)
+def test_text_that_no_file_can_hold_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(CharterError, match="what is said of `get_order` holds text that is not valid Unicode"):
+        infer_contracts([{"name": "get_order", "description": "Gets an order", **more}])
+
+
+def test_every_verb_that_is_a_noun_as_well_is_a_verb() -> None:
+    assert lexicon.VERBS.keys() >= lexicon.NOUN_VERBS
+    assert one("notification_send_notification", "notification send").kind is Kind.SEND
 
 
 @given(

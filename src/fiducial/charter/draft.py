@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 
 from fiducial.charter.contracts import Contract, Output, Parameter
+from fiducial.charter.findings import quote
 from fiducial.charter.schema import ANNOTATIONS, KEYWORDS
 from fiducial.charter.yaml import is_plain
 from fiducial.core.plain import is_odd
+from fiducial.errors import CharterError, Problem
 
 _WIDTH = 112
 """Columns of a line before it is indented."""
@@ -24,10 +26,18 @@ _OWN = frozenset(Parameter.model_fields) | {"schema"}
 
 
 def draft_contracts(contracts: Mapping[str, Contract]) -> str:
-    """`contracts.yaml` for `contracts`; reading it gives equal contracts."""
+    """`contracts.yaml` for `contracts`; reading it gives equal contracts.
+
+    Raises `CharterError` for text that no file can hold.
+    """
     lines = ["tools:" if contracts else "tools: {}"]
     for name, contract in contracts.items():
-        lines += [f"  {_key(name)}:", *("    " + line for line in _contract(contract)), ""]
+        try:
+            lines += [f"  {_key(name)}:", *("    " + line for line in _contract(contract)), ""]
+        except UnicodeEncodeError:
+            message = f"the contract of {quote(name)} holds text that is not valid Unicode"
+            problem = Problem("", 0, "invalid-value", message, "remove its lone surrogates")
+            raise CharterError([problem]) from None
     return "\n".join(lines).rstrip() + "\n"
 
 

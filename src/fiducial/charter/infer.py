@@ -53,9 +53,27 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 def infer_contracts(tools: object, *, server: str = "local") -> dict[str, Contract]:
     """A guessed contract for each of `tools` (see above), by name.
 
-    Raises `CharterError` with every problem of the list: not a list of tools, a tool without a name, a name twice.
+    Raises `CharterError` with every problem of the list: not a list of tools, a tool without a name, a name twice, text
+    that cannot be written.
     """
-    return {tool.name: infer_contract(tool, server=server) for tool in read_tools(tools)}
+    found = {tool.name: infer_contract(tool, server=server) for tool in read_tools(tools)}
+    problems = [
+        _problem(f"what is said of {quote(name)} holds text that is not valid Unicode", "remove its lone surrogates")
+        for name, contract in found.items()
+        if not _writable(contract)
+    ]
+    if problems:
+        raise CharterError(problems)
+    return found
+
+
+def _writable(contract: Contract) -> bool:
+    """Whether every name and value in it has a UTF-8 form: without one it can be neither hashed nor written."""
+    try:
+        msgspec.json.encode(contract.model_dump())
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def infer_contract(tool: Tool, *, server: str = "local") -> Contract:

@@ -134,15 +134,15 @@ VERBS: dict[str, tuple[Kind, Effect]] = {
 """Verb → kind and effect of the act, before the object refines them."""
 
 NOUN_VERBS = words_of(
-    "access address alert apply archive backup ban bash bid block blog book branch build call cancel capture change "
-    "charge check checkout clean clear click close comment commit complete contact copy count deposit diff dispatch "
-    "display download draft echo email empty export extend fax filter finish flag follow fork format hash head hire "
-    "import input install invest invite issue label like link list load lock log mail mark match measure merge "
-    "message monitor move new note notification open order page patch pause phone pin place play post press preview "
-    "process project purchase push python query quote rank rate record refund register release renew rent replace "
-    "reply report request reset restore resume review ring run save scale scan schedule screenshot search select "
-    "set share shell sleep snapshot sort stage stake star start stat stop store summary swap switch sync tag tail "
-    "test text tip track trade transfer transition trash tree turn tweet type update upload view vote watch wire"
+    "access alert apply archive backup ban bash bid block blog book build call cancel capture change charge check "
+    "checkout clean clear click close comment commit complete contact copy count deposit diff dispatch display "
+    "download draft echo email empty export extend fax filter finish flag follow fork format hash head hire import "
+    "input install invest invite label like link list load lock log mail mark match measure merge message monitor "
+    "move new note open order page patch pause phone pin place play post press preview process purchase push python "
+    "query quote rank rate record refund register release renew rent replace reply report request reset restore "
+    "resume review ring run save scale scan schedule screenshot search select set share shell sleep snapshot sort "
+    "stage stake star start stat stop store swap switch sync tag tail text tip track trade transfer transition trash "
+    "tree turn tweet type update upload view vote watch wire"
 )
 """Verbs that are nouns or adjectives as well: verbs only where an act stands."""
 

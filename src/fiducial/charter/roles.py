@@ -24,6 +24,7 @@ from fiducial.charter.acts import Act
 from fiducial.charter.contracts import Effect, Kind, Role
 from fiducial.charter.lexicon import words_of
 from fiducial.charter.money import EXPONENTS
+from fiducial.charter.simplify import MAX_DEPTH
 from fiducial.charter.words import name_words, text_words
 
 _ENTITIES: tuple[tuple[str, frozenset[str]], ...] = (
@@ -236,8 +237,8 @@ def _unexplained(name: str, schema: Mapping[str, Any]) -> bool:
     return not set(name_words(name)) & (_OPTIONS | _SECRETS | _PAGING)
 
 
-def _types(schema: Mapping[str, Any]) -> frozenset[str]:
-    """The types a schema names at its top, `null` left out; `any` when it names none."""
+def _types(schema: Mapping[str, Any], depth: int = 0) -> frozenset[str]:
+    """The types a schema names at its top, `null` left out; `any` when it names none, or buries them too deep."""
     named = schema.get("type")
     if isinstance(named, str):
         return frozenset({named}) - {"null"}
@@ -246,8 +247,8 @@ def _types(schema: Mapping[str, Any]) -> frozenset[str]:
     found: set[str] = set()
     for keyword in ("anyOf", "oneOf", "allOf"):
         members = schema.get(keyword)
-        for member in members if isinstance(members, (list, tuple)) else ():
-            found |= _types(member) if isinstance(member, Mapping) else set()
+        for member in members if isinstance(members, (list, tuple)) and depth < MAX_DEPTH else ():
+            found |= _types(member, depth + 1) if isinstance(member, Mapping) else set()
     return frozenset(found) or frozenset({"any"})
 
 
