@@ -14,6 +14,7 @@ from fiducial.charter.contracts import Role
 from fiducial.core.ids import SourceId
 from fiducial.core.label import TRUSTED, Integrity
 from fiducial.core.path import PathPattern
+from fiducial.flow import declared
 from fiducial.flow.disguise import spellings
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Where
@@ -152,14 +153,30 @@ SECRET = "zebra-quartz-1187"
         base64.b64encode(SECRET.encode()).decode(),
         SECRET.encode().hex(),
         "".join(f"%{byte:02x}" for byte in SECRET.encode()),
+        *(SECRET.replace("eb", f"e{odd}b").replace("11", f"1{odd}1") for odd in "\u200b\u00ad\u0301\ufe0f"),
+        "\ufe0f".join(SECRET),
+        SECRET.replace("quartz", "ｑｕａｒｔｚ").replace("ze", "zе\u0301"),
     ],
-    ids=["plain", "spaced", "reversed", "base64", "hex", "percent"],
+    ids=[
+        "plain",
+        "spaced",
+        "reversed",
+        "base64",
+        "hex",
+        "percent",
+        "joiner",
+        "hyphen",
+        "accent",
+        "selector",
+        "all",
+        "wide",
+    ],
 )
 def test_a_declared_secret_is_known_and_masked_in_every_rewriting(written: str) -> None:
     provenance = Provenance(budget=2**20)
-    declared = {"credentials": [PathPattern("$.password")]}
+    secret = {"credentials": [PathPattern("$.password")]}
     provenance.observe_result(
-        SourceId("src_vault"), {"password": SECRET}, label=TRUSTED, untrusted=[], prose=[], classes=declared
+        SourceId("src_vault"), {"password": SECRET}, label=TRUSTED, untrusted=[], prose=[], classes=secret
     )
     text = f"the key is {written} and no more"
     assert provenance.trace("body", text, Role.CONTENT).classes == {"credentials"}
@@ -170,11 +187,20 @@ def test_a_declared_secret_is_known_and_masked_in_every_rewriting(written: str) 
     assert masked.endswith(" and no more")
 
 
+def test_what_cannot_be_located_is_masked_with_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    classed = declared.Classed(2**20)
+    classed.add(SECRET, frozenset({"credentials"}))
+    text = f"the key is {SECRET}"
+    assert list(declared.spans(classed, text, frozenset({"credentials"}))) == [(11, len(text), "credentials")]
+    monkeypatch.setattr(declared, "_located", lambda _: [])
+    assert list(declared.spans(classed, text, frozenset({"credentials"}))) == [(0, len(text), "credentials")]
+
+
 def test_an_honest_text_keeps_its_words_and_has_no_class() -> None:
     provenance = Provenance(budget=2**20)
-    declared = {"credentials": [PathPattern("$.password")]}
+    secret = {"credentials": [PathPattern("$.password")]}
     provenance.observe_result(
-        SourceId("src_vault"), {"password": SECRET}, label=TRUSTED, untrusted=[], prose=[], classes=declared
+        SourceId("src_vault"), {"password": SECRET}, label=TRUSTED, untrusted=[], prose=[], classes=secret
     )
     text = "a b c d e f, aGVsbG8gd29ybGQhIQ==, see you at noon dot"
     assert provenance.trace("body", text, Role.CONTENT).classes == frozenset()

@@ -125,11 +125,26 @@ def _members(text: str) -> Iterator[str]:
 
 
 def spans(classed: Classed, text: str, classes: frozenset[str]) -> Iterator[tuple[int, int, str]]:
-    """Where `text` carries declared values of `classes`: start, end and class."""
+    """Where `text` carries declared values of `classes`: start, end and class.
+
+    The whole of it, when it would still carry one with those places masked.
+    """
     if classed.assumed & classes:
         yield 0, len(text), min(classed.assumed & classes)
         return
-    located = [(fold(match[0]), match.start(), match.end()) for match in lexer.WORD.finditer(text)]
+    # Imported here: the detectors are needed by the few calls that are masked.
+    from fiducial.flow.classes import Found, masked
+
+    found = [Found(*span) for span in _spans(classed, _located(text), classes)]
+    yield from found
+    left = classed.of(words(fold(masked(text, found)))) & classes
+    if left:
+        yield 0, len(text), min(left)
+
+
+def _spans(
+    classed: Classed, located: Sequence[tuple[str, int, int]], classes: frozenset[str]
+) -> Iterator[tuple[int, int, str]]:
     tokens = [token for token, _, _ in located]
     for size in (1, 2):
         for index in range(len(tokens) - size + 1):
@@ -142,3 +157,21 @@ def spans(classed: Classed, text: str, classes: frozenset[str]) -> Iterator[tupl
         row = row + 1 if known is not None else 0
         if known is not None and row >= known[1] and known[0] & classes:
             yield located[index - known[1] + 1][1], located[index + 2][2], min(known[0] & classes)
+
+
+def _located(text: str) -> list[tuple[str, int, int]]:
+    """The words of the folded text, and where in `text` each starts and ends."""
+    if text.isascii():
+        return [(match[0].lower(), match.start(), match.end()) for match in lexer.WORD.finditer(text)]
+    folded: list[str] = []
+    origins: list[int] = []
+    for index, character in enumerate(text):
+        plain = fold(character)
+        folded.append(plain)
+        origins.extend([index] * len(plain))
+    origins.append(len(text))
+    return [
+        # What folds to nothing behind a word, such as an accent, goes with it.
+        (match[0], origins[match.start()], max(origins[match.end()], origins[match.end() - 1] + 1))
+        for match in lexer.WORD.finditer("".join(folded))
+    ]
