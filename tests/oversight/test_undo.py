@@ -440,6 +440,62 @@ def test_a_held_compensation_goes_on_when_people_have_agreed(world: World) -> No
     assert world.hotel.tags == {"a"}, "what was approved for one person is not approved for another"
 
 
+PUT_BACK = PERMIT + '@id("charter/ask") @hold("lead") forbid (principal, action == Action::"restore", resource);'
+
+
+def written_twice(world: World, guard: Guard) -> tuple[SessionId, EventId]:
+    """A session that wrote v1 and v2 over v0, and the event of the second."""
+    world.write("a.txt", "v0")
+    with guard.session(user="ann") as session:
+        for text in ("v1", "v2"):
+            assert session.call("write", {"path": "a.txt", "text": text}, run=world.write).status == "ok"
+    return session.id, world.events(CallDecided)[-1].id
+
+
+def lee_agrees(world: World) -> None:
+    """To everything that people are asked."""
+    for hold in world.desk.waiting():
+        world.desk.vote(hold.id, Approver(id=PersonId("lee"), roles=frozenset({"lead"})), "approve")
+
+
+def test_an_approval_is_for_one_effect_though_another_is_taken_back_by_the_same_call(world: World) -> None:
+    guard = world.make(PUT_BACK)
+    session, second = written_twice(world, guard)
+    assert outcomes(world.undo(session, guard=guard, since=second)) == ["held"]
+    lee_agrees(world)
+    world.write("a.txt", "v1")  # by hand
+    assert outcomes(world.undo(session, guard=guard)) == ["nothing", "held"], "a yes to v1 is none to v0"
+    assert (world.root / "a.txt").read_text() == "v1"
+    lee_agrees(world)
+    assert outcomes(world.undo(session, guard=guard)) == ["nothing", "undone"]
+    assert (world.root / "a.txt").read_text() == "v0"
+
+
+def test_an_approval_of_putting_back_is_none_of_doing_so_over_what_somebody_else_changed(world: World) -> None:
+    guard = world.make(PUT_BACK)
+    session, second = written_twice(world, guard)
+    assert outcomes(world.undo(session, guard=guard, since=second)) == ["held"]
+    lee_agrees(world)
+    world.write("a.txt", "theirs")
+    assert outcomes(world.undo(session, guard=guard, since=second, force=True)) == ["held"]
+    assert (world.root / "a.txt").read_text() == "theirs"
+    lee_agrees(world)
+    assert outcomes(world.undo(session, guard=guard, since=second, force=True)) == ["undone"]
+    assert (world.root / "a.txt").read_text() == "v1"
+
+
+def test_who_is_asked_is_told_which_effect_is_taken_back(world: World) -> None:
+    told: list[str] = []
+    session, second = written_twice(world, world.guard)
+    guard = Guard(
+        charter(PUT_BACK), store=world.store, clock=world.clock, captures={"files": Files(world.root)},
+        on_held=lambda question: told.append(question.verdict.evidence["path"]),
+    )  # fmt: skip
+    report = world.undo(session, guard=guard, since=second)
+    assert (outcomes(report), len(told)) == (["held"], 1)
+    assert report.effects[0].effect.decision in told[0]
+
+
 def test_a_hook_may_answer_in_process(world: World) -> None:
     with world.guard.session(user="ann") as session:
         session.call("tag", {"name": "a"}, run=world.hotel.tag)

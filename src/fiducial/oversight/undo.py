@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fiducial.core.clock import instant
 from fiducial.core.event import (
     CallDecided,
     CallFinished,
@@ -338,7 +339,7 @@ class _Undoing:
         # A stream may take its tool's time once more.
         longest = STORE_TIMEOUT + (2 * tool.contract.timeout.total_seconds() if tool is not None else 0)
         self._session.recall(
-            f"Fiducial's record of `{effect.tool}`",
+            f"Fiducial's record of `{effect.tool}` ({effect.decision} at {instant(effect.at_us).isoformat()})",
             compensation.arguments,
             compensation.untrusted,
             compensation.classes,
@@ -349,6 +350,9 @@ class _Undoing:
             runs=True,
             claim=Claim(effect.decision, effect.version, int(longest * 1_000_000)),
         )
+        # The same call may take back another effect, or put the state back over something else: an answer is for this.
+        put_back = compensation.before and [compensation.before.digest, None if self._force else compensation.after]
+        self._session.taking_back = (effect.decision, put_back)
         result = drive(call(self._session, request, function))
         if isinstance(result.value, (Iterator, AsyncIterator)):
             result = self._read(result, compensation)
