@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import Budgets, RateWindow, SessionBudget
 from fiducial.core.store import Commit
+from fiducial.errors import Conflict
 from fiducial.guard.budgets import Account, Use, Windows
 from fiducial.store.memory import MemoryStore
 
@@ -67,22 +69,43 @@ def test_two_threads_cannot_spend_one_budget_twice() -> None:
     assert sum(granted) == 100
 
 
-def test_a_window_holds_across_sessions_and_slides() -> None:
-    store = MemoryStore()
+HOUR = 3_600_000_000
+
+
+@pytest.fixture
+def windows() -> Windows:
     window = RateWindow(name="hourly", window=timedelta(hours=1), limit=2, tools=("pay",))
-    windows = Windows(Budgets(windows=(window,)), "bot", store)
-    hour = 3_600_000_000
+    return Windows(Budgets(windows=(window,)), "bot", MemoryStore())
 
-    def spend(now: int) -> bool:
-        touched = windows.touched("send_money", PAY, Use(writes=1), "ann", now)
-        if windows.exceeded(touched):
-            return False
-        changes = tuple(add for _, _, add in touched)
-        store.commit(Commit(preconditions=windows.preconditions(touched), changes=changes)).result()
-        return True
 
-    start = 1_000 * hour
-    assert [spend(start), spend(start + hour // 2), spend(start + hour // 2)] == [True, True, False]
-    assert not spend(start + hour)
-    assert spend(start + hour + hour // 10)
+def spent(windows: Windows, now: int) -> bool:
+    touched = windows.touched("send_money", PAY, Use(writes=1), "ann", now)
+    changes = tuple(add for _, _, add in touched)
+    commit = Commit(preconditions=windows.preconditions(touched), changes=changes)
+    if windows.exceeded(touched):
+        with pytest.raises(Conflict):
+            windows._store.commit(commit).result()
+        return False
+    windows._store.commit(commit).result()
+    return True
+
+
+@pytest.mark.parametrize("behind", [1, 10 * 60, 59 * 60])
+def test_a_clock_that_is_behind_makes_no_room(windows: Windows, behind: int) -> None:
+    """It was set back, or is another host's: what was spent by the one ahead still counts."""
+    start = 1_000 * HOUR
+    assert [spent(windows, start), spent(windows, start - behind * 1_000_000)] == [True, True]
+    assert not spent(windows, start - behind * 1_000_000)
+    assert not spent(windows, start)
+
+
+def test_a_window_holds_across_sessions_and_slides(windows: Windows) -> None:
+    start = 1_000 * HOUR
+    assert [spent(windows, start), spent(windows, start + HOUR // 2), spent(windows, start + HOUR // 2)] == [
+        True,
+        True,
+        False,
+    ]
+    assert not spent(windows, start + HOUR)
+    assert spent(windows, start + HOUR + HOUR // 10)
     assert windows.touched("read", Contract(effect="read", kind="read"), Use(), "ann", start) == []  # type: ignore[arg-type]

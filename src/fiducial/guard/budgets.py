@@ -11,8 +11,9 @@ its own result, and no second one can join it.
 
 Rate windows hold across sessions and processes. They count attempts, and give back what was certainly not done. Each is
 kept in the store as counters over a fixed number of slots; what counts is the sum of the slots that the window touches,
-so a window may count up to one slot too many and never too few. The sum is checked again inside the transaction that
-records the call.
+so a window may count up to one slot too many and never too few. Slots that lie ahead count too, up to a window's
+length: another host's clock, or this one before it was set back, was further on. The sum is checked again inside the
+transaction that records the call.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Counted(msgspec.Struct, frozen=True):
     of: str
     """`calls`, `writes`, `records` or `spend`."""
     added: Add
-    """To the newest slot at the time of the decision."""
+    """To the slot of the time of the decision."""
 
 
 class Windows:
@@ -168,11 +169,13 @@ class Windows:
         )
 
     def _slots(self, window: RateWindow, user: str, unix_us: int, amount: int) -> tuple[tuple[str, ...], Add]:
-        """The keys of the slots that `window` spans now, and the addition of `amount` to the newest."""
+        """The keys of the slots that `window` spans now or from a clock that is ahead, and the addition of `amount` to
+        that of now."""
         subject = {"user": f"user/{user}", "agent": f"agent/{self._agent}", "all": "all"}[window.per]
         slot = unix_us // max(1, window.window // timedelta(microseconds=SLOTS))
         prefix = f"rate/{self._agent}/{window.name}/{subject}/"
-        return tuple(f"{prefix}{index}" for index in range(slot - SLOTS, slot + 1)), Add(f"{prefix}{slot}", amount)
+        keys = tuple(f"{prefix}{index}" for index in range(slot - SLOTS, slot + SLOTS + 1))
+        return keys, Add(f"{prefix}{slot}", amount)
 
     def exceeded(self, touched: Iterable[tuple[RateWindow, tuple[str, ...], Add]]) -> frozenset[str]:
         """Names of those windows that have no room left."""
