@@ -221,6 +221,22 @@ def test_a_file_that_is_no_longer_an_export_is_left_alone(tmp_path: Path, make: 
     assert target.read_bytes() == other
 
 
+def test_erasing_leaves_alone_what_another_log_exported_to_the_same_file(tmp_path: Path, make: Make) -> None:
+    target = tmp_path / "out.jsonl"
+    entries = {name: make(SECRET, name) for name in ("a", "b")}
+    for name, entry in entries.items():
+        with SqliteStore(tmp_path / f"{name}.db") as store:
+            store.commit(Commit(entries=(entry, make(f"more of {name}")))).result()
+            export_to(store.path, target, payloads=True)
+    before = target.read_bytes()
+    for name, entry in entries.items():
+        with SqliteStore(tmp_path / f"{name}.db") as store:
+            store.erase(entry.payloads[0].ref.digest, by="dpo", why="x")
+        assert (target.read_bytes() == before) == (name == "a")
+    assert b"more of a" not in target.read_bytes()
+    assert SECRET not in target.read_bytes()
+
+
 def test_an_export_that_cannot_be_written_or_purged_says_so(tmp_path: Path, make: Make) -> None:
     path = tmp_path / "log.db"
     entry = make(SECRET)

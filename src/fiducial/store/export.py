@@ -35,6 +35,7 @@ class _Line(msgspec.Struct):
     """What purging needs to know of a line."""
 
     index: int | None = None
+    event: msgspec.Raw = msgspec.Raw()
     payloads: tuple[msgspec.Raw, ...] = ()
 
 
@@ -96,7 +97,11 @@ def _purge(path: Path, reader: LogReader) -> None:
             if held[0] != first:
                 held = first, {record.index: record for record in records(reader.bundle(first))}
             record = held[1].get(parsed.index)
-            fresh = line if record is None or not _has_data(line) else entry_line(record, payloads=True)
+            # The file may hold another log by now, whose entries have the same numbers.
+            if record is None or bytes(parsed.event) != record.data or not _has_data(line):
+                fresh = line
+            else:
+                fresh = entry_line(record, payloads=True)
             stale = stale or fresh != line
             new.write(fresh)
     purged = path.with_name(path.name + ".purged")
