@@ -5,15 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fiducial import Guard, MemoryStore, StoreError
+from fiducial import Guard, MemoryStore, SqliteStore, StoreError
 from fiducial.core.store import Commit, Put
-from fiducial.errors import OversightError
+from fiducial.errors import OversightError, StoreBusy
+from fiducial.guard.switches import UNREADABLE
 from fiducial.store.open import open_store
 
 TASK = "email ann@example.com"
@@ -119,6 +121,34 @@ def test_halts_that_cannot_be_read_stop_everything(make_charter: Any) -> None:
     assert session.decide("read_file", {"path": "a"}).reasons[0].fault == "halted"
     with pytest.raises(StoreError, match="cannot be read"):
         Guard(make_charter(), store=store)
+
+
+def test_halts_that_could_not_be_read_for_a_while_are_read_again(
+    make_charter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[str] = []
+
+    def fail(prefix: str) -> Any:
+        tries.append(prefix)
+        raise StoreBusy("not now")
+
+    def wait(done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not done():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    with SqliteStore(tmp_path / "log.db") as store, SqliteStore(tmp_path / "log.db") as elsewhere:
+        guard, other = Guard(make_charter(), store=store), Guard(make_charter(), store=elsewhere)
+        session = guard.session(user="ann", task=TASK)
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "scan", fail)
+            halt = other.halt("drill", by="ops", tool="send_money")
+            wait(lambda: len(tries) > 2)
+            assert guard.switches.halts == (UNREADABLE,)
+        wait(lambda: guard.switches.halts == (halt,))
+        assert session.decide("send_email", EMAIL).kind == "allowed"
+    assert len([each for each in caplog.records if "watches" in each.message]) == 1
 
 
 def test_a_halt_that_could_not_be_kept_holds_here_all_the_same(

@@ -14,10 +14,12 @@ import pytest
 
 from fiducial.core.clock import ManualClock
 from fiducial.core.store import Add, Commit, Put, Unchanged
-from fiducial.errors import Conflict, StoreClosed, StoreError
+from fiducial.errors import Conflict, StoreBusy, StoreClosed, StoreError
 from fiducial.store.memory import MemoryStore
+from fiducial.store.postgres import notices
 from fiducial.store.postgres.store import PostgresStore
 from fiducial.store.sqlite import SqliteStore
+from fiducial.store.watch import SqliteChanges
 
 AnyStore = MemoryStore | SqliteStore | PostgresStore
 
@@ -176,6 +178,72 @@ def test_a_store_that_stopped_is_silent(tmp_path: Path) -> None:
     clock.advance(timedelta(seconds=9))
     assert store.silence() >= timedelta(seconds=9)
     store.close()
+
+
+@pytest.mark.parametrize("fault", ["connect", "read"])
+def test_a_watched_store_that_cannot_hear_is_silent_however_much_it_commits(
+    pair: tuple[AnyStore, AnyStore], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def fail(*_: object, **__: object) -> Any:
+        raise StoreBusy("not now")
+
+    store, other = pair
+    heard = Heard()
+    store.watch("halt/", heard)
+    put(other, "halt/before")
+    heard.wait("halt/before")
+    with monkeypatch.context() as patched:
+        if isinstance(store, PostgresStore):
+            # It may connect again, and not read what it missed.
+            patched.setattr(notices, "connect" if fault == "connect" else "numbered", fail)
+            request.getfixturevalue("postgres").cut()
+        else:
+            patched.setattr(SqliteChanges, "next" if fault == "connect" else "_look", fail)
+        # A look that is under way may still end.
+        time.sleep(0.5)
+        begun = time.monotonic()
+        put(other, "halt/unheard")
+        while time.monotonic() - begun < 3:
+            put(store, "busy")
+            assert "busy" in store.read(["busy"])
+        assert timedelta(seconds=1.5) < store.silence() < timedelta(seconds=9)
+        assert "halt/unheard" not in heard.keys
+    heard.wait("halt/unheard")
+    begun = time.monotonic()
+    while store.silence() > timedelta(seconds=1):
+        assert time.monotonic() - begun < 5
+        time.sleep(0.05)
+
+
+def test_a_watched_store_at_rest_is_not_silent(store: AnyStore) -> None:
+    store.watch("halt/", Heard())
+    begun = time.monotonic()
+    longest = timedelta(0)
+    while time.monotonic() - begun < 3:
+        longest = max(longest, store.silence())
+        time.sleep(0.02)
+    assert longest < timedelta(seconds=2)
+
+
+def test_a_read_that_fails_for_one_prefix_loses_no_change_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, failed = SqliteChanges._look, []
+
+    def fail_once(changes: SqliteChanges, prefix: str) -> dict[str, int]:
+        if prefix == "later/" and not failed:
+            failed.append(prefix)
+            raise StoreBusy("not now")
+        return look(changes, prefix)
+
+    with SqliteStore(tmp_path / "log.db") as store, SqliteStore(tmp_path / "log.db") as other:
+        heard = Heard()
+        store.watch("halt/", heard)
+        store.watch("later/", Heard())
+        monkeypatch.setattr(SqliteChanges, "_look", fail_once)
+        put(other, "halt/all")
+        heard.wait("halt/all")
+    assert failed
 
 
 def test_whoever_begins_while_others_are_told_hears_of_what_follows(store: AnyStore) -> None:

@@ -130,7 +130,12 @@ class SqliteStore(Opened):
         return self._watcher.watch(prefix, callback)
 
     def silence(self) -> timedelta:
-        """See `fiducial.core.store.Store.silence`: the database is read when it was not for a second."""
+        """See `fiducial.core.store.Store.silence`: while somebody watches, only what the watcher finds counts.
+
+        Otherwise the database is read when it was not for a second.
+        """
+        if (deaf := self._watcher.silence()) is not None:
+            return deaf
         silence = self._pulse.silence()
         if silence < _PROBE or self._fault is not None:
             return silence
@@ -242,8 +247,8 @@ class SqliteStore(Opened):
         else:
             job.future.set_result(result)
 
-    def _changes(self) -> SqliteChanges:
-        return SqliteChanges(LogReader(SqliteRows(schema.connect_reader(self.path), str(self.path))), self._pulse)
+    def _changes(self, pulse: Pulse) -> SqliteChanges:
+        return SqliteChanges(LogReader(SqliteRows(schema.connect_reader(self.path), str(self.path))), pulse)
 
     def _scrub(self) -> None:
         erase.empty_wal(self._writer.tables.connection, str(self.path))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from fiducial.core.clock import Clock
+from fiducial.core.clock import Clock, SystemClock
 from fiducial.errors import StoreError
 from fiducial.store import schema
 from fiducial.store.reader import LogReader
@@ -70,17 +70,23 @@ class Watching:
         self._told = told
         self._end = end
         self._closed = False
+        self._failing = False
 
-    def tell(self, keys: frozenset[str]) -> None:
-        """Report those of `keys` that are watched."""
+    def tell(self, keys: frozenset[str]) -> bool:
+        """Report those of `keys` that are watched; false when whoever watches failed at it."""
         mine = frozenset(key for key in keys if key.startswith(self.prefix))
         if not mine or self._closed:
-            return
+            return True
         try:
             self._told(mine)
         except Exception:  # noqa: BLE001 - whatever it is that failed
-            # The others who watch must hear of it all the same.
-            _log.exception("whoever watches `%s` failed at the news of a change", self.prefix)
+            # The others who watch must hear of it all the same. Said once, however often it is tried again.
+            if not self._failing:
+                _log.exception("whoever watches `%s` failed at the news of a change", self.prefix)
+            self._failing = True
+            return False
+        self._failing = False
+        return True
 
     def close(self) -> None:
         """End the watch; a call that is under way ends by itself."""
@@ -91,8 +97,11 @@ class Watching:
 class Watcher:
     """The watches of one store, and the thread that tells them."""
 
-    def __init__(self, changes: Callable[[], Changes]) -> None:
+    def __init__(self, changes: Callable[[Pulse], Changes]) -> None:
+        """`changes` makes how it finds out; the pulse is beaten whenever everything up to then has been found."""
         self._make = changes
+        # By the machine's clock, as the thread waits: a clock that a test moves says nothing of what was heard.
+        self._pulse = Pulse(SystemClock())
         self._lock = threading.RLock()
         self._watches: list[Watching] = []
         self._changes: Changes | None = None
@@ -102,14 +111,24 @@ class Watcher:
         """Call `told` with what changes from here on. Raises `StoreError` when the store does not answer."""
         with self._lock:
             if self._changes is None:
-                self._changes = self._make()
+                self._changes = self._make(self._pulse)
             self._changes.begin(prefix)
+            if self._thread is None:
+                # Before there is a watch: from then on this pulse is the store's.
+                self._pulse.beat()
             watching = Watching(prefix, told, self._end)
             self._watches.append(watching)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="fiducial-watcher", daemon=True)
                 self._thread.start()
             return watching
+
+    def silence(self) -> timedelta | None:
+        """For how long no change could have been found, whatever else the store answered; `None` when nobody watches.
+
+        Whoever stops at a change must count on this alone: reads and commits may succeed while the watcher is deaf.
+        """
+        return self._pulse.silence() if self._watches else None
 
     def close(self) -> None:
         """End all watches."""
@@ -128,6 +147,8 @@ class Watcher:
 
     def _run(self) -> None:
         pause = threading.Event()
+        # What a watch failed at, told again until it does not: it may be a halt.
+        again: dict[Watching, frozenset[str]] = {}
         while True:
             with self._lock:
                 changes = self._changes
@@ -141,12 +162,11 @@ class Watcher:
             except StoreError:
                 pause.wait(LOOK.total_seconds())
                 continue
-            if keys:
+            if keys or again:
                 # Copied only now: whoever began to watch while this waited must hear of what it found.
                 with self._lock:
-                    watches = list(self._watches)
-                for watching in watches:
-                    watching.tell(keys)
+                    news = {watching: keys | again.get(watching, frozenset()) for watching in self._watches}
+                again = {watching: mine for watching, mine in news.items() if not watching.tell(mine)}
 
 
 class SqliteChanges:
@@ -177,15 +197,14 @@ class SqliteChanges:
         self._pause.wait(LOOK.total_seconds())
         with self._lock:
             ((written,),) = self._reader.rows(schema.DATA_VERSION)
-            self._pulse.beat()
-            if written == self._written:
-                return frozenset()
             found: set[str] = set()
-            for prefix, before in self._versions.items():
-                now = self._look(prefix)
-                found.update(key for key, version in now.items() if before.get(key) != version)
-                self._versions[prefix] = now
-            self._written = written
+            if written != self._written:
+                # Kept only once all are read: when one cannot be, what the others found is found again.
+                now = {prefix: self._look(prefix) for prefix in self._versions}
+                for prefix, before in self._versions.items():
+                    found.update(key for key, version in now[prefix].items() if before.get(key) != version)
+                self._versions, self._written = now, written
+            self._pulse.beat()
             return frozenset(found)
 
     def close(self) -> None:

@@ -116,7 +116,7 @@ class PostgresStore(Opened):
             self._tables.close()
             raise
         self._reader = LogReader(PostgresRows(self.target, _READ_PATIENCE, self._pulse), ended=self._check_open)
-        self._watcher = Watcher(lambda: Notices(self.target, self._pulse))
+        self._watcher = Watcher(lambda pulse: Notices(self.target, pulse))
         self._upkeep = Upkeep(self._sequencer.writer, self._checkpoint_path, schedule, self._clock, self._scrub)
         self._threads = [
             threading.Thread(target=self._guarded, args=(run, end), name=f"fiducial-{name}", daemon=True)
@@ -142,8 +142,12 @@ class PostgresStore(Opened):
         return self._watcher.watch(prefix, callback)
 
     def silence(self) -> timedelta:
-        """See `fiducial.core.store.Store.silence`: the server is asked once a second at least."""
-        return self._pulse.silence()
+        """See `fiducial.core.store.Store.silence`: while somebody watches, only what the watcher hears counts.
+
+        The server is asked once a second at least.
+        """
+        deaf = self._watcher.silence()
+        return self._pulse.silence() if deaf is None else deaf
 
     def flush(self) -> None:
         """Wait until everything queued so far is in the log. Raises `StoreError` when that fails."""
