@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import threading
@@ -266,14 +267,32 @@ def test_an_export_replaces_its_like_and_nothing_else(db: Path, tmp_path: Path) 
     for _ in range(2):
         run("export", "--out", out)
         run("checkpoint", "--out", note)
-    before = db.read_bytes()
+    other = tmp_path / "other.txt"
+    other.write_text("dear diary")
     for command in ("export", "checkpoint"):
-        assert "something else" in run(command, "--out", db, status=2).stderr
+        assert "something else" in run(command, "--out", other, status=2).stderr
     assert "something else" in run("export", "--out", note, status=2).stderr
     assert "something else" in run("checkpoint", "--out", out, status=2).stderr
-    assert db.read_bytes() == before
+    assert other.read_text() == "dear diary"
     assert "no session" in run("export", "--session", "ses_9", status=1).stderr
     assert "no session" in run("export", "--session", "ses_9", "--out", out, status=1).stderr
+
+
+def test_no_file_of_the_store_is_written_over(db: Path, tmp_path: Path) -> None:
+    """Whether it is there or not, and even where it looks like what would be written: the checkpoint does."""
+    before = {}
+    for end in ("", "-wal", "-shm", "-journal", ".key", ".key.next", ".checkpoint", ".laundry"):
+        own = db.with_name(db.name + end)
+        before[own] = own.read_bytes() if own.exists() else b""
+        link = tmp_path / f"link{end}"
+        link.symlink_to(own)
+        for command, out in itertools.product(("export", "checkpoint"), (own, link)):
+            assert "belongs to the store" in run(command, "--out", out, status=2).stderr, out
+        assert link.is_symlink()
+    for own, held in before.items():
+        if not own.name.endswith(("-wal", "-shm")):  # which reading makes
+            assert (own.read_bytes() if own.exists() else b"") == held
+    run("verify")
 
 
 def test_beside_a_live_writer(db: Path) -> None:

@@ -11,6 +11,7 @@ import getpass
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,7 +36,7 @@ from fiducial.errors import LedgerError, StoreError
 from fiducial.store import export, retained
 from fiducial.store.checkpoint import Verifier
 from fiducial.store.files import write_atomically
-from fiducial.store.keyfile import read_key
+from fiducial.store.keyfile import next_path, read_key
 from fiducial.store.ledger import Ledger
 from fiducial.store.open import beside, in_postgres, open_ledger, open_store
 from fiducial.store.proof import InclusionProof
@@ -221,7 +222,7 @@ def checkpoint(
         if out is None:
             typer.echo(plain(note, keep="\n"), nl=False)
             return
-        _replaces(out, note.partition("\n")[0].encode() + b"\n")
+        _replaces(db, out, note.partition("\n")[0].encode() + b"\n")
         try:
             write_atomically(out, note, mode=0o644)
         except OSError as error:
@@ -278,7 +279,7 @@ def export_(
         if out is not None:
             if payloads and in_postgres(db):
                 fail("erasing reaches no file on another machine: without `--out`, payloads are printed", 2)
-            _replaces(out, *export.BEGINNINGS)
+            _replaces(db, out, *export.BEGINNINGS)
             with open_ledger(db) as ledger:
                 _known(ledger, chosen, db)
                 if payloads:
@@ -293,8 +294,10 @@ def export_(
             sys.stdout.buffer.flush()
 
 
-def _replaces(out: Path, *beginnings: bytes) -> None:
-    """Leaves a file alone that is there already and is nothing of the kind: a database, say, or a key."""
+def _replaces(db: str, out: Path, *beginnings: bytes) -> None:
+    """Leaves alone what is the store's own, and a file that is there already and is nothing of the kind."""
+    if os.path.realpath(out) in map(os.path.realpath, _own_files(db)):
+        fail(f"`{out}` belongs to the store: give another name", 2)
     try:
         with out.open("rb") as file:
             start = file.read(max(map(len, beginnings)))
@@ -302,6 +305,15 @@ def _replaces(out: Path, *beginnings: bytes) -> None:
         return  # nothing is there; or it cannot be written either, which says more
     if start and not start.startswith(beginnings):
         fail(f"`{out}` is there already, and is something else: give another name, or remove it", 2)
+
+
+def _own_files(db: str) -> Iterator[Path]:
+    """The files that the store at `db` keeps on this machine, whether they are there now or not."""
+    own = beside(db, key_file())
+    yield from (own.key, next_path(own.key), own.key.with_suffix(".laundry"), own.checkpoint)
+    if not in_postgres(db):
+        path = Path(db).resolve()
+        yield from (path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal"))
 
 
 def _known(ledger: Ledger, session: SessionId | None, db: Database) -> None:
