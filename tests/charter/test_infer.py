@@ -243,6 +243,63 @@ def test_text_that_nothing_explains_is_a_target_when_there_is_no_other() -> None
     assert roles(one("delete_thing", "", "limit", "wibble")) == {"limit": "option", "wibble": "target"}
 
 
+_PAYMENT: dict[str, Any] = {
+    "type": "object", "properties": {"recipient": {"type": "string"}, "amount": {"type": "number"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _PAYMENT,
+        {"type": "array", "items": _PAYMENT},
+        {"type": "object", "properties": {"inner": {"type": "object", "properties": {"deep": _PAYMENT}}}},
+        {"anyOf": [{"type": "null"}, _PAYMENT]},
+        {"allOf": [{"type": "object"}, _PAYMENT]},
+        {"type": "object", "additionalProperties": _PAYMENT},
+        {"type": "array", "prefixItems": [_PAYMENT]},
+        {"$ref": "#/$defs/Payment"},
+        {"type": "array", "items": {"$ref": "#/$defs/Payment"}},
+        {**_PAYMENT, "anyOf": [{"required": ["recipient"]}, {"required": ["amount"]}]},
+        {"type": "object"},
+        {"$ref": "https://example.com/elsewhere"},
+    ],
+)
+@pytest.mark.parametrize("name", ["data", "params", "request", "body"])
+def test_an_object_that_says_where_a_tool_acts_is_a_target(name: str, schema: dict[str, Any]) -> None:
+    listed = {"properties": {name: schema}, "$defs": {"Payment": _PAYMENT}}
+    contract = infer_contracts([{"name": "send_payment", "description": "Sends a payment", "inputSchema": listed}])
+    assert roles(contract["send_payment"]) == {name: "target"}
+    assert contract["send_payment"].cost is None
+
+
+def test_an_object_has_the_worst_role_of_its_members() -> None:
+    def role(name: str, tool: str = "create_note", **members: Any) -> str:
+        held = {"id": {"type": "string"}, "payload": {"type": "object", "properties": members}}
+        contract = infer_contracts([{"name": tool, "description": name, "inputSchema": {"properties": held}}])[tool]
+        return contract.parameters["payload"].role.value
+
+    text, number = {"type": "string"}, {"type": "number"}
+    assert role("Creates a note", text=text, color=text) == "content"
+    assert role("Creates a note", text=text, amount=number) == "magnitude"
+    assert role("Creates a note", text=text, amount=number, path=text) == "target"
+    assert role("Gets a note", "get_note", path=text, amount=number) == "option"
+
+
+def test_members_that_refer_to_themselves_or_are_too_many_are_bounded() -> None:
+    tree = {"$defs": {"T": {"properties": {"text": {}, "kids": {"items": {"$ref": "#/$defs/T"}}}}}}
+    many = {"type": "object", "properties": {f"text_{i}": {"type": "string"} for i in range(3_000)}}
+    listed = {**tree, "properties": {"id": {}, "note": {"$ref": "#/$defs/T"}, "notes": many}}
+    contract = infer_contracts([{"name": "create_note", "inputSchema": listed}])["create_note"]
+    assert roles(contract) == {"id": "target", "note": "content", "notes": "target"}
+
+
+def test_the_data_in_an_object_has_its_members_classes() -> None:
+    properties = {"user": {"properties": {"login": {"properties": {"password": {}}}, "phone": {}}}}
+    contract = infer_contracts([{"name": "create_user", "inputSchema": {"properties": properties}}])["create_user"]
+    assert set(contract.parameters["user"].classes) == {"credentials", "contact"}
+
+
 def test_audiences() -> None:
     assert one("send_email", "", "to").audience is Audience.THIRD_PARTY
     assert one("post_message", "Posts a message to a channel", "channel", "text").audience is Audience.ORGANIZATION
@@ -433,6 +490,24 @@ def test_openapi_operations_are_tools() -> None:
     assert contracts["purgeOrder"].effect is Effect.IRREVERSIBLE  # the name contradicts what GET claims
     assert set(contracts["update_orders"].parameters) == {"id", "body_id"}
     assert set(contracts["create_raw"].parameters) == {"body"}
+
+
+def test_the_parts_of_an_openapi_body_are_merged() -> None:
+    parts = [{"$ref": "#/components/schemas/Base"}, {"required": ["amount"], **_PAYMENT}]
+
+    def guessed(body: dict[str, Any]) -> Contract:
+        post = {"operationId": "sendPayment", "summary": "Sends a payment",
+                "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}  # fmt: skip
+        base = {"type": "object", "required": ["memo"], "properties": {"memo": {"type": "string"}}}
+        document = {"openapi": "3.0.0", "paths": {"/p": {"post": post}}, "components": {"schemas": {"Base": base}}}
+        return infer_contracts(document)["sendPayment"]
+
+    contract = guessed({"allOf": parts})
+    assert roles(contract) == {"memo": "content", "recipient": "target", "amount": "magnitude"}
+    assert [name for name, one in contract.parameters.items() if one.required] == ["memo", "amount"]
+    assert roles(guessed({"allOf": [{"allOf": parts}]})) == roles(contract)
+    assert roles(guessed({"oneOf": [_PAYMENT, {"type": "string"}]})) == {"body": "target"}
+    assert roles(guessed({"allOf": [*parts, {"oneOf": [_PAYMENT]}]})) == {"body": "target"}
 
 
 def test_broken_openapi_gets_an_answer() -> None:

@@ -82,7 +82,7 @@ def infer_contract(tool: Tool, *, server: str = "local") -> Contract:
     act = act_of(
         Described(name=tool.name, description=tool.description, parameters=tuple(properties), hints=tool.hints)
     )
-    meant = meanings(act, properties)
+    meant = meanings(act, properties, tool.input)
     required = tool.input.get("required", ())
     needed = {name for name in required if isinstance(name, str)} if isinstance(required, (list, tuple)) else set()
     parameters = {

@@ -1,9 +1,9 @@
 """OpenAPI 3 documents as lists of tools: every operation is one.
 
 The name is the `operationId`, else method and path. Arguments are the parameters of path, query, header and cookie, and
-the members of a JSON body; a body that is no object is the argument `body`, and a member whose name is taken becomes
-`body_NAME`. `GET` and `HEAD` claim that nothing changes, as a hint does; `DELETE`, `PUT` and `PATCH` say that something
-does.
+the members of a JSON body, with those of its `allOf`; a body that is no object, or one of several, is the argument
+`body`, and a member whose name is taken becomes `body_NAME`. `GET` and `HEAD` claim that nothing changes, as a hint
+does; `DELETE`, `PUT` and `PATCH` say that something does.
 """
 
 from __future__ import annotations
@@ -75,22 +75,31 @@ def _body(
         return
     media = content.get("application/json") or next(iter(content.values()))
     schema = _resolved(media.get("schema") if isinstance(media, Mapping) else None, document)
-    members = schema.get("properties")
-    if not isinstance(members, Mapping):
+    members: dict[str, Any] = {}
+    needed: list[str] = []
+    if not _gather(schema, document, members, needed, 0) or not members:
         properties["body"] = schema
         if body.get("required") is True:
             required.append("body")
         return
-    needed = (
-        {name for name in _list(schema.get("required")) if isinstance(name, str)}
-        if body.get("required") is True
-        else set()
-    )
     for name, member in members.items():
-        key = f"body_{name}" if name in properties else str(name)
+        key = f"body_{name}" if name in properties else name
         properties[key] = member
-        if name in needed:
+        if name in needed and body.get("required") is True:
             required.append(key)
+
+
+def _gather(
+    schema: Mapping[str, Any], document: Mapping[str, Any], members: dict[str, Any], needed: list[str], depth: int
+) -> bool:
+    """Put the members of an object and of all its `allOf` into `members`; false when they are not all that it has."""
+    properties, parts = schema.get("properties"), _list(schema.get("allOf"))
+    if depth > 8 or len(parts) > 32 or (not properties and schema.keys() & {"anyOf", "oneOf"}):
+        return False
+    for name, member in properties.items() if isinstance(properties, Mapping) else ():
+        members.setdefault(str(name), member)
+    needed += [name for name in _list(schema.get("required")) if isinstance(name, str)]
+    return all(_gather(_resolved(part, document), document, members, needed, depth + 1) for part in parts)
 
 
 def _name(path: str, method: str, operation: Mapping[str, Any]) -> str:
@@ -109,10 +118,16 @@ def _resolved(value: Any, document: Mapping[str, Any]) -> Mapping[str, Any]:
         reference = value.get("$ref")
         if not isinstance(reference, str) or not reference.startswith("#/"):
             return value
-        value = document
-        for step in reference[2:].split("/"):
-            value = value.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(value, Mapping) else None
+        value = pointed(reference, document)
     return {}
+
+
+def pointed(reference: str, document: Mapping[str, Any]) -> Any:
+    """What a JSON reference within `document` points to; `None` when that is nothing in it."""
+    found: Any = document if reference == "#" or reference.startswith("#/") else None
+    for step in reference[2:].split("/") if len(reference) > 1 else ():
+        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found
 
 
 def _list(value: Any) -> list[Any]:

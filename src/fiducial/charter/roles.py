@@ -8,8 +8,10 @@ In a tool that changes something, the words of the name decide, then those of th
     content    what is written, sent or run
     option     flags, choices from a list, paging and formatting; one-time codes and passwords that sign in
 
-When the tool has no target by name, text that nothing else explains is taken for one: a value of which it is not known
-what it does is better asked about than let through.
+An object, or a list of them, has the worst role among its own and its members': a guard judges an argument as a whole.
+
+When the tool has no target by name, text that nothing else explains is taken for one, and so is an object of which
+nothing is told: a value of which it is not known what it does is better asked about than let through.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from fiducial.charter.acts import Act
 from fiducial.charter.contracts import Effect, Kind, Role
 from fiducial.charter.lexicon import words_of
 from fiducial.charter.money import EXPONENTS
+from fiducial.charter.openapi import pointed
 from fiducial.charter.simplify import MAX_DEPTH
 from fiducial.charter.words import name_words, text_words
 
@@ -97,6 +100,12 @@ _CLASSES: tuple[tuple[str, frozenset[str]], ...] = (
     ("contact", words_of("phone telephone mobile")),
     ("health", words_of("diagnosis prescription symptom medication drug allergy treatment")),
 )
+_ENVELOPES = words_of("arg argument body data input json param parameter payload request")
+"""Names of objects that say nothing about what is in them."""
+_WORST = (Role.OPTION, Role.CONTENT, Role.MAGNITUDE, Role.TARGET)
+"""Roles; a later one is asked more about."""
+_MOST_SCHEMAS = 2_000
+"""Most schemas of one parameter that are looked at."""
 _KEEPING = ("download", "export")
 """Verbs of a read whose result is kept in a place of one's own."""
 _SYMBOLS: dict[str, str] = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "dollar": "USD", "euro": "EUR"}
@@ -111,18 +120,79 @@ class Meaning(msgspec.Struct, frozen=True):
     classes: tuple[str, ...] = ()
 
 
-def meanings(act: Act, parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Meaning]:
-    """What each of `parameters` (name → JSON Schema) means in a tool that does `act`."""
-    found = {name: _meaning(act, name, schema) for name, schema in parameters.items()}
+class _Member(msgspec.Struct, frozen=True):
+    """What an object in a parameter may hold, at any depth."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+def meanings(act: Act, parameters: Mapping[str, Mapping[str, Any]], root: Mapping[str, Any]) -> dict[str, Meaning]:
+    """What each of `parameters` (name → JSON Schema, found in the document `root`) means in a tool that does `act`."""
+    members = {name: _members(schema, root) for name, schema in parameters.items()}
+    found = {name: _whole(act, name, _followed(schema, root), members[name]) for name, schema in parameters.items()}
     kept = act.kind is Kind.CREATE and act.verb in _KEEPING
-    if act.effect is not Effect.READ and not kept and not any(one.role is Role.TARGET for one in found.values()):
-        for name, one in found.items():  # nothing says where it acts: what nothing explains may
-            if one.role is Role.OPTION and _unexplained(name, parameters[name]) and act.kind is not Kind.AUTHENTICATE:
-                found[name] = msgspec.structs.replace(one, role=Role.TARGET)
+    if act.effect is Effect.READ or kept or act.kind is Kind.AUTHENTICATE:
+        return found
+    if not any(one.role is Role.TARGET for one in found.values()):  # nothing says where it acts
+        for name, schema in parameters.items():
+            if _unknown(act, name, _followed(schema, root), members[name] or []):
+                found[name] = Meaning(Role.TARGET, entity=found[name].entity, classes=found[name].classes)
+    return found
+
+
+def _whole(act: Act, name: str, schema: Mapping[str, Any], members: list[_Member] | None) -> Meaning:
+    """What a parameter means, by its own name and by those of its members (`None`: too many to tell)."""
+    own = _meaning(act, name, schema)
+    if members is None:
+        return own if act.effect is Effect.READ else Meaning(Role.TARGET, classes=own.classes)
+    if not members:
+        return own
+    every = [own, *(_meaning(act, member.name, member.schema) for member in members)]
+    role = max((one.role for one in every), key=_WORST.index)
+    entities = {one.entity for one in every if one.role is role and one.entity is not None}
+    classes = tuple(dict.fromkeys(held for one in every for held in one.classes))
+    return Meaning(role, None, entities.pop() if len(entities) == 1 else None, classes)
+
+
+def _members(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[_Member] | None:
+    """What the objects in a value may hold; `None` when that is too much to look at."""
+    found: list[_Member] = []
+    seen: set[int] = set()
+    rest: list[Mapping[str, Any]] = [schema]
+    while rest:
+        one = rest.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if len(seen) > _MOST_SCHEMAS:
+            return None
+        properties = one.get("properties")
+        for name, member in properties.items() if isinstance(properties, Mapping) else ():
+            found.append(_Member(str(name), _followed(member, root)))
+            rest += _sequence(member)
+        for key in ("items", "prefixItems", "additionalProperties", "anyOf", "oneOf", "allOf"):
+            rest += _sequence(one.get(key))
+        if isinstance(one.get("$ref"), str):
+            rest += _sequence(pointed(one["$ref"], root))
+    return found
+
+
+def _followed(schema: object, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`schema` with what it refers to in `root` (a few references on at most); what stands beside one counts more."""
+    found: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
+    for _ in range(8):
+        reference = found.get("$ref")
+        if not isinstance(reference, str):
+            break
+        target = pointed(reference, root)
+        beside = {key: value for key, value in found.items() if key != "$ref"}
+        found = {**(target if isinstance(target, Mapping) else {}), **beside}
     return found
 
 
 def _meaning(act: Act, name: str, schema: Mapping[str, Any]) -> Meaning:
+    """What a value of that name and schema means."""
     words = name_words(name)
     described = text_words(str(schema.get("description", "")))[:12]
     types = _types(schema)
@@ -215,7 +285,9 @@ def _records(schema: Mapping[str, Any]) -> bool:
 
 
 def _sequence(value: object) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, (list, tuple)) else []
+    """The schemas in a keyword's value, which is one or a list of them."""
+    found = value if isinstance(value, (list, tuple)) else (value,)
+    return [one for one in found if isinstance(one, Mapping)]
 
 
 def _named(act: Act, words: list[str]) -> Role:
@@ -228,6 +300,16 @@ def _named(act: Act, words: list[str]) -> Role:
 
 def _dated(words: list[str], schema: Mapping[str, Any]) -> bool:
     return bool(set(words) & _TIMES) or schema.get("format") in ("date", "date-time", "time")
+
+
+def _unknown(act: Act, name: str, schema: Mapping[str, Any], members: list[_Member]) -> bool:
+    """Text that nothing explains, also inside an object; an object of which nothing is told."""
+    if not members and _types(schema) & {"object", "any"} and set(name_words(name)) <= _ENVELOPES:
+        return True
+    return any(
+        _meaning(act, one.name, one.schema).role is Role.OPTION and _unexplained(one.name, one.schema)
+        for one in (_Member(name, schema), *members)
+    )
 
 
 def _unexplained(name: str, schema: Mapping[str, Any]) -> bool:
