@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import TypeAlias
 
-from fiducial.flow.lexer import LEAF, fold, words, words_and_leaves
+from fiducial.flow.lexer import LEAF, fold, pieces, pieces_and_leaves
 from fiducial.flow.structure import Place, Root, root_of
 from fiducial.flow.table import CAP, RUN, STEP, Table
 
@@ -240,9 +240,11 @@ class Lane:
         number = len(self.chunks)
         ascii_ = added.isascii()
         if self.folded:
-            chunk.stream += self._table.add_folded(added if ascii_ else " ".join(words_and_leaves(fold(added))), number)
+            chunk.stream += self._table.add_folded(
+                added if ascii_ else " ".join(pieces_and_leaves(fold(added))), number
+            )
         else:
-            self._table.add_words(added if ascii_ else " ".join(words(added)), number)
+            self._table.add_words(added if ascii_ else " ".join(pieces(added)), number)
             self._table.add_tokens([text for text in texts if len(text) <= SHORT_LEAF], number)
         wide = (1 if ascii_ else 4) * (2 if self.folded else 1)
         self._text_bytes += len(added) * wide + _CHUNK_BYTES // 8 + _LEAF_BYTES * len(texts)

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from fiducial.core.path import PathPattern
-from fiducial.flow import entities
+from fiducial.flow import entities, lexer, scripts
 from fiducial.flow.structure import Place, path_of
 
 TRUST, DISTRUST, PROSE = 0, 1, 2
@@ -31,6 +31,22 @@ TRUST, DISTRUST, PROSE = 0, 1, 2
 PROSE_WORDS = 6
 """Words a short record may have: names, titles and cities have fewer; six words are the shortest useful instruction."""
 PROSE_CHARACTERS = 64
+_JOINED = 10
+"""Words joined without spaces up to which a text is a file's name, a slug or a code; `PROSE_WORDS` when two of them are
+such as only sentences have."""
+_SENTENCE = 2
+_NAME = 2 * PROSE_WORDS
+"""Characters that are too few for so many words."""
+_GLUED = 40
+"""Letters in a row that are no one word."""
+_GLUED_WORD = 5
+"""Letters of each of the words that they count as."""
+_UNREAD = 64 * 1024
+"""Characters past which a text with hardly any spaces counts as prose unread."""
+_ADDRESSED = re.compile(r"(?:[\w+.-]{1,16}:/|www\.|[/~.]|[A-Za-z]:\\)")
+_STEP = re.compile(r"[/?&=:\\#]+")
+"""Between the parts of a URL or path."""
+_PART = re.compile(r"[^\W_]{1,1024}")
 _INDEX = re.compile(r"\[\d")
 
 
@@ -75,6 +91,46 @@ class OutputPaths(msgspec.Struct, frozen=True, kw_only=True):
 
 def looks_like_record(text: str) -> bool:
     """Short enough to be an id, a name, a number, a date, a path or an address, and nothing more."""
-    if len(text) > PROSE_CHARACTERS or "\n" in text or "\r" in text or len(text.split()) > PROSE_WORDS:
+    if len(text) > PROSE_CHARACTERS or "\n" in text or "\r" in text or said(text, PROSE_WORDS + 1) > PROSE_WORDS:
         return False
-    return " " not in text.strip() or next(entities.addresses(text), None) is None
+    found = list(entities.addresses(text))
+    if not found:
+        return True
+    value = text.strip()
+    listed = " " in value or "," in value or ";" in value
+    return not listed and (value in found or entities.PATH.fullmatch(value) is not None)
+
+
+def said(text: str, enough: int) -> int:
+    """How many words `text` says; when there are `enough`, that or more.
+
+    A sentence may have no spaces: because its script has none, or because its words are joined by other signs.
+    Identifiers, numbers, dates, paths, URLs and addresses are one word.
+    """
+    count = len(text.split(None, enough))
+    if count >= enough or (len(text) <= _NAME and text.isascii()):
+        return min(count, enough)
+    if len(text) > _UNREAD:
+        return enough
+    return max(count, scripts.count(text), *map(_joined, text.split()))
+
+
+def _joined(text: str) -> int:
+    """How many words a text without spaces says; one unless they are so many that it is no name of anything."""
+    if len(text) <= _NAME:
+        return 1
+    most = 1
+    for step in _STEP.split(text) if _ADDRESSED.match(text) else (text,):
+        parts = _PART.findall(step)
+        spoken = [part for part in parts if part.isalpha()]
+        if 2 * len(spoken) < len(parts):
+            continue
+        count = len(spoken)
+        if count > PROSE_WORDS:
+            telling = sum(part.lower() in lexer.FUNCTION_WORDS for part in spoken) >= _SENTENCE
+            if telling or count > _JOINED:
+                most = max(most, count)
+        glued = max(map(len, spoken), default=0)
+        if glued > _GLUED:
+            most = max(most, glued // _GLUED_WORD)
+    return most

@@ -20,7 +20,7 @@ from itertools import chain
 from typing import Any
 
 from fiducial.flow.entities import IDENTIFIER, NAME, PATH, addresses, grouped
-from fiducial.flow.lexer import FUNCTION_WORDS, fold, words
+from fiducial.flow.lexer import FUNCTION_WORDS, fold, pieces, stretch, words
 
 RUN = 5
 """Words: shorter runs recur by chance."""
@@ -89,11 +89,11 @@ class Laundered:
             if len(fresh) >= half:
                 break
             self._keep(self._hash(b"e", entity), fresh)
-        tokens = words(fold(text))
+        tokens = pieces(fold(text))
         seen: set[str] = set()
         for index in range(len(tokens) - RUN + 1):
-            run = " ".join(tokens[index : index + RUN])
-            if run in seen:
+            run = " ".join(stretch(tokens, index, RUN))
+            if not run or run in seen:
                 continue
             if len(seen) >= _MAX_RUNS or len(fresh) >= _MAX_NEW:
                 break
@@ -134,7 +134,7 @@ class Laundered:
         text = text[:_MAX_TEXT] if len(text) > _MAX_TEXT else text
         if any(self._hash(b"e", entity) in hashes for entity in _entities(text)):
             return True
-        tokens = words(fold(text))
+        tokens = pieces(fold(text))
         first = self._first
         for index in range(len(tokens) - RUN + 1):
             token = tokens[index]
@@ -143,7 +143,7 @@ class Laundered:
                 if len(first) > 50_000:
                     first.clear()
                 starts = first[token] = self._hash(b"w", token) in hashes
-            if starts and self._hash(b"r", " ".join(tokens[index : index + RUN])) in hashes:
+            if starts and self._hash(b"r", " ".join(stretch(tokens, index, RUN))) in hashes:
                 return True
         return False
 

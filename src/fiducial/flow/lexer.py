@@ -28,12 +28,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+
+from fiducial.flow import scripts
 
 LEAF = "\x00"
 """Stands before and after every leaf in indexed text; in the text itself it is replaced."""
 
 WORD = re.compile(r"\w+")
-"""The unit of the index."""
 
 _SPACED = {code: " " for code in range(128) if not (chr(code).isalnum() or code == ord("_"))}
 _SPACED_LEAVES = {code: " " for code in _SPACED if code} | {0: LEAF}
@@ -51,6 +53,34 @@ def words_and_leaves(text: str) -> list[str]:
     if text.isascii():
         return text.replace(LEAF, f" {LEAF} ").translate(_SPACED_LEAVES).split()
     return _WORD_OR_LEAF.findall(text)
+
+
+def pieces(text: str) -> list[str]:
+    """The units of the index: the words of `text`, those of scripts without spaces in pairs of letters."""
+    found = words(text)
+    return scripts.cut(found) if scripts.unspaced(text) else found
+
+
+def pieces_and_leaves(text: str) -> list[str]:
+    """`pieces`, with `LEAF` as one of its own."""
+    found = words_and_leaves(text)
+    return scripts.cut(found) if scripts.unspaced(text) else found
+
+
+def piece_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Where the pieces in `text[start:end]` are."""
+    found = [match.span() for match in WORD.finditer(text, start, end)]
+    if scripts.unspaced(text):
+        found = [span for low, high in found for span in scripts.pairs(low, text[low:high])]
+    return found
+
+
+def stretch(tokens: Sequence[str], start: int, size: int) -> Sequence[str]:
+    """`size` words of `pieces` from `start`, of which a pair of letters is half of one; none when there are fewer."""
+    window = tokens[start : start + size]
+    size += sum(map(scripts.unspaced, window))
+    window = tokens[start : start + size]
+    return window if len(window) == size else ()
 
 
 _HARD = frozenset(" \n\t\r\f\v\x00\u2028\u2029\u3000")
@@ -303,4 +333,6 @@ def fold(text: str) -> str:
     """`text` as a hurried reader sees it; equal for a value and its case, width, zero-width and look-alike variants."""
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFKD", text).translate(_TABLE).casefold()
+    plain = unicodedata.normalize("NFKD", text).translate(_TABLE).casefold()
+    # Put together again: the letters of Korean and the voicing marks of kana are none by themselves.
+    return unicodedata.normalize("NFC", plain)

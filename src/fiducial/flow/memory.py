@@ -23,7 +23,7 @@ from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.figures import NUMBERED, SHORT_NUMBER, Figures
 from fiducial.flow.formats.parse import parse
 from fiducial.flow.index import Chunk, Hit, Lane
-from fiducial.flow.labelling import DISTRUST, PROSE, TRUST, OutputPaths, looks_like_record
+from fiducial.flow.labelling import DISTRUST, PROSE, TRUST, OutputPaths, looks_like_record, said
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF
 from fiducial.flow.structure import DEEP, Place, Root, leaves, scalar_text
@@ -185,7 +185,7 @@ class Memory:
                 if key:
                     distrusted = distrusted or 1
                 elif not tainting:
-                    count = len(text.split(None, _TAINTING_TOTAL))
+                    count = said(text, _TAINTING_WORDS)
                     distrusted += count or 1
                     tainting = count >= _TAINTING_WORDS or distrusted >= _TAINTING_TOTAL or not root.structured
                 continue

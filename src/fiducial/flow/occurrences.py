@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from fiducial.flow import lexer
 from fiducial.flow.disguise import decoded, spellings
 from fiducial.flow.index import Accept, Chunk, Hit, Lane
-from fiducial.flow.lexer import LEAF, fold, whole, words
+from fiducial.flow.lexer import LEAF, fold, piece_spans, pieces, whole
 from fiducial.flow.memory import Recovered
 from fiducial.flow.trace import MAX_WHERE
 
@@ -60,7 +59,7 @@ def _standing(chunk: Chunk, tokens: Sequence[str]) -> Iterator[Hit]:
     """Every place where the words stand one after the other, exactly."""
     stream, wanted = chunk.stream, f" {' '.join(tokens)} "
     at, leaf = stream.find(wanted), -1
-    standing: list[re.Match[str]] = []
+    standing: list[tuple[int, int]] = []
     for _ in range(MAX_SPELLED):
         if at < 0:
             return
@@ -69,11 +68,11 @@ def _standing(chunk: Chunk, tokens: Sequence[str]) -> Iterator[Hit]:
             leaf = start
             number = min(stream.count(LEAF, 0, at), len(chunk.starts) - 1)
             end = chunk.text.find(LEAF, chunk.starts[number])
-            standing = list(lexer.WORD.finditer(chunk.text, chunk.starts[number], end if end >= 0 else len(chunk.text)))
+            standing = piece_spans(chunk.text, chunk.starts[number], end if end >= 0 else len(chunk.text))
         # The stream has a space before each word.
         first = stream.count(" ", start, at)
         if first + len(tokens) <= len(standing):
-            yield Hit(chunk, standing[first].start(), standing[first + len(tokens) - 1].end())
+            yield Hit(chunk, standing[first][0], standing[first + len(tokens) - 1][1])
         at = stream.find(wanted, at + 1)
 
 
@@ -88,15 +87,15 @@ def disguised(lane: Lane, text: str, plain: str, folded: Sequence[str]) -> list[
         if hits:
             return hits
     if len(squashed) >= REVERSED:
-        hits = lane.stream([squashed[::-1]]) or lane.stream(words(plain[::-1]))
+        hits = lane.stream([squashed[::-1]]) or lane.stream(pieces(plain[::-1]))
         if hits:
             return hits
     if "%" in text:
-        hits = lane.stream(words(fold(re.sub(r"%([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), text))))
+        hits = lane.stream(pieces(fold(re.sub(r"%([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), text))))
         if hits:
             return hits
     if len(text) >= 16:
         opened = decoded(text)
         if opened is not None:
-            return lane.stream(words(fold(opened)))
+            return lane.stream(pieces(fold(opened)))
     return []

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from fiducial.core.label import Integrity, Label
 from fiducial.flow import entities, lexer, occurrences
 from fiducial.flow.index import COPIED, Hit, located_run
-from fiducial.flow.lexer import fold, whole, words
+from fiducial.flow.lexer import fold, pieces, stretch, whole
 from fiducial.flow.memory import Memory
 from fiducial.flow.rules.standing import (
-    NO_CLASSES,
     anywhere,
     apart,
     classes_of,
@@ -25,6 +24,7 @@ from fiducial.flow.rules.standing import (
     trusted,
     unknown_label,
 )
+from fiducial.flow.scripts import unspaced
 from fiducial.flow.trace import MAX_WHERE, Origin, Trace
 
 _MAX_WINDOWS = 64
@@ -37,6 +37,8 @@ _MAX_SEARCHED = 8
 """Chunks searched for a copied run; one that may stand in more counts as copied."""
 _MAX_SAID = 2
 """Trusted chunks folded, at a third of a millisecond each, to see whether they say the same in other letters."""
+_SHORT = 24
+"""Characters up to which it is too, however many pairs of letters they make."""
 _LONG = 2000
 """Characters past which a content is not looked for as one whole."""
 _CAPITALISED_PAIR = re.compile(r"([A-Z]\w{0,39})\W{1,3}(?=([A-Z]\w*))")
@@ -46,15 +48,15 @@ _ODD_PAIR = re.compile(r"(?<!\w)([^\W\d_a-z]\w*)\W{1,3}(?=([^\W\d_a-z]\w*))")
 
 def content(memory: Memory, text: str) -> Trace:
     """A value that is written or sent."""
-    tokens = words(text)
-    if 0 < len(tokens) <= _FEW:
+    tokens = pieces(text)
+    short = len(tokens) <= _FEW or len(text) <= _SHORT
+    if tokens and short:
         # What the user said as it stands carries nothing of anybody else, whoever repeats it.
         said = memory.user.find(text, tokens, apart)
         if said:
-            classes = memory.classed.of(words(fold(text))) if memory.classed else NO_CLASSES
-            return named(place_of(said[0]), classes)
-    folded = words(fold(text))
-    classes = classes_of(memory, folded) | hidden_classes(memory, text)
+            return named(place_of(said[0]), classes_of(memory, text))
+    folded = pieces(fold(text))
+    classes = classes_of(memory, text) | hidden_classes(memory, text)
     links, hits = _links(memory, text)
     hits = hits or _carried(memory, text, folded)
     if hits or (memory.untrusted.full and not _covered(memory, folded)):
@@ -70,14 +72,15 @@ def content(memory: Memory, text: str) -> Trace:
             classes=classes,
             where=places(hits),
         )
-    if len(folded) <= _FEW:
-        where, lane = trusted(memory, text, words(text))
+    if short:
+        where, lane = trusted(memory, text, tokens)
         if where is not None:
             origin = Origin.USER if lane is memory.user else Origin.RECORD
             label = Label(Integrity.TRUSTED, classes, (where.source,))
             return Trace(origin, label, verbatim=True, links=links, classes=classes, where=(where,))
+    paired = unspaced(text)
     for token in folded:
-        if len(token) >= 4 and anywhere(memory, token):
+        if (len(token) >= 4 or (paired and unspaced(token))) and anywhere(memory, token):
             return Trace(Origin.DERIVED, Label(classes=classes), composed=True, links=links, classes=classes)
     return Trace(Origin.UNKNOWN, unknown_label(memory, classes), composed=True, links=links, classes=classes)
 
@@ -91,13 +94,13 @@ def _links(memory: Memory, text: str) -> tuple[bool, list[Hit]]:
     """Whether the text holds an address that no trusted source names, and where untrusted sources name one."""
     links = False
     for address in entities.addresses(text):
-        tokens = words(address)
+        tokens = pieces(address)
         where, _ = trusted(memory, address, tokens)
         if where is not None:
             continue
         links = True
         plain = fold(address)
-        folded = words(plain)
+        folded = pieces(plain)
         lane = memory.untrusted
         hits = lane.stream(folded, limit=MAX_WHERE) or occurrences.disguised(lane, address, plain, folded)
         if hits:
@@ -114,18 +117,19 @@ def _carried(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
         hits = _runs(memory, folded)
         if hits:
             return hits
-    elif len(folded) > 1:
-        # Too short for a run: the whole value, if it is more than one word.
+    if len(folded) == 1:
+        if not folded[0].isdecimal() or len(folded[0]) >= _TELLING_DIGITS:
+            # One word that tells something: a password, a code, a name.
+            return part(memory, folded)
+    elif len(folded) < COPIED or (len(folded) < 2 * COPIED and unspaced(text)):
+        # Too short for a run: the whole value.
         hits = lane.stream(folded, limit=MAX_WHERE)
         if hits and not _said(memory, folded):
             return hits
-    elif not folded[0].isdecimal() or len(folded[0]) >= _TELLING_DIGITS:
-        # One word that tells something: a password, a code, a name.
-        return part(memory, folded)
     if entities.has_digit(text):
         for match in entities.IDENTIFIER.finditer(text):
             if sum(map(str.isdigit, match[0])) >= _TELLING_DIGITS:
-                parts = words(fold(match[0]))
+                parts = pieces(fold(match[0]))
                 hits = lane.stream(parts, limit=MAX_WHERE)
                 if hits and not _said(memory, parts):
                     return hits
@@ -136,7 +140,7 @@ def _names(memory: Memory, text: str) -> list[Hit]:
     """Where two capitalised words in a row stand in untrusted text, and in no trusted text."""
     lane = memory.untrusted
     for match in (_CAPITALISED_PAIR if text.isascii() else _ODD_PAIR).finditer(text):
-        pair = words(fold(f"{match[1]} {match[2]}"))
+        pair = pieces(fold(f"{match[1]} {match[2]}"))
         if lexer.FUNCTION_WORDS.isdisjoint(pair) and all(map(lane.has, pair)):
             hits = lane.stream(pair)
             if hits and not _said(memory, pair):
@@ -151,7 +155,7 @@ def _runs(memory: Memory, folded: Sequence[str]) -> list[Hit]:
     done = -1
     for index, chunks in lane.runs(folded):
         for start in range(max(done + 1, index - 1, 0), min(index, len(folded) - COPIED) + 1):
-            window = folded[start : start + COPIED]
+            window = stretch(folded, start, COPIED)
             if lexer.FUNCTION_WORDS.issuperset(window):
                 continue
             listed = [lane.chunks[number - 1] for number in chunks[:_MAX_SEARCHED]]
@@ -183,6 +187,6 @@ def _said(memory: Memory, folded: Sequence[str]) -> bool:
             if any(written in text for text in texts):
                 return True
             wanted = f" {' '.join(folded)} "
-            if any(wanted in f" {' '.join(words(fold(text)))} " for text in texts[:_MAX_SAID]):
+            if any(wanted in f" {' '.join(pieces(fold(text)))} " for text in texts[:_MAX_SAID]):
                 return True
     return False

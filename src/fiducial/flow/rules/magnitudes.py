@@ -10,7 +10,7 @@ from typing import Any
 from fiducial.core.label import TRUSTED, Integrity, Label
 from fiducial.flow import dates, numbers, occurrences
 from fiducial.flow.index import Hit
-from fiducial.flow.lexer import counted, words
+from fiducial.flow.lexer import counted, pieces
 from fiducial.flow.memory import Memory
 from fiducial.flow.rules.standing import (
     NO_CLASSES,
@@ -47,13 +47,13 @@ def number(memory: Memory, amount: Decimal) -> Trace:
     """A number, however it is written."""
     known = memory.figures.amounts.get(amount)
     if known is not None:
-        return named(known[0], classes_of(memory, words(known[1])) if memory.classed else NO_CLASSES)
-    spelled = [(form, words(form)) for form in numbers.spellings(amount)]
+        return named(known[0], classes_of(memory, known[1]))
+    spelled = [(form, pieces(form)) for form in numbers.spellings(amount)]
     for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
         for form, tokens in spelled:
             hits = lane.find(form, tokens, counted)
             if hits:
-                classes = classes_of(memory, tokens)
+                classes = classes_of(memory, form)
                 return Trace(
                     origin,
                     label_of(hits, classes, Integrity.TRUSTED),
@@ -139,12 +139,12 @@ def _day(memory: Memory, day: date) -> tuple[Hit | None, Origin | None, str | No
         return memory.record.leaf(memory.figures.record_dates[day]), Origin.RECORD, None
     for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
         iso = day.isoformat()
-        for hit in lane.find(iso, words(iso), _dated):
+        for hit in lane.find(iso, pieces(iso), _dated):
             return hit, origin, None
     for form in dates.spellings(day)[1:]:
         shown = form.title().replace("Of", "of").replace("Th", "th").replace("St", "st").replace("Nd", "nd")
         for lane in (memory.user, memory.record):
-            for hit in lane.find(shown, words(shown), apart, limit=MAX_WHERE):
+            for hit in lane.find(shown, pieces(shown), apart, limit=MAX_WHERE):
                 year = _YEAR.match(hit.chunk.text, hit.end)
                 if year is None or int(year[1]) == day.year:
                     return hit, Origin.DERIVED, "date from a phrase"
@@ -162,7 +162,7 @@ def _dated(text: str, start: int, end: int) -> bool:
 
 def _untrusted_day(memory: Memory, day: date) -> list[Hit]:
     for form in dates.spellings(day):
-        hits = memory.untrusted.stream(words(form), limit=MAX_WHERE)
+        hits = memory.untrusted.stream(pieces(form), limit=MAX_WHERE)
         if hits:
             return hits
     return []
@@ -189,7 +189,7 @@ def _untrusted_minute(memory: Memory, minute: int) -> bool:
 def _time(memory: Memory, text: str, when: dates.Moment) -> Trace:
     minute = when.minute or 0
     if minute in memory.figures.times:
-        where, lane = trusted(memory, text, words(text))
+        where, lane = trusted(memory, text, pieces(text))
         if where is None:
             return Trace(Origin.DERIVED, derivation="time from a phrase")
         origin = Origin.USER if lane is memory.user else Origin.RECORD

@@ -7,7 +7,7 @@ from typing import Any
 from fiducial.core.label import Integrity, Label
 from fiducial.flow import dates, numbers, occurrences
 from fiducial.flow.index import Lane
-from fiducial.flow.lexer import fold, whole, words
+from fiducial.flow.lexer import fold, pieces, whole
 from fiducial.flow.memory import Memory
 from fiducial.flow.rules.magnitudes import moment, number
 from fiducial.flow.rules.standing import (
@@ -34,8 +34,8 @@ def option(memory: Memory, value: Any, text: str) -> Trace:
     when = dates.moment(text)
     if when is not None:
         return moment(memory, text, when)
-    folded = words(fold(text))
-    classes = classes_of(memory, folded)
+    folded = pieces(fold(text))
+    classes = classes_of(memory, text)
     for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
         if folded and all(stands(lane, token) for token in folded):
             return Trace(origin, Label(classes=classes), verbatim=_exactly(lane, text), classes=classes)
@@ -59,4 +59,4 @@ def option(memory: Memory, value: Any, text: str) -> Trace:
 
 
 def _exactly(lane: Lane, text: str) -> bool:
-    return lane.leaf(text) is not None or bool(lane.find(text, words(text), whole))
+    return lane.leaf(text) is not None or bool(lane.find(text, pieces(text), whole))

@@ -14,7 +14,7 @@ from fiducial.core.label import Integrity, Label
 from fiducial.flow import entities, lexer
 from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.index import Hit, Lane
-from fiducial.flow.lexer import fold, whole, words
+from fiducial.flow.lexer import fold, pieces, whole, words
 from fiducial.flow.memory import Memory
 from fiducial.flow.structure import root_of, show_place
 from fiducial.flow.trace import MAX_WHERE, Origin, Trace, Where
@@ -42,7 +42,7 @@ def trusted(memory: Memory, text: str, tokens: Sequence[str]) -> tuple[Where | N
         if hit is None and tokens:
             hit = next(iter(lane.find(text, tokens, whole)), None)
         if hit is None and canonical is not None and canonical != text:
-            hit = lane.leaf(canonical) or next(iter(lane.find(canonical, words(canonical), whole)), None)
+            hit = lane.leaf(canonical) or next(iter(lane.find(canonical, pieces(canonical), whole)), None)
         if hit is not None:
             return places([hit])[0], lane
     return None, None
@@ -85,9 +85,9 @@ def named(where: Where, classes: frozenset[str] = NO_CLASSES) -> Trace:
     return Trace(_USER, Label(_TRUSTED, classes, (where.source,)), verbatim=True, classes=classes, where=(where,))
 
 
-def classes_of(memory: Memory, folded: Sequence[str]) -> frozenset[str]:
-    """Classes of declared values that a text of these folded words carries."""
-    return memory.classed.of(folded) if memory.classed else NO_CLASSES
+def classes_of(memory: Memory, text: str) -> frozenset[str]:
+    """Classes of declared values that the text carries."""
+    return memory.classed.of(words(fold(text))) if memory.classed else NO_CLASSES
 
 
 def hidden_classes(memory: Memory, text: str) -> frozenset[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fiducial.core.label import Integrity, Label
 from fiducial.flow import occurrences
 from fiducial.flow.index import Hit
-from fiducial.flow.lexer import fold, whole, words
+from fiducial.flow.lexer import fold, pieces, whole
 from fiducial.flow.memory import Memory, Recovered
 from fiducial.flow.rules.standing import (
     apart,
@@ -20,6 +20,7 @@ from fiducial.flow.rules.standing import (
     trusted,
     unknown_label,
 )
+from fiducial.flow.scripts import unspaced
 from fiducial.flow.trace import MAX_WHERE, Origin, Trace
 
 _MAX_CONTESTED_CHUNKS = 8
@@ -34,12 +35,12 @@ _MAX_AGAINST = 32
 
 def target(memory: Memory, text: str) -> Trace:
     """A value that says where or on whom."""
-    tokens = words(text)
+    tokens = pieces(text)
     where, lane = trusted(memory, text, tokens)
     if where is None:
         return _untrusted_or_unknown(memory, text, tokens)
-    folded = words(fold(text))
-    classes = classes_of(memory, folded)
+    folded = pieces(fold(text))
+    classes = classes_of(memory, text)
     of_user = lane is memory.user
     contested, against = (False, []) if of_user else _contested(memory, text, folded)
     return Trace(
@@ -68,7 +69,9 @@ def _contested(memory: Memory, text: str, folded: Sequence[str]) -> tuple[bool, 
         haystack = fold(hit.chunk.text)
         at = haystack.find(plain)
         while at >= 0:
-            if apart(haystack, at, at + len(plain)) and (not bare or _IDENTIFIED.search(haystack, max(0, at - 24), at)):
+            # In a script without spaces the letters beside a name are most often other words.
+            loose = unspaced(plain) or apart(haystack, at, at + len(plain))
+            if loose and (not bare or _IDENTIFIED.search(haystack, max(0, at - 24), at)):
                 found.append(Hit(hit.chunk, at, at + len(plain)))
                 if len(found) >= _MAX_AGAINST:
                     return True, found
@@ -80,15 +83,15 @@ def _contested(memory: Memory, text: str, folded: Sequence[str]) -> tuple[bool, 
         if not bare or _IDENTIFIED.search(hit.chunk.text.lower(), max(0, hit.start - 24), hit.start):
             found.append(hit)
     if not bare and len(plain) >= occurrences.REVERSED and plain != plain[::-1]:
-        found += lane.stream(words(plain[::-1]))
+        found += lane.stream(pieces(plain[::-1]))
     return bool(found), found[:_MAX_AGAINST]
 
 
 def _untrusted_or_unknown(memory: Memory, text: str, tokens: Sequence[str]) -> Trace:
     lane = memory.untrusted
     plain = fold(text)
-    folded = words(plain)
-    classes = classes_of(memory, folded) | hidden_classes(memory, text)
+    folded = pieces(plain)
+    classes = classes_of(memory, text) | hidden_classes(memory, text)
     if folded:
         hits = occurrences.written(lane, text, folded, whole)
         if hits:
