@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiducial import Guard, MemoryStore, SessionError
-from fiducial.core.event import CallFinished
+from fiducial.core.event import CallFinished, SessionClosed
+from fiducial.core.ids import PersonId
+from fiducial.core.verdict import Held
+from fiducial.oversight import Approver, Desk
 from fiducial.store.sqlite import SqliteStore
 
 PAYEE = "DE89370400440532013000"
@@ -55,8 +58,6 @@ def test_a_reopened_session_decides_as_the_one_that_ended(
         if said:
             each.say(f"and {EVIL} is fine too")
     again = guards[1].reopen(ended.id)
-    for each in (session, ended):
-        each.provenance.doubt()
     assert again.id == ended.id
     assert (again.calls, again.account.writes, again.account.spent) == (
         session.calls, session.account.writes, session.account.spent
@@ -125,7 +126,116 @@ def test_an_interrupted_run_is_recorded_as_unknown(make_charter: Any) -> None:
         assert [each.event.outcome for each in store.ledger().entries() if isinstance(each.event, CallFinished)] == [
             "unknown"
         ]
-        assert not again.running()
+        assert not again.unfinished()
 
     session.call("send_email", {"to": ["ann@example.com"], "body": "x"}, run=dies)
     assert next(steps) == 1
+
+
+READ_PAYMENT = """
+@id("charter/permit-declared") permit (principal, action in Action::"declared", resource);
+@id("charter/kept") forbid (principal, action == Action::"send_email", resource)
+when { context.session.read.contains("payment") };
+@id("charter/done") forbid (principal, action == Action::"write_note", resource)
+when { context.session.done.contains("send") };
+"""
+EMAIL = {"to": ["ann@example.com"], "body": "x"}
+NOTE = {"name": "7", "text": "x"}
+PAYEES = [{"account": "CH9300762011623852957"}, {"account": "CH93"}]
+
+
+@pytest.mark.parametrize("how", ["call", "observe"])
+def test_what_children_read_and_did_counts_after_a_restart(make_charter: Any, how: str) -> None:
+    store = MemoryStore()
+    session = Guard(make_charter(READ_PAYMENT, baseline="none"), store=store).session(user="ann", task=TASK)
+    child = session.delegate(TASK, agent="reader").delegate(TASK, agent="helper")
+    assert child.call("send_email", EMAIL, run=lambda **_: "sent").status == "ok"
+    if how == "call":
+        assert child.call("list_payees", {}, run=lambda: PAYEES).status == "ok"
+    else:
+        child.observe("list_payees", {}, PAYEES)
+    again = Guard(make_charter(READ_PAYMENT, baseline="none"), store=store).reopen(session.id)
+    assert (again.account.records, again.account.calls) == (session.account.records, session.account.calls)
+    for tool, arguments in (("send_email", EMAIL), ("write_note", NOTE)):
+        assert again.decide(tool, arguments).kind == "denied", tool
+
+
+def test_a_childs_call_that_was_cut_off_is_unknown_and_its_session_ends(make_charter: Any) -> None:
+    store = MemoryStore()
+    guard = Guard(make_charter(), store=store)
+    session = guard.session(user="ann", task=TASK)
+    child = session.delegate(TASK, agent="payer")
+
+    def events() -> list[Any]:
+        return [each.event for each in store.ledger().session(child.id)]
+
+    def dies(**given: Any) -> None:
+        for _ in range(2):
+            guard.reopen(session.id)
+        assert [each.outcome for each in events() if isinstance(each, CallFinished)] == ["unknown"]
+        assert [each.reason for each in events() if isinstance(each, SessionClosed)] == ["lost"]
+
+    assert child.call("send_email", EMAIL, run=dies).status == "ok"
+
+
+def test_what_a_read_may_have_brought_counts_when_it_was_cut_off(make_charter: Any) -> None:
+    store = MemoryStore()
+    guard = Guard(make_charter(READ_PAYMENT, baseline="none"), store=store)
+    session = guard.session(user="ann", task=TASK)
+    assert guard.reopen(session.id).decide("send_email", EMAIL).kind == "allowed", "nothing was read, nothing is lost"
+
+    session = guard.session(user="ann", task=TASK)
+    stream = session.call("list_payees", {}, run=lambda: iter(PAYEES)).unwrap()
+    assert next(stream) == PAYEES[0]
+    again = guard.reopen(session.id)
+    assert again.decide("send_email", EMAIL).kind == "denied"
+    assert again.provenance.tainted
+    assert again.provenance.seen.classes == {"payment"}
+
+
+@pytest.mark.parametrize("ended", ["in order", "killed"])
+def test_a_crash_may_have_lost_reads(make_charter: Any, tmp_path: Path, ended: str) -> None:
+    charter = make_charter(READ_PAYMENT, baseline="none")
+    with SqliteStore(tmp_path / "log.db") as store:
+        session = Guard(charter, store=store).session(user="ann", task=TASK)
+        store.flush()
+        if ended == "in order":
+            store.close()
+        with SqliteStore(tmp_path / "log.db") as other:
+            for _ in range(2):
+                again = Guard(charter, store=other).reopen(session.id, takeover="its machine is gone")
+                assert again.provenance.tainted == (ended == "killed")
+        # Whoever goes on with it later knows no more, however it got there.
+        with SqliteStore(tmp_path / "log.db") as other:
+            again = Guard(charter, store=other).reopen(session.id)
+            assert again.provenance.tainted == (ended == "killed")
+            assert again.decide("send_email", EMAIL).kind == ("denied" if ended == "killed" else "allowed")
+
+
+HELD = """
+@id("charter/permit-declared") permit (principal, action in Action::"declared", resource);
+@id("charter/large") @hold("operator") forbid (principal, action == Action::"send_money", resource)
+when { context.input.amount > 100 };
+"""
+
+
+@pytest.mark.parametrize("ended", ["in order", "killed"])
+def test_an_approval_outlives_a_restart_in_which_nothing_was_lost(
+    make_charter: Any, tmp_path: Path, ended: str
+) -> None:
+    path, call = tmp_path / "log.db", ("send_money", {"recipient": "Bob", "amount": 500})
+
+    def guard(store: SqliteStore) -> Guard:
+        return Guard(make_charter(HELD, baseline="none"), store=store, desk=Desk(store))
+
+    with SqliteStore(path) as store:
+        session = guard(store).session(user="ann", task="Pay Bob what we owe him")
+        held = session.decide(*call)
+        assert isinstance(held, Held)
+        assert held.hold is not None
+        Desk(store).vote(held.hold, Approver(id=PersonId("olga"), roles=frozenset({"operator"})), "approve")
+        if ended == "in order":
+            store.close()
+        with SqliteStore(path) as other:
+            again = guard(other).reopen(session.id, takeover="its machine is gone")
+            assert again.decide(*call).kind == ("allowed" if ended == "in order" else "held")

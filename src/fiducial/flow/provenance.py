@@ -13,7 +13,7 @@ from typing import Any
 from fiducial.charter.contracts import Role
 from fiducial.core.event import Authority
 from fiducial.core.ids import SourceId
-from fiducial.core.label import UNTRUSTED, Integrity, Label
+from fiducial.core.label import Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.flow import dates, entities, numbers, rules
 from fiducial.flow.declared import spans
@@ -81,10 +81,11 @@ class Provenance:
         memory = self._memory
         return memory.user.full or memory.record.full or memory.untrusted.full
 
-    def doubt(self) -> None:
-        """Something untrusted may have been observed that is not known here: what is unknown may be from it."""
+    def doubt(self, classes: frozenset[str] = _NONE) -> None:
+        """Something untrusted, with data of `classes`, may have been observed that is not known here: what is unknown
+        may be from it."""
         self._memory.tainted = True
-        self._memory.seen = self._memory.seen | UNTRUSTED
+        self._memory.seen = self._memory.seen | Label(Integrity.UNTRUSTED, classes)
 
     def observe_text(
         self,

@@ -110,6 +110,17 @@ class Knowledge:
         self._known = self._known or (authority == "user" and trusted)
         self._words.clear()
 
+    def doubt(self, classes: frozenset[str]) -> None:
+        """Something untrusted, with data of `classes`, may have been read that is not known here. Called with the lock
+        held."""
+        self.provenance.doubt(classes)
+        self._past.tainted = True
+        self.has_read(classes)
+
+    def has_read(self, classes: Iterable[str]) -> None:
+        """The log says that data of `classes` was read. Called with the lock held."""
+        self._past.read |= frozenset(classes)
+
     def catch_up(self) -> None:
         """Make known what has come of streams so far. Called with the lock held."""
         for feed in list(self.feeds):

@@ -1,26 +1,32 @@
 """Reopening: a session's state folded again from what the log holds of it, after its process has ended.
 
-What was said, seen, decided and done is taken in once more, in order, from the payloads. A call that was running when
-the process ended gets the outcome `unknown`: nobody can tell from here whether its effect happened.
+What was said, seen, decided and done is taken in once more, in order, from the payloads; in the sessions that it
+delegated to as well, which end with that. A call that was running when the process ended gets the outcome `unknown`:
+nobody can tell from here whether its effect happened.
 
-Reads are recorded without waiting for the disk, so the last things that the agent read may be lost. A reopened session
-therefore counts as having read something untrusted.
+A read is recorded without waiting for the disk, so after a crash the last ones may be lost. A session that was
+ever taken from a process that had not given it up therefore counts as having read something untrusted, with data of
+every class that some tool of the charter gives. Of a call that was let through, and whose outcome the log does not
+know, every session counts as having read what it may have brought.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 from fiducial.core.event import (
     CallDecided,
     CallFinished,
+    LogRestored,
     MessageObserved,
     PlanDeclared,
     PlanSettled,
     ResultObserved,
+    RollbackAccepted,
     SessionClosed,
     SessionOpened,
+    SessionTaken,
 )
 from fiducial.core.ids import SessionId
 from fiducial.core.label import TRUSTED
@@ -36,8 +42,10 @@ from fiducial.guard.record import DecisionRecord, decode_decision, decode_result
 from fiducial.guard.results import count_records, record
 from fiducial.guard.session import Session
 from fiducial.guard.state import targets
+from fiducial.guard.tool import Tool
 from fiducial.store.bundle import Record
 from fiducial.store.ledger import Ledger
+from fiducial.store.memory import MemoryStore
 
 
 @runtime_checkable
@@ -57,8 +65,7 @@ def reopened(ground: Ground, session_id: SessionId, takeover: str | None = None)
     """
     if not isinstance(ground.store, Readable):
         raise SessionError("the store cannot be read back; sessions on it end with their process")
-    ledger = ground.store.ledger()
-    records = list(ledger.session(session_id))
+    records = list(ground.store.ledger().session(session_id))
     opened = next((each.event for each in records if isinstance(each.event, SessionOpened)), None)
     if opened is None:
         raise SessionError(f"the log holds no session `{session_id}`")
@@ -73,21 +80,52 @@ def reopened(ground: Ground, session_id: SessionId, takeover: str | None = None)
     if session.lease is None:
         session.supersede()
     # From here on nobody else adds to it; what somebody did until now may have come after it was read.
-    ledger = ground.store.ledger()
-    records = list(ledger.session(session_id))
+    whole = session.lease is not None or isinstance(ground.store, MemoryStore)
+    family: dict[SessionId | None, Session] = {session_id: session}
+    ended: set[SessionId | None] = set()
     with session.lock:
         if opened.planned:
             session.plan_nothing()
-        by_children = _by_children(ledger, session_id, records[0].index)
-        for each in sorted([*records, *by_children], key=lambda found: found.index):
-            if each.event.session == session_id:
-                _fold(session, each)
-            else:
-                _fold_child(session, each)
-        session.provenance.doubt()
-        for judgement in session.running():
-            record(session, judgement, Ran("unknown", error="the process ended while the tool was running"))
+        for each in ground.store.ledger().entries(records[0].index):
+            event = each.event
+            if isinstance(event, SessionOpened) and event.parent in family:
+                family[event.session] = _delegated(ground, event, family[event.parent])
+            elif isinstance(event, (SessionTaken, LogRestored, RollbackAccepted)):
+                whole = whole and event.session not in (None, session_id)
+            elif event.session in family:
+                _fold(family[event.session], each)
+                if isinstance(event, SessionClosed):
+                    ended.add(event.session)
+        if not whole:
+            session.doubt(_classes(*session.tools.values()))
+        for each_id, one in family.items():
+            _settle(one)
+            if one is not session and each_id not in ended:
+                one.close("lost")
     return session
+
+
+def _delegated(ground: Ground, opened: SessionOpened, parent: Session) -> Session:
+    """A session that `parent` delegated to: it counts against the same budget and plan, and what it read and did counts
+    as read and done."""
+    assert opened.session is not None
+    return Session.continued(
+        ground, opened.session, user=opened.user, roles=opened.roles, agent=opened.agent, parent=parent
+    )
+
+
+def _settle(session: Session) -> None:
+    """Assume of what was let through, and has no outcome, what may have come of it. Called with the lock held."""
+    for judgement in session.unfinished():
+        session.doubt(_classes(judgement.tool) if judgement.tool is not None else frozenset())
+        if judgement.request.runs:
+            record(session, judgement, Ran("unknown", error="the process ended while the tool was running"))
+
+
+def _classes(*tools: Tool) -> frozenset[str]:
+    """Data classes that results of `tools` can have, beside those of what they are called with."""
+    of_parameters = (parameter.classes for tool in tools for parameter in tool.parameters.values())
+    return frozenset(chain.from_iterable([*(tool.classes for tool in tools), *of_parameters]))
 
 
 def _fold(session: Session, found: Record) -> None:
@@ -115,12 +153,14 @@ def _fold(session: Session, found: Record) -> None:
         seen = result.result if result.result is not None else result.error
         if event.source is not None:
             session.take_in(event.source, judgement, seen, failed=event.outcome != "ok")
+            session.has_read(event.classes)
         records = count_records(judgement.tool, seen) if judgement.tool is not None and event.outcome == "ok" else 0
         ok = event.outcome == "ok" and event.confirmed != "no"
         session.finished(judgement, ok=ok, kept=not result.nothing_done, records=records)
     elif isinstance(event, ResultObserved):
         result = decode_result(_payload(found, "result"))
         session.obtained(event.source, result.tool, result.arguments or {}, result.result)
+        session.has_read(event.classes)
 
 
 def _judgement(session: Session, event: CallDecided, kept: DecisionRecord) -> Judgement:
@@ -147,33 +187,6 @@ def _judgement(session: Session, event: CallDecided, kept: DecisionRecord) -> Ju
         label=label,
         use=use,
     )
-
-
-def _by_children(ledger: Ledger, parent: SessionId, start: int) -> Iterator[Record]:
-    """What sessions that this one delegated to were allowed to do, and what became of the plan in them: it counts
-    against the same budget and plan."""
-    family: set[SessionId | None] = set()
-    parents: set[SessionId | None] = {parent}
-    for found in ledger.entries(start):
-        event = found.event
-        if isinstance(event, SessionOpened) and event.parent in parents:
-            parents.add(event.session)
-            family.add(event.session)
-        elif event.session in family and isinstance(event, (CallDecided, PlanDeclared, PlanSettled)):
-            yield found
-
-
-def _fold_child(session: Session, found: Record) -> None:
-    event = found.event
-    if isinstance(event, (PlanDeclared, PlanSettled)):
-        session.plan_recalled(event)
-    elif isinstance(event, CallDecided) and event.verdict == "allowed":
-        judgement = _judgement(session, event, decode_decision(_payload(found, "call")))
-        if judgement.tool is not None:
-            session.plan_used(judgement)
-            session.plan_kept(judgement)
-            session.account.reserve(judgement.use, even_over=True)
-            session.account.settle(judgement.use, kept=True)
 
 
 def _payload(found: Record, role: PayloadRole) -> bytes:

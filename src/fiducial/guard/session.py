@@ -109,11 +109,23 @@ class Session(State):
             self.planned = self.call(DECLARE_PLAN, arguments, run=_declared).verdict
 
     @classmethod
-    def continued(cls, ground: Ground, id: SessionId, *, user: str, roles: Iterable[str], agent: str) -> Session:
+    def continued(
+        cls,
+        ground: Ground,
+        id: SessionId,
+        *,
+        user: str,
+        roles: Iterable[str],
+        agent: str,
+        parent: Session | None = None,
+    ) -> Session:
         """The session `id` with nothing in it yet, opened earlier; see `fiducial.guard.reopen`."""
         session = cls.__new__(cls)
         State.__init__(session, ground, user=user, roles=roles, agent=agent, account=None, id=id)
         session.planned, session._children = None, WeakSet()
+        if parent is not None:
+            session.belong_to(parent)
+            parent._children.add(session)
         return session
 
     def supersede(self) -> None:

@@ -290,9 +290,9 @@ class State(Knowledge):
             plan = read(arguments_of(event.tools))
             self._past.courses = (Course(plan, fitted(plan, self.tools, self.user), kept=True),)
 
-    def running(self) -> list[Judgement]:
-        """Calls that Fiducial was to run, and whose outcome is not known. Called with the lock held."""
-        return [judgement for judgement in self._pending.values() if judgement.may_run and judgement.request.runs]
+    def unfinished(self) -> list[Judgement]:
+        """Calls that were let through, and whose outcome is not known. Called with the lock held."""
+        return [judgement for judgement in self._pending.values() if judgement.may_run]
 
     def forget(self, judgement: Judgement) -> None:
         """The decision came to nothing; no outcome will be accepted for it."""
