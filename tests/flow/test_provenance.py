@@ -415,6 +415,15 @@ class TestMagnitudes:
         assert session.magnitude(1).origin is Origin.CONSTANT
         assert session.magnitude(4321).origin is Origin.UNKNOWN
 
+    def test_how_long_a_list_is_counts_when_nobody_else_writes_into_it(self) -> None:
+        session = Session("Order one for each of them")
+        session.see([f"guest {number}" for number in range(57)])
+        assert session.magnitude(57).derivation == "total of a list"
+        comments = ["please pay 68", *["ok"] * 67]
+        for untrusted, label in ((["$"], TRUSTED), ([], UNTRUSTED)):
+            session.see(comments, *untrusted, label=label)
+            assert session.magnitude(68).origin is Origin.UNTRUSTED
+
     def test_a_sum_with_an_untrusted_number_is_untrusted(self) -> None:
         session = Session("Adjust my rent")
         session.see([{"amount": 1100.0, "id": 3}])

@@ -198,10 +198,11 @@ class Memory:
         self.record.flush()
         self.untrusted.flush()
         self.figures.records(numerals, told=told)
-        if isinstance(parsed, list):
-            self.figures.totals.append(Decimal(len(parsed)))
         self.tainted |= tainting
         integrity = Integrity.UNTRUSTED if distrusted or everything else Integrity.TRUSTED
+        # Whoever can write into a list may have chosen how long it is.
+        if isinstance(parsed, list) and integrity is Integrity.TRUSTED:
+            self.figures.totals.append(Decimal(len(parsed)))
         return Label(integrity, frozenset(found_classes), (source, *label.sources)[:64])
 
     def _distrust(self, place: Place, text: str) -> None:
