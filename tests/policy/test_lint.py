@@ -10,7 +10,7 @@ import pytest
 
 from fiducial.charter.model import Charter
 from fiducial.errors import CharterError, Problem
-from fiducial.policy.literals import family
+from fiducial.policy.literals import RANGES, family
 from fiducial.policy.rulebook import compile_rulebook, lint
 from fiducial.policy.schema import FACTS, Type
 
@@ -147,6 +147,18 @@ CONDITIONS = [
     ('context.approvals.contains("charter/y")', "unknown-literal"),
     ('context.input has speed && context.input.speed == "fsat"', "unknown-literal"),
     ('if context.agent.tier == "writer" then true else false', "unknown-literal"),
+    ('context.flow.audience like "third-part"', "unknown-literal"),
+    ('!(context.flow.audience like "*-party")', "unknown-literal"),
+    (r'context.agent.tier like "\*"', "unknown-literal"),
+    ('context.input has speed && context.input.speed like "fsat*"', "unknown-literal"),
+    ("context.risk.level > 7", "constant-comparison"),
+    ("context.risk.level > 4", "constant-comparison"),
+    ("context.risk.level == 5", "constant-comparison"),
+    ("5 != context.risk.level", "constant-comparison"),
+    ("-1 >= context.session.calls", "constant-comparison"),
+    ("context.session.spent >= 0", "constant-comparison"),
+    ("context.agent.confidence > 100", "constant-comparison"),
+    ("context.agent.confidence < -(1)", "constant-comparison"),
     # what has no form in Cedar
     ("context.input has details", "unmapped-parameter"),
     # what the validator finds
@@ -165,7 +177,7 @@ def test_conditions(condition: str, code: str, build: Build) -> None:
     problem = only(lint(build(forbid(condition))))
     assert problem.code == code
     assert problem.severity == "error"
-    if code in ("unknown-attribute", "unknown-literal"):
+    if code in ("unknown-attribute", "unknown-literal", "constant-comparison"):
         assert problem.line == 3, "the line of what is wrong, not of the policy"
 
 
@@ -181,6 +193,10 @@ FINE = [
     'context.agent.id == "teller" && principal == User::"whoever"',
     'principal in Role::"clerk" || principal in Role::"operator" || principal in Role::"user"',
     'context.input["recipient"] like "*@bank.example"',
+    'context.flow.audience like "third*" && context.input has speed && context.input.speed like "*a*t"',
+    "context.risk.level >= 4 && 0 < context.risk.level && context.risk.level != 2",
+    "context.session.calls == 0 && context.session.spent > 9999999999 && 0 == context.session.writes",
+    "context.agent.confidence == -1 || context.agent.confidence < 100",
     'resource == Server::"bank"',
     "context has input && context.input has amount",
 ]
@@ -278,6 +294,12 @@ def test_every_fact_with_strings_knows_which(build: Build) -> None:
         for name, fact in (attribute.type.attributes or {}).items():
             if fact.type in strings:
                 assert family((part, name)) is not None, f"literals.py says nothing about {part}.{name}"
+
+
+def test_every_range_is_of_a_number() -> None:
+    for part, name in RANGES:
+        attributes = FACTS[part].type.attributes or {}
+        assert attributes[name].type == Type("Long"), f"literals.py has a range for {part}.{name}"
 
 
 def test_messages_do_not_run_over_lines(build: Build) -> None:

@@ -3,8 +3,8 @@
 1. Names: every id is unique; every role, clause, data class, tool, group and server that a policy names is declared.
 2. Paths: every attribute of the context exists for a tool to which the policy applies. Cedar's validator lets a
    misspelt `has` pass, because a record might have any attribute; then the rule never fires.
-3. Literals: every string that is compared with, or looked up in, a fact or an enum is one that can stand there
-   (`fiducial.policy.literals`).
+3. Literals: every string that is compared with, or looked up in, a fact or an enum is one that can stand there, every
+   pattern fits one, and every number that a fact is compared with can make a difference (`fiducial.policy.literals`).
 4. Types: Cedar's validator, strict, on what the first three accept.
 5. Scope: a policy that applies to no tool is a warning.
 
@@ -25,7 +25,7 @@ from fiducial.charter.findings import did_you_mean, quote
 from fiducial.charter.model import BUILT_IN, Charter
 from fiducial.errors import Problem
 from fiducial.policy import est
-from fiducial.policy.literals import family, input_strings, left_out, roles
+from fiducial.policy.literals import RANGES, Pattern, constants, family, input_strings, left_out, patterns, roles
 from fiducial.policy.rules import Hold, Mask, Rule
 from fiducial.policy.schema import GROUPS, ContextPath, ToolType, schema
 from fiducial.policy.weave import INTENT_FILE
@@ -113,6 +113,10 @@ class _Linter:
             self._path(rule, path, tools)
         for path, text in dict.fromkeys(est.compared(rule.policy)):
             self._literal(rule, path, text, tools)
+        for path, pattern in dict.fromkeys(patterns(rule.policy)):
+            self._pattern(rule, path, pattern, tools)
+        for path, sign, number, ends in dict.fromkeys(constants(rule.policy)):
+            self._constant(rule, path, sign, number, ends)
         return True
 
     def _names(self, rule: Rule) -> None:
@@ -151,7 +155,7 @@ class _Linter:
     def _path(self, rule: Rule, path: ContextPath, tools: list[ToolType]) -> None:
         if any(tool.context.at(path) is not None for tool in tools):
             return
-        shown = quote(".".join(("context", *path)))
+        shown = _shown(path)
         why = left_out(path, tools)
         if why is not None:
             self.problem(
@@ -166,24 +170,41 @@ class _Linter:
         message = f"{quote(rule.id)} reads {shown}, which no tool that it applies to has"
         self.problem(rule, "unknown-attribute", message, fix, missing)
 
-    def _literal(self, rule: Rule, path: ContextPath, text: str, tools: list[ToolType]) -> None:
-        shown = quote(".".join(("context", *path)))
+    def _strings(self, path: ContextPath, tools: list[ToolType]) -> tuple[frozenset[str], str] | None:
+        """The strings that can stand at `path`, and what they are; `None` where any can."""
         if path[:1] == ("input",):
             known = input_strings(path, tools)
-            what = "one of its values"
-            if known is None or not any(tool.context.at(path) is not None for tool in tools):
-                return
-        elif path == ("approvals",):
-            known, what = frozenset(self._ids), "the id of a policy"
-        else:
-            of = family(path)
-            if of is None:
-                return
-            known, what = frozenset(of.names(self._charter, tools)), of.what
-        if text not in known:
-            message = f"{quote(rule.id)} looks for {quote(text)} in {shown}, and it is not {what}"
-            fix = did_you_mean(text, known) or "it would never be found: name one that can be"
+            there = any(tool.context.at(path) is not None for tool in tools)
+            return None if known is None or not there else (known, "one of its values")
+        if path == ("approvals",):
+            return frozenset(self._ids), "the id of a policy"
+        of = family(path)
+        return None if of is None else (frozenset(of.names(self._charter, tools)), of.what)
+
+    def _literal(self, rule: Rule, path: ContextPath, text: str, tools: list[ToolType]) -> None:
+        found = self._strings(path, tools)
+        if found is not None and text not in found[0]:
+            message = f"{quote(rule.id)} looks for {quote(text)} in {_shown(path)}, and it is not {found[1]}"
+            fix = did_you_mean(text, found[0]) or "it would never be found: name one that can be"
             self.problem(rule, "unknown-literal", message, fix, json.dumps(text, ensure_ascii=False))
+
+    def _pattern(self, rule: Rule, path: ContextPath, pattern: Pattern, tools: list[ToolType]) -> None:
+        found = self._strings(path, tools)
+        if found is not None and not pattern.fits(found[0]):
+            message = f"{quote(rule.id)} compares {_shown(path)} with {quote(pattern.text)}, which fits no value of it"
+            fix = did_you_mean(pattern.text.strip("*"), found[0]) or f"make it fit {found[1]}, or use `==`"
+            self.problem(rule, "unknown-literal", message, fix, f'"{pattern.text}"')
+
+    def _constant(self, rule: Rule, path: ContextPath, sign: str, number: int, ends: bool) -> None:
+        always = "always" if ends else "never"
+        message = f"{quote(rule.id)} asks for {_shown(path)} `{sign} {number}`, which {always} holds"
+        self.problem(
+            rule,
+            "constant-comparison",
+            message,
+            f"it is {RANGES[path]}: name a number that makes a difference",
+            path[-1],
+        )
 
     def types(self, rules: list[Rule]) -> None:
         """Step 4. The validator numbers policies by their place in the text and gives no other position."""
@@ -211,6 +232,10 @@ class _Linter:
                     fix = did_you_mean(name, self._ids) or "name the `@id` of a policy"
                     line = lines.get(clause.id, 0)
                     self._problems.append(Problem(INTENT_FILE, line, "unknown-policy", message, fix))
+
+
+def _shown(path: ContextPath) -> str:
+    return quote(".".join(("context", *path)))
 
 
 def _type_fix(said: str) -> str:

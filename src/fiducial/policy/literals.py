@@ -1,18 +1,23 @@
-"""Literals: which strings mean something at which place of the context.
+"""Literals: which strings and numbers mean something at which place of the context.
 
 Cedar's validator knows that `context.flow.untrusted_targets` is a set of strings, not which strings. A misspelt one
-makes a rule that never fires, so each is looked up here. The table is the documentation's too.
+makes a rule that never fires, so each is looked up here. So does a pattern that none of them fits, and a number that
+a fact never reaches. The table is the documentation's too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
+import re2
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.contracts import Audience, Effect, Kind, Role
 from fiducial.charter.model import RESPOND, Charter, Tier
+from fiducial.policy import est
 from fiducial.policy.schema import DOMAINS, RESERVED, ContextPath, ToolType
 
 BUILT_IN_ROLES = ("operator", "user")
@@ -98,6 +103,97 @@ _BY_PATH: Mapping[ContextPath, Family] = {
     ("agent", "tier"): Family("a tier", _fixed(*Tier)),
     ("answer", "domain"): Family("a domain of answers", _fixed(*DOMAINS)),
 }
+
+
+class Range(msgspec.Struct, frozen=True):
+    """The whole numbers that a fact can be."""
+
+    low: int
+    high: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.low} or more" if self.high is None else f"{self.low} to {self.high}"
+
+
+_COUNT = Range(0)
+RANGES: Mapping[ContextPath, Range] = {
+    ("session", "calls"): _COUNT,
+    ("session", "writes"): _COUNT,
+    ("session", "records"): _COUNT,
+    ("session", "spent"): _COUNT,
+    ("proposal", "uses"): _COUNT,
+    ("risk", "level"): Range(0, 4),
+    ("agent", "confidence"): Range(-1, 100),
+}
+_COMPARED: Mapping[str, tuple[Callable[[int, int], bool], str]] = {
+    "==": (operator.eq, "=="),
+    "!=": (operator.ne, "!="),
+    "<": (operator.lt, ">"),
+    "<=": (operator.le, ">="),
+    ">": (operator.gt, "<"),
+    ">=": (operator.ge, "<="),
+}
+"""Operator → what it does, and how it is written with its sides exchanged."""
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """What stands behind a `like`."""
+
+    text: str
+    """As it is written."""
+    regex: str
+
+    def fits(self, texts: Iterable[str]) -> bool:
+        """Whether it fits one of `texts`."""
+        return any(re2.fullmatch(self.regex, text) for text in texts)
+
+
+def patterns(policy: est.Policy) -> Iterator[tuple[ContextPath, Pattern]]:
+    """Every pattern that the value at a context path is compared with."""
+    for body in est.bodies(policy):
+        for node in est.walk(body):
+            like = node.get("like")
+            path = est.context_path(like["left"]) if like is not None else None
+            if like is not None and path is not None:
+                parts = [None if part == "Wildcard" else part["Literal"] for part in like["pattern"]]
+                text = "".join("*" if part is None else part.replace("*", r"\*") for part in parts)
+                regex = "".join(".*" if part is None else re2.escape(part) for part in parts)
+                yield path, Pattern(text, f"(?s){regex}")
+
+
+def constants(policy: est.Policy) -> Iterator[tuple[ContextPath, str, int, bool]]:
+    """Every comparison of a fact with a number that says nothing: path, operator, number, and how it always ends."""
+    for body in est.bodies(policy):
+        for node in est.walk(body):
+            for written, (_, mirrored) in _COMPARED.items():
+                sides = node.get(written)
+                if not isinstance(sides, dict):
+                    continue
+                for one, other, sign in (
+                    (sides["left"], sides["right"], written),
+                    (sides["right"], sides["left"], mirrored),
+                ):
+                    path, number = est.context_path(one), _number(other)
+                    known = RANGES.get(path) if path is not None else None
+                    if path is not None and known is not None and number is not None:
+                        ends = {_COMPARED[sign][0](value, number) for value in _telling(known, number)}
+                        if len(ends) == 1:
+                            yield path, sign, number, ends.pop()
+
+
+def _number(node: Any) -> int | None:
+    """The number that `node` is; `None` when it is no literal."""
+    if isinstance(node, dict) and isinstance(node.get("neg"), dict):
+        inner = _number(node["neg"]["arg"])
+        return None if inner is None else -inner
+    value = node.get("Value") if isinstance(node, dict) else None
+    return value if type(value) is int else None
+
+
+def _telling(known: Range, number: int) -> Iterator[int]:
+    """Values in the range that tell whether a comparison with `number` can end both ways."""
+    high = max(known.low, number) + 1 if known.high is None else known.high
+    yield from (min(max(value, known.low), high) for value in (known.low, number - 1, number, number + 1, high))
 
 
 def family(path: ContextPath) -> Family | None:
