@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +18,14 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from fiducial.cli.store import app
-from fiducial.core.event import Entry, LogRestored, SessionClosed
-from fiducial.core.ids import EventId, SessionId, mint
+from fiducial.console.accounts import Accounts
+from fiducial.core.clock import SystemClock
+from fiducial.core.event import Entry, LogRestored, PersonChanged, SessionClosed
+from fiducial.core.ids import EventId, PersonId, SessionId, mint
 from fiducial.core.store import Cell, Commit, Put
 from fiducial.errors import RolledBack, StoreError
+from fiducial.guard.switches import ORDERED, Switches
+from fiducial.oversight.people import People, Person
 from fiducial.store.open import beside, open_ledger, open_store
 
 
@@ -80,6 +85,43 @@ def test_a_restored_backup_is_the_store_that_was_and_says_so(place: Place) -> No
     kept = beside(place.db, place.key).checkpoint
     assert kept.with_name(f"{kept.name}.rejected").exists()
     assert place.run("check").exit_code == 0
+
+
+def test_a_restore_stops_everything_and_signs_everybody_out(place: Place) -> None:
+    """What it does to each kind of cell is in `tests/oversight/test_restored.py`; here, on both databases."""
+    clock, hour = SystemClock(), timedelta(hours=1)
+
+    def offices(store: Any) -> tuple[People, Accounts, Switches]:
+        people = People(store, clock)
+        return people, Accounts(store, people, clock, idle=hour, lifetime=hour), Switches(store, clock)
+
+    carl = Person(id=PersonId("carl"), name="Carl", console=("approver",))
+    with place.open() as store:
+        people, accounts, switches = offices(store)
+        people.add(carl, by=PersonId("ann"))
+        session = accounts.sign_in(carl, "password")
+        token = accounts.make_token(carl, "script", frozenset({"approver"}), hour)
+        link = accounts.link(carl.id, by=PersonId("ann"), lifetime=hour)
+        lifted = switches.order("a drill", by=PersonId("olga"))
+        switches.lift(lifted.id, by=PersonId("omar"), why="over")
+    saved = place.at / "saved"
+    assert place.run("backup", "--out", saved).exit_code == 0
+    with place.open() as store:
+        assert offices(store)[1].session(session) is not None
+        offices(store)[1].revoke(carl.id, by=PersonId("ann"))
+    restored = place.run("restore", saved, "--by", "ann", "--why", "disk broke")
+    assert restored.exit_code == 0, restored.output
+    assert "everything is stopped until somebody else lifts that" in restored.output
+    with place.open() as store:
+        _, accounts, switches = offices(store)
+        assert (accounts.session(session), accounts.token(token), accounts.linked(link)) == (None, None, None)
+        assert accounts.epoch(carl.id) == 1
+        assert [(each.total, each.by) for each in switches.halts] == [(True, "ann")]
+        assert [each.version for each in store.read([ORDERED]).values()] == [2]
+        events = [record.event for record in store.ledger().entries()]
+        assert [event.act for event in events if isinstance(event, PersonChanged)][-1] == "revoked"
+        assert isinstance(events[-1], LogRestored)
+        store.ledger().verify()
 
 
 def test_a_rollback_does_not_pass_for_a_restore(place: Place, tmp_path: Path) -> None:

@@ -96,7 +96,13 @@ def restore(
     by: By = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Put a backup in place of the store, once it verifies, and record that. What came after the backup is lost."""
+    """Put a backup in place of the store, once it verifies, and record that. What came after the backup is lost.
+
+    Everything is stopped then, until somebody else lifts that with `fiducial resume`: agents may have done since what
+    the backup does not know. Approvals are void, and everybody has to sign in again.
+    """
+    from fiducial.console.restored import settle
+
     now = SystemClock().unix_us()
     with reporting():
         files = beside(db, key_file)
@@ -105,9 +111,14 @@ def restore(
         if in_postgres(db):
             with needing_postgres():
                 from fiducial.store.postgres.backup import bring_back
-            event = bring_back(file, target(db), key_path=files.key, by=who(by), why=why, at_us=now)
+            event = bring_back(file, target(db), settle=settle, key_path=files.key, by=who(by), why=why, at_us=now)
         else:
-            event = sqlite_backup.bring_back(file, Path(db), key_path=files.key, by=who(by), why=why, at_us=now)
+            event = sqlite_backup.bring_back(
+                file, Path(db), settle=settle, key_path=files.key, by=who(by), why=why, at_us=now
+            )
     typer.echo(f"restored {event.size} entries, and recorded")
     if event.seen:
         typer.echo(f"at least {event.seen - event.size} later ones are lost", err=True)
+    typer.echo(
+        "everything is stopped until somebody else lifts that: see `fiducial halt` and `fiducial resume`", err=True
+    )

@@ -32,6 +32,12 @@ import argon2
 import msgspec
 from zxcvbn import zxcvbn
 
+from fiducial.console.sign_in_cells import ACCOUNT as _ACCOUNT
+from fiducial.console.sign_in_cells import EPOCH as _EPOCH
+from fiducial.console.sign_in_cells import LINK as _LINK
+from fiducial.console.sign_in_cells import SESSION as _SESSION
+from fiducial.console.sign_in_cells import SUBJECT as _SUBJECT
+from fiducial.console.sign_in_cells import TOKEN as _TOKEN
 from fiducial.core.clock import Clock
 from fiducial.core.event import Entry
 from fiducial.core.ids import PersonId
@@ -53,8 +59,6 @@ _PATIENCE = 5.0
 """Seconds that somebody waits until another's password is judged."""
 CONSOLE = PersonId("console")
 """Who acts when the console does so by itself, at its first start."""
-_ACCOUNT, _LINK, _SESSION = "console/account/", "console/link/", "console/session/"
-_TOKEN, _SUBJECT, _EPOCH = "console/token/", "console/subject/", "console/epoch/"
 TOKEN_PREFIX = "fiducial_"  # noqa: S105 - by which scanners of source code recognize a leaked one
 
 _T = TypeVar("_T", bound=msgspec.Struct)

@@ -8,7 +8,7 @@ take one effect back twice, and after a crash it is known which call was about t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -17,6 +17,11 @@ from fiducial.core.ids import DecisionId, Digest, SessionId
 from fiducial.core.oversight import UndoOutcome
 from fiducial.core.store import Cell, Put, Unchanged
 from fiducial.errors import StoreError
+
+CLAIMS: Final = "undo/"
+"""Prefix of the cells of effects."""
+LOST: Final = DecisionId("dec_lost")
+"""In place of a call that may have taken an effect back, and that the log does not know: it was set back since."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,7 +94,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 def claim_key(decision: DecisionId) -> str:
     """The cell of the effect of `decision`."""
-    return f"undo/{decision}"
+    return CLAIMS + decision
 
 
 def put_claim(decision: DecisionId, claimed: Claimed) -> Put:

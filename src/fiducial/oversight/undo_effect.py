@@ -18,7 +18,7 @@ from fiducial.core.payload import PayloadRole
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Trace
 from fiducial.guard.captures import After, Before
-from fiducial.guard.compensation import Claimed, Snapshot
+from fiducial.guard.compensation import LOST, Claimed, Snapshot
 from fiducial.guard.drivers import STORE_TIMEOUT
 from fiducial.guard.facts import arguments_label
 from fiducial.guard.probes import fill_exactly, templates
@@ -234,6 +234,8 @@ class Case:
             if outcome == "unknown":
                 said += "; whether it happened at all is not known"
             return "impossible", said, None
+        if claim is not None and claim[0].compensation == LOST:
+            return "unknown", "the store was set back since, and it may have been taken back before that", compensation
         if begun:
             return "unknown", "a call that takes it back was begun, and nobody has said what came of it", compensation
         if outcome == "unknown":

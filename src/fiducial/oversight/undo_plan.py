@@ -17,6 +17,7 @@ is there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 import msgspec
 
@@ -25,7 +26,8 @@ from fiducial.core.event import CallDecided, CallFinished, CaptureTaken, Session
 from fiducial.core.ids import DecisionId, Digest, EventId, SessionId
 from fiducial.core.store import Store
 from fiducial.errors import SessionError
-from fiducial.guard.compensation import Claimed, claim_key, read_claims
+from fiducial.guard.compensation import LOST, Claimed, claim_key, read_claims
+from fiducial.guard.drivers import STORE_TIMEOUT
 from fiducial.guard.tool import Tool
 from fiducial.oversight.undo_effect import Case, Effect, Kept, captured, changed, happened
 from fiducial.store.bundle import records
@@ -62,6 +64,7 @@ def plan(
     ]
     kept.sort(key=lambda each: each.entry.index, reverse=True)
     claims = _claims(store, [each.decided.decision for each in kept])
+    claims |= _lost(ledger, tools, [each for each in kept if each.decided.decision not in claims])
     return [Case(each, tools.get(each.decided.tool), tools, claims, now_us).effect() for each in kept]
 
 
@@ -113,6 +116,22 @@ def _claims(store: Store, decisions: list[DecisionId]) -> dict[DecisionId, tuple
         found |= more
         decisions = [claimed.compensation for claimed, _ in more.values() if claimed.compensation not in found]
     return found
+
+
+def _lost(ledger: Ledger, tools: Mapping[str, Tool], kept: list[Kept]) -> dict[DecisionId, tuple[Claimed, int]]:
+    """Claims that may be gone: the log was set back since, and somebody may have taken those effects back before that,
+    or may still be at it."""
+    back = ledger.reader.set_back() if kept else None
+    if back is None:
+        return {}
+    # As long as a call that takes something back may last at most; see `undo`.
+    longest = 2 * max((each.contract.timeout for each in tools.values()), default=timedelta()).total_seconds()
+    until_us = back.event.at_us + int((STORE_TIMEOUT + longest) * 1_000_000)
+    return {
+        each.decided.decision: (Claimed(session=each.decided.session, compensation=LOST, until_us=until_us), 0)
+        for each in kept
+        if each.entry.index < back.index and each.decided.session is not None
+    }
 
 
 __all__ = ["digest_of", "family", "plan"]

@@ -17,7 +17,7 @@ from fiducial.errors import StoreError
 from fiducial.store import keyfile, restore, retained, schema
 from fiducial.store.files import sync_directory, write_atomically
 from fiducial.store.ledger import Ledger
-from fiducial.store.restore import MARK, Made
+from fiducial.store.restore import MARK, Made, Settle
 from fiducial.store.rows import SqliteTables
 from fiducial.store.writer import SqliteWriter
 
@@ -53,9 +53,11 @@ def back_up(database: Path, target: Path, *, at_us: int) -> Made:
 
 
 def bring_back(
-    backup: Path, database: Path, *, key_path: Path | None = None, by: str, why: str, at_us: int
+    backup: Path, database: Path, *, settle: Settle, key_path: Path | None = None, by: str, why: str, at_us: int
 ) -> LogRestored:
     """Put what `back_up` wrote in place of `database`, whatever is there, and record that.
+
+    settle   `fiducial.console.restored.settle`: what may not go on as the backup has it
 
     The backup is verified first, and the key has to be there. A store that has the database open stops.
     Raises `StoreError`, and the database is what it was, or says that it is a backup until this was done to the end.
@@ -88,7 +90,7 @@ def bring_back(
         writer = SqliteWriter(
             SqliteTables(connection, str(database)), lambda public: keyfile.signer_for(key_path, public)
         )
-        return restore.record(writer, made, retained.checkpoint_path(database), by=by, why=why, at_us=at_us)
+        return restore.record(writer, made, retained.checkpoint_path(database), settle, by=by, why=why, at_us=at_us)
 
 
 def refuse_existing(target: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import Any, NamedTuple
 
-from fiducial.core.event import KeyRotated, LogOpened
+from fiducial.core.event import KeyRotated, LogOpened, LogRestored, RollbackAccepted
 from fiducial.core.ids import SessionId
 from fiducial.core.store import Cell
 from fiducial.errors import Corrupt, StoreClosed, StoreError
@@ -26,6 +26,7 @@ _KEYS = 500
 """State keys that one query asks for; SQLite bounds the parameters of a statement."""
 _STATE_KEYS = tuple(str(kind.__struct_config__.tag).encode() for kind in (LogOpened, KeyRotated))
 """How events that state a key of the log are named in it."""
+_SET_BACK = tuple(str(kind.__struct_config__.tag).encode() for kind in (LogRestored, RollbackAccepted))
 
 
 @contextmanager
@@ -204,6 +205,14 @@ class LogReader:
             for record in records(bundle):
                 if isinstance(record.event, LogOpened | KeyRotated):
                     yield bundle, record, Verifier(record.event.key)
+
+    def set_back(self) -> Record | None:
+        """The last time that the log went on from an older copy of itself; what came after that copy is not in it."""
+        for (first,) in reversed(self.rows(schema.OWN_MENTIONS, *_SET_BACK)):
+            for record in reversed([*records(self.bundle(first, payloads=False))]):
+                if isinstance(record.event, LogRestored | RollbackAccepted):
+                    return record
+        return None
 
     def find_event(self, event: str) -> Record | None:
         """The event with that id."""

@@ -3,20 +3,24 @@
 A copy of the database that takes its place without a word is a rollback, whoever puts it there, and the checkpoint kept
 beside the log says so. A backup that is brought back is not: it is marked as a backup, so no store goes on from it as
 it is; `fiducial store restore` verifies it, puts it in place, and records who did that, why, and what was lost. Then
-the mark goes, in the same transaction. Until then the log is not opened.
+the mark goes, in the same transaction, which also changes what the control state says of things that may have happened
+since the backup was made: what that is, `Settle` knows. Until then the log is not opened.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
 from fiducial.core.event import Entry, LogRestored
 from fiducial.core.ids import EventId, mint
+from fiducial.core.store import Cell, Commit
 from fiducial.errors import Corrupt, LedgerError, StoreError, WrongKey
 from fiducial.store import retained, schema
+from fiducial.store.bundle import Prepared, prepare
 from fiducial.store.checkpoint import Verifier
 from fiducial.store.reader import LogReader
 from fiducial.store.rows import Rows
@@ -26,6 +30,16 @@ MARK: Final = "backup"
 """Name, in `meta`, of the mark."""
 MAX_WHY: Final = 500
 """Characters: `LogRestored.why`."""
+Scan: TypeAlias = Callable[[str], Mapping[str, Cell]]
+"""Every cell whose key starts with a prefix, as the backup has it."""
+
+
+class Settle(Protocol):
+    """Says what else is recorded and changed by the transaction that ends a restoring."""
+
+    def __call__(self, scan: Scan, *, by: str, why: str, at_us: int) -> Commit:
+        """`by`, `why` and `at_us`: of the restoring."""
+        ...
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +99,11 @@ def check_key(made: Made, newest: str, key: Verifier) -> None:
         )
 
 
-def record(writer: LogWriter, made: Made, beside: Path, *, by: str, why: str, at_us: int) -> LogRestored:
-    """Record the restoring and remove the mark, in one transaction; move a checkpoint that is contradicted away."""
+def record(
+    writer: LogWriter, made: Made, beside: Path, settle: Settle, *, by: str, why: str, at_us: int
+) -> LogRestored:
+    """Settle the cells, record the restoring and remove the mark, in one transaction; move a checkpoint that is
+    contradicted away."""
     note = retained.load(beside)
     seen = 0
     if note is not None:
@@ -104,7 +121,10 @@ def record(writer: LogWriter, made: Made, beside: Path, *, by: str, why: str, at
         size=made.size, root=made.root, seen=max(0, seen), by=by, why=why,
     )  # fmt: skip
     with writer.transaction():
-        writer.append(Entry(event))
+        settled = prepare(settle(writer.reader.scan, by=by, why=why, at_us=at_us))
+        for answer in writer.put([settled, Prepared([Entry(event)], own=True)]):
+            if isinstance(answer, StoreError):
+                raise answer
         writer.tables.run(schema.DROP_META, MARK)
     if seen:
         retained.reject(beside)

@@ -29,7 +29,7 @@ from fiducial.store.postgres.link import Target, translate
 from fiducial.store.postgres.sequencer import Sequencer
 from fiducial.store.postgres.tables import BEGIN_WRITE, GATE, LOCK_GATE, LOCK_SEQUENCE, SEQUENCE, PostgresTables
 from fiducial.store.reader import LogReader
-from fiducial.store.restore import MARK, Made
+from fiducial.store.restore import MARK, Made, Settle
 from fiducial.store.verify import verify
 from fiducial.store.watch import Pulse
 
@@ -90,8 +90,12 @@ def back_up(target: Target, file: Path, *, at_us: int) -> Made:
     return made
 
 
-def bring_back(file: Path, target: Target, *, key_path: Path, by: str, why: str, at_us: int) -> LogRestored:
+def bring_back(
+    file: Path, target: Target, *, settle: Settle, key_path: Path, by: str, why: str, at_us: int
+) -> LogRestored:
     """Put what `back_up` wrote in place of the log at `target`, whatever is there, and record that.
+
+    settle   `fiducial.console.restored.settle`: what may not go on as the backup has it
 
     The backup is verified before anything of it holds, and the key has to be there. Every store that is open stops.
     Raises `StoreError`, and the log is what it was, or says that it is a backup until this was done to the end.
@@ -109,7 +113,7 @@ def bring_back(file: Path, target: Target, *, key_path: Path, by: str, why: str,
                 sequencer = Sequencer(tables, lambda public: keyfile.signer_for(key_path, public))
                 sequencer.drain()
                 beside = key_path.with_suffix(".checkpoint")
-                return restore.record(sequencer.writer, manifest.made, beside, by=by, why=why, at_us=at_us)
+                return restore.record(sequencer.writer, manifest.made, beside, settle, by=by, why=why, at_us=at_us)
             finally:
                 tables.close()
     except psycopg.Error as error:
