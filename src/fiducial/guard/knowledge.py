@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fiducial.charter.contracts import Kind, Role
+from fiducial.charter.schema import Shape, shape
 from fiducial.core.event import Authority
 from fiducial.core.ids import SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
@@ -58,6 +59,8 @@ class Knowledge:
         self._said: list[tuple[Authority, str, Integrity]] = []
         self._known = False
         self._words: dict[tuple[str, bool], IntentFacts] = {}
+        self._keys: dict[tuple[str, str], frozenset[str]] = {}
+        """Tool and parameter → what `_declared_keys` says of them."""
         self._replies: dict[str, dict[str, Reply]] = {}
         self._replied: dict[str, dict[str, Provenance]] = {}
         """Tool → parameter → what the user answered to a question about it: trusted for that alone."""
@@ -139,12 +142,23 @@ class Knowledge:
         traces = {}
         for name, value in arguments.items():
             parameter = parameters[name]
-            traces[name] = trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
+            role, unit, entity = parameter.role, parameter.unit, parameter.entity
+            keys = self._declared_keys(tool, name) if isinstance(value, (dict, list)) else _NONE
+            traces[name] = trace(name, value, role, unit=unit, entity=entity, keys=keys)
             if replied is not None and name in replied:
-                answer = replied[name].trace(name, value, parameter.role, unit=parameter.unit, entity=parameter.entity)
+                answer = replied[name].trace(name, value, role, unit=unit, entity=entity, keys=keys)
                 if answer.origin is Origin.USER:
                     traces[name] = answer
         return traces
+
+    def _declared_keys(self, tool: Tool, name: str) -> frozenset[str]:
+        """Names of members that the contract declares for a parameter: its words, and nobody's choice."""
+        keys = self._keys.get((tool.name, name))
+        if keys is None:
+            parameter = tool.contract.parameters.get(name)
+            keys = _NONE if parameter is None else frozenset(_members_of(shape(parameter.schema_)))
+            self._keys[tool.name, name] = keys
+        return keys
 
     def heard_about(self, tool: str) -> bool:
         """Whether an answer about a parameter of `tool` counts."""
@@ -310,6 +324,16 @@ class Knowledge:
         if not doubtful:
             return any(trace.origin is Origin.USER for trace in traces.values())
         return self._intent.delegated and all(trace.pointed for trace in doubtful)
+
+
+def _members_of(what: Shape) -> Iterator[str]:
+    """The names of the members that a value of this shape can have, at any depth, as far as they are declared."""
+    below = [*what.one_of, *(one for one in (what.items, what.values) if one is not None)]
+    if what.properties is not None:
+        yield from what.properties
+        below.extend(what.properties.values())
+    for one in below:
+        yield from _members_of(one)
 
 
 def _member(name: str) -> PathPattern:
