@@ -9,7 +9,7 @@ from typing import Any
 from fiducial.charter.contracts import Kind, Role
 from fiducial.charter.schema import Shape, shape
 from fiducial.core.event import Authority
-from fiducial.core.ids import SourceId, mint
+from fiducial.core.ids import Digest, SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Put
@@ -36,6 +36,9 @@ _REPLY_BUDGET = 2**20
 _WRITING = frozenset({Kind.CREATE, Kind.UPDATE})
 """Kinds of act whose targets are objects that can be read back; others have targets whom they reach."""
 _NONE: frozenset[str] = frozenset()
+_KEYS: dict[tuple[Digest, str], frozenset[str]] = {}
+"""Contract and parameter → what `_declared_keys` says of them; reading a schema takes longer than tracing a value."""
+_MAX_KEYS = 4096
 
 
 class Knowledge:
@@ -59,8 +62,6 @@ class Knowledge:
         self._said: list[tuple[Authority, str, Integrity]] = []
         self._known = False
         self._words: dict[tuple[str, bool], IntentFacts] = {}
-        self._keys: dict[tuple[str, str], frozenset[str]] = {}
-        """Tool and parameter → what `_declared_keys` says of them."""
         self._replies: dict[str, dict[str, Reply]] = {}
         self._replied: dict[str, dict[str, Provenance]] = {}
         """Tool → parameter → what the user answered to a question about it: trusted for that alone."""
@@ -143,22 +144,13 @@ class Knowledge:
         for name, value in arguments.items():
             parameter = parameters[name]
             role, unit, entity = parameter.role, parameter.unit, parameter.entity
-            keys = self._declared_keys(tool, name) if isinstance(value, (dict, list)) else _NONE
+            keys = _declared_keys(tool, name) if isinstance(value, (dict, list)) else _NONE
             traces[name] = trace(name, value, role, unit=unit, entity=entity, keys=keys)
             if replied is not None and name in replied:
                 answer = replied[name].trace(name, value, role, unit=unit, entity=entity, keys=keys)
                 if answer.origin is Origin.USER:
                     traces[name] = answer
         return traces
-
-    def _declared_keys(self, tool: Tool, name: str) -> frozenset[str]:
-        """Names of members that the contract declares for a parameter: its words, and nobody's choice."""
-        keys = self._keys.get((tool.name, name))
-        if keys is None:
-            parameter = tool.contract.parameters.get(name)
-            keys = _NONE if parameter is None else frozenset(_members_of(shape(parameter.schema_)))
-            self._keys[tool.name, name] = keys
-        return keys
 
     def heard_about(self, tool: str) -> bool:
         """Whether an answer about a parameter of `tool` counts."""
@@ -324,6 +316,18 @@ class Knowledge:
         if not doubtful:
             return any(trace.origin is Origin.USER for trace in traces.values())
         return self._intent.delegated and all(trace.pointed for trace in doubtful)
+
+
+def _declared_keys(tool: Tool, name: str) -> frozenset[str]:
+    """Names of members that the contract declares for a parameter: its words, and nobody's choice."""
+    keys = _KEYS.get((tool.digest, name))
+    if keys is None:
+        parameter = tool.contract.parameters.get(name)
+        keys = _NONE if parameter is None else frozenset(_members_of(shape(parameter.schema_)))
+        if len(_KEYS) >= _MAX_KEYS:
+            _KEYS.clear()
+        _KEYS[tool.digest, name] = keys
+    return keys
 
 
 def _members_of(what: Shape) -> Iterator[str]:
