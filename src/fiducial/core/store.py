@@ -146,13 +146,15 @@ class Store(Protocol):
         and a key may be reported twice or with the value that it had: read it. Changes by `Add` may be left out.
 
         `callback` is called by a thread of the store's, or by the one that commits; for one watch, never twice at the
-        same time by the former. It has to be quick, must not commit and must not raise: what it raises is logged.
-        Raises `StoreClosed`, or another `StoreError` when the store cannot be reached.
+        same time by the former. It has to be quick and must not commit. What it raises is logged, and the store's
+        thread calls it again with those keys. Raises `StoreClosed`, or another `StoreError` when the store cannot be
+        reached.
         """
         ...
 
     def silence(self) -> timedelta:
-        """How long ago the store last answered, at most a second too much; zero for one that cannot fail to.
+        """How long ago the store last answered, at most a second too much; zero for one that cannot fail to. While
+        somebody watches, how long ago it last knew of every change.
 
         It says nothing about what is queued. A guard whose store has been silent for five seconds starts nothing that
         has a side effect: it could not learn of a halt.

@@ -268,7 +268,7 @@ class State(Knowledge):
         if self.switches.halts and (halt := self.switches.stops(self.agents, tool.name, self.user)):
             return f"halted: {halt.why}"
         if tool.side_effect and (silence := self.store.silence()) > DEAF:
-            return f"the store has not answered for {silence.total_seconds():.0f} s; a halt could not be heard"
+            return f"nothing was heard of the store for {silence.total_seconds():.0f} s; a halt could not be heard"
         return ""
 
     def plans_stand(self) -> None:

@@ -222,6 +222,8 @@ class SqliteStore(Opened):
                     self._pulse.beat()
                     for prepared, answer in zip(batch, answers, strict=True):
                         settle(prepared, answer)
+                    # Or the session that committed last would be held, and its lease renewed, for as long as none does.
+                    del answers, prepared, answer
                 batch = None
                 self._upkeep.tend()
             self._upkeep.keep_checkpoint()
