@@ -272,6 +272,23 @@ def test_budgets() -> None:
     assert [p.severity for p in about("data_classes: [health]\n")] == ["warning"]
 
 
+def test_a_payment_without_a_cost_is_not_counted() -> None:
+    free = TOOLS.replace("    cost: amount\n", "")
+    spend = "budgets: {session: {spend: {USD: 10000}}}\n"
+    window = "budgets: {windows: [{name: w, window: 1h, limit: 5, of: spend, currency: USD, tools: [TOOL]}]}\n"
+
+    def of(budgets: str, contracts: str = free) -> list[str]:
+        found = problems(charter_yaml=ABOUT + budgets, contracts_yaml=contracts)
+        assert all(str(one).startswith("contracts.yaml:10: ") for one in found), found
+        return [one.code for one in found if one.severity == "warning" and "`cost: amount`" in one.fix]
+
+    uncounted = ["uncounted-spending"]
+    assert of(spend) == of(window.replace("[TOOL]", "[]")) == of(window.replace("TOOL", "pay")) == uncounted
+    assert of(spend, free.replace(", unit: USD", "")) == uncounted
+    assert of("") == of(window.replace("TOOL", "find")) == of(spend.replace("USD", "EUR")) == []
+    assert of(spend, TOOLS) == of(spend, free.replace("kind: pay", "kind: update")) == []
+
+
 def test_cases() -> None:
     case = "cases:\n - name: n\n   call: {tool: refund}\n   expect: {verdict: held}\n"
     assert problems(cases_c_yaml=case) == []

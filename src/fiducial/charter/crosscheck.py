@@ -272,6 +272,8 @@ class _Checked:
 
     def _cost(self, parameters: Mapping[str, Parameter]) -> None:
         cost = self.contract.cost
+        if cost is None:
+            self._uncounted(parameters)
         if cost is None or not self._parameter(("cost",), cost):
             return
         parameter = parameters[cost]
@@ -284,6 +286,20 @@ class _Checked:
             self._add(("cost",), "unknown-currency", message, "give it a unit such as `USD`")
         elif shape(parameter.schema_).type not in ("number", "integer"):
             self._add(("cost",), "contradiction", f"`cost` is {quote(cost)}, which is no number", "name another")
+
+    def _uncounted(self, parameters: Mapping[str, Parameter]) -> None:
+        """A payment without `cost` spends nothing that a budget knows of."""
+        about = self.parts.about
+        if about is None or self.contract.kind is not Kind.PAY:
+            return
+        mine = {self.name, self.contract.effect.value, self.contract.kind.value}
+        windows = [one for one in about.budgets.windows if not one.tools or not mine.isdisjoint(one.tools)]
+        limited = {*about.budgets.session.spend, *(one.currency for one in windows if one.of == "spend")}
+        for name, parameter in parameters.items():
+            if parameter.role is Role.MAGNITUDE and (parameter.unit in limited or (limited and parameter.unit is None)):
+                message = f"{quote(self.name)} pays {quote(name)} and has no `cost`: no budget of spending counts it"
+                self._add(("kind",), "uncounted-spending", message, f"add `cost: {name}`", warning=True)
+                return
 
     def _parameter(self, path: Path, name: str) -> bool:
         if name in self.contract.parameters:
