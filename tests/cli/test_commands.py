@@ -205,6 +205,7 @@ def test_one_mistake_does_not_hide_the_others(tmp_path: Path) -> None:
 def test_decide_refuses_what_it_cannot_take_as_meant(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"\xff")
     balance = ("decide", str(BANKING), "get_balance")
+    deep = "[" * 30_000
     for arguments, says in (
         (("--seen", "read_file=@" + str(tmp_path / "missing.txt")), "cannot be read: no such file"),
         (("--seen", "read_file=@" + str(tmp_path)), "cannot be read: is a directory"),
@@ -214,6 +215,9 @@ def test_decide_refuses_what_it_cannot_take_as_meant(tmp_path: Path) -> None:
         (("--role", "nosuch"), "no role `nosuch`"),
         (('{"a": 1, "a": 2}',), "`a` is there twice"),
         (('x={"b": {"a": 1, "a": 2}}',), "`a` is there twice"),
+        (('{"a": ' + deep,), "nested too deeply"),
+        (("x=" + deep,), "nested too deeply"),
+        (("--plan", '{"steps": ' + deep), "nested too deeply"),
     ):
         code, output = run(*balance, *arguments)
         assert code == 2, arguments

@@ -94,7 +94,7 @@ def _parsed(arguments: list[str]) -> dict[str, Any]:
             raise typer.BadParameter(f"`{name}` is given twice")
         try:
             found[name] = _loads(text)
-        except _Repeated as error:
+        except _Refused as error:
             raise typer.BadParameter(f"`{name}`: {error}") from None
         except ValueError:
             found[name] = text
@@ -111,20 +111,26 @@ def _plan(text: str) -> AnyPlan:
     return value
 
 
-class _Repeated(ValueError):
-    """A JSON object names a key twice: readers disagree about which value counts, so none does."""
+class _Refused(ValueError):
+    """JSON that cannot be taken as meant.
+
+    An object names a key twice: readers disagree about which value counts, so none does. Or it is nested too deeply.
+    """
 
 
 def _loads(text: str) -> Any:
-    """The JSON in `text`. Raises `ValueError`, also for a key that is there twice."""
-    return stdlib_json.loads(text, object_pairs_hook=_members)
+    """The JSON in `text`. Raises `ValueError`; `_Refused` for what is JSON all the same."""
+    try:
+        return stdlib_json.loads(text, object_pairs_hook=_members)
+    except RecursionError:
+        raise _Refused("it is nested too deeply") from None
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _Repeated(f"the key `{plain(next(one for one in names if names.count(one) > 1))}` is there twice")
+        raise _Refused(f"the key `{plain(next(one for one in names if names.count(one) > 1))}` is there twice")
     return found
 
 
