@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,7 +16,9 @@ from hypothesis import strategies as st
 from fiducial import Guard, MemoryStore, SessionError
 from fiducial.core.event import CallFinished, SessionClosed
 from fiducial.core.ids import PersonId
+from fiducial.core.store import AtMost, Commit
 from fiducial.core.verdict import Held
+from fiducial.errors import Conflict
 from fiducial.oversight import Approver, Desk
 from fiducial.store.sqlite import SqliteStore
 
@@ -239,3 +245,112 @@ def test_an_approval_outlives_a_restart_in_which_nothing_was_lost(
         with SqliteStore(path) as other:
             again = guard(other).reopen(session.id, takeover="its machine is gone")
             assert again.decide(*call).kind == ("allowed" if ended == "in order" else "held")
+
+
+ROWS = {"windows": [{"name": "rows", "window": "P1D", "of": "records", "limit": 9, "per": "all"}]}
+
+
+def counted(store: Any) -> int:
+    store.flush()
+    return sum(int(cell.value) for cell in store.scan("rate/").values())
+
+
+@pytest.mark.parametrize("child", [False, True])
+def test_a_read_that_was_never_reported_holds_no_window_once_its_session_is_closed(
+    make_charter: Any, tmp_path: Path, child: bool
+) -> None:
+    with SqliteStore(tmp_path / "log.db") as store:
+        guard = Guard(make_charter(budgets=ROWS), store=store)
+        session = guard.session(user="eve", task=TASK)
+        reads = session.delegate(TASK, agent="reader") if child else session
+        assert reads.decide("list_payees", {}).kind == "allowed"
+        assert counted(store) == 9
+        # It stays held over a restart, as its outcome may still be reported.
+        if not child:
+            session = guard.reopen(session.id)
+            assert counted(store) == 9
+        session.close()
+        assert counted(store) == 1, "it may have read something"
+        assert guard.session(user="ann", task=TASK).decide("list_payees", {}).kind == "allowed"
+
+
+def test_a_read_that_is_reported_after_a_restart_counts_as_what_it_brought(make_charter: Any) -> None:
+    store = MemoryStore()
+    guard = Guard(make_charter(budgets=ROWS), store=store)
+    verdict = (session := guard.session(user="ann", task=TASK)).decide("list_payees", {})
+    again = guard.reopen(session.id)
+    again.observe("list_payees", {}, PAYEES, decision=verdict)
+    again.close()
+    assert counted(store) == 2
+
+
+@pytest.mark.parametrize("store", ["memory", "one", "two"])
+@pytest.mark.parametrize("delegated", [False, True])
+def test_what_a_window_held_for_an_interrupted_read_is_given_back_once(
+    make_charter: Any, tmp_path: Path, store: str, delegated: bool
+) -> None:
+    charter, path = make_charter(budgets=ROWS), tmp_path / "log.db"
+    ours: Any = MemoryStore() if store == "memory" else SqliteStore(path)
+    with closing(ours):
+        session = Guard(charter, store=ours).session(user="ann", task=TASK)
+        reads = session.delegate(TASK, agent="reader") if delegated else session
+        theirs = SqliteStore(path) if store == "two" else ours
+
+        def interrupted() -> Any:
+            ours.flush()
+            Guard(charter, store=theirs).reopen(session.id, takeover="it hangs")
+            assert counted(theirs) == 1, "of the read that may still bring something"
+            return PAYEES
+
+        assert reads.call("list_payees", {}, run=interrupted).status == "ok"
+        ours.flush()
+        deadline = time.monotonic() + 60
+        while counted(ours) == 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert counted(ours) == 2, "and that is what it brought"
+        outcomes = [each.event.outcome for each in ours.ledger().entries() if isinstance(each.event, CallFinished)]
+        assert sorted(outcomes) == ["ok", "unknown"]
+        theirs.close()
+
+
+def test_a_read_that_ends_after_its_session_counts_as_what_it_brought(make_charter: Any) -> None:
+    store = MemoryStore()
+    session = Guard(make_charter(budgets=ROWS), store=store).session(user="ann", task=TASK)
+
+    def closes() -> Any:
+        session.close()
+        assert counted(store) == 1
+        return PAYEES
+
+    assert session.call("list_payees", {}, run=closes).status == "ok"
+    assert counted(store) == 2
+
+
+def test_closing_gives_nothing_back_for_a_read_that_may_not_have_been_counted(
+    make_charter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    guard = Guard(make_charter(budgets=ROWS), store=store)
+    sessions = [guard.session(user=user, task=TASK) for user in ("ann", "bob")]
+    commit = store.commit
+
+    def closes(kept: Commit) -> Any:
+        """Closes the session after its read was decided, and before that is kept: another one's read was first."""
+        if any(isinstance(each, AtMost) for each in kept.preconditions):
+            monkeypatch.setattr(store, "commit", commit)
+            assert sessions[1].decide("list_payees", {}).kind == "allowed"
+            future = commit(kept)
+            assert isinstance(future.exception(), Conflict)
+            waiting: Future[Any] = Future()
+            Thread(target=ends, args=(waiting, future.exception())).start()
+            return waiting
+        return commit(kept)
+
+    def ends(waiting: Future[Any], fault: BaseException) -> None:
+        sessions[0].close()
+        waiting.set_exception(fault)
+
+    monkeypatch.setattr(store, "commit", closes)
+    assert sessions[0].decide("list_payees", {}).kind == "denied"
+    assert counted(store) == 9, "what the other read holds"

@@ -26,6 +26,7 @@ import msgspec
 
 from fiducial.charter.contracts import Contract, Effect, Kind
 from fiducial.charter.model import Budgets, RateWindow, SessionBudget
+from fiducial.core.ids import DecisionId
 from fiducial.core.store import Add, AtMost, Store
 
 SLOTS = 20
@@ -124,6 +125,8 @@ class Windows:
         self._windows = budgets.windows
         self._agent = agent
         self._store = store
+        self.unkept: set[DecisionId] = set()
+        """Calls that are to be counted, while it is not known whether that is kept: nothing of theirs is given back."""
 
     def __bool__(self) -> bool:
         return bool(self._windows)
@@ -151,11 +154,18 @@ class Windows:
         return found
 
     @staticmethod
-    def settled(counted: Iterable[Counted], *, records: int, kept: bool) -> tuple[Add, ...]:
-        """What to add once the outcome of a counted call is known: its records, less what was held for them."""
+    def settled(counted: Iterable[Counted], *, records: int, kept: bool, again: bool = False) -> tuple[Add, ...]:
+        """What to add once the outcome of a counted call is known: its records, less what was held for them.
+
+        `again`: it was settled as unknown before, so what was held was given back then, and one record counted.
+        """
         changes = []
         for each in counted:
-            amount = records - each.added.amount if each.of == "records" else 0 if kept else -each.added.amount
+            if each.of == "records":
+                before = each.added.amount and (1 if again else each.added.amount)
+                amount = max(records - before, 0) if again else records - before
+            else:
+                amount = 0 if kept else -each.added.amount
             if amount:
                 changes.append(Add(each.added.key, amount))
         return tuple(changes)

@@ -54,10 +54,10 @@ class Held:
         """A renewal of `now_us` was kept."""
         self.until_us = max(self.until_us, now_us + _DURATION_US)
 
-    def told(self, future: Future[Receipt]) -> None:
-        """What became of a commit whose only precondition is `fence`."""
-        if isinstance(future.exception(), Conflict):
-            self.lost = True
+    def hear(self, future: Future[Receipt], renewed_us: int | None = None) -> None:
+        """Learn what becomes of a commit whose only precondition is `fence`; `renewed_us`: it renews the lease then."""
+        # A store may hold on to its latest commit for long: that keeps no lease alive.
+        future.add_done_callback(partial(_told, weakref.ref(self), renewed_us))
 
 
 class Leases:
@@ -111,7 +111,7 @@ class Leases:
                 raise
             except StoreError:
                 continue  # the next beat tries again; meanwhile the lease runs, or nobody can take it
-            future.add_done_callback(partial(_told, held, now))
+            held.hear(future, now)
 
     def _keep(self, held: Held) -> Held:
         with self._lock:
@@ -127,10 +127,14 @@ class Leases:
             self._store.commit(self.release(held))
 
 
-def _told(held: Held, now: int, future: Future[Receipt]) -> None:
-    held.told(future)
-    if future.exception() is None:
-        held.renewed(now)
+def _told(lease: Callable[[], Held | None], renewed_us: int | None, future: Future[Receipt]) -> None:
+    held, error = lease(), future.exception()
+    if held is None:
+        return
+    if isinstance(error, Conflict):
+        held.lost = True
+    elif error is None and renewed_us is not None:
+        held.renewed(renewed_us)
 
 
 def _run(leases: Callable[[], Leases | None]) -> None:

@@ -52,7 +52,7 @@ def take_in(
         fence = (lease.fence,) if lease is not None else ()
         kept = session.store.commit(Commit(entries=(Entry(event, (payload,)),), preconditions=fence, durable=False))
         if lease is not None:
-            kept.add_done_callback(lease.told)
+            lease.hear(kept)
         session.hear(source, text, authority, integrity, classes)
     return source
 

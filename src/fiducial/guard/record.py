@@ -12,6 +12,7 @@ from fiducial.core.ids import EventId, SessionId
 from fiducial.core.payload import Payload, seal
 from fiducial.core.verdict import Allowed, Reason, Remedies, Verdict
 from fiducial.flow.trace import Trace
+from fiducial.guard.budgets import Counted
 from fiducial.guard.judgement import Judgement
 from fiducial.policy.facts import Facts
 
@@ -36,6 +37,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     permits: tuple[str, ...] = ()
     """Ids of the policies that would permit the call."""
     confidence: float | None = None
+    counted: tuple[Counted, ...] = ()
+    """What it was counted for in rate windows."""
 
 
 class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,7 @@ def _sealed(judgement: Judgement) -> Payload:
             reasons=verdict.reasons,
             remedies=verdict.remedies,
             confidence=request.confidence,
+            counted=judgement.counted if judgement.may_run else (),
         )
     )
 

@@ -39,7 +39,7 @@ from fiducial.guard.facts import arguments_label
 from fiducial.guard.ground import Ground
 from fiducial.guard.judgement import Judgement, Request
 from fiducial.guard.record import DecisionRecord, decode_decision, decode_result
-from fiducial.guard.results import count_records, record
+from fiducial.guard.results import record, records_of
 from fiducial.guard.session import Session
 from fiducial.guard.state import targets
 from fiducial.guard.tool import Tool
@@ -82,7 +82,6 @@ def reopened(ground: Ground, session_id: SessionId, takeover: str | None = None)
     # From here on nobody else adds to it; what somebody did until now may have come after it was read.
     whole = session.lease is not None or isinstance(ground.store, MemoryStore)
     family: dict[SessionId | None, Session] = {session_id: session}
-    ended: set[SessionId | None] = set()
     with session.lock:
         if opened.planned:
             session.plan_nothing()
@@ -95,12 +94,12 @@ def reopened(ground: Ground, session_id: SessionId, takeover: str | None = None)
             elif event.session in family:
                 _fold(family[event.session], each)
                 if isinstance(event, SessionClosed):
-                    ended.add(event.session)
+                    family[event.session].closed = True
         if not whole:
             session.doubt(_classes(*session.tools.values()))
-        for each_id, one in family.items():
+        for one in family.values():
             _settle(one)
-            if one is not session and each_id not in ended:
+            if one is not session:
                 one.close("lost")
     return session
 
@@ -154,7 +153,7 @@ def _fold(session: Session, found: Record) -> None:
         if event.source is not None:
             session.take_in(event.source, judgement, seen, failed=event.outcome != "ok")
             session.has_read(event.classes)
-        records = count_records(judgement.tool, seen) if judgement.tool is not None and event.outcome == "ok" else 0
+        records = records_of(judgement, event.outcome, result.result, nothing_done=result.nothing_done)
         ok = event.outcome == "ok" and event.confirmed != "no"
         session.finished(judgement, ok=ok, kept=not result.nothing_done, records=records)
     elif isinstance(event, ResultObserved):
@@ -186,6 +185,7 @@ def _judgement(session: Session, event: CallDecided, kept: DecisionRecord) -> Ju
         facts=kept.facts,
         label=label,
         use=use,
+        counted=kept.counted,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -16,10 +17,11 @@ import msgspec
 from fiducial.core.event import CallFinished, Entry, Outcome
 from fiducial.core.ids import EventId, SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
-from fiducial.core.store import Add, Commit, Put
+from fiducial.core.store import Add, Commit, Put, Receipt, Store
 from fiducial.core.verdict import Allowed, Verdict
-from fiducial.errors import NotAllowed, ToolFailed
+from fiducial.errors import Conflict, NotAllowed, StoreError, ToolFailed
 from fiducial.guard import captures, probes
+from fiducial.guard.drivers import on_thread
 from fiducial.guard.effects import Ran, Steps
 from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
@@ -122,7 +124,7 @@ def record(session: State, judgement: Judgement, ran: Ran, confirmed: Confirmed 
             log.error("the result of `%s` cannot be read (%s)", request.tool, told(fault))
             session.provenance.doubt()
             unread = Ran("unknown", error=f"the result cannot be read ({told(fault)})", duration_us=ran.duration_us)
-            done = _finish(session, judgement, unread, confirmed, None, UNTRUSTED, 0)
+            done = _finish(session, judgement, unread, confirmed, None, UNTRUSTED, _records(judgement, unread))
             if not isinstance(fault, Exception):
                 raise
             return done
@@ -136,11 +138,10 @@ def _taken_in(session: State, judgement: Judgement, ran: Ran) -> tuple[SourceId 
     """
     seen = ran.value if ran.value is not None else ran.error
     if ran.outcome != "ok" and seen is None:
-        return None, UNTRUSTED, 0
+        return None, UNTRUSTED, _records(judgement, ran)
     source = SourceId(mint("src", session.clock.unix_us() // 1000))
     label = session.take_in(source, judgement, seen, failed=ran.outcome != "ok")
-    counts = judgement.tool is not None and ran.outcome == "ok"
-    return source, label, count_records(judgement.tool, ran.value) if counts else 0  # type: ignore[arg-type]
+    return source, label, _records(judgement, ran)
 
 
 def _finish(
@@ -174,18 +175,55 @@ def _finish(
         breach=breach,
     )
     changes: tuple[Put | Add, ...] = session.launder(judgement) if breach and kept else ()
+    lease = None
     if not breach:
-        changes += session.windows.settled(judgement.counted, records=records, kept=kept)
+        # Whoever closed the session, or took it over, has settled this one as unknown.
+        changes += session.windows.settled(judgement.counted, records=records, kept=kept, again=session.closed)
+        lease = session.lease if changes and not session.closed else None
     elif records and tool is not None and session.windows:
         changes += session.windows.read(tool.name, tool.contract, session.user, now, records)
+    fence = (lease.fence,) if lease is not None else ()
+    commit = Commit(entries=(Entry(event, (payload,)),), preconditions=fence, changes=changes, durable=False)
     try:
-        future = session.store.commit(Commit(entries=(Entry(event, (payload,)),), changes=changes, durable=False))
+        future = session.store.commit(commit)
+        if lease is not None:
+            again = session.windows.settled(judgement.counted, records=records, kept=kept, again=True)
+            late = msgspec.structs.replace(commit, preconditions=(), changes=again)
+            lease.hear(future)
+            future.add_done_callback(partial(_taken_over, session.store, late))
         if changes:
             future.add_done_callback(partial(session.ground.laundry.stored, changes))
     except Exception as error:  # noqa: BLE001 - the effect has happened: say loudly that its outcome was not kept
         log.error("the outcome of `%s` could not be recorded: %s", request.tool, error)
         return Done(ran, label, recorded=False)
     return Done(ran, label, recorded=True)
+
+
+def _taken_over(store: Store, late: Commit, future: Future[Receipt]) -> None:
+    """An outcome is kept, or is not because another process has taken the session over: `late` then says what came of
+    the call all the same."""
+
+    def tell() -> None:
+        try:
+            store.commit(late)
+        except StoreError as error:
+            log.error("an outcome could not be recorded: %s", error)
+
+    if isinstance(future.exception(), Conflict):
+        on_thread(tell)  # the one that this is called by is the store's
+
+
+def records_of(judgement: Judgement, outcome: str, value: Any, *, nothing_done: bool) -> int:
+    """How many records a call has brought: of one that did not end well, those in what came of it before; of a read
+    whose outcome is not known, at least one."""
+    if judgement.tool is None or nothing_done:
+        return 0
+    found = count_records(judgement.tool, value) if outcome == "ok" or value is not None else 0
+    return max(found, int(judgement.use.reads)) if outcome == "unknown" else found
+
+
+def _records(judgement: Judgement, ran: Ran) -> int:
+    return records_of(judgement, ran.outcome, ran.value, nothing_done=ran.nothing_done)
 
 
 def count_records(tool: Tool, value: Any) -> int:
@@ -217,4 +255,4 @@ def _ended(session: State, judgement: Judgement, began: Ran, ended: Ran) -> None
     record(session, judgement, msgspec.structs.replace(ended, duration_us=began.duration_us))
 
 
-__all__ = ["Result", "count_records", "masked", "record", "settle"]
+__all__ = ["Result", "count_records", "masked", "record", "records_of", "settle"]

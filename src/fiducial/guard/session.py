@@ -286,7 +286,7 @@ class Session(State):
                 child.close(reason)
             now = self.clock.unix_us()
             event = SessionClosed(id=self.event_id(now), session=self.id, at_us=now, calls=self.calls, reason=reason)
-            self._note(event, self.ground.leases.release(self.lease) if self.lease and not self.delegated else _ALONE)
+            self._note(event, self._ending())
 
     def __enter__(self) -> Self:
         return self
@@ -312,6 +312,22 @@ class Session(State):
             self.closed = True
             for child in self._children:
                 child._give_up()
+
+    def _ending(self) -> Commit:
+        """What else the commit that closes the session holds: its lease is given up, and what rate windows hold for
+        calls of which nothing was heard. They are settled as unknown; one that still runs adds what it brings to that.
+        """
+        given_back = tuple(
+            change
+            for each in self.unfinished()
+            if each.verdict.decision not in self.windows.unkept
+            for change in self.windows.settled(each.counted, records=int(each.use.reads), kept=True)
+        )
+        if self.lease is not None and not self.delegated:
+            end = self.ground.leases.release(self.lease)
+            return msgspec.structs.replace(end, changes=end.changes + given_back)
+        fence = (self.lease.fence,) if self.lease is not None and given_back else ()
+        return Commit(preconditions=fence, changes=given_back, durable=False)
 
     def _obtained(self, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
         with self.lock:

@@ -265,6 +265,8 @@ def _recorded(
             session.account.settle(use, kept=False)
         raise
     session.remember(judgement)
+    if windows and judgement.may_run:
+        session.windows.unkept.add(verdict.decision)
     return future
 
 
@@ -277,6 +279,7 @@ def _kept(session: State, judgement: Judgement, future: Future[Receipt] | None, 
             future.result()
         else:
             yield Kept(future)
+        session.windows.unkept.discard(judgement.verdict.decision)
         if (
             session.lease is not None
             and judgement.tool is not None
@@ -286,6 +289,7 @@ def _kept(session: State, judgement: Judgement, future: Future[Receipt] | None, 
             session.lease.renewed(now)
     except Exception as error:  # noqa: BLE001 - any fault denies
         session.forget(judgement)
+        session.windows.unkept.discard(judgement.verdict.decision)
         if judgement.may_run and judgement.facts is not None:
             session.account.settle(judgement.use, kept=False)
         decision = DecisionId(mint("dec", now // 1000))
