@@ -5,7 +5,9 @@
    what follows (`get_update_status`), unless `and`, `or` or `then` adds an act (`fetch_and_delete`).
 2. The object refines the verb: to send money is to pay, to add a participant is to grant, to change a password is to
    change who controls the account.
-3. The description's first verb decides when the name has none, and overrules it when it says that more happens.
+3. The description's first verb decides when the name has none, and overrules it when it says that more happens. Before
+   a tool is taken to read only, the whole description is looked through for what else it does
+   (`fiducial.charter.further`).
 4. Hints are claims by the server. `readOnlyHint` is believed only where no word contradicts it; `readOnlyHint: false`
    and `destructiveHint: true` are always believed, since they only raise caution.
 5. What remains unknown changes something, irreversibly.
@@ -19,6 +21,7 @@ import msgspec
 
 from fiducial.charter import lexicon
 from fiducial.charter.contracts import Effect, Kind
+from fiducial.charter.further import further_acts
 from fiducial.charter.objects import ADDRESSES, READ_RULES, RULES
 from fiducial.charter.words import first_sentence, name_words, text_words
 
@@ -29,6 +32,8 @@ _SEVERITY = [
 """Kinds, least severe first: what a description adds to a name counts only upwards."""
 _EFFECTS = list(Effect)
 _ADDING = frozenset({"and", "or", "then"})
+_ABLE = frozenset({"to", "can", "may", "if", "whether"})
+"""Words after which a verb in a name is not what the tool does: `check_can_delete`."""
 _FILLERS = lexicon.words_of(
     "this the an tool function method endpoint api that to which will can be of used you it let for simply please "
     "utility when want need agent its their assistant ability able operation is are your our any all new mcp "
@@ -46,6 +51,11 @@ _PROOFS = lexicon.words_of(
 )
 _DOING = frozenset({"trigger", "submit", "click", "confirm", "execute", "perform", "activate"})
 _LOCAL = frozenset({"local", "disk", "folder", "directory", "save"})
+_CASH = lexicon.words_of("btc cash crypto eth fund money")
+_PHONES = lexicon.words_of("phone telephone mobile sms whatsapp")
+_SHOWN_BY = lexicon.words_of("fax sms telegram whatsapp")
+_OUTSIDE = lexicon.words_of("bucket cloud email endpoint external ftp host recipient s3 server sftp url webhook")
+"""Places out of one's own hands to which things are exported."""
 _SAVED_TO = lexicon.words_of("path dir directory folder destination output filename save dest target")
 
 
@@ -96,6 +106,8 @@ def act_of(tool: Described) -> Act:
     if opened is not None:
         opened = _refined(opened, objects or nouns, tool)
     found = _weighed(named, opened, said)
+    if found is None or found.effect is Effect.READ:
+        found = _further(found, tool)
     found = _hinted(found, tool.hints)  # 4
     if found is None:
         found = _Verb("", Kind.UPDATE, Effect.IRREVERSIBLE)  # 5
@@ -111,33 +123,32 @@ def _named(words: Sequence[str], said: Sequence[str], opened: _Verb | None) -> _
     """The act that the name's words tell; `None` when they tell none."""
     verbs = [(i, word) for i, word in enumerate(words) if word in lexicon.VERBS and word not in lexicon.NOUN_VERBS]
     if not verbs:
-        return _ambiguous(words, said, opened)
+        return _ambiguous(words, opened)
     if words[0] in lexicon.NOUN_VERBS and verbs[0][0] > 0 and said[:1] == [words[0]]:
         verbs.insert(0, (0, words[0]))
     index, word = verbs[0]
     found = _verb(word)
     for later, other in verbs[1:]:
         joined = bool(_ADDING & set(words[index + 1 : later]))
-        governs = joined or (found.effect is not Effect.READ and later == len(words) - 1)
-        if governs and _more(_verb(other), found):
+        governs = later == len(words) - 1
+        if found.effect is Effect.READ:  # `explore_delete_files`, unless it is said to be about something to read
+            aside = opened is not None or words[-1] in lexicon.READ_NOUNS | lexicon.ACCESS
+            governs = words[later - 1] not in _ABLE and (governs or not aside)
+        if (joined or governs) and _more(_verb(other), found):
             found = _verb(other)
     return _added(found, words, ())
 
 
-def _ambiguous(words: Sequence[str], said: Sequence[str], opened: _Verb | None) -> _Verb | None:
+def _ambiguous(words: Sequence[str], opened: _Verb | None) -> _Verb | None:
     """The act of a name whose only verbs are nouns as well: `order_food` is one, `order_status` is none.
 
-    The description tells: its first verb, when the name has it too; any other clear one overrules the name, unless the
-    name's word follows as a further act (`finds and books flights`).
+    The description tells: its first verb, when the name has it too; any other clear one overrules the name.
     """
     acts = [word for i, word in enumerate(words) if word in lexicon.VERBS and (i == 0 or word != "request")]
     if opened is not None:
         if opened.word in acts:
-            return _added(opened, said, acts)
+            return opened
         if opened.word not in lexicon.NOUN_VERBS or opened.effect is not Effect.READ:
-            further = _added(opened, said, acts)
-            if further is not opened:
-                return further
             own = opened.effect is not Effect.READ and words[0] in acts
             if own and (opened.word in lexicon.LIGHT or _more(_verb(words[0]), opened)):
                 return _verb(words[0])
@@ -245,6 +256,16 @@ def _refined_read(verb: _Verb, things: frozenset[str], parameters: frozenset[str
         if effect is Effect.READ and verb.word == "download" and (_SAVED_TO & parameters or _LOCAL & said):
             effect = Effect.REVERSIBLE
         return _Verb(verb.word, Kind.FETCH, effect)
+    if verb.word == "extract" and things & _CASH:
+        return _Verb(verb.word, Kind.PAY, Effect.IRREVERSIBLE)
+    if verb.word in ("display", "show") and (
+        _led(tool, "to") & lexicon.OUTWARD
+        or _led(tool, "by", "via") & _SHOWN_BY
+        or (parameters & _PHONES and parameters & {"text", "message", "body", "content"})
+    ):
+        return _Verb(verb.word, Kind.SEND, Effect.IRREVERSIBLE)
+    if verb.word == "export" and _led(tool, "to", "via") & _OUTSIDE:
+        return _Verb(verb.word, Kind.SEND, Effect.IRREVERSIBLE)
     if verb.word == "curl":
         return _Verb(verb.word, Kind.EXECUTE, Effect.IRREVERSIBLE)
     if verb.word == "export" and parameters & {"email", "recipient", "url", "bucket", "webhook", "host"}:
@@ -252,6 +273,12 @@ def _refined_read(verb: _Verb, things: frozenset[str], parameters: frozenset[str
     if verb.word in ("download", "export") and (_SAVED_TO & parameters or {"local", "disk"} & said):
         return _Verb(verb.word, Kind.CREATE, Effect.REVERSIBLE)
     return verb
+
+
+def _led(tool: Described, *prepositions: str) -> frozenset[str]:
+    """The words that the description's first sentence has soon after one of `prepositions`: where its object goes."""
+    said = text_words(first_sentence(tool.description))
+    return frozenset(one for i, word in enumerate(said) if word in prepositions for one in said[i + 1 : i + 5])
 
 
 def _claims_read_only(said: set[str], hints: Mapping[str, bool]) -> bool:
@@ -285,6 +312,37 @@ def _weighed(named: _Verb | None, opened: _Verb | None, said: Sequence[str]) -> 
         return opened if opened.kind is Kind.FETCH and named.kind is Kind.READ else named
     generic = named.kind in (Kind.CREATE, Kind.UPDATE, Kind.SEND) and opened.kind not in (Kind.CREATE, Kind.UPDATE)
     return opened if generic and _more(opened, named) and opened.word not in lexicon.LIGHT else named
+
+
+def _further(found: _Verb | None, tool: Described) -> _Verb | None:
+    """`found`, which only reads or is not known, or the gravest act that the description adds to it."""
+    gravest = found
+    for word, rest in further_acts(tool.description, tool.parameters):
+        nouns = _nouns(_first_object(rest), word)[:4]
+        act = _said(word, nouns, rest)
+        if act is None:
+            continue
+        act = _refined(act, nouns, tool)
+        if found is None:  # nothing is known of the first act
+            act = _Verb(act.word, act.kind, Effect.IRREVERSIBLE)
+        if act.effect is not Effect.READ and (gravest is None or _more(act, gravest)):
+            gravest = act
+    return gravest
+
+
+def _said(word: str, nouns: Sequence[str], rest: Sequence[str]) -> _Verb | None:
+    """The act of a verb in the middle of a description; `None` when it tells of the result only."""
+    head = nouns[-1] if nouns else ""
+    if word in lexicon.SPEAKING or (word in lexicon.SHAPING and head not in lexicon.GRAVE):
+        return None
+    if word in ("create", "write", "save", "store") and head in lexicon.RESULTS:
+        return None
+    if word == "order" and "by" in rest:
+        return None
+    if word in lexicon.LIGHT:
+        carried = next((one for one in rest[:5] if one in lexicon.VERBS and one not in lexicon.LIGHT), word)
+        return None if _verb(carried).effect is Effect.READ else _verb(carried)
+    return _verb(word)
 
 
 def _notifies(description: str) -> bool:

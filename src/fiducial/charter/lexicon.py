@@ -151,6 +151,19 @@ LIGHT = words_of(
 )
 """Verbs that say nothing by themselves in a description: `performs a search`, `takes a screenshot`."""
 
+SPEAKING = words_of("accept allow inform permit provide report respond tell warn")
+"""Verbs by which descriptions tell of arguments and results: after the first verb they are no acts."""
+
+SHAPING = words_of(
+    "acknowledge add adjust append apply assign attach block build call choose close comment communicate compile "
+    "complete compose compress configure connect contact copy decline define dispatch draft drag duplicate enable "
+    "escalate extend fill finalize finish follow format generate handle include increment initialize inject input "
+    "instantiate interact join label leave light link log make mark merge name note open page pause pin place play "
+    "press print process produce put rate react record refresh register render request resolve resume review rotate "
+    "scale set stage star start swap switch tag test tip toggle touch turn type unzip vote"
+)
+"""Verbs that after the first one mostly tell how a result is found and put together, unless their object is `GRAVE`."""
+
 READ_NOUNS = words_of(
     "availability balance capability catalog catalogue count date definition detail directory doc documentation "
     "forecast health help history info information list menu metadata overview price quota rate result schema stat "
@@ -217,6 +230,13 @@ SEEN_BY_OTHERS = words_of("announcement comment discussion gist issue pr pullreq
 GIT = words_of("branch commit git repo repository tag worktree")
 DEPLOYABLE = words_of("branch mr pr pullrequest")
 CODE = words_of("code command javascript js notebook program python query script shell snippet sql statement")
+GRAVE = PEOPLE | MONEY | ACCESS | SECRETS | DEPLOYABLE
+"""Objects with which a `SHAPING` verb is an act."""
+RESULTS = words_of(
+    "array chart dictionary embedding graph index json list map markdown object output overview plot "
+    "preview report result snapshot string summary table thumbnail view"
+)
+"""What a tool that reads makes of what it has read."""
 
 WRITTEN = words_of(
     "abstract alert answer article attachment bio block blog browser bug caption card cell chat code comment commit "

@@ -106,6 +106,8 @@ _WORST = (Role.OPTION, Role.CONTENT, Role.MAGNITUDE, Role.TARGET)
 """Roles; a later one is asked more about."""
 _MOST_SCHEMAS = 2_000
 """Most schemas of one parameter that are looked at."""
+_ELSEWHERE = frozenset({"url", "email", "recipient", "destination", "dest", "target"})
+"""Words of places that need not be one's own."""
 _KEEPING = ("download", "export")
 """Verbs of a read whose result is kept in a place of one's own."""
 _SYMBOLS: dict[str, str] = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "dollar": "USD", "euro": "EUR"}
@@ -223,7 +225,7 @@ def _role(
     """The role and unit by the name's last telling word, then by the description's first."""
     numeric = bool(types) and types <= {"integer", "number"}
     present = set(words)
-    if act.kind is Kind.CREATE and act.verb in _KEEPING and not present & {"url", "email", "recipient"}:
+    if act.kind is Kind.CREATE and act.verb in _KEEPING and not present & _ELSEWHERE:
         return Role.OPTION, None  # a read that is kept: which one, and in which folder of one's own
     if "code" in present and (present & _CODES or (len(words) > 1 and act.kind is not Kind.EXECUTE)):
         return Role.OPTION, None
