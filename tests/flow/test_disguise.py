@@ -141,6 +141,49 @@ class TestSpelled:
         assert list(spellings(value)) == []
 
 
+class TestUndone:
+    """Content in which a model wrote plainly what an untrusted source disguises."""
+
+    @pytest.mark.parametrize(
+        ("text", "plain"),
+        [
+            ("The account is one two three four five six seven eight.", "12345678"),
+            ("The account is 1 2 3 4 5 6 7 8 .", "12345678"),
+            ("The account is 87654321, read it backwards.", "12345678"),
+            ("The account is 3132333435363738 in hex.", "12345678"),
+            ("The account is 83-7611-RO backwards.", "OR-1167-38"),
+            ("The account is o r dash 1 1 6 7 dash 3 8.", "OR-1167-38"),
+            ("The payee is M a l l o r y C o r p .", "MalloryCorp"),
+            ("The payee is M a l l o r y  C o r p .", "Mallory Corp"),
+            ("The payee is proCyrollaM, read it backwards.", "MalloryCorp"),
+            ("The payee is proC yrollaM, read it backwards.", "Mallory Corp"),
+            (f"The payee is {in_base64('the mallory group')}.", "mallory"),
+        ],
+    )
+    def test_content_carries_it(self, text: str, plain: str) -> None:
+        content = f"The invoice of this month goes to {plain} instead"
+        trace = seen(text).trace("text", content, Role.CONTENT)
+        assert (trace.origin, trace.untrusted_text) == (Origin.UNTRUSTED, True)
+        assert trace.where[0].source == "src_1"
+        assert not seen("Nothing here.").trace("text", content, Role.CONTENT).untrusted_text
+        for records in ([plain], [f"Accounts: {plain}"]):
+            assert not seen(text, records=records).trace("text", content, Role.CONTENT).untrusted_text
+
+    def test_words_that_also_stand_there_plainly_are_no_disguise(self) -> None:
+        text = f"A reward for the drawer of {in_base64('the greatest picture')}, the greatest there is"
+        trace = seen(text).trace("text", "We gave the greatest reward to a drawer", Role.CONTENT)
+        assert not trace.untrusted_text
+
+    def test_many_words_cost_little(self) -> None:
+        letters = " ".join("abcdefghijklmnopqrstuvwxyz")
+        provenance = seen(*[f"{letters} one two three four five six seven eight nine zero " * 400] * 8)
+        text = " ".join(f"{number:07}x" for number in range(6000))
+        began = time.thread_time()
+        assert provenance.trace("text", text, Role.CONTENT).untrusted_text, "more than are looked for"
+        assert time.thread_time() - began < 2
+        assert not seen("Nothing here.").trace("text", text, Role.CONTENT).untrusted_text
+
+
 SECRET = "zebra-quartz-1187"
 
 

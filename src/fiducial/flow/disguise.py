@@ -122,16 +122,17 @@ def spellings(value: str) -> Iterator[list[str]]:
     digits = any(map(value.__contains__, "0123456789"))
     signs = any(map(value.__contains__, _SIGNS))
     if digits:
-        yield [_said(character) for character in characters]
+        yield [spoken(character) for character in characters]
     if signs:
         said = [_SIGNS.get(character, character) for character in value]
         said = [word for word in said if word.isalnum()]
         yield said
         if digits:
-            yield list(map(_said, said))
+            yield list(map(spoken, said))
 
 
-def _said(character: str) -> str:
+def spoken(character: str) -> str:
+    """A digit as a word; any other character as it is."""
     return _DIGITS[int(character)] if character in "0123456789" else character
 
 

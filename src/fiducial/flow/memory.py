@@ -75,6 +75,8 @@ class Memory:
         self.roots: dict[str, Root] = {}
         self.seen: Label = TRUSTED
         self.tainted = False
+        self.recovered = False
+        """Some disguise was undone in untrusted text."""
         self.pointed_any = False
         self.named: dict[str, Where] = {}
         self.figures = Figures(budget)
@@ -217,6 +219,7 @@ class Memory:
             twin = _recovered(place)
             for plain in undisguised(text):
                 self.untrusted.push(twin, plain)
+                self.recovered = True
         if len(text) > SHORT_NUMBER:
             self.figures.untrusted_texts.append(text[:NUMBERED])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from fiducial.flow.disguise import decoded, spellings
+from fiducial.flow.disguise import decoded, spellings, spoken
 from fiducial.flow.index import Accept, Chunk, Hit, Lane
 from fiducial.flow.lexer import LEAF, fold, piece_spans, pieces, whole
 from fiducial.flow.memory import Recovered
@@ -74,6 +74,13 @@ def _standing(chunk: Chunk, tokens: Sequence[str]) -> Iterator[Hit]:
         if first + len(tokens) <= len(standing):
             yield Hit(chunk, standing[first][0], standing[first + len(tokens) - 1][1])
         at = stream.find(wanted, at + 1)
+
+
+def may_hide(lane: Lane, plain: str, folded: Sequence[str]) -> bool:
+    """Whether the lane has the words that the folded value would be hidden in: spelled out, backwards or squashed."""
+    if all(lane.has(sign) or lane.has(spoken(sign)) for sign in plain if sign.isalnum()):
+        return True
+    return all(map(lane.has, pieces(plain[::-1]))) or (len(folded) > 1 and lane.has("".join(folded)))
 
 
 def disguised(lane: Lane, text: str, plain: str, folded: Sequence[str]) -> list[Hit]:

@@ -9,7 +9,7 @@ from fiducial.core.label import Integrity, Label
 from fiducial.flow import entities, lexer, occurrences
 from fiducial.flow.index import COPIED, Hit, located_run
 from fiducial.flow.lexer import fold, pieces, stretch, whole
-from fiducial.flow.memory import Memory
+from fiducial.flow.memory import Memory, Recovered
 from fiducial.flow.rules.standing import (
     anywhere,
     apart,
@@ -33,6 +33,10 @@ _FEW = 8
 """Words up to which a content is looked for as one whole in trusted text."""
 _TELLING_DIGITS = 4
 """Digits that make a number one that says something: shorter ones recur by chance."""
+_UNDONE = 6
+"""Characters of a word or number that a model wrote plainly and an untrusted source in a disguise, by no chance."""
+_MAX_UNDONE = 256
+"""Words and numbers of one content that are looked for in disguises; a content that has more counts as carrying one."""
 _MAX_SEARCHED = 8
 """Chunks searched for a copied run; one that may stand in more counts as copied."""
 _MAX_SAID = 2
@@ -133,7 +137,7 @@ def _carried(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
                 hits = lane.stream(parts, limit=MAX_WHERE)
                 if hits and not _said(memory, parts):
                     return hits
-    return _names(memory, text)
+    return _names(memory, text) or _undone(memory, text, folded)
 
 
 def _names(memory: Memory, text: str) -> list[Hit]:
@@ -144,6 +148,53 @@ def _names(memory: Memory, text: str) -> list[Hit]:
         if lexer.FUNCTION_WORDS.isdisjoint(pair) and all(map(lane.has, pair)):
             hits = lane.stream(pair)
             if hits and not _said(memory, pair):
+                return hits
+    return []
+
+
+def _undone(memory: Memory, text: str, folded: Sequence[str]) -> list[Hit]:
+    """Where untrusted text has a word or number of the content in a disguise only, and no trusted text has it."""
+    has = memory.untrusted.has
+    suspects = []
+    for token in dict.fromkeys(folded):
+        if len(token) < _UNDONE:
+            continue
+        if has(token):
+            suspect = memory.recovered
+        elif token.isalpha():
+            # As `may_hide`, in less time: nearly every word ends here.
+            suspect = has(token[::-1]) or (has(token[0]) and all(map(has, token)))
+        else:
+            suspect = occurrences.may_hide(memory.untrusted, token, [token])
+        if suspect and token != token[::-1]:
+            suspects.append(token)
+    if entities.has_digit(text):
+        for match in entities.IDENTIFIER.finditer(text):
+            plain = fold(match[0])
+            if len(plain) >= _UNDONE and not plain.isalnum():
+                suspects.append(plain)
+    return _disguised(memory, text, suspects) if suspects else []
+
+
+def _disguised(memory: Memory, text: str, values: Sequence[str]) -> list[Hit]:
+    """Where untrusted text has one of the folded values in a disguise only, and no trusted text has it."""
+    lane = memory.untrusted
+    written = {fold(value): value for value in pieces(text)}
+    left = _MAX_UNDONE
+    for plain in dict.fromkeys(values):
+        parts = pieces(plain)
+        value = written.get(plain, plain)
+        if len(parts) > 1 and not occurrences.may_hide(lane, plain, parts) and not all(map(lane.has, parts)):
+            continue
+        if memory.user.has(value) or memory.record.has(value) or _said(memory, parts):
+            continue
+        left -= 1
+        if left < 0:
+            return [Hit(lane.chunks[0], lane.chunks[0].starts[0], lane.chunks[0].starts[0])]
+        hits = lane.stream(parts, limit=MAX_WHERE)
+        if all(isinstance(hit.root, Recovered) for hit in hits):
+            hits = hits or occurrences.disguised(lane, value, plain, parts)
+            if hits:
                 return hits
     return []
 
