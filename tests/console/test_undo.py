@@ -211,6 +211,7 @@ def test_what_policies_hold_goes_to_somebody_else_and_on_from_there(
     path = f"/sessions/{session}/undo"
     plan = _plan(browser.submit(path, path, why="wrong").text)
     page = browser.submit(f"{path}/run", path, why="wrong", plan=plan, confirm="yes").text
+    assert (page.count("waits for a newer one<"), (notes / "a.txt").exists()) == (1, True)
     [hold] = services.desk.waiting()
     assert hold.user == "operator"
     assert f"/waiting/{hold.id}" in page

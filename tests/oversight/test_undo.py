@@ -425,12 +425,10 @@ def test_a_held_compensation_goes_on_when_people_have_agreed(world: World) -> No
             session.call("tag", {"name": name}, run=world.hotel.tag)
     guard = world.make(HOLD)
     report = world.undo(session.id, guard=guard)
-    assert outcomes(report) == ["held", "held"]
+    assert outcomes(report) == ["held", "waits"]
     assert world.hotel.tags == {"a", "b"}
-    holds = [each.hold for each in report.effects]
-    assert None not in holds
-    assert holds[0] is not None
-    world.desk.vote(holds[0], Approver(id=PersonId("lee"), roles=frozenset({"lead"})), "approve")
+    assert [hold.id for hold in world.desk.waiting()] == [report.effects[0].hold]
+    lee_agrees(world)
     # Another process, another guard: nothing but the store is the same.
     again = world.undo(session.id, guard=world.make(HOLD))
     assert again.session == report.session
@@ -561,6 +559,105 @@ def test_an_address_that_nobody_named_stays_untrusted(world: World) -> None:
     with guard.session(user="ann") as session:
         assert session.call("tag", {"name": "see https://a.example/x"}, run=world.hotel.tag).status == "ok"
     assert untrusted_in(world.undo(session.id, guard=guard, dry_run=True)) == ("name",)
+
+
+# --- newest first
+
+
+@pytest.mark.parametrize(
+    ("rule", "cancel", "outcome"),
+    [
+        ('@hold("lead") forbid', {}, "held"),
+        ("forbid", {}, "denied"),
+        ("permit", {"cancel": refuses}, "failed"),
+        ("permit", {"cancel": lambda id: 1 / 0}, "unknown"),
+        ("permit", None, "impossible"),
+    ],
+)
+def test_older_effects_wait_for_a_newer_one_that_is_still_to_be_taken_back(
+    world: World, rule: str, cancel: dict[str, Any] | None, outcome: str
+) -> None:
+    with world.guard.session(user="ann") as session:
+        for name in "ab":
+            session.call("tag", {"name": name}, run=world.hotel.tag)
+        assert outcomes(world.undo(session.id, since=world.events(CallDecided)[-1].id)) == ["undone"]
+        session.call("book", {"room": "1", "nights": 1}, run=world.hotel.book)
+    policies = PERMIT + f'@id("charter/rule") {rule} (principal, action == Action::"cancel", resource);'
+    tools = {**world.hotel.tools, **cancel} if cancel is not None else {"untag": world.hotel.untag}
+    guard = world.make(policies, tools=tools)
+    for number in (1, 2):
+        report = world.undo(session.id, guard=guard)
+        assert (outcomes(report), report.complete) == ([outcome, "already", "waits"], False)
+        assert (world.hotel.tags, world.hotel.calls) == ({"a"}, [("untag", "b")])
+        assert len(world.events(UndoFinished)) == 1 + 2 * number, "nothing became of what waits"
+    assert f"`book` ({report.effects[0].effect.decision}): {outcome}" in report.effects[2].why
+    world.clock.advance(timedelta(minutes=1))
+    assert outcomes(world.undo(session.id)) == ["undone", "already", "undone"]
+    assert world.hotel.calls[1:] == [("cancel", "bk-1"), ("untag", "a")]
+
+
+def test_older_effects_wait_for_newer_ones_of_sessions_that_were_delegated_to(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        session.call("write", {"path": "a.txt", "text": "older"}, run=world.write)
+        with session.delegate("go on", agent="helper") as child:
+            child.call("tag", {"name": "newer"}, run=world.hotel.tag)
+    guard = world.make(HOLD)
+    assert outcomes(world.undo(session.id, guard=guard)) == ["held", "waits"]
+    assert (world.root / "a.txt").exists()
+    lee_agrees(world)
+    assert outcomes(world.undo(session.id, guard=guard)) == ["undone", "undone"]
+
+
+def test_older_effects_do_not_wait_for_what_cannot_be_taken_back_or_was_changed(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        session.call("tag", {"name": "a"}, run=world.hotel.tag)
+        session.call("write", {"path": "a.txt", "text": "new"}, run=world.write)
+        session.call("book", {"room": "1", "nights": 1}, run=world.hotel.book)
+        session.call("mail", {"to": "bob"}, run=lambda to: "sent")
+    world.write("a.txt", "theirs")
+    world.clock.advance(timedelta(days=2))
+    assert outcomes(world.undo(session.id)) == ["impossible", "too-late", "changed", "undone"]
+
+
+def test_what_waits_does_not_lose_what_people_were_asked(world: World) -> None:
+    guard = world.make(HOLD)
+    with world.guard.session(user="ann") as session:
+        session.call("tag", {"name": "a"}, run=world.hotel.tag)
+        assert outcomes(world.undo(session.id, guard=guard)) == ["held"]
+        session.call("write", {"path": "a.txt", "text": "new"}, run=world.write)
+    lee_agrees(world)
+    (world.root / "a.txt").rename(world.root / "aside")
+    (world.root / "a.txt").mkdir()
+    assert outcomes(world.undo(session.id, guard=guard)) == ["failed", "waits"]
+    (world.root / "a.txt").rmdir()
+    (world.root / "aside").rename(world.root / "a.txt")
+    assert outcomes(world.undo(session.id, guard=guard)) == ["undone", "undone"]
+
+
+def test_a_mistyped_undo_does_not_end_the_wait_for_answers(world: World) -> None:
+    guard = world.make(HOLD)
+    with world.guard.session(user="ann") as session:
+        session.call("tag", {"name": "a"}, run=world.hotel.tag)
+    assert outcomes(world.undo(session.id, guard=guard)) == ["held"]
+    lee_agrees(world)
+    with pytest.raises(SessionError, match="no effect"):
+        world.undo(session.id, guard=guard, leave=["dec_nowhere"])
+    assert outcomes(world.undo(session.id, guard=guard)) == ["undone"]
+
+
+def test_older_effects_do_not_wait_for_one_that_is_left_as_it_is(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        for name in "ab":
+            session.call("tag", {"name": name}, run=world.hotel.tag)
+    only_a = PERMIT + '@id("charter/b") forbid (principal, action == Action::"untag", resource) when '
+    guard = world.make(only_a + '{ context.input.name == "b" };')
+    newer, older = world.undo(session.id, guard=guard).effects
+    assert (newer.outcome, older.outcome) == ("denied", "waits")
+    report = world.undo(session.id, guard=guard, leave=[newer.effect.decision])
+    assert [(each.effect.decision, each.outcome) for each in report.effects] == [(older.effect.decision, "undone")]
+    assert world.hotel.tags == {"b"}
+    with pytest.raises(SessionError, match="no effect `dec_nowhere`"):
+        world.undo(session.id, guard=guard, leave=["dec_nowhere"])
 
 
 # --- what is unknown
@@ -1038,10 +1135,10 @@ def test_a_call_that_failed_half_way_is_put_back(world: World) -> None:
     with world.guard.session(user="ann") as session:
         assert session.call("write", {"path": "a.txt", "text": "new"}, run=half).status == "failed"
         assert session.call("write", {"path": "b.txt", "text": "new"}, run=lambda **_: 1 / 0).status == "failed"
-    assert outcomes(world.undo(session.id)) == ["unknown", "undone"]
-    assert not (world.root / "a.txt").exists()
+    assert outcomes(world.undo(session.id)) == ["unknown", "waits"]
     world.clock.advance(timedelta(minutes=5))
-    assert outcomes(world.undo(session.id)) == ["nothing", "already"]
+    assert outcomes(world.undo(session.id)) == ["nothing", "undone"]
+    assert not (world.root / "a.txt").exists()
 
 
 def test_a_captured_call_that_was_cut_off_is_compared_with_what_was_kept(world: World) -> None:

@@ -126,9 +126,24 @@ def test_what_is_left_is_a_finding(home: Path) -> None:
     assert report["effects"][2]["hold"].startswith("hld_")
     code, output = run(session, *WIRED)
     assert code == 1
-    assert "run the same command again" in output
+    assert "run the same command again when people have answered" in output
     code, report = as_json(session)
     assert [each["outcome"] for each in report["effects"]] == ["already", "already", "impossible"]
+
+
+def test_older_effects_wait_or_go_on_without_a_newer_one(home: Path) -> None:
+    session = began(home, "free", "held")
+    code, report = as_json(session, *WIRED)
+    assert (code, [each["outcome"] for each in report["effects"]]) == (1, ["undone", "held", "waits"])
+    assert not (home / "untagged").exists()
+    code, output = run(session, *WIRED[:2], "--force")
+    assert code == 1
+    assert "waits for a newer one, `tag`" in " ".join(output.split())
+    newer = report["effects"][1]["decision"]
+    code, report = as_json(session, *WIRED, "--leave", newer)
+    assert (code, [each["outcome"] for each in report["effects"]]) == (0, ["already", "undone"])
+    assert (home / "untagged").read_text().split() == ["free"]
+    assert run(session, *WIRED, "--leave", "dec_nowhere")[0] == 2
 
 
 def test_only_from_an_event_on(home: Path) -> None:

@@ -1,7 +1,8 @@
 """Any sequence of effects on a real directory and a real database: undo restores exactly what was, or says why not.
 
 The model looks at the world for itself, before and after every call, and predicts from that what undo has to say of
-each effect and what has to be there afterwards. With nobody else about, that is the world before the session began.
+each effect and what has to be there afterwards. People are asked about one of the files, each time, and older effects
+wait for their answer. With nobody else about, the end is the world before the session began.
 """
 
 from __future__ import annotations
@@ -21,13 +22,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
 from fiducial.core.clock import ManualClock
+from fiducial.core.ids import PersonId
 from fiducial.guard.guard import Guard
 from fiducial.oversight.captures import Files
 from fiducial.oversight.captures_sql import Rows
+from fiducial.oversight.desk import Desk
+from fiducial.oversight.hold import Approver
 from fiducial.oversight.undo import undo
 from fiducial.store.memory import MemoryStore
 
 PERMIT = '@id("charter/permit-declared") permit (principal, action in Action::"declared", resource);'
+ASKED = "b"
+"""The file that is put back only once people agree."""
+HOLD = (
+    '@id("charter/ask") @hold("lead") forbid (principal, action == Action::"restore_file", resource) '
+    f'when {{ context.input.path == "{ASKED}" }};'
+)
 
 
 def captured(driver: str, tool: str, name: str, **more: Any) -> dict[str, Any]:
@@ -53,10 +63,10 @@ TOOLS = {
              "output": {"trusted": ["$"]}},
 }  # fmt: skip
 CHARTER = Charter.build(
-    About(agent="bot", owners=Owners(responsible="r", accountable="a"), baseline="none"),
+    About(agent="bot", owners=Owners(responsible="r", accountable="a"), baseline="none", roles=("lead",)),
     {name: Contract.model_validate(value) for name, value in TOOLS.items()},
     (),
-    [PolicySource(file="policies/main.cedar", text=PERMIT)],
+    [PolicySource(file="policies/main.cedar", text=PERMIT + HOLD)],
 )
 Call: TypeAlias = tuple[str, Any, Any, list[str]]
 """Name, state before, state after, directories that were missing; the name `mail` for what cannot be taken back."""
@@ -82,8 +92,10 @@ class Machine(RuleBasedStateMachine):
             self.sql("INSERT INTO items VALUES (?, ?)", id, value)
         self.clock = ManualClock()
         connect = lambda: sqlite3.connect(self.home / "db")  # noqa: E731
+        store = MemoryStore(clock=self.clock)
+        self.desk = Desk(store, clock=self.clock)
         self.guard = Guard(
-            CHARTER, store=MemoryStore(clock=self.clock), clock=self.clock,
+            CHARTER, store=store, clock=self.clock, desk=self.desk,
             captures={"files": Files(self.root), "rows": Rows(connect, "items", ["id"], dialect="sqlite")},
         )  # fmt: skip
         self.start()
@@ -172,11 +184,20 @@ class Machine(RuleBasedStateMachine):
         done: set[int] = set()
         moved = {name for name, before, after, _ in self.calls if before != after}
         calls = [each for each in self.calls if each[1] != each[2] or each[0] == "mail" or each[0] not in moved]
-        for forced in (force, force, False):
-            expected, world = predicted(self.world(), calls, done, force=forced)
+        agreed: set[tuple[int, bool]] = set()
+        rounds = [False, force, force]
+        while rounds:
+            forced = rounds.pop()
+            expected, world = predicted(self.world(), calls, done, agreed, force=forced)
             report = undo(self.guard, self.session.id, by="olga", why="test", force=forced)
             assert [each.outcome for each in report.effects] == expected, report.effects
             assert self.world() == world
+            waiting = self.desk.waiting()
+            assert [hold.id for hold in waiting] == [each.hold for each in report.effects if each.outcome == "held"]
+            for hold in waiting:
+                self.desk.vote(hold.id, Approver(id=PersonId("lee"), roles=frozenset({"lead"})), "approve")
+                agreed.add((len(calls) - 1 - expected.index("held"), forced))
+                rounds.append(forced)
         if self.alone:
             assert self.world() == self.before, "everything is exactly as it was"
             assert set(expected) <= {"already", "nothing", "impossible"}
@@ -194,9 +215,12 @@ def absent(world: dict[str, Any], name: str) -> list[str]:
 
 
 def predicted(
-    world: dict[str, Any], calls: list[Call], done: set[int], *, force: bool
+    world: dict[str, Any], calls: list[Call], done: set[int], agreed: set[tuple[int, bool]], *, force: bool
 ) -> tuple[list[str], dict[str, Any]]:
-    """What undo has to say of every call, newest first, and what is there afterwards. Adds to `done`."""
+    """What undo has to say of every call, newest first, and what is there afterwards. Adds to `done`.
+
+    `agreed`: what people have agreed to, the number of a call and whether it is put back by force.
+    """
     world, outcomes = dict(world), []
     for number, (name, before, after, missing) in reversed(list(enumerate(calls))):
         present = state(world, name)
@@ -204,10 +228,14 @@ def predicted(
             outcomes.append("already")
         elif name == "mail":
             outcomes.append("impossible")
+        elif "held" in outcomes:
+            outcomes.append("waits")
         elif present == before:
             outcomes.append("nothing")
         elif present != after and not force:
             outcomes.append("changed")
+        elif name == ASKED and (number, force) not in agreed:
+            outcomes.append("held")
         else:
             outcomes.append("undone")
             done.add(number)

@@ -27,7 +27,14 @@ from fiducial.policy.load import load_charter
 
 _EXCERPT = 200
 """Characters of arguments shown in the table; `--json` has them whole."""
-_STYLES = {"undone": "green", "already": "green", "nothing": "green", "undoable": "", "held": "yellow"}
+_STYLES = {
+    "undone": "green",
+    "already": "green",
+    "nothing": "green",
+    "undoable": "",
+    "held": "yellow",
+    "waits": "yellow",
+}
 
 
 def undo(
@@ -47,12 +54,19 @@ def undo(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Put states back over what others changed since.")] = False,
+    leave: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DECISION", help="An effect to leave as it is, so that none waits for it; may be repeated."
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Take back what a session did, newest first, and say what cannot be taken back and why.
 
     Each call that takes something back is decided like any other. Where people are asked first, run the same command
-    again when they have answered. Nothing is taken back twice, however often it is run.
+    again when they have answered; older effects wait for a newer one that is still to be taken back. Nothing is taken
+    back twice, however often it is run.
 
     Exit status: 0 nothing is left that should have been taken back (in a dry run: nothing would be); 1 something is;
     2 could not run.
@@ -65,6 +79,7 @@ def undo(
                 report = take_back(
                     guard, SessionId(session), by=who(by), why=why, roles=role or (),
                     since=EventId(since) if since is not None else None, dry_run=dry_run, force=force,
+                    leave=[DecisionId(each) for each in leave or ()],
                 )  # fmt: skip
         except (SessionError, CharterError) as error:
             fail(plain(str(error), keep="\n"), 2)
@@ -138,6 +153,8 @@ def _print(report: Report, lacking: Mapping[DecisionId, str]) -> None:
         out.print(Text("nothing was done: this was a dry run", style="dim"))
     elif any(each.outcome == "held" for each in report.effects):
         out.print(Text("run the same command again when people have answered", style="dim"))
+    elif any(each.outcome == "waits" for each in report.effects):
+        out.print(Text("run the same command again when the newer one can be taken back", style="dim"))
 
 
 def _called(taken: Taken) -> str:

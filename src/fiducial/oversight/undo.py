@@ -2,7 +2,7 @@
 
     1  say who takes back what, and why     durable; what was recorded before is then in the log
     2  plan                                 from the ledger alone: `fiducial.oversight.undo_plan`
-    3  for each effect, newest first
+    3  for each effect, newest first, until one is left that is still to be taken back: older ones wait for it
        a  unknown: find out                 by the contract's post-condition, or the captured state
        b  undoable: take it back            by a call that the guard decides like any other
        c  say what became of it             durable, with the effect's cell
@@ -23,7 +23,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ from fiducial.core.event import (
     UndoFinished,
     UndoStarted,
 )
-from fiducial.core.ids import Digest, EventId, PersonId, SessionId
+from fiducial.core.ids import DecisionId, Digest, EventId, PersonId, SessionId
 from fiducial.core.store import Commit, Put, Shared, Unchanged
 from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError, ToolFailed
 from fiducial.guard import probes
@@ -79,6 +79,7 @@ def undo(
     since: EventId | None = None,
     dry_run: bool = False,
     force: bool = False,
+    leave: Collection[DecisionId] = (),
     shown: Digest | None = None,
 ) -> Report:
     """Take back what `session`, and those it delegated to, did.
@@ -89,10 +90,12 @@ def undo(
     since      only effects from that event on
     dry_run    plan only: the session is opened and recorded, nothing is run or read
     force      put captured states back even where somebody else has changed them since, or may have
+    leave      decisions whose effects are left as they are, so that older ones do not wait for them
     shown      `Report.plan` of a plan that somebody agreed to; when it is another by now, or with another `force`,
                nothing is done, and the report is of a dry run
 
-    Raises `SessionError` for a session or event that the log does not know, `StoreError` when it cannot be recorded.
+    Raises `SessionError` for a session, event or effect that the log does not know, `StoreError` when it cannot be
+    recorded.
     """
     store = guard.store
     if not isinstance(store, Readable):
@@ -104,6 +107,7 @@ def undo(
             raise SessionError(f"no session `{session}` in this log; `fiducial log tail` lists the latest")
         roles = tuple(roles)
         mine = guard.session(user=by, roles=roles, agent=AGENT) if dry_run else _session(guard, session, by, roles)
+        waited = _waits(guard, session, by) == mine.id
         try:
             now = guard.clock.unix_us()
             started = UndoStarted(
@@ -112,7 +116,7 @@ def undo(
             )  # fmt: skip
             store.commit(Commit(entries=(Entry(started),))).result(STORE_TIMEOUT)
             _seen(ledger, started.id)
-            effects = plan(ledger, store, guard.current.tools, session, now_us=now, since=since)
+            effects = _without(plan(ledger, store, guard.current.tools, session, now_us=now, since=since), leave)
             planned = digest_of(effects, force=force)
             idle = dry_run or shown not in (None, planned)
             if idle:
@@ -121,13 +125,23 @@ def undo(
                 undoing = _Undoing(guard, ledger, mine, session, force=force)
                 taken = [undoing.take_back(each) for each in effects]
         except BaseException:
-            mine.close("error")
+            if not waited:
+                mine.close("error")
             raise
         if not idle:
-            _leave(mine, session, by, open_=any(each.outcome == "held" for each in taken))
-        elif _waits(guard, session, by) != mine.id:
+            said = {each.outcome for each in taken}
+            # People may have been asked before about what waits now.
+            _leave(mine, session, by, open_="held" in said or (waited and "waits" in said))
+        elif not waited:
             mine.close()
     return Report(target=session, session=mine.id, by=by, dry_run=idle, plan=planned, effects=tuple(taken))
+
+
+def _without(effects: list[Effect], leave: Collection[DecisionId]) -> list[Effect]:
+    """The effects that are not to be left as they are."""
+    if unknown := set(leave).difference(each.decision for each in effects):
+        raise SessionError(f"no effect `{min(unknown)}` to leave as it is; a dry run lists them")
+    return [each for each in effects if each.decision not in leave]
 
 
 def _session(guard: Guard, target: SessionId, by: str, roles: tuple[str, ...]) -> Session:
@@ -183,6 +197,8 @@ class _Undoing:
         self._session = session
         self._target = target
         self._force = force
+        self._first: Taken | None = None
+        """What older effects wait for."""
 
     def take_back(self, effect: Effect) -> Taken:
         """Step 3 for one effect."""
@@ -191,7 +207,10 @@ class _Undoing:
         except Exception as error:
             log.exception("`%s` could not be taken back", effect.decision, exc_info=error)
             taken = Taken(effect=effect, outcome="failed", why=f"undo broke off ({type(error).__name__})")
-        self._say(taken)
+        if taken.outcome != "waits":
+            self._say(taken)
+        if taken.first and self._first is None:
+            self._first = taken
         return taken
 
     def _taken(self, effect: Effect) -> Taken:
@@ -202,6 +221,10 @@ class _Undoing:
             return Taken(effect=effect, outcome="too-late", why=effect.why)
         if effect.state == "impossible" or compensation is None:
             return Taken(effect=effect, outcome="impossible", why=effect.why)
+        if self._first is not None:
+            newer = self._first.effect
+            why = f"waits for a newer one, `{newer.tool}` ({newer.decision}): {self._first.outcome}"
+            return Taken(effect=effect, outcome="waits", why=why)
         now = self._guard.clock.unix_us()
         if now < effect.until_us or (effect.until_us and self._open(effect.session)):
             return Taken(effect=effect, outcome="unknown", why="the call itself may still be running")
@@ -386,6 +409,7 @@ class _Undoing:
         """Record it, and settle the claim of the call that took it back."""
         store, session, effect = self._guard.store, self._session, taken.effect
         assert taken.outcome is not None
+        assert taken.outcome != "waits"
         now = self._guard.clock.unix_us()
         event = UndoFinished(
             id=session.event_id(now), session=session.id, at_us=now, target=self._target, decision=effect.decision,

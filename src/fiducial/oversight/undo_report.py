@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -13,7 +14,9 @@ from fiducial.guard.compensation import claim_key
 from fiducial.guard.results import Result
 from fiducial.oversight.undo_effect import Effect
 
-STANDS = frozenset({"changed", "impossible", "too-late", "held", "denied", "failed", "unknown"})
+Outcome: TypeAlias = UndoOutcome | Literal["waits"]
+"""What became of an effect. `waits`: a newer one comes first, so nothing was tried, and the log has no event of it."""
+STANDS = frozenset({"changed", "impossible", "too-late", "held", "denied", "failed", "unknown", "waits"})
 """Outcomes after which the effect stands, or may."""
 
 _WHY = {
@@ -31,7 +34,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one effect."""
 
     effect: Effect
-    outcome: UndoOutcome | None = None
+    outcome: Outcome | None = None
     """`None` in a dry run: see the effect's state."""
     why: str = ""
     detail: str = ""
@@ -40,6 +43,16 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """The call that took it back, or was to."""
     hold: HoldId | None = None
     """What people are asked."""
+
+    @property
+    def first(self) -> bool:
+        """Older effects wait for this one: it stands, or may, and can still be taken back, if not by this undo.
+
+        What somebody else has changed since is theirs to settle, and what cannot be taken back at all never will be.
+        """
+        if self.outcome == "impossible":
+            return self.effect.state in ("undoable", "unknown")  # this undo lacks what would take it back
+        return self.outcome in ("held", "denied", "failed", "unknown")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,4 +127,4 @@ def _lost(effect: Effect, verdict: Denied) -> bool:
     return any(reason.fault is Fault.STORE and key in reason.message for reason in verdict.reasons)
 
 
-__all__ = ["STANDS", "Report", "Taken", "told"]
+__all__ = ["STANDS", "Outcome", "Report", "Taken", "lacks", "told"]

@@ -27,6 +27,7 @@ WORDS = {
     "too-late": "too late",
     "changed": "changed since",
     "held": "people are asked",
+    "waits": "waits for a newer one",
     "denied": "denied",
     "failed": "failed",
 }
