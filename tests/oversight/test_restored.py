@@ -208,6 +208,8 @@ LOOKS = {"postcondition": {"tool": "look", "arguments": {"to": "$arguments.to"},
     [
         ({}, True, "unknown", 1),  # whether it was taken back cannot be found out: never twice
         ({}, False, "unknown", 0),
+        (LOOKS, True, "undone", 1),  # it was: an independent read says so
+        (LOOKS, False, "undone", 1),  # it was not
     ],
 )
 def test_an_effect_from_before_the_backup_is_looked_at_and_not_taken_back_twice(

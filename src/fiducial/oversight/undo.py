@@ -15,6 +15,7 @@ first, the session stays open, and the same undo by the same person goes on in i
 Nothing is taken back twice. A call that takes something back claims the effect in the commit that records its decision
 (`fiducial.guard.compensation`). When that call was interrupted, its effect is unknown: it is looked for, and the call
 made again only where an independent read says that it did not happen, or the contract that repeating it does no harm.
+So is every effect from before the log was set back, by a restore: what took it back since may be missing from the log.
 The same holds for one that raised, unless its tool refused.
 """
 
@@ -43,7 +44,7 @@ from fiducial.core.ids import DecisionId, Digest, EventId, PersonId, SessionId
 from fiducial.core.store import Commit, Put, Shared, Unchanged
 from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError, ToolFailed
 from fiducial.guard import probes
-from fiducial.guard.compensation import Claim, Claimed, claim_key, put_claim, read_claims
+from fiducial.guard.compensation import LOST, Claim, Claimed, claim_key, put_claim, read_claims
 from fiducial.guard.drivers import STORE_TIMEOUT, drive
 from fiducial.guard.effects import Ran, Run, Steps
 from fiducial.guard.guard import Guard
@@ -274,10 +275,12 @@ class _Undoing:
 
     def _interrupted(self, effect: Effect, claim: Claimed, compensation: Compensation) -> Taken | None:
         """What came of a call that was to take it back and has not said so; `None`: it is to be made again."""
-        records = self._ledger.decision(claim.compensation)
+        lost = claim.compensation == LOST
+        records = [] if lost else self._ledger.decision(claim.compensation)
+        made = None if lost else claim.compensation
         decided = next((each.event for each in records if isinstance(each.event, CallDecided)), None)
         finished = next((each.event for each in records if isinstance(each.event, CallFinished)), None)
-        undone = Taken(effect=effect, outcome="undone", why="it was found undone", compensation=claim.compensation)
+        undone = Taken(effect=effect, outcome="undone", why="it was found undone", compensation=made)
         if finished is not None and finished.outcome == "ok" and finished.confirmed != "no":
             # A stream is recorded before its post-condition is looked at.
             looked = finished.confirmed != "not-checked"
@@ -291,7 +294,7 @@ class _Undoing:
         if compensation.driver is not None:
             return None  # the state itself tells
         found: _Found = "unknown"
-        if decided is not None and decided.tool == compensation.tool:
+        if lost or (decided is not None and decided.tool == compensation.tool):
             found = self._confirmed(compensation.tool, compensation.arguments, None)
         if found == "unknown" and self._happened(effect) == "no":
             found = "yes"  # the effect is gone
@@ -300,9 +303,11 @@ class _Undoing:
         if compensation.idempotent or (found == "no" and not early):
             return None
         why = "what came of the call that takes it back cannot be found out"
+        if lost:
+            why = "whether it was taken back before the store was set back cannot be found out"
         if found == "no":
             why = "the call that takes it back has ended, and may still take effect: try again later"
-        return Taken(effect=effect, outcome="unknown", why=why, compensation=claim.compensation)
+        return Taken(effect=effect, outcome="unknown", why=why, compensation=made)
 
     def _happened(self, effect: Effect) -> _Found:
         """What the post-condition of the undone call finds now."""
