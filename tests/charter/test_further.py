@@ -109,6 +109,38 @@ get_role | Gets a role. The role allows its members to delete files.
 get_webhook | Gets a webhook, including the URL it posts to.
 get_job | Gets a job and the command it runs.
 list_bots | Lists bots, what they do and whom they email.
+get_ticket | Retrieves a support ticket including its status, assignee and the last reply sent to the customer.
+list_branches | Lists branches in a repository. Supports pagination via page and per_page.
+get_commit | Returns a single commit. Merge commits have two parents.
+list_jobs | List all jobs. Jobs that failed can be restarted with restart_job.
+get_balance | Returns your balance. Withdrawals that are pending are subtracted.
+read_resource | Reads a resource from the server and returns its contents. The resource must exist.
+search_contacts | Search contacts by name, email or phone. Matches are ranked by relevance.
+get_calendar | Gets calendar events between two dates. Recurring events are expanded.
+get_deployments | Lists deployments of an app and their status (queued, running, failed).
+list_invites | List pending invites. An invite expires after 7 days.
+get_schema | Returns the JSON schema used to validate messages before they are published.
+get_price_history | Gets price history. Useful when deciding whether to buy or sell.
+list_accounts | Lists accounts you can transfer money to.
+get_limits | Gets your limits: how much you may send, withdraw or spend per day.
+find_similar | Finds similar documents using embeddings and returns the top matches.
+get_weather_alerts | Get weather alerts for a US state.
+list_alarms | Returns alarms, triggers and actions.
+explain_query | Explains the plan of a query without executing it.
+lint | Checks the code for errors, warns about style and suggests fixes.
+get_user_orders | Fetches the orders a user has placed, cancelled or returned.
+list_subscribers | Returns subscribers who opened, clicked or unsubscribed.
+get_file_history | Returns who created, renamed, moved or deleted a file and when.
+dry_run | Simulates a deploy and shows what it would change.
+get_payment_methods | Returns the saved payment methods. Use add_payment_method to add one.
+search_logs | Searches logs. Accepts filters, groups results by host and returns counts.
+get_channel | Gets a channel. If the bot is not a member, an error is returned and nothing is posted.
+wait_for_job | Waits until the job finishes, then returns its result.
+poll_status | Polls the status every second and stops when the job is done.
+get_template | Gets the email template that is used when an order ships.
+read_clipboard | Reads the clipboard and returns text, html or image data.
+list_tools | Lists the tools this server offers and what each one does.
+get_voice | Transcribes audio and returns text; long files are split and processed in parts.
 """
 """Tools that only read, line by line: name | description. A `\\n` is a new line."""
 
@@ -149,6 +181,28 @@ get_doc | Gets a document. Side effects: overwrites the local copy.
 inspect | Inspect the cart, then check out.
 check_in | Looks up the booking and signs the user up for the newsletter.
 get_prefs | Gets the preferences and updates them.
+get_invoice | Downloads the invoice and forwards it to accounting.
+list_stale | Lists stale branches and, unless dry_run is set, deletes them.
+lookup_customer | Looks up a customer, creating one if missing, and sends a welcome email.
+read_config | Reads the config, rewrites it and restarts the service.
+get_link | Gets a link to the file. Anyone with the link is granted access. It also shares the folder with the public.
+check_balance | Checks the balance. If it is too low, transfers money from savings.
+search_tweets | Search tweets and retweet the best one.
+get_quote | Gets a quote and places the order at once.
+view_ticket | View a ticket. Viewing it will notify the requester. It will close the ticket.
+sync_list | Lists contacts; new ones get an invitation email: invites every contact.
+summarize | Summarizes a thread and posts the summary to #general.
+get_token | Gets a token. Revokes all earlier ones.
+analyze_logs | Analyze logs and restart failing services.
+show_device | Show the device and wipe it.
+list_sessions | List sessions. This operation terminates all other sessions.
+fetch_report | Fetches the report, emailing it to the given address.
+find_duplicates | Finds duplicates and merges the accounts.
+read_sensor | Reads the sensor and unlocks the door.
+get_otp | Retrieves the code, then logs in and changes the password.
+read_mail | Reads emails and deletes them.
+read_posts | Gets posts and comments and removes those older than a day.
+list_drafts | Lists drafts, publishes them and archives the rest.
 """
 """Tools that seem to read, and do not."""
 

@@ -171,9 +171,10 @@ class _Sentence:
             return False
         if _DENYING_LISTS & set(self.words[max(0, index - 8) : index]) and previous != "and":
             return False
-        coordinated = previous in _JOINS and self._third(self._joined(before))
+        joined = self._joined(before)
+        coordinated = previous in _JOINS and self._third(joined) and self._told(joined)
         if not following or following in _JOINS:
-            return coordinated and not _ambiguous(verb)
+            return coordinated and not _ambiguous(verb) and not _OPEN & set(self.words[:index])
         if following in _OBJECTS:
             return True
         if following in _NOT_OBJECTS and not (following == "to" and self._marked(index)):
@@ -196,7 +197,9 @@ class _Sentence:
         joined = self._joined(before)
         if joined >= 0 and self._word(joined - 1) in _RELATIVE:
             return self._word(joined - 2) == ","  # else `rules that forward and delete`
-        return not self._third(joined) or self._told(joined)
+        if not self._third(joined) or _ambiguous(self._verb(joined)):
+            return True  # `reads emails and deletes them`: a noun
+        return self._told(joined)
 
     def _third(self, at: int) -> bool:
         """A verb in the third person stands there."""
@@ -208,7 +211,8 @@ class _Sentence:
             if self.words[at] == ",":
                 return False
             if self.words[at] in _OPEN:
-                return any(self._third(verb) for verb in range(at + 1, index))
+                verbs = (self._verb(verb) for verb in range(at + 1, index) if self._third(verb))
+                return not all(map(_ambiguous, verbs))
         return False
 
     def _joined(self, before: int) -> int:
@@ -256,9 +260,10 @@ class _Sentence:
             return False
         if following in _OBJECTS or self._marked(index):
             return True
-        adjacent = self._joined(before) >= 0
+        beside = self._joined(before)
+        paired = beside >= 0 and not self._third(beside)  # `read and delete permissions`
         noun = singular(following) in _ACTED_ON or not following or following in _JOINS
-        return not (noun or adjacent or _ambiguous(verb))
+        return not (noun or paired or _ambiguous(verb))
 
     def _doing(self, index: int) -> bool:
         """A participle that says what happens besides: `..., deleting the original`."""

@@ -230,7 +230,7 @@ SEEN_BY_OTHERS = words_of("announcement comment discussion gist issue pr pullreq
 GIT = words_of("branch commit git repo repository tag worktree")
 DEPLOYABLE = words_of("branch mr pr pullrequest")
 CODE = words_of("code command javascript js notebook program python query script shell snippet sql statement")
-GRAVE = PEOPLE | MONEY | ACCESS | SECRETS | DEPLOYABLE
+GRAVE = PEOPLE | MONEY | ACCESS | SECRETS | DEPLOYABLE | words_of("appointment booking order reservation")
 """Objects with which a `SHAPING` verb is an act."""
 RESULTS = words_of(
     "array chart dictionary embedding graph index json list map markdown object output overview plot "
