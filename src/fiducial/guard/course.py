@@ -128,7 +128,7 @@ def proposal(
     parameters, values = {}, {}
     for name, of, parameter, value in bound_values(plan):
         given = tools[of].parameters[parameter]
-        parameters[name] = ToolParameter(name, given.role, given.unit, given.entity, given.classes)
+        parameters[name] = ToolParameter(name, given.role, given.unit, given.entity, given.classes, given.keys)
         values[name] = value
     impossible = frozenset(
         step.tool

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fiducial.charter.contracts import Kind, Role
-from fiducial.charter.schema import Shape, shape
 from fiducial.core.event import Authority
-from fiducial.core.ids import Digest, SourceId, mint
+from fiducial.core.ids import SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Put
@@ -36,9 +35,6 @@ _REPLY_BUDGET = 2**20
 _WRITING = frozenset({Kind.CREATE, Kind.UPDATE})
 """Kinds of act whose targets are objects that can be read back; others have targets whom they reach."""
 _NONE: frozenset[str] = frozenset()
-_KEYS: dict[tuple[Digest, str], frozenset[str]] = {}
-"""Contract and parameter → what `_declared_keys` says of them; reading a schema takes longer than tracing a value."""
-_MAX_KEYS = 4096
 
 
 class Knowledge:
@@ -144,10 +140,9 @@ class Knowledge:
         for name, value in arguments.items():
             parameter = parameters[name]
             role, unit, entity = parameter.role, parameter.unit, parameter.entity
-            keys = _declared_keys(tool, name) if isinstance(value, (dict, list)) else _NONE
-            traces[name] = trace(name, value, role, unit=unit, entity=entity, keys=keys)
+            traces[name] = trace(name, value, role, unit=unit, entity=entity, keys=parameter.keys)
             if replied is not None and name in replied:
-                answer = replied[name].trace(name, value, role, unit=unit, entity=entity, keys=keys)
+                answer = replied[name].trace(name, value, role, unit=unit, entity=entity, keys=parameter.keys)
                 if answer.origin is Origin.USER:
                     traces[name] = answer
         return traces
@@ -316,28 +311,6 @@ class Knowledge:
         if not doubtful:
             return any(trace.origin is Origin.USER for trace in traces.values())
         return self._intent.delegated and all(trace.pointed for trace in doubtful)
-
-
-def _declared_keys(tool: Tool, name: str) -> frozenset[str]:
-    """Names of members that the contract declares for a parameter: its words, and nobody's choice."""
-    keys = _KEYS.get((tool.digest, name))
-    if keys is None:
-        parameter = tool.contract.parameters.get(name)
-        keys = _NONE if parameter is None else frozenset(_members_of(shape(parameter.schema_)))
-        if len(_KEYS) >= _MAX_KEYS:
-            _KEYS.clear()
-        _KEYS[tool.digest, name] = keys
-    return keys
-
-
-def _members_of(what: Shape) -> Iterator[str]:
-    """The names of the members that a value of this shape can have, at any depth, as far as they are declared."""
-    below = [*what.one_of, *(one for one in (what.items, what.values) if one is not None)]
-    if what.properties is not None:
-        yield from what.properties
-        below.extend(what.properties.values())
-    for one in below:
-        yield from _members_of(one)
 
 
 def _member(name: str) -> PathPattern:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from fiducial.charter.arguments import arguments_checker
 from fiducial.charter.contracts import Contract, Effect, Kind, Role
 from fiducial.charter.model import DECLARE_PLAN, Charter
 from fiducial.charter.money import minor_units
+from fiducial.charter.schema import shape
 from fiducial.charter.words import Phrase
 from fiducial.core.canonical import digest
 from fiducial.core.ids import Digest
@@ -28,6 +29,8 @@ class ToolParameter(msgspec.Struct, frozen=True):
     unit: str | None
     entity: str | None
     classes: frozenset[str]
+    keys: frozenset[str] = frozenset()
+    """Names of the members that its schema declares: the contract's words, and nobody's choice."""
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +100,9 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
         slice=rulebook.slice(name),
         check=arguments_checker(contract),
         parameters={
-            key: ToolParameter(key, value.role, value.unit, value.entity, frozenset(value.classes))
+            key: ToolParameter(
+                key, value.role, value.unit, value.entity, frozenset(value.classes), frozenset(_members(value.schema_))
+            )
             for key, value in contract.parameters.items()
         },
         targets=tuple(key for key, value in contract.parameters.items() if value.role is Role.TARGET),
@@ -119,6 +124,18 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
         cost=contract.cost,
         currency=(cost.unit or "") if cost else "",
     )
+
+
+def _members(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the members that a value can have, at any depth, as far as they are declared."""
+    below = [shape(schema)]
+    while below:
+        what = below.pop()
+        if what.properties is not None:
+            yield from what.properties
+            below.extend(what.properties.values())
+        below.extend(what.one_of)
+        below.extend(one for one in (what.items, what.values) if one is not None)
 
 
 def all_ready(charter: Charter, rulebook: Rulebook) -> dict[str, Tool]:
