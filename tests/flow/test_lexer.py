@@ -61,6 +61,18 @@ def stands(value: str, text: str) -> bool:
         ("Bring the slides.", "with description 'Bring the slides.' today"),
         ("Acme Inc.", "pay\nAcme Inc.\nnow"),
         ("张三", "转给「张三」。"),
+        ("~/notes/a.txt", "Read ~/notes/a.txt and mail it"),
+        ("~/.ssh/config", "delete ~/.ssh/config."),
+        (".env", "read .env, please"),
+        (".gitignore", "(see .gitignore)"),
+        ("../x/y.txt", "open ../x/y.txt now"),
+        ("./src/", "list ./src/"),
+        ("*.tmp", "delete *.tmp in the folder"),
+        ("https://x.org/wiki/Rust_(language)", "fetch https://x.org/wiki/Rust_(language), please"),
+        ("https://x.org/wiki/Rust_(language)", "fetch it (https://x.org/wiki/Rust_(language))"),
+        ("Acme Inc.", "Pay Acme Inc. 50 dollars"),
+        ("Sam Jr.", "write to Sam Jr. today"),
+        ("(555) 010-1234", "call (555) 010-1234 now"),
     ],
 )
 def test_stands_whole(value: str, text: str) -> None:
@@ -127,6 +139,28 @@ def test_stands_whole(value: str, text: str) -> None:
         ("Alice", "tell \u200bAlice now"),
         ("Alice", "tell Alice\u200d now"),
         ("b", "http://x.org/a,b"),
+        ("/notes/a.txt", "read ~/notes/a.txt"),
+        (".ssh/config", "read ~/.ssh/config"),
+        ("~/notes", "read ~/notes/a.txt"),
+        ("./x", "open ../x now"),
+        ("/x", "open ./x now"),
+        (".env", "open config/.env now"),
+        (".env", "open prod.env now"),
+        (".env", "open ..env now"),
+        (".env", "open .env.local now"),
+        ("env", "open .env now"),
+        (".tmp", "delete *.tmp now"),
+        ("*.tmp", "delete **.tmp now"),
+        ("*.tmp", "delete a*.tmp now"),
+        ("./src/", "delete ./src/* now"),
+        ("/src/", "delete /src/* now"),
+        ("https://x.org/wiki/Rust_(language", "fetch https://x.org/wiki/Rust_(language)"),
+        ("https://x.org/wiki/Rust_(a)", "fetch https://x.org/wiki/Rust_(a)(b)"),
+        ("Acme Inc.", "pay Acme Inc.uk now"),
+        ("Acme Inc.", "pay Great Acme Inc. now"),
+        ("(555) 010-1234", "call +1 (555) 010-1234 now"),
+        ("(555) 010-1234", "call (555) 010-12345 now"),
+        (".5", "add .5 to it"),
     ],
 )
 def test_is_a_part(value: str, text: str) -> None:
@@ -144,7 +178,7 @@ def test_a_cut_is_no_boundary() -> None:
 
 
 @given(
-    st.from_regex(r"[a-z]{3,8}(?:[./@-][a-z]{2,6}){0,2}", fullmatch=True),
+    st.from_regex(r"(?:~/|\.{1,2}/|\*?\.)?[a-z]{3,8}(?:[./@-][a-z]{2,6}){0,2}(?:\([a-z]{1,4}\))?", fullmatch=True),
     st.from_regex(r"[A-Za-z0-9_/%=:-]{1,6}", fullmatch=True).filter(lambda glued: glued.strip(":")),
     st.booleans(),
 )

@@ -14,7 +14,9 @@ when nothing that could belong to a longer entity touches it:
 4. A value of several words must also not be a piece of a longer name: it stands in quotes, or on either side meets
    punctuation, the end of a line, a function word, or, when the value is capitalised, a word that is not.
 5. A value that itself begins or ends with quotes, brackets or sentence punctuation is whole only as a leaf, as a line,
-   or in quotes.
+   or in quotes; unless it begins as a path (`~/`, `./`, `../`, `.name`), a pattern of names (`*.tmp`) or a telephone
+   number (`(555) …`), or ends with the full stop of an abbreviation (`Acme Inc.`) or a bracket opened inside. Then what
+   it begins or ends with belongs to it: `/x` is a part of `~/x`.
 
 A text that was cut (a huge leaf is indexed in pieces that overlap) has no boundary at the cut.
 
@@ -97,6 +99,11 @@ _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "«": "»",
 _REACH = 24
 """Quotes, brackets and punctuation looked through at either end; more than that is not how people write entities."""
 
+# Rule 5: what a value may begin with; what belongs to it before; abbreviations that end names.
+_BEGINNING = re.compile(r"~/|\.{1,2}/|\*?\.[^\W\d]|\(\d{1,5}\)[ -]?\d")
+_ROOTED = frozenset("~*./")
+_WILD = frozenset("~*")
+_ABBREVIATED = re.compile(r"(?<=\s)(?:Inc|Ltd|Co|Corp|Bros|Jr|Sr)\.$")
 _NEXT_SENTENCE = re.compile(r"([A-Z][a-z]*)[ \n]")
 """A sentence that begins right after a full stop, its space forgotten: `see www.example.com.They wrote`. Only behind a
 host, and only with a word that sentences begin with: `John` is not whole in `John.Smith`."""
@@ -133,7 +140,16 @@ def whole(text: str, start: int, end: int) -> bool:
     first, last = text[start], text[end - 1]
     if first in _HARD or last in _HARD:
         return False
-    if first in _OPEN or first in _STOP or last in _CLOSE or last in _STOP:
+    if last == "." and _ABBREVIATED.search(text, max(start, end - 8), end) is not None:
+        return whole(text, start, end - 1)
+    if (left in _WILD and first in _ROOTED) or (last == "/" and right == "*"):
+        return False
+    unclosed = (last in _CLOSE or right == ")") and text.count("(", start, end) - text.count(")", start, end)
+    if right == ")" and unclosed:
+        return False
+    begins = first in _OPEN or first in _STOP
+    ends = last in _CLOSE or last in _STOP
+    if (begins and _BEGINNING.match(text, start, end) is None) or (ends and (last != ")" or unclosed)):
         return _quoted(text, start, end) or (left in ("\n", LEAF) and right in ("\n", LEAF))
     if (left not in _HARD or not left) and not _opens(text, start, end):
         return False
