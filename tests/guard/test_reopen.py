@@ -314,6 +314,23 @@ def test_what_a_window_held_for_an_interrupted_read_is_given_back_once(
         theirs.close()
 
 
+@pytest.mark.parametrize("reported", [True, False])
+def test_one_read_after_another_finds_what_the_window_has_left(
+    make_charter: Any, tmp_path: Any, reported: bool
+) -> None:
+    with SqliteStore(tmp_path / "log.db") as store:
+        guard = Guard(make_charter(budgets=ROWS), store=store)
+        session = guard.session(user="ann", task=TASK)
+        child = session.delegate("look", agent="reader")
+        for reader in (session, session, child, session):
+            if reported:
+                verdict = reader.decide("list_payees", {})
+                assert verdict.kind == "allowed"
+                reader.observe("list_payees", {}, PAYEES, decision=verdict)
+            else:
+                assert reader.call("list_payees", {}, run=lambda: PAYEES).status == "ok"
+
+
 def test_a_read_that_ends_after_its_session_counts_as_what_it_brought(make_charter: Any) -> None:
     store = MemoryStore()
     session = Guard(make_charter(budgets=ROWS), store=store).session(user="ann", task=TASK)

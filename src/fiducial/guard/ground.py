@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from fiducial.charter.model import Charter
 from fiducial.core.clock import Clock
 from fiducial.core.event import Mode
 from fiducial.core.ids import Digest
-from fiducial.core.store import Store
+from fiducial.core.store import Receipt, Store
 from fiducial.guard.compensation import Capture
 from fiducial.guard.course import Course
 from fiducial.guard.desk import Desk
@@ -46,7 +47,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 class Past:
     """What a session and those that it delegates to have done so far: theirs together, like their budget."""
 
-    __slots__ = ("acted", "courses", "declared", "done", "read", "tainted")
+    __slots__ = ("acted", "counting", "courses", "declared", "done", "read", "tainted")
 
     def __init__(self) -> None:
         self.courses: tuple[Course, ...] = ()
@@ -61,3 +62,5 @@ class Past:
         """Data classes read."""
         self.done: frozenset[str] = frozenset()
         """Kinds of side effects done."""
+        self.counting: Future[Receipt] | None = None
+        """Of the latest read that a window of records counts: when it is kept, what the read held is given back."""

@@ -186,6 +186,8 @@ def _finish(
     commit = Commit(entries=(Entry(event, (payload,)),), preconditions=fence, changes=changes, durable=False)
     try:
         future = session.store.commit(commit)
+        if any(each.of == "records" for each in judgement.counted):
+            session.counting(future)
         if lease is not None:
             again = session.windows.settled(judgement.counted, records=records, kept=kept, again=True)
             late = msgspec.structs.replace(commit, preconditions=(), changes=again)

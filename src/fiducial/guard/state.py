@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from fiducial.charter.model import RateWindow
 from fiducial.core.event import Entry, PlanDeclared, PlanSettled
 from fiducial.core.ids import DecisionId, Digest, EventId, SessionId, mint
-from fiducial.core.store import Add
+from fiducial.core.store import Add, Receipt
 from fiducial.errors import CallMismatch, SessionError
 from fiducial.flow.trace import Trace
 from fiducial.guard.binding import bound_elsewhere, instructed
@@ -325,6 +326,15 @@ class State(Knowledge):
                 each.failed(decision, undone=not (kept and acts))
         if kept and judgement.tool is not None and acts:
             self._past.done |= {judgement.tool.contract.kind.value}
+
+    def counting(self, future: Future[Receipt]) -> None:
+        """`future` gives back what a read held of a window of records. Called with the lock held."""
+        self._past.counting = future
+
+    @property
+    def counted_with(self) -> Future[Receipt] | None:
+        """What `counting` was told last, by this session or one that it shares its budget with."""
+        return self._past.counting
 
     def acts_on(self, values: Iterable[tuple[str, str]]) -> None:
         """The session is about to act on these targets. Called with the lock held."""

@@ -100,12 +100,24 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
     except Exception as error:  # noqa: BLE001 - any fault denies
         judgement, future = _refuse(session, request, decision, now, tool, fault, error)
     else:
+        if session.windows:
+            yield from _counted(session)
         with session.lock:
             judgement, future = _serialized(session, request, decision, now, tool, spend, preview)
     judgement = yield from _kept(session, judgement, future, now)
     if tool is not None and tool.declares:
         session.plan_kept(judgement)
     return judgement
+
+
+def _counted(session: State) -> Steps[None]:
+    """What the session's latest read brought is counted first: until then it holds all that is left of a window."""
+    counting = session.counted_with
+    try:
+        if counting is not None and not counting.done():
+            yield Kept(counting)
+    except Exception as error:  # noqa: BLE001 - it holds what it held, and the call is judged by that
+        log.warning("what a read brought could not be counted (%s)", told(error))
 
 
 def _spend(tool: Tool, arguments: Mapping[str, Any]) -> int:
