@@ -121,6 +121,8 @@ def test_a_halt_outlives_its_guard_and_whoever_stopped_everything_does_not_start
         assert session.decide("read_file", {"path": "a"}).reasons[0].fault == "halted"
         with pytest.raises(NotPermitted):
             guard.resume(halt, by="ann")
+        with pytest.raises(NotPermitted):
+            guard.resume(halt, by="Ann ")
         guard.resume(halt, by="bob", why="it was a drill")
         assert session.decide("read_file", {"path": "a"}).kind == "allowed"
     with pytest.raises(OversightError, match="say why"):

@@ -66,8 +66,9 @@ def test_a_name_is_given_once(store: MemoryStore | SqliteStore) -> None:
     people = People(store)
     known = people.add(_person(ADA), by=ADA)
     people.change(msgspec.structs.replace(known.person, active=False), version=1, by=ADA, act="revoked")
-    with pytest.raises(OversightError, match="taken"):
-        people.add(_person(ADA), by=BEN)
+    for same in (ADA, PersonId(ADA.upper()), PersonId(ADA.capitalize())):
+        with pytest.raises(OversightError, match="taken"):
+            people.add(_person(same), by=BEN)
     with pytest.raises(OversightError, match="add them first"):
         people.change(_person(CY), version=0, by=ADA, act="roles")
 

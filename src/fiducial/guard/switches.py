@@ -18,7 +18,7 @@ import msgspec
 
 from fiducial.core.clock import Clock
 from fiducial.core.event import Entry, HaltLifted, HaltOrdered
-from fiducial.core.ids import EventId, GrantId, PersonId, mint
+from fiducial.core.ids import EventId, GrantId, PersonId, folded_name, mint
 from fiducial.core.store import Add, Commit, Put, Store, Unchanged
 from fiducial.errors import NotPermitted, OversightError, StoreError
 
@@ -165,7 +165,7 @@ class Switches:
         before = _DECODER.decode(cell.value)
         if before.lifted_us:
             raise OversightError("that halt is not in force any more")
-        if before.total and before.by == by:
+        if before.total and folded_name(before.by) == folded_name(by):
             raise NotPermitted("whoever stopped everything does not start it again; it takes somebody else")
         now = self._clock.unix_us()
         lifted = msgspec.structs.replace(before, lifted_us=now)

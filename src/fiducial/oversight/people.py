@@ -30,7 +30,7 @@ import msgspec
 
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import Entry, PersonChanged
-from fiducial.core.ids import EventId, PersonId, mint
+from fiducial.core.ids import EventId, PersonId, folded_name, mint
 from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged
 from fiducial.errors import OversightError, StoreError
 from fiducial.oversight.hold import Approver
@@ -198,8 +198,10 @@ class People:
         # The roster first: whatever changes after it was read fails the commit.
         roster = self._store.read([ROSTER]).get(ROSTER)
         everybody = {known.person.id: known.person for known in self.all().values()}
-        if version == 0 and person.id in everybody:
-            raise OversightError(f"the name `{person.id}` is taken; people are never deleted, only made inactive")
+        # `Ann` and `ann` are one person wherever it matters who decides, so they are not two here.
+        same = next((one for one in everybody if folded_name(one) == folded_name(person.id)), None)
+        if version == 0 and same is not None:
+            raise OversightError(f"the name `{same}` is taken; people are never deleted, only made inactive")
         before = everybody.get(person.id)
         _still_administered(everybody, person)
         if person.delegate is not None and person.delegate not in everybody:
