@@ -216,6 +216,11 @@ def test_what_policies_hold_goes_to_somebody_else_and_on_from_there(
     assert hold.user == "operator"
     assert f"/waiting/{hold.id}" in page
     assert untagged == []
+    asked = Browser(console).as_(services, "approver").get(f"/waiting/{hold.id}").text
+    check(asked)
+    effect = re.search(rf'takes back what <a href="(/sessions/{session})#(e\d+)">one call of <code>tag</code>', asked)
+    assert effect is not None
+    assert f'id="{effect[2]}"' in Browser(console).as_(services, "approver").get(effect[1]).text
     services.desk.vote(hold.id, Approver(id=PersonId("approver"), roles=frozenset({"clerk"})), "approve")
     plan = _plan(browser.submit(path, path, why="wrong").text)
     browser.submit(f"{path}/run", path, why="wrong", plan=plan, confirm="yes")

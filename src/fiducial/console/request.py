@@ -16,11 +16,12 @@ from fiducial.console.found import Similar
 from fiducial.console.queue import Card, Waiting
 from fiducial.console.services import Services
 from fiducial.console.trajectory import Argument, Source, Told, told
-from fiducial.core.event import CallDecided, HoldRequested, MessageObserved
-from fiducial.core.ids import Digest, HoldId
+from fiducial.core.event import CallDecided, HoldRequested, MessageObserved, UndoFinished
+from fiducial.core.ids import Digest, EventId, HoldId
 from fiducial.guard.record import DecisionRecord
 from fiducial.oversight.cells import asked_prefix
 from fiducial.oversight.hold import Hold
+from fiducial.oversight.undo import AGENT
 from fiducial.store.bundle import Record
 
 VERBS = {
@@ -67,6 +68,8 @@ class Shown(msgspec.Struct, kw_only=True):
     """The appeal against it."""
     said: str = ""
     """Of an appeal: by whom, and why."""
+    takes_back: Record | None = None
+    """The decision on the call whose effect this one takes back, and no other's: an approval is for that."""
 
 
 def cards(services: Services, waiting: Waiting, mine: Sequence[bool], limit: int) -> tuple[list[Card], int]:
@@ -99,6 +102,7 @@ def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
     contract = services.charter.contracts.get(hold.tool) if ours else None
     seen = Shown(card=card, contract=contract, similar=services.index.similar(hold), ours=ours)
     seen.appealed, seen.said = appeal_of(services, hold), _said(services, hold)
+    seen.takes_back = _takes_back(services, hold)
     seen.asked = [source for source in _messages(session) if source.trusted]
     if step is not None:
         seen.decided, seen.record, seen.arguments = step.decided, step.record, step.arguments
@@ -135,6 +139,13 @@ def _said(services: Services, hold: Hold) -> str:
         if isinstance(record.event, HoldRequested) and record.event.hold == hold.id:
             return next((each.data.decode("utf-8", "replace") for each in record.payloads if each.data), "")
     return ""
+
+
+def _takes_back(services: Services, hold: Hold) -> Record | None:
+    for record in services.ledger.session(hold.session) if hold.agent == AGENT else ():
+        if isinstance(record.event, UndoFinished) and record.event.compensation == hold.decision:
+            return services.ledger.find(EventId("evt" + record.event.decision[3:]))
+    return None
 
 
 def _fill(services: Services, card: Card) -> None:
