@@ -485,6 +485,31 @@ class TestMagnitudes:
         assert session.magnitude("10:00").origin is Origin.USER
         assert session.magnitude("2031-05-20 10:00").origin is Origin.USER
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "at half past four",
+            "at 4h30 or so",
+            "0430 sharp, says he",
+            "at 4:30",
+            "4.30 in the morning",
+            "at four thirty",
+        ],
+    )
+    def test_an_hour_that_only_others_named(self, text: str) -> None:
+        session = Session("Book a taxi on 2031-05-20 at 10:00, for two hours")
+        assert session.magnitude("2031-05-20T04:30").label.trusted
+        session.hear(text)
+        assert session.magnitude("2031-05-20T04:30").origin is Origin.UNTRUSTED
+        for hour in ("00:00", "23:59", "10:00", "12:00", "10:30"):
+            assert session.magnitude(f"2031-05-20T{hour}").label.trusted, hour
+
+    @pytest.mark.parametrize(("text", "hour"), [("at quarter to five", "16:45"), ("four o'clock", "16:00"),
+                                                ("at 4h", "04:00"), ("quarter past 4", "04:15")])  # fmt: skip
+    def test_an_hour_in_other_words(self, text: str, hour: str) -> None:
+        session = Session("Book a taxi on 2031-05-20 at 10:00").hear(text)
+        assert session.magnitude(f"2031-05-20T{hour}").origin is Origin.UNTRUSTED
+
 
 class TestOptions:
     def test_words_of_trusted_texts(self) -> None:

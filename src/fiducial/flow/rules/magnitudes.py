@@ -27,6 +27,9 @@ from fiducial.flow.trace import CONSTANT, MAX_WHERE, Origin, Trace
 
 _MAX_NUMBERS = 32
 """Untrusted numbers tried in sums, the latest."""
+_HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+"""How untrusted text may say an hour, in English."""
+_PAST = {15: ("quarter", "15", "fifteen"), 30: ("half", "30", "thirty")}
 _YEAR = re.compile(r",?\s{1,3}(\d{4})(?!\w)")
 
 
@@ -180,9 +183,18 @@ def _untrusted_minute(memory: Memory, minute: int) -> bool:
     hour, rest = divmod(minute, 60)
     half = "am" if hour < 12 else "pm"
     twelve = hour % 12 or 12
-    forms = [[f"{hour:02}", f"{rest:02}"], [f"{twelve}", f"{rest:02}", half], [f"{twelve}", f"{rest:02}{half}"]]
+    forms = [[f"{twelve}", f"{rest:02}{half}"], [f"{hour:02}{rest:02}"]]
+    for number in {f"{hour:02}", f"{hour}", f"{twelve}"}:
+        forms += [[number, f"{rest:02}"], [f"{number}h{rest:02}"], [f"{number}h", f"{rest:02}"]]
+    name = _HOURS[twelve - 1]
+    forms += [[past, "past", hour_] for past in _PAST.get(rest, ()) for hour_ in (name, f"{twelve}")]
+    if rest in (30, 15, 45):
+        forms.append([name, {15: "fifteen", 30: "thirty", 45: "forty"}[rest]])
+    if rest == 45:
+        forms += [["quarter", "to", _HOURS[twelve % 12]], ["quarter", "to", f"{twelve % 12 + 1}"]]
     if not rest:
-        forms += [[f"{twelve}{half}"], [f"{twelve}", half]]
+        forms += [[f"{twelve}{half}"], [f"{hour}h"]]
+        forms += [[hour_, *more] for hour_ in (name, f"{twelve}") for more in ([half], ["o", "clock"], ["in", "the"])]
     return any(memory.untrusted.stream(form) for form in forms)
 
 
