@@ -80,7 +80,7 @@ def test_asking_in_words(text: str, asked: bool) -> None:
         ("Never send more than 10 EUR.", False),
         ("Send him 10 of them", False),
         ("Send him 3 TRYouts and the EUR report", False),
-        ("Send \"10 EUR\"", False),
+        ('Send "10 EUR"', False),
     ],
 )
 def test_a_sum_with_its_currency_is_money(text: str, asked: bool) -> None:
