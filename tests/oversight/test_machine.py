@@ -81,7 +81,6 @@ class Machine(RuleBasedStateMachine):
         self.sessions: list[Session] = [self.guard.session(user="emma", task=TASK) for _ in range(2)]
         self.known: list[bool] = [False, False]
         """Whether the session has read about mallory."""
-        self.doubted = [False, False]
         self.model: dict[tuple[Any, ...], dict[str, Request]] = {}
         self.grants: list[list[int]] = []
         """Session, most, uses left, until, given."""
@@ -106,8 +105,8 @@ class Machine(RuleBasedStateMachine):
     def _key(self, which: int, call: dict[str, Any]) -> tuple[Any, ...]:
         about = ""
         if call["recipient"] == "mallory":
-            # What was read is untrusted, before a restart and after it; of the rest, a restart makes one doubt more.
-            about = "read" if self.known[which] else "doubted" if self.doubted[which] else "unknown"
+            # What was read is untrusted, before a restart and after it; nothing was lost, so none adds a doubt.
+            about = "read" if self.known[which] else "unknown"
         return (which, json.dumps(call), about)
 
     def _state(self, request: Request | None) -> str:
@@ -276,7 +275,6 @@ class Machine(RuleBasedStateMachine):
         self.desk = Desk(self.place.people, clock=self.clock)
         self.guard = self._guard()
         self.sessions[which] = self.guard.reopen(self.sessions[which].id)
-        self.doubted[which] = True
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
