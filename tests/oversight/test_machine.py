@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from fiducial import Guard, MemoryStore
 from fiducial.core.clock import ManualClock
 from fiducial.core.ids import PersonId
 from fiducial.core.store import Commit, Put
-from fiducial.core.verdict import Held
+from fiducial.core.verdict import Fault, Held
 from fiducial.errors import AlreadySettled, NotPermitted
 from fiducial.guard.session import Session
 from fiducial.oversight import Approver, Desk
@@ -126,7 +127,7 @@ class Machine(RuleBasedStateMachine):
         # Everything has a time of its own, so that a replay meets it in the same order.
         self.clock.advance(timedelta(seconds=1))
         ran: list[Any] = []
-        result = self.sessions[which].call("send_money", call, run=lambda **given: ran.append(given))
+        result = self._made(which, call, ran)
         assert (result.status == "ok") == bool(ran)
         self.runs += len(ran)
         if self.halted is not None:
@@ -169,6 +170,16 @@ class Machine(RuleBasedStateMachine):
         role = result.verdict.role
         if self._state(requests.get(role)) != "waiting":
             requests[role] = Request(self._now(), role, needed[role])
+
+    def _made(self, which: int, call: dict[str, Any], ran: list[Any]) -> Any:
+        """The call, once the store is heard: what was not run for seconds is stopped until it is."""
+        for _ in range(300):
+            result = self.sessions[which].call("send_money", call, run=lambda **given: ran.append(given))
+            deaf = self.halted is None and any(each.fault is Fault.HALTED for each in result.verdict.reasons)
+            if not deaf:
+                return result
+            time.sleep(0.1)
+        raise AssertionError("nothing is heard of the store any more")
 
     @rule(data=st.data(), who=st.sampled_from(PEOPLE), yes=st.booleans())
     def vote(self, data: Any, who: Approver, yes: bool) -> None:

@@ -40,14 +40,16 @@ class Dripping:
         self._over = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listening.accept()
                 self.connections.append(connection)
-                threading.Thread(target=self._drip, args=(connection,), daemon=True).start()
+                self._threads.append(threading.Thread(target=self._drip, args=(connection,), daemon=True))
+                self._threads[-1].start()
 
     def _drip(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -63,8 +65,14 @@ class Dripping:
 
     def close(self) -> None:
         self._over.set()
-        self._listening.close()
+        # Closing alone wakes nobody who waits for the next connection.
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         self.hang_up()
+        for thread in self._threads[1:]:
+            thread.join()
+        for each in (self._listening, *self.connections):
+            each.close()
 
 
 @pytest.fixture
