@@ -16,6 +16,8 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # mkdocs-material prints an advertisement at every build.
 export NO_MKDOCS_2_WARNING := 1
+# Or each of the hundreds of processes that the tests start compiles everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Git does not tell the tests which clone they belong to.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
