@@ -378,16 +378,22 @@ def test_a_standby_is_refused(postgres: Any) -> None:
         postgres.open(url=postgres.url + "&options=-c%20default_transaction_read_only%3Don")
 
 
-def test_a_log_becomes_readonly_while_it_is_open(postgres: Any, make: Make) -> None:
-    with postgres.open(patience=SECOND) as store:
-        postgres.run("ALTER DATABASE postgres SET default_transaction_read_only = on")
-        try:
-            postgres.cut()
-            error = store.commit(Commit(entries=(make("no"),))).exception(30)
-            assert type(error) is StoreError
-            assert "only reads" in str(error)
-        finally:
-            postgres.run("BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT")
+@pytest.fixture
+def alone(postgres: Any) -> Iterator[Any]:
+    """A place in a database of its own: whatever is set there is no other test's."""
+    postgres.run(f"CREATE DATABASE {postgres.schema}")
+    yield postgres._replace(url=postgres.url.replace("/postgres?", f"/{postgres.schema}?"))
+    postgres.run(f"DROP DATABASE {postgres.schema} WITH (FORCE)")
+
+
+def test_a_log_becomes_readonly_while_it_is_open(alone: Any, make: Make) -> None:
+    with alone.open(patience=SECOND) as store:
+        alone.run(f"ALTER DATABASE {alone.schema} SET default_transaction_read_only = on")
+        alone.cut()
+        error = store.commit(Commit(entries=(make("no"),))).exception(30)
+        assert type(error) is StoreError
+        assert "only reads" in str(error)
+        alone.run(f"ALTER DATABASE {alone.schema} RESET default_transaction_read_only")
         store.commit(Commit(entries=(make("yes"),))).result(30)
         # The connection for reading may only now find out that it was cut.
         with contextlib.suppress(StoreBusy):
