@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import timedelta
@@ -21,7 +22,9 @@ from fiducial.core.verdict import Held, Unclear, Verdict
 from fiducial.errors import AlreadySettled, NotPermitted, OversightError, StoreError
 from fiducial.guard.judgement import Question
 from fiducial.guard.session import Session
-from fiducial.oversight import Approver, Desk
+from fiducial.guard.switches import Switches
+from fiducial.oversight import Approver, Clockwork, Desk
+from fiducial.oversight.cells import UNSPENT, WAITING
 from fiducial.oversight.people import People, Person
 from fiducial.policy.bounds import Bound
 
@@ -221,16 +224,83 @@ def test_nobody_answers_in_time(session: Session, desk: Desk, clock: ManualClock
     assert [event.outcome for event in kinds(store, HoldSettled)] == ["expired"]
 
 
-def test_an_approval_has_to_be_used_in_time(session: Session, desk: Desk, clock: ManualClock) -> None:
+def test_an_approval_has_to_be_used_in_time(
+    session: Session, desk: Desk, clock: ManualClock, store: MemoryStore
+) -> None:
     hold = held(session.decide("send_money", BOB))
     desk.vote(hold, CLERK, "approve")
+    assert desk.sweep() == 0
     clock.advance(timedelta(hours=1))
     assert session.decide("send_money", BOB).kind == "denied"
     assert desk.hold(hold).state == "expired"
+    assert desk.sweep() == 1
+    assert desk.sweep() == 0
+    assert [(event.outcome, event.why) for event in kinds(store, HoldSettled)] == [
+        ("approved", "enough people approved"), ("expired", "the approval was not used in time")
+    ]  # fmt: skip
 
 
+def test_an_approval_that_a_halt_voids_is_recorded_as_void(session: Session, desk: Desk, store: MemoryStore) -> None:
+    hold = held(session.decide("send_money", BOB))
+    desk.vote(hold, CLERK, "approve")
+    Switches(store, desk.clock).order("drill", by=PersonId("olga"), tool="send_money")
+    assert desk.sweep() == 1
+    assert [(event.outcome, event.why) for event in kinds(store, HoldSettled)][1:] == [("void", "halted: drill")]
+
+
+def test_a_spent_approval_is_not_looked_at_again(session: Session, desk: Desk, clock: ManualClock) -> None:
+    hold = held(session.decide("send_money", BOB))
+    desk.vote(hold, CLERK, "approve")
+    assert desk.store.scan(UNSPENT)
+    assert session.decide("send_money", BOB).kind == "allowed"
+    assert not desk.store.scan(UNSPENT)
+    assert not desk.store.scan(WAITING)
+    clock.advance(timedelta(days=2))
+    assert desk.sweep() == 0
+
+
+def test_the_clockwork_writes_down_what_time_settles(session: Session, desk: Desk, clock: ManualClock) -> None:
+    held(session.decide("send_money", BOB))
+    clockwork = Clockwork(desk, every=0.01)
+    try:
+        clock.advance(timedelta(hours=24))
+        deadline = time.monotonic() + 10
+        while desk.store.scan(WAITING) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        clockwork.stop()
+    assert [event.outcome for event in kinds(desk.store, HoldSettled)] == ["expired"]
+
+
+def test_the_clockwork_goes_on_when_the_store_is_back(
+    session: Session, desk: Desk, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    held(session.decide("send_money", BOB))
+    clock.advance(timedelta(hours=24))
+    failures: list[int] = []
+    sweep = desk.sweep
+
+    def failing() -> int:
+        if len(failures) < 3:
+            failures.append(1)
+            raise StoreError("it cannot be reached")
+        return sweep()
+
+    monkeypatch.setattr(desk, "sweep", failing)
+    clockwork = Clockwork(desk, every=0.01)
+    try:
+        deadline = time.monotonic() + 10
+        while desk.store.scan(WAITING) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        clockwork.stop()
+    assert not desk.store.scan(WAITING)
+    assert caplog.text.count("cannot be written down") == 1
+
+
+@pytest.mark.parametrize("swept", [True, False])
 def test_another_role_is_asked_when_nobody_answers(
-    charter: Build, store: MemoryStore, desk: Desk, clock: ManualClock
+    charter: Build, store: MemoryStore, desk: Desk, clock: ManualClock, swept: bool
 ) -> None:
     oversight = {"escalate_after": timedelta(minutes=10), "escalate_to": "boss"}
     guard = Guard(charter(oversight=oversight), store=store, desk=desk, clock=clock)
@@ -239,7 +309,8 @@ def test_another_role_is_asked_when_nobody_answers(
     with pytest.raises(NotPermitted):
         desk.vote(hold, BOSS, "approve")
     clock.advance(timedelta(minutes=10))
-    assert desk.sweep() == 1
+    if swept:
+        assert desk.sweep() == 1
     with pytest.raises(NotPermitted):
         desk.vote(hold, CLERK, "approve")
     assert desk.vote(hold, BOSS, "approve").state == "approved"

@@ -40,6 +40,7 @@ def holds(
         people = People(store, SystemClock())
         desk = Desk(store, roles_of=people.roles_of)
         person = people.approver(PersonId(by)) if by is not None else None
+        desk.sweep()
         found = desk.waiting()
         if by is not None:
             found = desk.answerable(desk.with_glass(person)) if person is not None else []

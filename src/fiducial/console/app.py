@@ -29,6 +29,7 @@ from fiducial.console.services import Services, Settings
 from fiducial.console.undoing import Hands
 from fiducial.core.clock import Clock
 from fiducial.errors import OversightError
+from fiducial.oversight.clockwork import Clockwork
 from fiducial.policy.rulebook import compile_rulebook
 from fiducial.store.ledger import LedgerStore
 
@@ -130,6 +131,7 @@ def _routed(services: Services) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        services.on_close(Clockwork(services.desk).stop)
         try:
             yield
         finally:

@@ -23,6 +23,7 @@ from fiducial.oversight.cells import (
     GLASS,
     GRANTS,
     REPLIES,
+    UNSPENT,
     WAITING,
     ClassGrant,
     Glass,
@@ -106,7 +107,7 @@ class Asking:
         return Writes(
             entries=(Entry(settled_event(after, outcome, why, now)),),
             preconditions=(Unchanged(key, cell.version),),
-            changes=(Put(key, encode(after)), Put(WAITING + hold, None)),
+            changes=(Put(key, encode(after)), Put(WAITING + hold, None), Put(UNSPENT + hold, None)),
         )
 
     def stand(self, holds: Collection[HoldId]) -> bool:
@@ -234,7 +235,7 @@ class Asking:
             used = msgspec.structs.replace(hold, state="spent", settled_us=case.now_us)
             entries.append(spent(hold.id, None))
             preconditions.append(Unchanged(hold_key(hold.id), version))
-            changes.append(Put(hold_key(hold.id), encode(used)))
+            changes += [Put(hold_key(hold.id), encode(used)), Put(UNSPENT + hold.id, None)]
             if hold.appeals is None:
                 changes.append(Put(prefix + hold.id, None))
         for grant, version in grants:

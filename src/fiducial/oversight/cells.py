@@ -17,6 +17,8 @@ MAX_NOTE = 4000
 """Characters of what a person says."""
 
 HOLDS, WAITING, GRANTS, GLASS, SEEN, REPLIES = "hold/", "waiting/", "grant/", "glass/", "seen/", "reply/"
+UNSPENT = "unspent/"
+"""Key of an approved request, until it is spent or its time is over."""
 
 
 class ClassGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

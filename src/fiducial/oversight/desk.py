@@ -17,7 +17,7 @@ import msgspec
 
 from fiducial.charter.model import DECLARE_PLAN
 from fiducial.core.canonical import digest
-from fiducial.core.event import ClassGranted, Entry, Event, HoldSeen, HoldVoted
+from fiducial.core.event import ClassGranted, Entry, Event, HoldSeen, HoldSettled, HoldVoted
 from fiducial.core.ids import GrantId, HoldId, PersonId, mint
 from fiducial.core.payload import Payload, seal
 from fiducial.core.store import Add, Put, Unchanged
@@ -25,9 +25,11 @@ from fiducial.errors import AlreadySettled, Conflict, NotPermitted, OversightErr
 from fiducial.oversight.asking import Asking
 from fiducial.oversight.cells import (
     GRANTS,
+    HOLDS,
     MAX_NOTE,
     REPLIES,
     SEEN,
+    UNSPENT,
     WAITING,
     ClassGrant,
     ReplyCell,
@@ -255,44 +257,42 @@ class Desk(Asking, Emergencies):
     def sweep(self) -> int:
         """Write down what time and halts have settled or escalated; returns how many requests changed.
 
-        Nothing depends on it: what a request means follows from the time alone.
+        Nothing depends on it but the record: what a request means follows from the time alone. See `clockwork`.
         """
-        stops, now, changed = stops_of(self.store), self.clock.unix_us(), 0
-        for key in self.store.scan(WAITING):
-            hold_id = HoldId(key.removeprefix(WAITING))
-            cell = self.store.read([hold_key(hold_id)]).get(hold_key(hold_id))
-            if cell is None:
-                continue
-            before = decode(hold_key(hold_id), cell, Hold)
+        keys = [HOLDS + key.removeprefix(kept) for kept in (WAITING, UNSPENT) for key in self.store.scan(kept)]
+        if not keys:
+            return 0
+        cells, stops, changed = self.store.read(keys), stops_of(self.store), 0
+        for key, cell in cells.items():
+            before, now = decode(key, cell, Hold), self.clock.unix_us()
             after = effective(before, now, stops)
             if after == before:
                 continue
             if after.open:
-                outcome: Literal["escalated", "expired", "void"] = "escalated"
-                why = f"nobody in the role `{before.role}` answered"
+                event = _escalated(after, before.role, now)
+            elif after.state == "void":
+                event = settled_event(after, "void", after.why, now)
             else:
-                outcome = "void" if after.state == "void" else "expired"
-                why = after.why or "nobody answered in time"
+                why = "nobody answered in time" if before.open else "the approval was not used in time"
+                event = settled_event(after, "expired", why, now)
+            left = [] if after.open else [Put(WAITING + after.id, None), Put(UNSPENT + after.id, None)]
             try:
-                commit(
-                    self.store,
-                    [Entry(settled_event(after, outcome, why, now))],
-                    [Unchanged(hold_key(hold_id), cell.version)],
-                    [Put(hold_key(hold_id), encode(after)), *([] if after.open else [Put(key, None)])],
-                )
+                commit(self.store, [Entry(event)], [Unchanged(key, cell.version)], [Put(key, encode(after)), *left])
                 changed += 1
             except Conflict:
-                continue  # somebody has just answered it
+                continue  # somebody has just answered it, or used the answer
         return changed
 
     # --- inside
 
-    def _read(self, hold: HoldId) -> tuple[Hold, int]:
+    def _read(self, hold: HoldId) -> tuple[Hold, int, str]:
+        """The request as it stands now, the version of its cell, and the role that is written there."""
         key = hold_key(hold)
         cell = self.store.read([key]).get(key)
         if cell is None:
             raise OversightError(f"there is no request `{hold}`")
-        return effective(decode(key, cell, Hold), self.clock.unix_us(), stops_of(self.store)), cell.version
+        written = decode(key, cell, Hold)
+        return effective(written, self.clock.unix_us(), stops_of(self.store)), cell.version, written.role
 
     def _grant(self, hold: Hold, who: Approver, rule: str, *, uses: int, until_us: int) -> ClassGrant:
         now, role = self.clock.unix_us(), seat(hold, who)
@@ -317,16 +317,19 @@ class Desk(Asking, Emergencies):
     ) -> Hold:
         note = note[:MAX_NOTE]
         for left in reversed(range(_TRIES)):
-            hold, version = self._read(hold_id)
+            hold, version, asked = self._read(hold_id)
             now = self.clock.unix_us()
             after = voted(hold, who, answer, now)
             if reply is not None and after.votes[-1].glass is not None and who.id != hold.user:
                 raise NotPermitted("emergency access is for approving or rejecting; it does not speak for the user")
             after = msgspec.structs.replace(after, instead=instead, reply=reply, why=note if answer == "reject" else "")
-            entries = self._vote_entries(hold, after, note, now)
+            entries = [Entry(_escalated(hold, asked, now))] if hold.role != asked else []
+            entries += self._vote_entries(hold, after, note, now)
             changes: list[Put | Add] = [Put(hold_key(hold_id), encode(after))]
             if not after.open:
                 changes.append(Put(WAITING + hold_id, None))
+            if after.state == "approved":
+                changes.append(Put(UNSPENT + hold_id, b""))
             if reply is not None and hold.parameter is not None and not after.open:
                 vote = after.votes[-1]
                 named = reply if answer == "approve" else without(reply, hold.asked)
@@ -373,6 +376,11 @@ def _not_previewed(hold: Hold) -> None:
         raise NotPermitted(
             f"`{hold.tool}` is approved for what its preview found, which no other call has; approve it or reject it"
         )
+
+
+def _escalated(hold: Hold, asked: str, now: int) -> HoldSettled:
+    """Another role is asked than `asked`."""
+    return settled_event(hold, "escalated", f"nobody in the role `{asked}` answered", now)
 
 
 def _granted(grant: ClassGrant, now: int) -> Entry:

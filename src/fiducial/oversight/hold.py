@@ -105,9 +105,9 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     user may answer a question all the same."""
     appeals: HoldId | None = None
     instead: Any = None
-    """Of an edited request: the arguments to call with; until it is swept."""
+    """Of an edited request: the arguments to call with."""
     reply: str | None = None
-    """Of an answered question: the user's words; until it is swept."""
+    """Of an answered question: the user's words."""
     why: str = ""
     """Why it is void."""
 

@@ -27,7 +27,7 @@ from fiducial.core.store import Add, Commit, Put
 from fiducial.errors import StoreError
 from fiducial.guard.compensation import CLAIMS, Claimed
 from fiducial.guard.switches import HALTS, MAX_WHY, ORDERED, Halt
-from fiducial.oversight.cells import GLASS, GRANTS, HOLDS, WAITING, Glass, decode, encode, event_id
+from fiducial.oversight.cells import GLASS, GRANTS, HOLDS, UNSPENT, WAITING, Glass, decode, encode, event_id
 from fiducial.oversight.hold import Hold, effective
 from fiducial.oversight.requests import settled_event
 from fiducial.store import lease
@@ -50,7 +50,7 @@ def settle(scan: Scan, *, by: str, why: str, at_us: int) -> Commit:
         if effective(hold, at_us).state in ("waiting", "approved"):
             void = msgspec.structs.replace(hold, state="void", settled_us=at_us, why=WHY)
             entries.append(Entry(settled_event(void, "void", WHY, at_us)))
-            changes += [Put(key, encode(void)), Put(WAITING + hold.id, None)]
+            changes += [Put(key, encode(void)), Put(WAITING + hold.id, None), Put(UNSPENT + hold.id, None)]
     for key, glass in _readable(scan, GLASS, Glass):
         if at_us < glass.until_us:
             changes.append(Put(key, encode(msgspec.structs.replace(glass, until_us=at_us))))
