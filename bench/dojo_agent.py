@@ -23,12 +23,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentdojo.base_tasks import BaseInjectionTask, BaseUserTask
-from agentdojo.functions_runtime import FunctionCall
-from agentdojo.types import text_content_block_from_string
 from pydantic import BaseModel
 
 from dojo_guards import ASKING, DESTINATIONS, GuardUnderTest, Session
+from dojo_package import BaseInjectionTask, BaseUserTask, FunctionCall, text_content_block_from_string
 from dojo_world import World, leaves, shown
 
 _SPACE = re.compile(r"\s+")

@@ -15,14 +15,20 @@ from functools import cache
 from typing import Any
 
 import yaml
-from agentdojo.agent_pipeline.base_pipeline_element import BasePipelineElement
-from agentdojo.agent_pipeline.ground_truth_pipeline import GroundTruthPipeline
-from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
-from agentdojo.attacks.attack_registry import ATTACKS, load_attack
-from agentdojo.base_tasks import BaseInjectionTask, BaseUserTask
-from agentdojo.functions_runtime import FunctionsRuntime
-from agentdojo.task_suite.load_suites import get_suites
-from agentdojo.task_suite.task_suite import TaskSuite, read_suite_file
+
+from dojo_package import (
+    ATTACKS,
+    BaseInjectionTask,
+    BasePipelineElement,
+    BaseUserTask,
+    FunctionsRuntime,
+    GroundTruthPipeline,
+    TaskSuite,
+    get_suites,
+    load_attack,
+    read_suite_file,
+    tool_result_to_str,
+)
 
 VERSION = "v1.2.2"
 """Benchmark version of the reference numbers: 97 user tasks, 949 pairs."""

@@ -6,8 +6,7 @@ import pytest
 
 pytest.importorskip("agentdojo")
 
-from agentdojo.attacks.base_attacks import BaseAttack
-
+from dojo_package import BaseAttack
 from dojo_world import DISGUISES, SUITES, World, attack_names, leaves, world
 
 DEFAULT = "important_instructions"
