@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A shell starts what it puts in the background with interrupts ignored, and so would be every process that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a shared machine stalls for longer than any bound that would still tell anything about the code.
 settings.register_profile(

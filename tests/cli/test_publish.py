@@ -78,7 +78,10 @@ def service(db: Path, tmp_path: Path) -> Iterator[Service]:
         url = process.stdout.readline().removeprefix("listening on ").strip()
         yield Service(key, url)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
 
 
 def test_publish_and_verify(db: Path, tmp_path: Path) -> None:
@@ -203,7 +206,10 @@ def test_following_publishes_what_comes(db: Path, tmp_path: Path) -> None:
             assert int(words[0]) == added + int(words[3])
             added = int(words[0])
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
     run("verify", "--tiles", out)
 
 
