@@ -275,6 +275,14 @@ def test_check_says_what_it_found(place: Place) -> None:
     assert place.run("check", "--key", "nonsense").exit_code == 2
 
 
+def test_check_finds_that_the_checkpoint_is_missing(place: Place) -> None:
+    place.record(1)
+    beside(place.db, place.key).checkpoint.unlink()
+    done = place.run("check")
+    assert done.exit_code == 1
+    assert "entries may be missing at the end" in done.output
+
+
 def test_check_finds_a_parcel_that_was_changed(postgres: Any) -> None:
     place = Place(postgres.url, postgres.key_path, postgres.key_path.parent)
     place.record(1)

@@ -94,7 +94,7 @@ class Services:
         self.shown = Shown(store, self.clock)
         self.links = Links(store, self.clock)
         self._closing: list[Callable[[], None]] = []
-        self.verification = Verification(store.ledger, self.clock)
+        self.verification = Verification(store, self.clock)
         given = self.settings.provider
         self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
         self.static = Static()

@@ -1,15 +1,18 @@
-"""Checking the whole log on demand: one check at a time, beside the requests, with its progress."""
+"""Checking the whole log on demand: one check at a time, beside the requests, with its progress.
+
+The log is held to the store's own key and checkpoint, so that an older copy of the database does not pass.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import msgspec
 
 from fiducial.core.clock import Clock
 from fiducial.errors import StoreError
-from fiducial.store.ledger import Ledger, Verified
+from fiducial.store.health import verify_open
+from fiducial.store.ledger import LedgerStore, Verified
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -29,9 +32,8 @@ class Progress(msgspec.Struct, frozen=True):
 class Verification:
     """The check of one log. Usable from any thread."""
 
-    def __init__(self, opened: Callable[[], Ledger], clock: Clock) -> None:
-        """`opened` gives the log over a connection of its own, because a check holds one for as long as it lasts."""
-        self._opened = opened
+    def __init__(self, store: LedgerStore, clock: Clock) -> None:
+        self._store = store
         self._clock = clock
         self._lock = threading.Lock()
         self._progress = Progress()
@@ -51,8 +53,7 @@ class Verification:
 
     def _run(self) -> None:
         try:
-            with self._opened() as ledger:
-                verified = ledger.verify(progress=self._told)
+            verified = verify_open(self._store, progress=self._told)
             self._progress = Progress(verified=verified, finished_us=self._clock.unix_us())
         except StoreError as error:
             self._progress = Progress(fault=str(error), finished_us=self._clock.unix_us())

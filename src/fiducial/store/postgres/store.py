@@ -117,7 +117,7 @@ class PostgresStore(Opened):
             raise
         self._reader = LogReader(PostgresRows(self.target, _READ_PATIENCE, self._pulse), ended=self._check_open)
         self._watcher = Watcher(lambda pulse: Notices(self.target, pulse))
-        self._upkeep = Upkeep(self._sequencer.writer, self._checkpoint_path, schedule, self._clock, self._scrub)
+        self._upkeep = Upkeep(self._sequencer.writer, self.checkpoint_path, schedule, self._clock, self._scrub)
         self._threads = [
             threading.Thread(target=self._guarded, args=(run, end), name=f"fiducial-{name}", daemon=True)
             for name, run, end in (
@@ -339,14 +339,15 @@ class PostgresStore(Opened):
     # Opening
 
     @property
-    def _checkpoint_path(self) -> Path:
+    def checkpoint_path(self) -> Path:
+        """The largest tree head that this machine has seen."""
         return self.key_path.with_suffix(".checkpoint")
 
     def _signer(self, public: str) -> Signer:
         return keyfile.signer_for(self.key_path, public)
 
     def _open(self, accept_rollback: bool) -> Sequencer:
-        beside = self._checkpoint_path
+        beside = self.checkpoint_path
         seen = retained.load(beside)
         link = connect(self.target, patience=self._patience, write=True)
         try:
