@@ -12,8 +12,10 @@ there takes the place of the object that it was (`Session.supersede`).
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
@@ -26,6 +28,7 @@ from fiducial.core.store import Commit, Put, Receipt, Shared, Store, Unchanged
 from fiducial.errors import Conflict, SessionError, StoreClosed, StoreError
 from fiducial.store import lease as leasing
 
+log = logging.getLogger("fiducial.guard")
 LOST: Final = "the session goes on in another process, which took it over"
 LATE: Final = "the process was stopped for so long that another may have taken the session over; make the call again"
 _DURATION_US: Final = leasing.DURATION // timedelta(microseconds=1)
@@ -35,7 +38,7 @@ _BEAT_SECONDS: Final = leasing.DURATION.total_seconds() / 3
 class Held:
     """One session's lease, as its owner knows it."""
 
-    __slots__ = ("__weakref__", "fence", "lease", "lost", "until_us")
+    __slots__ = ("__weakref__", "fence", "lease", "lost", "orphaned", "until_us")
 
     def __init__(self, lease: leasing.Lease) -> None:
         self.lease = lease
@@ -45,6 +48,8 @@ class Held:
         """Nobody takes it before."""
         self.lost = False
         """Another process took it."""
+        self.orphaned: weakref.finalize[..., Held] | None = None
+        """What is done when its session is gone without having been closed."""
 
     def renewal(self, now_us: int) -> Put:
         """The change that renews it, to be committed with `fence`; it never shortens it."""
@@ -67,11 +72,12 @@ class Leases:
         self._store, self._clock = store, clock
         self._owner = store.owner if isinstance(store, Shared) else ""
         self._held: weakref.WeakSet[Held] = weakref.WeakSet()
+        self._orphans: deque[tuple[leasing.Lease, Unchanged]] = deque()
+        """The leases of sessions that are gone without having been closed."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         if isinstance(store, Shared):
-            give_up = weakref.WeakMethod(self._give_up)
-            store.before_close(lambda: (call := give_up()) and call())
+            store.before_close(partial(_give_up, weakref.ref(self), store, self._orphans))
 
     def first(self, session: SessionId) -> tuple[Held | None, Commit]:
         """The lease of a new session, and what of the commit that opens it makes it."""
@@ -98,13 +104,24 @@ class Leases:
 
     def release(self, held: Held) -> Commit:
         """What of the commit that closes a session gives its lease up: nothing is kept when it is another's by now."""
-        self._held.discard(held)
-        return Commit(preconditions=(held.fence,), changes=held.lease.release(), durable=False)
+        with self._lock:
+            self._held.discard(held)
+        if held.orphaned is not None:
+            held.orphaned.detach()
+        return _given_up(held.lease, held.fence)
 
     def beat(self) -> None:
-        """Renew all of them. Raises `StoreClosed` when there is nothing more to renew."""
+        """Renew all of them, and give up those of which nobody has the session any more. Raises `StoreClosed` when
+        there is nothing more to renew.
+        """
         now = self._clock.unix_us()
-        for held in [held for held in self._held if not held.lost]:
+        try:
+            _release_orphans(self._store, self._orphans)
+        except StoreClosed:
+            raise
+        except StoreError:
+            log.info("the leases of sessions that are gone will be given up later")
+        for held in self.mine():
             try:
                 future = self._store.commit(Commit(preconditions=(held.fence,), changes=(held.renewal(now),)))
             except StoreClosed:
@@ -113,18 +130,48 @@ class Leases:
                 continue  # the next beat tries again; meanwhile the lease runs, or nobody can take it
             held.hear(future, now)
 
+    def mine(self) -> list[Held]:
+        """Those that nobody took."""
+        with self._lock:
+            return [held for held in self._held if not held.lost]
+
     def _keep(self, held: Held) -> Held:
+        # The garbage collector calls it, wherever it happens to be: it takes no lock.
+        held.orphaned = weakref.finalize(held, self._orphans.append, (held.lease, held.fence))
+        held.orphaned.atexit = False
         with self._lock:
             self._held.add(held)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 run: Callable[[], None] = partial(_run, weakref.ref(self))
                 self._thread = threading.Thread(target=run, name="fiducial-leases", daemon=True)
                 self._thread.start()
         return held
 
-    def _give_up(self) -> None:
-        for held in [held for held in self._held if not held.lost]:
-            self._store.commit(self.release(held))
+
+def _given_up(lease: leasing.Lease, fence: Unchanged) -> Commit:
+    """Nothing is kept of it when the lease is another's by now."""
+    return Commit(preconditions=(fence,), changes=lease.release(), durable=False)
+
+
+def _give_up(
+    leases: Callable[[], Leases | None], store: Store, orphans: deque[tuple[leasing.Lease, Unchanged]]
+) -> None:
+    """Before the store is closed, whether or not the guard is still there."""
+    mine = leases()
+    if mine is not None:
+        for held in mine.mine():
+            store.commit(mine.release(held))
+    _release_orphans(store, orphans)
+
+
+def _release_orphans(store: Store, orphans: deque[tuple[leasing.Lease, Unchanged]]) -> None:
+    while orphans:
+        orphan = orphans.popleft()
+        try:
+            store.commit(_given_up(*orphan))
+        except StoreError:
+            orphans.append(orphan)
+            raise
 
 
 def _told(lease: Callable[[], Held | None], renewed_us: int | None, future: Future[Receipt]) -> None:
@@ -148,4 +195,6 @@ def _run(leases: Callable[[], Leases | None]) -> None:
             mine.beat()
         except StoreClosed:
             return
+        except Exception:
+            log.exception("the leases of sessions could not be renewed, which is tried again")
         del mine
