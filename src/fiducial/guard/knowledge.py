@@ -254,8 +254,9 @@ class Knowledge:
         """Make a result known to later traces; returns its label. Called with the lock held.
 
         `failed`: what came of it is unknown, or it was asked for otherwise than the contract says. `breach`: the call
-        had not been allowed. Nobody vouches for anything in either. Of text that failed or is `partial`, nobody can
-        tell where in the result it stands, so that each class of the tool may be anywhere in it.
+        had not been allowed. Nobody vouches for anything in either. Of what failed or is `partial`, nobody can tell
+        where in the result it stands: nothing in a piece is trusted, and each class of the tool may be anywhere in a
+        text.
         """
         self._about[source] = f"the result of `{name}`{first_short(arguments)}"
         if tool is None:
@@ -265,7 +266,7 @@ class Knowledge:
         else:
             label, classes = arguments_label(tool, traces), tool.classes
             doubted = failed or breach
-            if doubted or ((tool.trusted or tool.prose) and self._stained(tool, arguments)):
+            if doubted or partial or ((tool.trusted or tool.prose) and self._stained(tool, arguments)):
                 label = label | UNTRUSTED
             if classes and (failed or partial) and isinstance(value, (str, bytes, bytearray, memoryview)):
                 classes = dict.fromkeys(classes, EVERYTHING)

@@ -1,12 +1,13 @@
 """Streams: results that a tool hands over piece by piece.
 
 The agent sees a piece as soon as it gets it, so the session has it before: whatever is decided next is decided in its
-light. When the stream ends, the whole of it is taken in and recorded like any other result. One that breaks, takes
-longer than the contract's timeout, is larger than `MAX_STREAM`, or is closed or dropped early is recorded with what was
-read of it; the outcome is then unknown, and `failed` where the tool raised.
+light. Nothing in a piece is trusted, because where it stands in the result is not known yet. When the stream ends, the
+whole of it is taken in and recorded like any other result. One that breaks, takes longer than the contract's timeout,
+is larger than `MAX_STREAM`, or is closed or dropped early is recorded with what was read of it; the outcome is then
+unknown, and `failed` where the tool raised.
 
-Each piece that a tool with a side effect is asked for may be another effect, so a halt, or a store that cannot be
-heard, cuts its stream off.
+Each piece that a tool with a side effect is asked for may be another effect, so a halt, a store that cannot be heard,
+or another process that may have the session by now, cuts its stream off.
 
 The tool's iterator runs in a thread (or task) of its own, because it may hang. Its timeout counts the time that the
 tool took, not the reader. A stream ends with its session.
@@ -27,6 +28,7 @@ import msgspec
 from fiducial.errors import ToolFailed
 from fiducial.guard.drivers import on_thread, within
 from fiducial.guard.effects import Ran
+from fiducial.guard.leases import LATE, LOST
 from fiducial.guard.record import describe
 
 if TYPE_CHECKING:
@@ -119,8 +121,22 @@ class Feed:
         session, tool = self._session, self.judgement.tool
         if tool is None or not tool.side_effect or session.mode == "observe":
             return
-        if why := session.halted(tool):
+        lease = session.lease
+        if session.closed:
+            why = "the session is closed"
+        elif lease is not None and lease.lost:
+            why = LOST
+        elif lease is not None and session.clock.unix_us() >= lease.until_us:
+            why = LATE
+        else:
+            why = session.halted(tool)
+        if why:
             self.cut_off(why)
+
+    def abandon(self) -> None:
+        """Whoever goes on with the session has recorded what is known of it. With the lock held."""
+        self.ended = True
+        self._session.feeds.remove(self)
 
     def late(self) -> None:
         """The tool has used up its time. Raises `ToolFailed`."""
