@@ -22,7 +22,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from fiducial import Guard, MemoryStore, SessionError
+from fiducial import Guard, MemoryStore, SessionError, ToolFailed
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import CallDecided, CallFinished, SessionTaken
 from fiducial.errors import StoreBusy
@@ -435,3 +435,49 @@ def test_the_thread_that_renews_goes_on_after_a_fault(
         session.close()
     assert len(beats) >= 3
     assert "a fault" in caplog.text
+
+
+def test_a_stream_of_effects_stops_when_its_session_goes_on_elsewhere(make_charter: Any, two: tuple[Any, Any]) -> None:
+    clock, done = ManualClock(), []
+
+    def sent(**given: Any) -> Iterator[str]:
+        for number in range(5):
+            done.append(number)
+            yield f"sent {number}"
+
+    ours, theirs = (Guard(make_charter(), store=store, clock=clock) for store in two)
+    session = ours.session(user="ann", task=TASK)
+    stream = session.call("send_email", EMAIL, run=sent).value
+    next(stream)
+    assert done == [0]
+    clock.advance(DURATION)
+    with pytest.raises(ToolFailed, match="stopped for so long"):
+        next(stream)
+    other = session.call("send_email", EMAIL, run=sent).value
+    next(other)
+    theirs.reopen(session.id, takeover="its machine is gone")
+    assert send(session, []).status == "not-run"
+    with pytest.raises(ToolFailed, match="goes on in another process"):
+        next(other)
+    assert done == [0, 0]
+
+
+def test_a_stream_of_effects_stops_when_its_session_is_reopened_here(make_charter: Any) -> None:
+    done: list[int] = []
+
+    def sent(**given: Any) -> Iterator[str]:
+        for number in range(5):
+            done.append(number)
+            yield f"sent {number}"
+
+    guard = Guard(make_charter(), store=MemoryStore())
+    session = guard.session(user="ann", task=TASK)
+    stream = session.call("send_email", EMAIL, run=sent).value
+    next(stream)
+    again = guard.reopen(session.id)
+    assert list(stream) == []
+    assert done == [0]
+    again.close()
+    store: Any = guard.store
+    finished = [each.event.outcome for each in store.ledger().entries() if isinstance(each.event, CallFinished)]
+    assert finished == ["unknown"]

@@ -309,6 +309,8 @@ class Session(State):
     def _give_up(self) -> None:
         """Another goes on with it: it and those that it delegated to can do nothing more, and record no end."""
         with self.lock:
+            for feed in list(self.feeds):
+                feed.abandon()
             self.closed = True
             for child in self._children:
                 child._give_up()
