@@ -237,10 +237,32 @@ def test_one_time_codes_are_options_and_new_passwords_targets() -> None:
     assert change.parameters["new_password"].classes == ("credentials",)
 
 
-def test_text_that_nothing_explains_is_a_target_when_there_is_no_other() -> None:
+def test_text_that_nothing_explains_is_a_target() -> None:
     assert roles(one("frobnicate", "", "wibble")) == {"wibble": "target"}
-    assert roles(one("send_email", "", "to", "wibble")) == {"to": "target", "wibble": "option"}
+    assert roles(one("send_email", "", "to", "wibble")) == {"to": "target", "wibble": "target"}
     assert roles(one("delete_thing", "", "limit", "wibble")) == {"limit": "option", "wibble": "target"}
+    assert roles(one("get_thing", "", "thing_id", "wibble")) == {"thing_id": "option", "wibble": "option"}
+
+
+_WHOM = (
+    "notify subscriber subscribers watchers viewer editors shared_with on_behalf_of acting_as impersonate redirect "
+    "relay via hook upstream permission permissions role visibility access delegate sender from alias proxy whom"
+)
+
+
+@pytest.mark.parametrize("name", _WHOM.split())
+def test_text_beside_a_target_that_names_a_person_place_or_right_is_one_too(name: str) -> None:
+    assert roles(one("share_document", "Shares a document", "document_id", name))[name] == "target"
+    for schema in ({"type": "boolean"}, {"enum": ["a", "b"]}):
+        properties = {"document_id": {"type": "string"}, name: schema}
+        tool = {"name": "share_document", "inputSchema": {"properties": properties}}
+        assert roles(infer_contracts([tool])["share_document"])[name] == "option"
+
+
+def test_text_that_is_known_to_be_an_option_is_none() -> None:
+    known = "format", "language", "status", "priority", "timezone", "cursor", "output_format", "idempotency_key"
+    found = roles(one("create_thing", "Creates a thing", "target_id", *known))
+    assert found == {"target_id": "target"} | dict.fromkeys(known, "option")
 
 
 _PAYMENT: dict[str, Any] = {
@@ -287,7 +309,7 @@ def test_an_object_has_the_worst_role_of_its_members() -> None:
 
 
 def test_members_that_refer_to_themselves_or_are_too_many_are_bounded() -> None:
-    tree = {"$defs": {"T": {"properties": {"text": {}, "kids": {"items": {"$ref": "#/$defs/T"}}}}}}
+    tree = {"$defs": {"T": {"properties": {"text": {}, "replies": {"items": {"$ref": "#/$defs/T"}}}}}}
     many = {"type": "object", "properties": {f"text_{i}": {"type": "string"} for i in range(3_000)}}
     listed = {**tree, "properties": {"id": {}, "note": {"$ref": "#/$defs/T"}, "notes": many}}
     contract = infer_contracts([{"name": "create_note", "inputSchema": listed}])["create_note"]

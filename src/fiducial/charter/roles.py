@@ -10,8 +10,8 @@ In a tool that changes something, the words of the name decide, then those of th
 
 An object, or a list of them, has the worst role among its own and its members': a guard judges an argument as a whole.
 
-When the tool has no target by name, text that nothing else explains is taken for one, and so is an object of which
-nothing is told: a value of which it is not known what it does is better asked about than let through.
+Text that nothing explains is taken for a target, and so, in a tool with no other, is an object of which nothing is
+told: a value of which it is not known what it does is better asked about than let through.
 """
 
 from __future__ import annotations
@@ -68,21 +68,23 @@ _QUANTITIES = words_of(
     "width"
 )
 _CONTENTS = words_of(
-    "alt answer args argument attachment avatar bio block body bodytext caption cell change children code column "
-    "command comment content cover criteria criterion cv data description detail diagnosis diff display document "
-    "documents drug edit entities env essay expression fact feedback field first firstname fullname function "
+    "agenda alt answer args argument attachment avatar bio block body bodytext caption cell change children code "
+    "column command comment content cover criteria criterion cv data description detail diagnosis diff display "
+    "document documents drug edit entities env essay expression fact feedback field first firstname fullname function "
     "greeting header headline html input insert instruction label_text last lastname letter manifest markdown memo "
     "message metadata nickname note object observation option param parameter patch pattern payload pipeline prompt "
     "property query question reason records replace reply resolution response resume review script set settings "
-    "signature sql statement story string subject summary symptom template text thought title transcript tweet "
-    "update value"
+    "signature sql statement story string subject summary symptom template text thought title transcript tweet update "
+    "value"
 )
 _OPTIONS = words_of(
-    "category class color colour confirm coupon currency cursor direction discount draft dry emoji encoding exclude "
-    "fields filter font force format frequency include kind lang language level limit locale max merge method min "
-    "mode model notify offset order_by overwrite page per plan priority private promo public reaction recursive "
-    "scope severity shipping side size sort state status strategy style submit temperature theme tier timezone type "
-    "unit verbose version visibility window"
+    "algorithm align alignment ascending background basis category charset class codec color colour comparator "
+    "compression confirm consistency contrast coupon currency cursor delimiter descending direction discount draft "
+    "dry emoji encoding engine exclude fields filter font force format framework frequency gender include indent kind "
+    "lang language layout level license limit locale max merge method mime mimetype min mode model offset option "
+    "orientation overwrite page per plan precision prefix preset priority private promo protocol public quality "
+    "reaction recursive separator severity shipping side size sort state status strategy style submit suffix "
+    "temperature theme tier timezone tone type unit urgency verbose version voice window"
 )
 _SECRETS = words_of("2fa captcha code credential mfa otp passcode passphrase password pin secret token totp")
 _CODES = words_of(
@@ -231,7 +233,7 @@ def _role(
         return Role.OPTION, None
     if act.kind in (Kind.CREATE, Kind.UPDATE) and _personal(words):
         return Role.CONTENT, None
-    if words and words[-1] in ("label", "tag", "role", "permission", "hashtag"):
+    if words and words[-1] in ("label", "tag", "hashtag"):
         return Role.OPTION, None
     if _records(schema):
         return Role.CONTENT, None
@@ -271,7 +273,7 @@ def _role(
             return Role.CONTENT, None
         if word in _TARGETS and word not in ("name", "number", "list", "key", "value"):
             return Role.TARGET, None
-    return Role.OPTION, None
+    return (Role.TARGET if _unexplained(words, schema) else Role.OPTION), None
 
 
 def _personal(words: list[str]) -> bool:
@@ -305,20 +307,20 @@ def _dated(words: list[str], schema: Mapping[str, Any]) -> bool:
 
 
 def _unknown(act: Act, name: str, schema: Mapping[str, Any], members: list[_Member]) -> bool:
-    """Text that nothing explains, also inside an object; an object of which nothing is told."""
+    """Text that is only guessed to be an option, also inside an object; an object of which nothing is told."""
     if not members and _types(schema) & {"object", "any"} and set(name_words(name)) <= _ENVELOPES:
         return True
     return any(
-        _meaning(act, one.name, one.schema).role is Role.OPTION and _unexplained(one.name, one.schema)
+        _meaning(act, one.name, one.schema).role is Role.OPTION and _unexplained(name_words(one.name), one.schema)
         for one in (_Member(name, schema), *members)
     )
 
 
-def _unexplained(name: str, schema: Mapping[str, Any]) -> bool:
-    """Text that is no known option."""
-    if "enum" in schema or not _types(schema) & {"string", "array", "any"}:
+def _unexplained(words: list[str], schema: Mapping[str, Any]) -> bool:
+    """Text, or a list, that is no known option: it may well name a person, a place or a right."""
+    if {"enum", "properties"} & schema.keys() or not _types(schema) & {"string", "array", "any"}:
         return False
-    return not set(name_words(name)) & (_OPTIONS | _SECRETS | _PAGING)
+    return not set(words) & (_OPTIONS | _SECRETS | _PAGING)
 
 
 def _types(schema: Mapping[str, Any], depth: int = 0) -> frozenset[str]:
