@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import random
 import re
@@ -104,6 +105,28 @@ def test_odd_objects_do_not_fail() -> None:
             raise RuntimeError("no")
 
     assert flat([Odd(), b"\xff\xfe", {1: {2, 3}}])[0] == ("$[0]", "")
+
+
+class Shade(str, enum.Enum):  # noqa: UP042 - programs have such
+    DARK = "dark"
+
+
+class Level(enum.StrEnum):
+    HIGH = "high"
+
+
+class Said(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+@pytest.mark.parametrize(("value", "text"), [(Shade.DARK, "dark"), (Level.HIGH, "high"), (Said("this"), "this")])
+def test_every_kind_of_text_is_read_as_plain_text(value: str, text: str) -> None:
+    assert scalar_text(value) == text
+    assert type(scalar_text(value)) is str
+    assert flat({value: [value]}, keys=True) == [(f"$.{text}~", text), (f"$.{text}[0]", text)]
 
 
 def test_a_value_that_holds_itself_is_entered_once() -> None:

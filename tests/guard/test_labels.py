@@ -129,3 +129,31 @@ def test_a_postcondition_that_breaks_confirms_nothing(
     with guard.session(user="ann", task="Write the note memo: hello") as session:
         result = session.call("write_note", {"name": "memo", "text": "hello"}, run=lambda **_: "written")
     assert (result.status, result.confirmed) == ("ok", "unknown" if raises else "yes")
+
+
+class Silent:
+    def __str__(self) -> str:
+        return ""
+
+
+class Broken(Silent):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    def model_dump(self) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("output", [{}, {"trusted": ["$"]}])
+@pytest.mark.parametrize("result", [Silent(), Broken(), {"a": [Silent()]}])
+def test_what_has_no_text_may_say_anything(make_charter: Any, output: Any, result: Any) -> None:
+    look = {"effect": "read", "kind": "read", "output": output}
+    with Guard(make_charter(tools={"look": look})).session(user="ann", task="Look") as session:
+        assert session.call("look", {}, run=lambda: result).label.integrity == "untrusted"
+        assert session.provenance.tainted
+
+
+def test_nothing_is_nobodys_text(make_charter: Any) -> None:
+    with Guard(make_charter(tools={"look": {"effect": "read", "kind": "read"}})).session(user="ann") as session:
+        assert session.call("look", {}, run=lambda: {None: [None, "", b""]}).status == "ok"
+        assert not session.provenance.tainted

@@ -26,7 +26,7 @@ from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.labelling import DISTRUST, PROSE, TRUST, OutputPaths, looks_like_record, said
 from fiducial.flow.laundry import Laundered
 from fiducial.flow.lexer import LEAF
-from fiducial.flow.structure import DEEP, Place, Root, leaves, scalar_text
+from fiducial.flow.structure import DEEP, Place, Root, leaves, scalar_text, untold
 from fiducial.flow.trace import Where
 
 _TAINTING_WORDS = 3
@@ -172,6 +172,8 @@ class Memory:
                     kind = TRUST
             text = raw if type(raw) is str else scalar_text(raw)
             if not text:
+                if untold(raw):  # it may say anything to who reads it, an instruction too
+                    distrusted, tainting = distrusted or 1, True
                 continue
             if leaf_classes and (not key or entities.has_digit(text)):
                 found_classes |= leaf_classes

@@ -65,23 +65,30 @@ def show_place(place: Place) -> str:
 
 
 def scalar_text(value: Any) -> str:
-    """A scalar as the text a reader of the result sees."""
+    """A scalar as the text a reader of the result sees: plain text, whatever kind of text it comes as."""
+    if isinstance(value, Enum):
+        return scalar_text(value.value)
     if isinstance(value, str):
-        return value
+        return str.__str__(value)
     if value is None:
         return ""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("utf-8", "replace")
-    if isinstance(value, Enum):
-        return scalar_text(value.value)
     if isinstance(value, datetime):
         return value.isoformat(" ")
     if isinstance(value, date):
         return value.isoformat()
     try:
-        return str(value)
-    except Exception:  # noqa: BLE001 - whatever an odd object raises, its text is unknown and nothing is trusted by it
+        return str.__str__(str(value))
+    except Exception:  # noqa: BLE001 - whatever an odd object raises, its text is unknown: see `untold`
         return ""
+
+
+def untold(value: Any) -> bool:
+    """A scalar without text is not an empty one, so that nobody knows what a reader of the result sees of it."""
+    while isinstance(value, Enum):
+        value = value.value
+    return value is not None and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
 _AS_IS = frozenset({str, bytes, bytearray, int, float, bool, type(None), dict, list, tuple, set, frozenset, Members})
@@ -101,7 +108,7 @@ def plain(value: Any) -> Any:
         if fields is not None:
             return {name: getattr(value, name) for name in fields}
     except Exception:  # noqa: BLE001 - a model that cannot be opened is read as its text
-        return scalar_text(value)
+        return value
     return value
 
 
