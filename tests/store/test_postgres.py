@@ -30,7 +30,7 @@ from fiducial.store.checkpoint import Signer
 from fiducial.store.ledger import Ledger
 from fiducial.store.postgres import inbox, migrate
 from fiducial.store.postgres.link import Link, Target, translate
-from fiducial.store.postgres.store import PostgresStore
+from fiducial.store.postgres.store import PostgresStore, open_reader
 from fiducial.store.postgres.tables import SEQUENCE
 
 Make = Callable[..., Entry]
@@ -468,6 +468,45 @@ def test_tables_of_somebody_else_are_left_alone(postgres: Any) -> None:
     assert postgres.run("SELECT count(*) FROM information_schema.tables WHERE table_schema = %s", postgres.schema) == [
         (1,)
     ]
+
+
+COPY_AWAY = """
+CREATE TABLE {0}_shadow.bundle(payloads bytea);
+CREATE FUNCTION {0}_shadow.spy() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN INSERT INTO {0}_shadow.bundle VALUES(OLD.payloads); RETURN NEW; END';
+CREATE TRIGGER spy BEFORE UPDATE ON bundle FOR EACH ROW EXECUTE FUNCTION {0}_shadow.spy()"""
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (COPY_AWAY, "trigger `bundle.spy`"),
+        ("CREATE RULE gone AS ON INSERT TO state DO INSTEAD NOTHING", "rule `state.gone`"),
+        ("CREATE VIEW other AS SELECT 1", "view `other`"),
+        ("CREATE TABLE other(a int)", "table `other`"),
+        ("CREATE TABLE {0}_shadow.more() INHERITS (bundle)", "table `bundle`"),
+        ("ALTER TABLE state ENABLE ROW LEVEL SECURITY", "table `state`"),
+        ("ALTER TABLE state SET UNLOGGED", "table `state`"),
+        ("ALTER TABLE state ADD CHECK (key <> 'halt/')", "constraint `state.state_key_check`"),
+        ("ALTER TABLE state DROP CONSTRAINT state_pkey", "state_pkey"),
+        ("ALTER TABLE state ALTER version SET DEFAULT 7", "column `state.version`"),
+        ("CREATE OR REPLACE FUNCTION instr(haystack bytea, needle bytea) RETURNS integer LANGUAGE sql IMMUTABLE STRICT "
+         "RETURN 0", "function `instr"),
+    ],
+)  # fmt: skip
+def test_what_somebody_adds_to_the_tables_is_found(postgres: Any, make: Make, change: str, named: str) -> None:
+    postgres.run(f"CREATE SCHEMA {postgres.schema}_shadow")
+    try:
+        with postgres.open() as store:
+            store.commit(Commit(entries=(make("a"),), changes=(Put("k", b"v"),))).result()
+            postgres.run(change.format(postgres.schema))
+            with pytest.raises(Corrupt, match=named):
+                store.ledger().verify()
+        for look in (postgres.open, lambda: open_reader(Target.parse(postgres.url))):
+            with pytest.raises(Corrupt, match=named):
+                look()
+    finally:
+        postgres.run(f"DROP SCHEMA {postgres.schema}_shadow CASCADE")
 
 
 def test_processes_that_make_the_same_log_at_once_make_one(postgres: Any) -> None:

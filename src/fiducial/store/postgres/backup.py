@@ -65,8 +65,7 @@ def back_up(target: Target, file: Path, *, at_us: int) -> Made:
     refuse_existing(file)
     tables = _tables(target)
     try:
-        found = migrate.version(tables.link, target)
-        migrate.check(found or "", target)
+        migrate.need_tables(tables.link, target)
         tables.begin()
         # It closes the connection when it goes, so it stays until the end.
         ledger = Ledger(LogReader(tables))

@@ -28,7 +28,7 @@ def look(target: Target, stuck: timedelta) -> tuple[int, list[tuple[str, str]]]:
     found: list[tuple[str, str]] = []
     rows = PostgresRows(target, _PATIENCE)
     try:
-        migrate.check(migrate.version(rows.link, target) or "", target)
+        migrate.need_tables(rows.link, target)
         for name, bad, meaning in _SETTINGS:
             ((value,),) = rows.fetch(f"SHOW {name}", (), None)
             if value == bad:

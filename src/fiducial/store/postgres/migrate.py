@@ -13,6 +13,7 @@ from typing import Final
 import psycopg
 
 from fiducial.errors import StoreError, TooNew
+from fiducial.store.postgres import foreign
 from fiducial.store.postgres.link import Link, Target, connect, translate
 
 VERSION: Final = "0001"
@@ -37,6 +38,22 @@ def version(link: Link, target: Target) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def open_tables(link: Link, target: Target) -> bool:
+    """Whether the tables are there. Raises unless they are those that this program works with, and nothing else is."""
+    found = version(link, target)
+    if found is None:
+        return False
+    check(found, target)
+    foreign.refuse(link, target)
+    return True
+
+
+def need_tables(link: Link, target: Target) -> None:
+    """As `open_tables`; raises `StoreError` when there are none."""
+    if not open_tables(link, target):
+        raise StoreError(f"there is no log at `{target.where}`; give its URL with `--db`, or in FIDUCIAL_DB")
+
+
 def check(found: str, target: Target) -> None:
     """Raises unless `found` is the version that this program works with."""
     if found > VERSION:
@@ -51,9 +68,10 @@ def check(found: str, target: Target) -> None:
 
 
 def migrate(target: Target) -> tuple[str | None, str]:
-    """Bring the tables to `VERSION`, or make them; the version before and after.
+    """Bring the tables to `VERSION`, or make them; the version before and after. Nothing else may be there.
 
-    Waits for nobody's transaction longer than ten seconds. Raises `StoreError`, and changes nothing, when that fails.
+    Waits for nobody's transaction longer than ten seconds. Raises `StoreError`, and changes nothing, when that fails;
+    `Corrupt` for what is not as it was made.
     """
     link = connect(target, patience=timedelta(seconds=10), write=True, unbounded=True)
     try:
@@ -66,6 +84,7 @@ def migrate(target: Target) -> tuple[str | None, str]:
                 # The name was checked to be plain: fiducial.store.postgres.link.Target.parse.
                 link.execute(f'CREATE SCHEMA "{target.schema}"')
             _upgrade(target)
+        foreign.refuse(link, target)
     except psycopg.Error as error:
         raise translate(error, target.where) from error
     finally:

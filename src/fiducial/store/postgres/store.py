@@ -352,13 +352,11 @@ class PostgresStore(Opened):
         link = connect(self.target, patience=self._patience, write=True)
         try:
             check_server(link, self.target.where)
-            found = migrate.version(link, self.target)
+            made = migrate.open_tables(link, self.target)
         finally:
             link.close()
-        if found is None:
+        if not made:
             migrate.migrate(self.target)
-        else:
-            migrate.check(found, self.target)
         if self._tables.create():
             if seen is not None and not accept_rollback:
                 raise RolledBack(
@@ -400,10 +398,7 @@ def open_reader(target: Target) -> LogReader:
     rows = PostgresRows(target, _READ_PATIENCE)
     try:
         check_server(rows.link, target.where)
-        found = migrate.version(rows.link, target)
-        if found is None:
-            raise StoreError(f"there is no log at `{target.where}`; give its URL with `--db`, or in FIDUCIAL_DB")
-        migrate.check(found, target)
+        migrate.need_tables(rows.link, target)
     except BaseException:
         rows.close()
         raise

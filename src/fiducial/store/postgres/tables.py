@@ -26,6 +26,7 @@ from psycopg.pq import TransactionStatus
 from fiducial.errors import StoreBusy, StoreClosed
 from fiducial.store import schema
 from fiducial.store.merkle import Tree
+from fiducial.store.postgres import foreign
 from fiducial.store.postgres.link import Link, Target, connect, translate
 from fiducial.store.watch import Pulse
 
@@ -144,8 +145,8 @@ class PostgresRows:
             raise translate(error, self.where) from error
 
     def fault(self) -> str | None:
-        """`None`: PostgreSQL checks pages itself, when its cluster was made with checksums."""
-        return None
+        """What the schema holds that is not the log's; PostgreSQL checks pages itself, when it was made to."""
+        return foreign.fault(self.link, self._target)
 
     def close(self) -> None:
         """See `Rows.close`."""
