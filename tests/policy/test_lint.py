@@ -48,6 +48,26 @@ def test_every_problem_is_reported_at_once(build: Build) -> None:
     assert caught.value.problems == problems
 
 
+MISREAD = ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\r", "\x00", "\x1b", "\u202e", "\u2066", "\u200f"]
+
+
+@pytest.mark.parametrize("character", MISREAD)
+def test_what_shows_people_other_text_than_cedar_reads_is_refused(character: str, build: Build) -> None:
+    """After it an editor may show a condition, or hide one, that to Cedar is part of the comment."""
+    permit = f'@id("charter/x")\npermit (principal, action, resource) // leads{character}when {{ false }};\n;'
+    found = only([one for one in lint(build(permit)) if one.code != "policy-syntax"])
+    assert (found.file, found.line, found.code) == ("policies/rules.cedar", 2, "misread-character")
+    assert f"U+{ord(character):04X}" in found.message
+    clause = {"id": "c", "statement": "s", "owner": "o", "never": f"true // often{character}&& false"}
+    found = only(lint(build(clauses=[clause])))
+    assert (found.file, found.code) == ("intent.yaml", "misread-character")
+
+
+def test_line_ends_and_other_scripts_are_not_misread(build: Build) -> None:
+    text = '// مرحبا\r\n// 你好\r\n@id("charter/x")\r\n\tpermit (principal, action, resource);\r\n'
+    assert lint(build(text)) == []
+
+
 ANNOTATIONS = [
     ("permit (principal, action, resource);", "policy-without-id"),
     ("@id permit (principal, action, resource);", "bare-annotation"),

@@ -1,5 +1,6 @@
 """Lint: what is wrong with policies beyond their syntax.
 
+0. Characters: what people see is what Cedar reads (`fiducial.policy.source.misread`).
 1. Names: every id is unique; every role, clause, data class, tool, group and server that a policy names is declared.
 2. Paths: every attribute of the context exists for a tool to which the policy applies. Cedar's validator lets a
    misspelt `has` pass, because a record might have any attribute; then the rule never fires.
@@ -16,20 +17,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import cedarpy
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.findings import did_you_mean, quote
-from fiducial.charter.model import BUILT_IN, Charter
+from fiducial.charter.model import BUILT_IN, Charter, PolicySource
 from fiducial.errors import Problem
 from fiducial.policy import est
 from fiducial.policy.literals import RANGES, Pattern, constants, family, input_strings, left_out, patterns, roles
 from fiducial.policy.rules import Hold, Mask, Rule
 from fiducial.policy.schema import GROUPS, ContextPath, ToolType, schema
+from fiducial.policy.source import misread
 from fiducial.policy.weave import INTENT_FILE
 
+_FIX = "delete it, or end the line with a line feed; in a string write it as an escape such as `\\u{202e}`"
 _TYPE_ERROR = re.compile(r"^for policy `[^`]*`, ")
 
 
@@ -44,7 +47,7 @@ def check(
 
     `lines`: clause id → line in `intent.yaml`.
     """
-    problems: list[Problem] = _tool_names(charter)
+    problems = [*misreadings(charter.policies), *_misread_conditions(charter, lines or {}), *_tool_names(charter)]
     linter = _Linter(charter, tools, {str(rule.id) for rule in [*baseline, *rules]}, problems)
     seen: dict[str, Rule] = {}
     sound: list[Rule] = []
@@ -60,6 +63,24 @@ def check(
     linter.types(sound)
     linter.links(lines or {})
     return problems
+
+
+def misreadings(sources: Iterable[PolicySource]) -> Iterator[Problem]:
+    """Characters of policies that show people other text than Cedar reads."""
+    for source in sources:
+        for line, what in misread(source.text):
+            yield Problem(
+                source.file, line, "misread-character", f"{what} shows people other text than Cedar reads", _FIX
+            )
+
+
+def _misread_conditions(charter: Charter, lines: Mapping[str, int]) -> Iterator[Problem]:
+    for clause in charter.clauses:
+        for _, what in misread(clause.never or clause.never_without_approval or ""):
+            message = (
+                f"the condition of the clause {quote(clause.id)} holds {what}, which Cedar reads otherwise than people"
+            )
+            yield Problem(INTENT_FILE, lines.get(clause.id, 0), "misread-character", message, _FIX)
 
 
 def _tool_names(charter: Charter) -> list[Problem]:

@@ -11,6 +11,7 @@ from fiducial.charter.load import read_draft
 from fiducial.charter.model import Charter, PolicySource
 from fiducial.charter.yaml import read_yaml
 from fiducial.errors import CharterError, Problem
+from fiducial.policy.lint import misreadings
 from fiducial.policy.rulebook import lint, read_policies
 from fiducial.policy.weave import INTENT_FILE
 
@@ -59,7 +60,7 @@ def _unread_policies(directory: Path) -> list[Problem]:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             text = path.read_text(encoding="utf-8-sig")
             sources.append(PolicySource(file=path.relative_to(directory).as_posix(), text=text))
-    problems: list[Problem] = []
+    problems = list(misreadings(sources))
     read_policies(sources, problems)
     return problems
 
