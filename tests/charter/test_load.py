@@ -238,6 +238,13 @@ def test_durations_and_shorthand_mean_what_they_say() -> None:
 # ── the charter as a whole ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("domain", ["", " ", "corp", "@corp.example", "*.corp.example", "corp.example.", "a b.example"])
+def test_an_organization_has_domains_that_addresses_can_have(domain: str) -> None:
+    found = about(f"organization:\n  - corp.example\n  - {domain!r}\n")
+    only(found, "invalid-value", 6, "must be a domain such as `corp.example`")
+    assert about("organization: [corp.example, Mail.Corp.Example]\n") == []
+
+
 def clause(text: str) -> list[Problem]:
     return (
         problems(intent_yaml=INTENT + text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from fiducial.charter.contracts import DURATION, Contract, _Written
 from fiducial.charter.digest import charter_digest
@@ -37,6 +38,16 @@ class Severity(StrEnum):
 
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+_DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
+
+
+def _domain(value: str) -> str:
+    """A domain that an address can have. Any other stands for nobody, or, when it is empty, for everybody."""
+    if _DOMAIN.fullmatch(value) is None:
+        raise ValueError(f"must be a domain such as `corp.example`: {quote(value)} is none")
+    return value
 
 
 class Clause(_Written):
@@ -186,7 +197,7 @@ class About(_Written):
     """Roles that users and approvers may have; a policy that names another is refused."""
     data_classes: tuple[str, ...] = ()
     """Data classes beyond the built-in ones."""
-    organization: tuple[str, ...] = ()
+    organization: tuple[Annotated[str, AfterValidator(_domain)], ...] = ()
     """Mail domains and hosts that count as inside."""
     oversight: Oversight = Oversight()
     """How people are asked."""
