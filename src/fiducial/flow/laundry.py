@@ -110,19 +110,24 @@ class Laundered:
             self._unstored.add(hashed)
             fresh.append(hashed)
 
-    def add_object(self, system: str, name: Any) -> list[int]:
-        """Remember that something of a third party's was written into the object `name`, or each of several."""
+    def add_object(self, system: str, name: Any, keys: frozenset[str] = frozenset()) -> list[int]:
+        """Remember that something of a third party's was written into the object `name`, or each of several.
+
+        Each part of a name that is an object counts, because a read may name it by another; not its `keys`, which the
+        schema declares.
+        """
         fresh: list[int] = []
-        for text in _named(name):
+        for text in _named(name, keys):
             self._keep(self._hash(b"o", f"{system}\0{text}"), fresh)
         return fresh
 
-    def holds_object(self, system: str, value: Any) -> bool:
-        """Whether `value` names an object into which something of a third party's was written."""
+    def holds_object(self, system: str, value: Any, keys: frozenset[str] = frozenset()) -> bool:
+        """Whether `value`, as `add_object` takes it, names an object into which something of a third party's was
+        written."""
         hashes = self._hashes
         if self.full:
             return True
-        return bool(hashes) and any(self._hash(b"o", f"{system}\0{text}") in hashes for text in _named(value))
+        return bool(hashes) and any(self._hash(b"o", f"{system}\0{text}") in hashes for text in _named(value, keys))
 
     def holds(self, text: str) -> bool:
         """Whether `text` carries anything that was written out."""
@@ -152,9 +157,15 @@ class Laundered:
         return int.from_bytes(blake2b(data, digest_size=8, key=self._key, person=domain).digest(), "big")
 
 
-def _named(value: Any) -> Iterator[str]:
-    for item in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(item, str | int) and not isinstance(item, bool) and 0 < len(str(item)) <= _LONGEST_NAME:
+def _named(value: Any, keys: frozenset[str]) -> Iterator[str]:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            todo += [*(key for key in item if key not in keys), *item.values()]
+        elif isinstance(item, list | tuple):
+            todo += item
+        elif isinstance(item, str | int) and not isinstance(item, bool) and 0 < len(str(item)) <= _LONGEST_NAME:
             yield fold(str(item)).strip()
 
 

@@ -215,7 +215,8 @@ class Knowledge:
         hashes = [hash_ for name in doubtful for hash_ in known.add_value(arguments[name])]
         if doubtful and tool.contract.kind in _WRITING:
             for name in tool.targets:
-                hashes.extend(known.add_object(tool.contract.server, arguments.get(name)))
+                keys = tool.parameters[name].keys
+                hashes.extend(known.add_object(tool.contract.server, arguments.get(name), keys))
         return self.ground.laundry.changes(judgement.verdict.decision, hashes)
 
     def _stained(self, tool: Tool, arguments: Mapping[str, Any]) -> bool:
@@ -225,7 +226,13 @@ class Knowledge:
         except StoreError:
             return True
         known, server = self.ground.laundry.known, tool.contract.server
-        return not tool.side_effect and any(known.holds_object(server, value) for value in arguments.values())
+        if tool.side_effect:
+            return False
+        parameters = tool.parameters
+        return any(
+            known.holds_object(server, value, parameters[name].keys if name in parameters else _NONE)
+            for name, value in arguments.items()
+        )
 
     def place(self, trace: Trace) -> str:
         """Where a traced value was first found, in words; empty when nowhere."""
