@@ -28,6 +28,7 @@ from fiducial.oversight.desk import Desk
 from fiducial.oversight.hold import Approver
 from fiducial.oversight.undo import Report, undo
 from fiducial.oversight.undo_plan import plan
+from fiducial.policy.bounds import Bound
 from fiducial.store.memory import MemoryStore
 from fiducial.store.sqlite import SqliteStore
 
@@ -438,6 +439,23 @@ def test_a_held_compensation_goes_on_when_people_have_agreed(world: World) -> No
     assert world.hotel.tags == {"a"}, "what was approved for one person is not approved for another"
 
 
+def test_a_no_to_taking_back_stands_until_it_is_appealed(world: World) -> None:
+    lee = Approver(id=PersonId("lee"), roles=frozenset({"lead"}))
+    with world.guard.session(user="ann") as session:
+        session.call("tag", {"name": "a"}, run=world.hotel.tag)
+    guard = world.make(HOLD)
+    hold = world.undo(session.id, guard=guard).effects[0].hold
+    assert hold is not None
+    world.desk.vote(hold, lee, "reject", note="leave it")
+    for _ in range(2):
+        assert outcomes(world.undo(session.id, guard=world.make(HOLD))) == ["denied"]
+    assert not world.desk.waiting()
+    appeal = world.desk.appeal(hold, PersonId("olga"), "it was the wrong room")
+    assert outcomes(world.undo(session.id, guard=world.make(HOLD))) == ["held"]
+    world.desk.vote(appeal.id, Approver(id=PersonId("liz"), roles=frozenset({"lead"})), "approve")
+    assert outcomes(world.undo(session.id, guard=world.make(HOLD))) == ["undone"]
+
+
 PUT_BACK = PERMIT + '@id("charter/ask") @hold("lead") forbid (principal, action == Action::"restore", resource);'
 
 
@@ -467,6 +485,20 @@ def test_an_approval_is_for_one_effect_though_another_is_taken_back_by_the_same_
     lee_agrees(world)
     assert outcomes(world.undo(session, guard=guard)) == ["nothing", "undone"]
     assert (world.root / "a.txt").read_text() == "v0"
+
+
+def test_a_class_of_calls_lets_nothing_be_put_back_over_what_somebody_else_changed(world: World) -> None:
+    guard = world.make(PUT_BACK)
+    session, second = written_twice(world, guard)
+    hold = world.undo(session, guard=guard, since=second).effects[0].hold
+    assert hold is not None
+    lee = Approver(id=PersonId("lee"), roles=frozenset({"lead"}))
+    tool = guard.current.rulebook.slice("restore").type
+    anything = {"path": Bound(anything=True)}
+    world.desk.grant(hold, lee, tool, anything, uses=9, lasting=timedelta(hours=1))
+    world.write("a.txt", "theirs")
+    assert outcomes(world.undo(session, guard=guard, since=second, force=True)) == ["held"]
+    assert (world.root / "a.txt").read_text() == "theirs"
 
 
 def test_an_approval_of_putting_back_is_none_of_doing_so_over_what_somebody_else_changed(world: World) -> None:

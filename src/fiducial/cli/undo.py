@@ -15,11 +15,12 @@ from rich.text import Text
 
 from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, opened, who
 from fiducial.cli.reporting import console, fail, plain, print_json, reporting
-from fiducial.core.clock import instant
+from fiducial.core.clock import SystemClock, instant
 from fiducial.core.ids import DecisionId, EventId, SessionId
 from fiducial.errors import CharterError, SessionError
 from fiducial.guard.guard import Guard
 from fiducial.oversight.desk import Desk
+from fiducial.oversight.people import People
 from fiducial.oversight.undo import Report, Taken
 from fiducial.oversight.undo import undo as take_back
 from fiducial.oversight.undo_report import lacks
@@ -75,7 +76,8 @@ def undo(
     with reporting():
         try:
             with opened(db) as store:
-                guard = Guard(load_charter(charter), store=store, tools=functions, captures=takers, desk=Desk(store))
+                desk = Desk(store, roles_of=People(store, SystemClock()).roles_of)
+                guard = Guard(load_charter(charter), store=store, tools=functions, captures=takers, desk=desk)
                 report = take_back(
                     guard, SessionId(session), by=who(by), why=why, roles=role or (),
                     since=EventId(since) if since is not None else None, dry_run=dry_run, force=force,

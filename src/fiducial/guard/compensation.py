@@ -79,6 +79,8 @@ class Claim(msgspec.Struct, frozen=True):
     """Of the effect's cell, as the undo was planned; 0: there was none."""
     within_us: int
     """Microseconds that the compensating call may take."""
+    forced: bool = False
+    """It may put a state back over what somebody else changed since: no class of calls was approved for that."""
 
     @property
     def precondition(self) -> Unchanged:

@@ -156,6 +156,9 @@ def _serialized(
         use = use_of(tool.contract, spend, tool.currency)
         windows = session.windows.touched(tool.name, tool.contract, use, session.user, now) if session.windows else ()
         acts = tuple(targets(tool, arguments)) if tool.side_effect and tool.targets else ()
+        fault = _DESK
+        basis = session.plans_stand()
+        fault = _FACTS
         traced, proposed = arguments, None
         if tool.declares:
             tool = proposed = session.proposed(tool, arguments)
@@ -168,8 +171,6 @@ def _serialized(
             fault = _FLOW
             traces = session.traces(tool, traced)
             # 5 gather the facts
-            fault = _DESK
-            session.plans_stand()
             fault = _FACTS
             plain = not any(map(remarkable, traces.values()))
             facts = session.facts(tool, traced, traces, plain, acts, use, windows, preview, request.confidence)
@@ -210,7 +211,10 @@ def _serialized(
             proposed.course.holds |= frozenset(consulted.holds)
         # 8 record it
         fault = _STORE
-        return judgement, _recorded(session, judgement, consulted, windows, acts, now, plain=plain)
+        approved_plan = facts.plan.approved and isinstance(verdict, Allowed)
+        return judgement, _recorded(
+            session, judgement, consulted, windows, acts, now, plain=plain, basis=basis if approved_plan else ()
+        )
     except Exception as error:  # noqa: BLE001 - any fault denies
         return _refuse(session, request, decision, now, tool, fault, error)
 
@@ -224,8 +228,10 @@ def _recorded(
     now: int,
     *,
     plain: bool,
+    basis: tuple[Unchanged, ...],
 ) -> Future[Receipt]:
-    """Step 8, up to handing the record to the store: what may run has reserved its budget, and is remembered."""
+    """Step 8, up to handing the record to the store: what may run has reserved its budget, and is remembered. `basis`:
+    what the approval of the plan rests on, where the call may have been allowed by it."""
     request, tool, use, verdict = judgement.request, judgement.tool, judgement.use, judgement.verdict
     assert tool is not None
     if judgement.may_run:
@@ -248,7 +254,7 @@ def _recorded(
         changes += tuple(add for _, _, add in windows if add.amount)
     if may_act:
         session.acts_on(acts)
-    limits: tuple[AtMost | Unchanged, ...] = ()
+    limits: tuple[AtMost | Unchanged, ...] = basis
     if windows and judgement.may_run:
         limits += session.windows.preconditions(windows)
     if request.claim is not None and judgement.may_run:
@@ -355,9 +361,11 @@ def _consult(
         user=session.user, tool=tool.name, arguments=request.arguments,
         decision=decision, binding=binding, group=group, now_us=now, rules=session.charter.about.oversight,
         previewed=tool.contract.preview is not None,
-        # The rule of a class says nothing of what a preview finds.
+        # The rule of a class says nothing of what a preview finds, nor of what a state is put back over.
         covered=lambda rule: (
-            tool.contract.preview is None and covers(tool.slice.type, session.principal, rule, request.arguments)
+            tool.contract.preview is None
+            and not (request.claim is not None and request.claim.forced)
+            and covers(tool.slice.type, session.principal, rule, request.arguments)
         ),
     )  # fmt: skip
     said = desk.said(case, ruling)

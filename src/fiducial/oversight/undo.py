@@ -130,9 +130,11 @@ def undo(
                 mine.close("error")
             raise
         if not idle:
-            said = {each.outcome for each in taken}
-            # People may have been asked before about what waits now.
-            _leave(mine, session, by, open_="held" in said or (waited and "waits" in said))
+            # People may have been asked before about what waits now. A no of theirs, or an appeal, is for this session.
+            asked = any(
+                each.refused or each.outcome == "held" or (waited and each.outcome == "waits") for each in taken
+            )
+            _leave(mine, session, by, open_=asked)
         elif not waited:
             mine.close()
     return Report(target=session, session=mine.id, by=by, dry_run=idle, plan=planned, effects=tuple(taken))
@@ -376,7 +378,7 @@ class _Undoing:
             tool=compensation.tool,
             arguments=compensation.arguments,
             runs=True,
-            claim=Claim(effect.decision, effect.version, int(longest * 1_000_000)),
+            claim=Claim(effect.decision, effect.version, int(longest * 1_000_000), self._force),
         )
         # The same call may take back another effect, or put the state back over something else: an answer is for this.
         put_back = compensation.before and [compensation.before.digest, None if self._force else compensation.after]

@@ -43,6 +43,8 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """The call that took it back, or was to."""
     hold: HoldId | None = None
     """What people are asked."""
+    refused: bool = False
+    """People said no to it, or nothing: that stands until it is appealed."""
 
     @property
     def first(self) -> bool:
@@ -108,7 +110,8 @@ def told(effect: Effect, result: Result) -> Taken:
         else:
             fault = next((reason.fault for reason in verdict.reasons if reason.fault is not None), None)
             why = _WHY.get(fault, "a step on the way to it failed") if fault is not None else "policies deny it"
-        return Taken(effect=effect, outcome="denied", why=why, detail=detail, compensation=decision)
+        refused = any(reason.fault is Fault.PEOPLE for reason in verdict.reasons)
+        return Taken(effect=effect, outcome="denied", why=why, detail=detail, compensation=decision, refused=refused)
     if result.status == "ok" and result.confirmed != "no":
         return Taken(effect=effect, outcome="undone", compensation=decision)
     if result.nothing_done:
