@@ -337,3 +337,87 @@ def test_a_reader_that_is_cancelled_leaves_an_outcome(guard: Guard) -> None:
             assert outcomes(guard) == [("unknown", "untrusted")]
 
     asyncio.run(main())
+
+
+MAKE: dict[str, Any] = {
+    "look": {"effect": "read", "kind": "read"},
+    "make": {
+        "effect": "irreversible",
+        "kind": "create",
+        "postcondition": {"tool": "look", "arguments": {}, "expect": {"$.state": "made"}},
+    },
+}
+
+
+def confirmations(guard: Guard) -> list[str]:
+    ledger = guard.store.ledger()  # type: ignore[attr-defined]
+    return [each.event.confirmed for each in ledger.entries() if isinstance(each.event, CallFinished)]
+
+
+@pytest.mark.parametrize("asynchronously", [False, True])
+@pytest.mark.parametrize(
+    ("found", "confirmed"),
+    [({"state": "made"}, "yes"), ({"state": "not made"}, "no"), (None, "no"), (ValueError("no"), "unknown")],
+)
+def test_the_postcondition_of_a_stream_is_checked_when_it_has_ended(
+    make_charter: Any, asynchronously: bool, found: Any, confirmed: str
+) -> None:
+    made: list[str] = []
+
+    def look() -> Any:
+        if isinstance(found, Exception):
+            raise found
+        return found if made == ["a", "b"] else {"state": "too early"}
+
+    def pieces() -> Iterator[str]:
+        for each in "ab":
+            made.append(each)
+            yield each
+
+    async def later() -> AsyncIterator[str]:
+        for each in pieces():
+            yield each
+
+    async def run(session: Session) -> None:
+        async for _ in (await session.acall("make", {}, run=later)).value:
+            pass
+
+    guard = Guard(make_charter(tools=MAKE), tools={"look": look})
+    with guard.session(user="ann", task="Make it") as session:
+        if asynchronously:
+            asyncio.run(run(session))
+        else:
+            assert list(session.call("make", {}, run=pieces).value) == ["a", "b"]
+    assert confirmations(guard) == [confirmed]
+    assert [outcome for outcome, _ in outcomes(guard)] == ["ok"]
+
+
+def test_a_reader_that_is_cancelled_while_the_postcondition_is_checked_leaves_it_unknown(make_charter: Any) -> None:
+    looking, done = asyncio.Event(), asyncio.Event()
+
+    async def look() -> Any:
+        looking.set()
+        await done.wait()
+
+    guard = Guard(make_charter(tools=MAKE), tools={"look": look})
+
+    async def pieces() -> AsyncIterator[str]:
+        yield "a"
+
+    async def run() -> None:
+        with guard.session(user="ann", task="Make it") as session:
+            stream = (await session.acall("make", {}, run=pieces)).value
+
+            async def reader() -> None:
+                async for _ in stream:
+                    pass
+
+            task = asyncio.create_task(reader())
+            await looking.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+    assert confirmations(guard) == ["unknown"]
+    assert [outcome for outcome, _ in outcomes(guard)] == ["ok"]

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,12 +27,10 @@ from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.record import ResultRecord, sealed_result
 from fiducial.guard.state import State
-from fiducial.guard.streams import AsyncStream, Feed, Stream
+from fiducial.guard.streams import AsyncStream, Confirmed, Feed, Stream
 from fiducial.guard.tool import Tool
 
 log = logging.getLogger("fiducial.guard")
-Confirmed: TypeAlias = Literal["yes", "no", "unknown", "not-checked"]
-"""What a post-condition found."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +48,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     label: Label = TRUSTED
     """Of the whole result."""
     confirmed: Confirmed = "not-checked"
-    """What the contract's post-condition found."""
+    """What the contract's post-condition found; of a stream, it is recorded when it has ended."""
     recorded: bool = True
     """False when the decision or the outcome could not be kept. Where verdicts are enforced, a call whose decision
     cannot be kept does not run; in `observe` mode it does, and this says so."""
@@ -67,18 +65,21 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def settle(session: State, judgement: Judgement, ran: Ran, timeout: float) -> Steps[Result]:
     """Step 10, for a call that Fiducial ran. `timeout`: seconds that a stream may still take."""
     if ran.outcome == "ok" and isinstance(ran.value, (Iterator, AsyncIterator)):
-        feed = Feed(session, judgement, timeout, lambda ended: _ended(session, judgement, ran, ended))
+        feed = Feed(
+            session,
+            judgement,
+            timeout,
+            lambda value: _confirm(session, judgement, value),
+            lambda ended, confirmed: _ended(session, judgement, ran, ended, confirmed),
+        )
         stream = Stream(feed, ran.value) if isinstance(ran.value, Iterator) else AsyncStream(feed, ran.value)
         return Result(
             verdict=judgement.verdict, status="ok", value=stream, label=UNTRUSTED, recorded=judgement.recorded
         )  # fmt: skip
     confirmed: Confirmed = "not-checked"
-    if judgement.tool is not None and ran.outcome != "failed":
+    if ran.outcome != "failed":
         try:
-            confirmed = yield from probes.confirm(session, judgement.tool, judgement.request.arguments, ran.value)
-        except Exception as error:  # noqa: BLE001 - what the probe and the result raise leaves it unknown
-            log.error("the post-condition of `%s` broke (%s)", judgement.tool.name, told(error))
-            confirmed = "unknown"
+            confirmed = yield from _confirm(session, judgement, ran.value)
         except BaseException:
             record(session, judgement, ran, "unknown")
             raise
@@ -93,6 +94,17 @@ def settle(session: State, judgement: Judgement, ran: Ran, timeout: float) -> St
         confirmed=confirmed,
         recorded=done.recorded and judgement.recorded,
     )
+
+
+def _confirm(session: State, judgement: Judgement, value: Any) -> Steps[Confirmed]:
+    """What the post-condition says of a call that returned `value`."""
+    if judgement.tool is None:
+        return "not-checked"
+    try:
+        return (yield from probes.confirm(session, judgement.tool, judgement.request.arguments, value))
+    except Exception as error:  # noqa: BLE001 - what the probe and the result raise leaves it unknown
+        log.error("the post-condition of `%s` broke (%s)", judgement.tool.name, told(error))
+        return "unknown"
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -252,9 +264,9 @@ def _outcome(text: str) -> Outcome:
     return "ok" if text == "ok" else "failed" if text == "failed" else "unknown"
 
 
-def _ended(session: State, judgement: Judgement, began: Ran, ended: Ran) -> None:
+def _ended(session: State, judgement: Judgement, began: Ran, ended: Ran, confirmed: Confirmed) -> None:
     captures.stream_ended(session, began.value, ended.outcome)
-    record(session, judgement, msgspec.structs.replace(ended, duration_us=began.duration_us))
+    record(session, judgement, msgspec.structs.replace(ended, duration_us=began.duration_us), confirmed)
 
 
 __all__ = ["Result", "count_records", "masked", "record", "records_of", "settle"]

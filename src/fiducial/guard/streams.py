@@ -2,9 +2,9 @@
 
 The agent sees a piece as soon as it gets it, so the session has it before: whatever is decided next is decided in its
 light. Nothing in a piece is trusted, because where it stands in the result is not known yet. When the stream ends, the
-whole of it is taken in and recorded like any other result. One that breaks, takes longer than the contract's timeout,
-is larger than `MAX_STREAM`, or is closed or dropped early is recorded with what was read of it; the outcome is then
-unknown, and `failed` where the tool raised.
+whole of it is taken in, checked against the post-condition and recorded like any other result. One that breaks, takes
+longer than the contract's timeout, is larger than `MAX_STREAM`, or is closed or dropped early is recorded with what was
+read of it; the outcome is then unknown, and `failed` where the tool raised.
 
 Each piece that a tool with a side effect is asked for may be another effect, so a halt, a store that cannot be heard,
 or another process that may have the session by now, cuts its stream off.
@@ -21,13 +21,13 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
 from fiducial.errors import ToolFailed
-from fiducial.guard.drivers import on_thread, within
-from fiducial.guard.effects import Ran
+from fiducial.guard.drivers import drive, drive_async, on_thread, within
+from fiducial.guard.effects import Ran, Steps
 from fiducial.guard.leases import LATE, LOST
 from fiducial.guard.record import describe
 
@@ -44,19 +44,29 @@ _OVERLAP = 256
 _NOT_READ = "the stream was not read to its end"
 _ENCODER = msgspec.json.Encoder(enc_hook=describe)
 _Kind = Literal["piece", "end", "fault"]
+Confirmed: TypeAlias = Literal["yes", "no", "unknown", "not-checked"]
+"""What a post-condition found."""
 
 
 class Feed:
     """What a session knows of one stream. Safe to share between threads."""
 
-    def __init__(self, session: State, judgement: Judgement, timeout: float, finish: Callable[[Ran], None]) -> None:
+    def __init__(
+        self,
+        session: State,
+        judgement: Judgement,
+        timeout: float,
+        confirm: Callable[[Any], Steps[Confirmed]],
+        finish: Callable[[Ran, Confirmed], None],
+    ) -> None:
         self.judgement = judgement
         self.left = timeout
         """Seconds that the tool may still take."""
         self.ended = False
         self.dropped = False
         """Nobody holds the stream any more. Set by the garbage collector, so by no more than this."""
-        self._session, self._finish = session, finish
+        self._session, self._confirm, self._finish = session, confirm, finish
+        self._confirmed: Confirmed = "not-checked"
         self._pieces: list[Any] = []
         self._size = self._known = 0
         with session.lock:
@@ -92,7 +102,16 @@ class Feed:
             self.ended = True
             self._session.feeds.remove(self)
             value = joined(self._pieces) if self._pieces or outcome == "ok" else None
-            self._finish(Ran(outcome, value, error))
+            self._finish(Ran(outcome, value, error), self._confirmed)
+
+    def confirm(self) -> Steps[None]:
+        """The tool has come to its end: see whether it did what it is for, before anybody is told of the end."""
+        self._confirmed = "unknown"
+        try:
+            self._confirmed = yield from self._confirm(joined(self._pieces))
+        except BaseException:
+            self.end("ok")
+            raise
 
     def over(self, kind: _Kind, value: Any) -> bool:
         """Whether the tool's answer is the end of the stream, which is then recorded. Raises what the tool raised."""
@@ -173,6 +192,8 @@ class Stream(Iterator[Any]):
             self._asks.put(False)
             feed.late()
         feed.took(time.monotonic() - started)
+        if kind == "end":
+            drive(feed.confirm())
         if feed.over(kind, value):
             raise StopIteration
         try:
@@ -227,6 +248,8 @@ class AsyncStream(AsyncIterator[Any]):
             self._pump.cancel()
             feed.late()
         kind, value = answer.result()
+        if kind == "end":
+            await drive_async(feed.confirm())
         if feed.over(kind, value):
             raise StopAsyncIteration
         try:
@@ -313,4 +336,4 @@ def _cancel(pump: asyncio.Task[None]) -> None:
         pump.get_loop().call_soon_threadsafe(pump.cancel)
 
 
-__all__ = ["MAX_STREAM", "AsyncStream", "Feed", "Stream", "joined"]
+__all__ = ["MAX_STREAM", "AsyncStream", "Confirmed", "Feed", "Stream", "joined"]
