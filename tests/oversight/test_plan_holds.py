@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fiducial import Answer, Guard, MemoryStore, SqliteStore
@@ -15,6 +16,7 @@ from fiducial.core.event import PlanSettled
 from fiducial.errors import NotPermitted
 from fiducial.guard.plans import Bound, Plan, Step
 from fiducial.oversight import Approver, Desk
+from fiducial.oversight.people import People, Person
 
 CARL = Approver(id="carl", roles=frozenset({"clerk"}))
 POLICIES = """
@@ -152,6 +154,63 @@ def test_an_approved_plan_is_approved_while_its_approval_stands(
         assert "charter/pay" in fired(session.decide("send_money", PAY))
         roles["carl"] = frozenset({"clerk"})
     assert ("charter/pay" in fired(session.decide("send_money", PAY))) is (what != "nothing")
+
+
+@pytest.mark.parametrize("ends", ["before it is asked for", "while it waits", "by a halt"])
+def test_a_wider_plan_that_is_approved_afresh_is_approved_whatever_ended_the_first(
+    charter: Callable[..., Any], store: MemoryStore, clock: ManualClock, ends: str
+) -> None:
+    roles = {"carl": frozenset({"clerk"}), "cleo": frozenset({"clerk"})}
+    guard = Guard(
+        charter(POLICIES, baseline="balanced"), store=store, desk=Desk(store, clock=clock, roles_of=roles.get),
+        clock=clock,
+    )  # fmt: skip
+    session = guard.session(user="ann", task="pay bob 10 EUR, then read")
+    session.ground.desk.vote(session.declare(PLAN).hold, CARL, "approve")
+    assert session.declare(PLAN).kind == "allowed"
+    if ends == "by a halt":
+        guard.resume(guard.halt("drill", by="olga"), by="pete", why="over")
+    elif ends == "before it is asked for":
+        del roles["carl"]
+    wider = Plan((Step("send_money", {"amount": Bound(at_most=90)}, uses=5),))
+    held = session.declare(wider)
+    roles.pop("carl", None)
+    session.ground.desk.vote(held.hold, Approver(id="cleo", roles=roles["cleo"]), "approve")
+    assert session.declare(wider).kind == "allowed"
+    assert "charter/pay" not in fired(session.decide("send_money", PAY))
+    del roles["cleo"]
+    assert "charter/pay" in fired(session.decide("send_money", PAY))
+
+
+@pytest.mark.parametrize("act", ["leave", "halt"])
+@pytest.mark.parametrize("call", ["pay", "narrow"])
+def test_an_approval_that_ends_before_the_decision_is_kept_lets_nothing_through(
+    charter: Callable[..., Any], store: MemoryStore, clock: ManualClock, monkeypatch: Any, act: str, call: str
+) -> None:
+    people = People(store, clock)
+    carl = people.add(Person(id="carl", name="Carl", roles=("clerk",)), by="root")
+    desk = Desk(store, clock=clock, roles_of=people.roles_of)
+    guard = Guard(charter(POLICIES, baseline="balanced"), store=store, desk=desk, clock=clock)
+    session = guard.session(user="ann", task="pay bob 10 EUR, then read")
+    desk.vote(session.declare(PLAN).hold, CARL, "approve")
+    assert session.declare(PLAN).kind == "allowed"
+    commit = store.commit
+
+    def late(wanted: Any) -> Any:
+        monkeypatch.undo()
+        if act == "leave":
+            gone = msgspec.structs.replace(carl.person, active=False)
+            people.change(gone, version=carl.version, by="root", act="revoked")
+        else:
+            guard.resume(guard.halt("drill", by="olga"), by="pete", why="over")
+        return commit(wanted)
+
+    monkeypatch.setattr(store, "commit", late)
+    if call == "pay":
+        assert session.call("send_money", PAY, run=lambda **_: "sent").status == "not-run"
+    else:
+        assert session.declare(Plan(PLAN.steps[:1])).kind == "denied"
+    assert "charter/pay" in fired(session.decide("send_money", PAY))
 
 
 def test_a_narrower_plan_stays_approved_and_a_wider_one_does_not(

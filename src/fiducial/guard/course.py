@@ -141,7 +141,7 @@ def proposal(
         )
     )
     course.approved = bool(courses) and all(each.approved and within(course, each) for each in courses)
-    course.holds = frozenset().union(*[each.holds for each in courses])
+    course.holds = frozenset().union(*[each.holds for each in courses if each.approved])
     fields = {name: getattr(tool, name) for name in tool.__struct_fields__}
     return Proposal(
         **{**fields, "parameters": parameters, "binds": _base(courses, tools)},

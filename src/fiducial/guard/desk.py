@@ -110,8 +110,9 @@ class Desk(Protocol):
         """Ends the request, unless it is spent or was refused: it was answered elsewhere, by a no where `refused`."""
         ...
 
-    def stand(self, holds: Collection[HoldId]) -> bool:
-        """Whether approvals that were given on those requests, and used, still stand behind what they allowed."""
+    def stand(self, holds: Collection[HoldId]) -> Collection[Unchanged] | None:
+        """What approvals that were given on those requests, and used, rest on while they still stand behind what they
+        allowed, as preconditions of what is decided by it; `None` when they do not."""
         ...
 
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:

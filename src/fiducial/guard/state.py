@@ -15,7 +15,7 @@ import msgspec
 from fiducial.charter.model import RateWindow
 from fiducial.core.event import Entry, PlanDeclared, PlanSettled
 from fiducial.core.ids import DecisionId, Digest, EventId, SessionId, mint
-from fiducial.core.store import Add, Receipt
+from fiducial.core.store import Add, Receipt, Unchanged
 from fiducial.errors import CallMismatch, SessionError
 from fiducial.flow.trace import Trace
 from fiducial.guard.binding import bound_elsewhere, instructed
@@ -272,12 +272,16 @@ class State(Knowledge):
             return f"nothing was heard of the store for {silence.total_seconds():.0f} s; a halt could not be heard"
         return ""
 
-    def plans_stand(self) -> None:
-        """A plan that people approved is no longer approved once their approval does not stand, for good. Called with
-        the lock held."""
+    def plans_stand(self) -> tuple[Unchanged, ...]:
+        """A plan that people approved is no longer approved once their approval does not stand, for good. Returns what
+        the approvals that stand rest on, as preconditions of what is decided by them. Called with the lock held."""
+        desk, basis = self.ground.desk, set[Unchanged]()
         for each in self._past.courses:
-            if each.approved and each.holds and (self.ground.desk is None or not self.ground.desk.stand(each.holds)):
-                each.approved = False
+            if each.approved and each.holds:
+                rests_on = desk.stand(each.holds) if desk is not None else None
+                each.approved = rests_on is not None
+                basis.update(rests_on or ())
+        return tuple(basis)
 
     def plan_recalled(self, event: PlanDeclared | PlanSettled) -> None:
         """What the log says of a plan, after the decision on it was remembered. Called with the lock held."""

@@ -110,16 +110,18 @@ class Asking:
             changes=(Put(key, encode(after)), Put(WAITING + hold, None), Put(UNSPENT + hold, None)),
         )
 
-    def stand(self, holds: Collection[HoldId]) -> bool:
-        """Whether approvals that were given on those requests, and used, still stand behind what they allowed: nothing
-        was halted since, and everybody who gave them still has that by which they did."""
+    def stand(self, holds: Collection[HoldId]) -> Collection[Unchanged] | None:
+        """What approvals that were given on those requests, and used, rest on while they still stand behind what they
+        allowed: nothing was halted since, and everybody who gave them still has that by which they did."""
+        basis = {self._as_it_is(ORDERED)}
         cells = self.store.read([hold_key(one) for one in holds])
         stops = stops_of(self.store)
         for key, cell in cells.items():
             hold = decode(key, cell, Hold)
-            if len(concerning(stops, hold, hold.release)) > hold.halts or not self._stands(hold):
-                return False
-        return len(cells) == len(set(holds))
+            if len(concerning(stops, hold, hold.release)) > hold.halts or not self._stands(hold, basis):
+                return None
+            basis.add(Unchanged(key, cell.version))
+        return basis if len(cells) == len(set(holds)) else None
 
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
         """Parameter → what the user answered about it, the latest; what somebody answered in their place counts for as
