@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from fiducial.core.event import Entry, Event
+from fiducial.core.ids import Digest
 from fiducial.core.payload import Payload
 
 
@@ -44,6 +45,12 @@ class Add(msgspec.Struct, frozen=True):
 
     key: str
     amount: int
+
+
+def text_key(payload: Digest) -> str:
+    """Key of a cell that is deleted when `payload`, which is a `note`, is erased, in the same transaction: the one
+    place for what control state needs of it."""
+    return f"text/{payload}"
 
 
 class LateEntry(Protocol):

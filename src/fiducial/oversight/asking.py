@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Literal
 
 import msgspec
 
@@ -16,29 +15,33 @@ from fiducial.core.canonical import digest
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import ApprovalSpent, Entry
 from fiducial.core.ids import Digest, GrantId, HoldId, PersonId, SessionId, mint
-from fiducial.core.store import Add, Put, Store, Unchanged
-from fiducial.guard.desk import Asked, Case, Reply, Said, Writes
+from fiducial.core.payload import seal
+from fiducial.core.store import Add, Put, Store, Unchanged, text_key
+from fiducial.guard.desk import Asked, Case, Refusal, Reply, Said, Writes
 from fiducial.guard.switches import ORDERED
 from fiducial.oversight.cells import (
     GLASS,
     GRANTS,
+    MAX_NOTE,
     REPLIES,
     UNSPENT,
     WAITING,
     ClassGrant,
     Glass,
     ReplyCell,
+    Text,
     asked_prefix,
     decode,
     encode,
     event_id,
     hold_key,
+    texts,
 )
 from fiducial.oversight.hold import Hold, Vote, concerning, effective
 from fiducial.oversight.naming import asked_about
 from fiducial.oversight.people import PREFIX
 from fiducial.oversight.refusals import refusal_of
-from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
+from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of, worded
 from fiducial.policy.ruling import Ruling, parameter_of
 
 
@@ -69,11 +72,11 @@ class Asking:
         # A no stands until it is appealed, whoever else says yes; silence does until somebody says yes to a class.
         refused = [hold for hold in settled if hold.state == "rejected"]
         if refused:
-            return Said(refusal=refusal_of(_latest(refused)))
+            return Said(refusal=self._refusal(refused))
         silent = [hold for hold in settled if hold.state == "expired"]
         grants = self._covering(case, ruling, basis, since=_latest(silent).settled_us if silent else 0)
         if silent and not grants:
-            return Said(refusal=refusal_of(_latest(silent)))
+            return Said(refusal=self._refusal(silent))
         approved = [each for each in holds if each[0].state == "approved" and self._stands(each[0], basis)]
         if approved or grants:
             return Said(
@@ -86,7 +89,7 @@ class Asking:
             )
         if any(hold.open for hold, _ in holds):
             return Said()
-        return Said(refusal=refusal_of(_latest(settled))) if settled else Said()
+        return Said(refusal=self._refusal(settled)) if settled else Said()
 
     def ask(self, case: Case, ruling: Ruling) -> Asked:
         """Ask people about it: a new request, or the one that waits already."""
@@ -102,12 +105,23 @@ class Asking:
         before = decode(key, cell, Hold) if cell is not None else None
         if cell is None or before is None or before.state not in ("waiting", "approved"):
             return Writes()
-        outcome: Literal["rejected", "void"] = "rejected" if refused else "void"
-        after = msgspec.structs.replace(before, state=outcome, why=why, settled_us=now)
+        changes: list[Put | Add] = [Put(WAITING + hold, None), Put(UNSPENT + hold, None)]
+        if refused:
+            # What was said with the no is a person's: it goes with its payload.
+            text = why[:MAX_NOTE].encode("utf-8", "replace")
+            said = (seal("note", text),) if text else ()
+            changes += [Put(text_key(one.ref.digest), encode(Text(why=text.decode()))) for one in said]
+            payload = said[0].ref.digest if said else None
+            after = msgspec.structs.replace(before, state="rejected", payload=payload, settled_us=now)
+            refs = [one.ref for one in said]
+            entry = Entry(settled_event(after, "rejected", "refused where the agent runs", now, *refs), said)
+        else:
+            after = msgspec.structs.replace(before, state="void", why=why, settled_us=now)
+            entry = Entry(settled_event(after, "void", why, now))
         return Writes(
-            entries=(Entry(settled_event(after, outcome, why, now)),),
+            entries=(entry,),
             preconditions=(Unchanged(key, cell.version),),
-            changes=(Put(key, encode(after)), Put(WAITING + hold, None), Put(UNSPENT + hold, None)),
+            changes=(Put(key, encode(after)), *changes),
         )
 
     def stand(self, holds: Collection[HoldId]) -> Collection[Unchanged] | None:
@@ -125,7 +139,7 @@ class Asking:
 
     def replies(self, session: SessionId, tool: str) -> Mapping[str, Reply]:
         """Parameter → what the user answered about it, the latest; what somebody answered in their place counts for as
-        long as they are there and have the role."""
+        long as they are there and have the role. One that was erased counts for nothing, nor does one before it."""
         found: dict[str, ReplyCell] = {}
         for key, cell in self.store.scan(f"{REPLIES}{session}/").items():
             reply = decode(key, cell, ReplyCell)
@@ -133,7 +147,15 @@ class Asking:
                 continue
             if reply.tool == tool and (reply.parameter not in found or found[reply.parameter].at_us <= reply.at_us):
                 found[reply.parameter] = reply
-        return {name: Reply(reply.hold, reply.text) for name, reply in found.items()}
+        kept = texts(self.store, [reply.payload for reply in found.values()])
+        named = {
+            name: Reply(reply.hold, kept[reply.payload].names if reply.payload in kept else reply.text)
+            for name, reply in found.items()
+        }
+        return {name: reply for name, reply in named.items() if reply.text}
+
+    def _refusal(self, settled: Iterable[Hold]) -> Refusal | None:
+        return refusal_of(worded(self.store, _latest(settled)))
 
     def _asked(self, case: Case) -> list[tuple[Hold, int]]:
         """The requests about exactly this call, as they stand now, but for void ones. Of spent ones only appeals: the
@@ -196,8 +218,10 @@ class Asking:
             (decode(key, cell, ClassGrant), cell.version)
             for key, cell in self.store.scan(f"{GRANTS}{case.session}/").items()
         ]
+        kept = texts(self.store, [grant.payload for grant, _ in given])
         # What ends first is used first.
         for grant, version in sorted(given, key=lambda one: (one[0].expires_us, one[0].given_us, one[0].id)):
+            rule = kept[grant.payload].rule if grant.payload in kept else grant.rule
             stopped = len(concerning(stops, case, grant.release)) > grant.halts
             if (
                 wanted.intersection(grant.policies)
@@ -207,7 +231,8 @@ class Asking:
                 and case.now_us < grant.expires_us
                 and not stopped
                 and self._has(grant.by, grant.role, grant.instead_of, basis)
-                and case.covered(grant.rule)
+                and rule
+                and case.covered(rule)
             ):
                 found.append((grant, version))
                 wanted.difference_update(grant.policies)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from fiducial.core.event import Entry
 from fiducial.core.ids import Digest, EventId, GrantId, HoldId, PersonId, PolicyId, SessionId, mint
-from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged
+from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged, text_key
 from fiducial.errors import StoreError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -29,8 +29,10 @@ class ClassGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tool: str
     policies: tuple[PolicyId, ...]
     """What it satisfies."""
-    rule: str
-    """The class, as a Cedar `permit`."""
+    payload: Digest | None = None
+    """Of `rule`, which stands in a cell that goes with it; `None` where it was given before there were such cells."""
+    rule: str = ""
+    """The class, as a Cedar `permit`; one without it, because it was erased, covers nothing."""
     by: PersonId
     role: str
     instead_of: PersonId | None = None
@@ -73,14 +75,37 @@ class ReplyCell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     hold: HoldId
     tool: str
     parameter: str
-    text: str
-    """What may count as the user's: their words, without the value that was asked about unless they confirmed it."""
+    payload: Digest | None = None
+    """Of their words, which stand in a cell that goes with it."""
+    text: str = ""
+    """What counts of them (`Text.names`), where they were said before there were such cells."""
     at_us: int
     by: PersonId
     role: str = ""
     """In which they spoke for the user; empty where it was the user."""
     instead_of: PersonId | None = None
     """Whose place they took, by delegation."""
+
+
+class Text(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a person wrote, for as long as its payload is kept: the one place of it in the control state."""
+
+    why: str = ""
+    """Of a rejection."""
+    reply: str | None = None
+    """Of an answer."""
+    names: str = ""
+    """What may count as the user's: their words, without the value that was asked about unless they confirmed it."""
+    rule: str = ""
+    """Of a class of calls, or of another call instead."""
+    instead: Any = None
+    """Of another call instead: its arguments."""
+
+
+def texts(store: Store, payloads: Iterable[Digest | None]) -> dict[Digest, Text]:
+    """What is kept of those `payloads`; what was erased is not among it."""
+    keys = {text_key(one): one for one in payloads if one is not None}
+    return {keys[key]: decode(key, cell, Text) for key, cell in store.read([*keys]).items()} if keys else {}
 
 
 def asked_prefix(session: SessionId, binding: Digest) -> str:

@@ -20,7 +20,7 @@ from fiducial.core.canonical import digest
 from fiducial.core.event import ClassGranted, Entry, Event, HoldSeen, HoldSettled, HoldVoted
 from fiducial.core.ids import GrantId, HoldId, PersonId, mint
 from fiducial.core.payload import Payload, seal
-from fiducial.core.store import Add, Put, Unchanged
+from fiducial.core.store import Add, Put, Unchanged, text_key
 from fiducial.errors import AlreadySettled, Conflict, NotPermitted, OversightError
 from fiducial.oversight.asking import Asking
 from fiducial.oversight.cells import (
@@ -34,6 +34,7 @@ from fiducial.oversight.cells import (
     ClassGrant,
     ReplyCell,
     Seen,
+    Text,
     asked_prefix,
     commit,
     decode,
@@ -44,7 +45,7 @@ from fiducial.oversight.cells import (
 from fiducial.oversight.glass import Emergencies
 from fiducial.oversight.hold import Answer, Approver, Hold, concerning, effective, may_answer, seat, voted
 from fiducial.oversight.naming import without
-from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of
+from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of, worded
 from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.schema import ToolType
 
@@ -66,7 +67,7 @@ class Desk(Asking, Emergencies):
 
     def hold(self, hold: HoldId) -> Hold:
         """The request, as it stands now. Raises `OversightError` when there is none."""
-        return self._read(hold)[0]
+        return worded(self.store, self._read(hold)[0])
 
     def waiting(self) -> list[Hold]:
         """The requests that people can answer now, oldest first."""
@@ -155,8 +156,8 @@ class Desk(Asking, Emergencies):
             raise NotPermitted("one person cannot change what several have to agree on; reject it")
         _not_previewed(before)
         rule = class_rule(tool, before.user, {name: Bound(equals=value) for name, value in arguments.items()})
-        grant = self._grant(before, who, rule, uses=1, until_us=now + before.valid_us)
-        return self._decide(hold, who, "edit", note=note, instead=dict(arguments), grant=grant)
+        given = self._grant(before, who, rule, uses=1, until_us=now + before.valid_us)
+        return self._decide(hold, who, "edit", note=note, instead=dict(arguments), given=given)
 
     def grant(
         self,
@@ -184,8 +185,8 @@ class Desk(Asking, Emergencies):
             raise ValueError("a class is approved for 1 to 1000 calls and at most a day")
         rule = class_rule(tool, before.user, bounds)
         until = self.clock.unix_us() + lasting // timedelta(microseconds=1)
-        grant = self._grant(before, who, rule, uses=uses, until_us=until)
-        return self._decide(hold, who, "approve", note=note, grant=grant), grant
+        given = self._grant(before, who, rule, uses=uses, until_us=until)
+        return self._decide(hold, who, "approve", note=note, given=given), given[0]
 
     def answer(self, hold: HoldId, who: Approver, text: str, *, confirms: bool = False) -> Hold:
         """Answer a question in words. `confirms`: the call may go on as it is; else it is to follow the answer.
@@ -196,7 +197,7 @@ class Desk(Asking, Emergencies):
         """
         if self.hold(hold).asks != "question":
             raise OversightError("that is a request for approval: approve or reject it")
-        return self._decide(hold, who, "approve" if confirms else "answer", note=text, reply=text)
+        return self._decide(hold, who, "approve" if confirms else "answer", note=text, replies=True)
 
     def appeal(self, hold: HoldId, by: PersonId, why: str) -> Hold:
         """Ask again about a refused call, people who have not decided it. For the requester, or an operator.
@@ -227,6 +228,7 @@ class Desk(Asking, Emergencies):
             votes=(),
             excluded=tuple(sorted({*refused.excluded, *(one for vote in refused.votes for one in vote.seats)})),
             appeals=hold,
+            payload=None,
             instead=None,
             reply=None,
             why="",
@@ -294,15 +296,17 @@ class Desk(Asking, Emergencies):
         written = decode(key, cell, Hold)
         return effective(written, self.clock.unix_us(), stops_of(self.store)), cell.version, written.role
 
-    def _grant(self, hold: Hold, who: Approver, rule: str, *, uses: int, until_us: int) -> ClassGrant:
+    def _grant(self, hold: Hold, who: Approver, rule: str, *, uses: int, until_us: int) -> tuple[ClassGrant, Payload]:
         now, role = self.clock.unix_us(), seat(hold, who)
         if role in who.glass:
             raise NotPermitted("emergency access is for what is asked: approve the call or reject it, as it is")
-        return ClassGrant(
+        payload = seal("note", rule.encode())
+        grant = ClassGrant(
             id=GrantId(mint("gra", now // 1000)), session=hold.session, tool=hold.tool, policies=hold.policies,
-            rule=rule, by=who.id, role=role, instead_of=who.stands_in.get(role), hold=hold.id, given_us=now,
-            expires_us=until_us, uses=uses, release=hold.release, halts=hold.halts,
+            payload=payload.ref.digest, rule=rule, by=who.id, role=role, instead_of=who.stands_in.get(role),
+            hold=hold.id, given_us=now, expires_us=until_us, uses=uses, release=hold.release, halts=hold.halts,
         )  # fmt: skip
+        return grant, payload
 
     def _decide(
         self,
@@ -312,56 +316,67 @@ class Desk(Asking, Emergencies):
         *,
         note: str,
         instead: dict[str, Any] | None = None,
-        reply: str | None = None,
-        grant: ClassGrant | None = None,
+        replies: bool = False,
+        given: tuple[ClassGrant, Payload] | None = None,
     ) -> Hold:
-        note = note[:MAX_NOTE]
+        data = note[:MAX_NOTE].encode("utf-8", "replace")
+        note, said = data.decode(), (seal("note", data),) if data else ()
+        written = Text(why=note if answer == "reject" else "", reply=note if replies else None, instead=instead)
+        payload = given[1].ref.digest if given is not None and instead is not None else None
+        if said and (replies or answer == "reject"):
+            payload = said[0].ref.digest
         for left in reversed(range(_TRIES)):
             hold, version, asked = self._read(hold_id)
             now = self.clock.unix_us()
             after = voted(hold, who, answer, now)
-            if reply is not None and after.votes[-1].glass is not None and who.id != hold.user:
+            if replies and after.votes[-1].glass is not None and who.id != hold.user:
                 raise NotPermitted("emergency access is for approving or rejecting; it does not speak for the user")
-            after = msgspec.structs.replace(after, instead=instead, reply=reply, why=note if answer == "reject" else "")
+            after = msgspec.structs.replace(after, payload=payload)
             entries = [Entry(_escalated(hold, asked, now))] if hold.role != asked else []
-            entries += self._vote_entries(hold, after, note, now)
+            entries += self._vote_entries(hold, after, said, now)
             changes: list[Put | Add] = [Put(hold_key(hold_id), encode(after))]
             if not after.open:
                 changes.append(Put(WAITING + hold_id, None))
             if after.state == "approved":
                 changes.append(Put(UNSPENT + hold_id, b""))
-            if reply is not None and hold.parameter is not None and not after.open:
+            text = written
+            if replies and hold.parameter is not None and not after.open:
                 vote = after.votes[-1]
-                named = reply if answer == "approve" else without(reply, hold.asked)
+                text = msgspec.structs.replace(text, names=note if answer == "approve" else without(note, hold.asked))
                 cell = ReplyCell(
-                    hold=hold_id, tool=hold.tool, parameter=hold.parameter, text=named, at_us=now,
+                    hold=hold_id, tool=hold.tool, parameter=hold.parameter, payload=payload, at_us=now,
                     by=vote.by, role="" if vote.by == hold.user else vote.role, instead_of=vote.instead_of,
                 )  # fmt: skip
                 changes.append(Put(f"{REPLIES}{hold.session}/{hold_id}", encode(cell)))
-            if grant is not None:
-                entries.append(_granted(grant, now))
-                changes.append(Put(f"{GRANTS}{grant.session}/{grant.id}", encode(grant)))
+            if given is not None:
+                grant, rule = given
+                entries.append(_granted(grant, rule, now))
+                bare = msgspec.structs.replace(grant, rule="")
+                changes.append(Put(f"{GRANTS}{grant.session}/{grant.id}", encode(bare)))
+                kept = msgspec.structs.replace(text, rule=grant.rule)
+                changes.append(Put(text_key(rule.ref.digest), encode(kept)))
+            elif payload is not None:
+                changes.append(Put(text_key(payload), encode(text)))
             try:
                 commit(self.store, entries, [Unchanged(hold_key(hold_id), version)], changes)
             except Conflict:
                 if left:
                     continue
                 raise
-            return after
+            return msgspec.structs.replace(after, instead=text.instead, reply=text.reply, why=text.why)
         raise AssertionError("unreachable")
 
-    def _vote_entries(self, before: Hold, after: Hold, note: str, now: int) -> list[Entry]:
+    def _vote_entries(self, before: Hold, after: Hold, said: tuple[Payload, ...], now: int) -> list[Entry]:
         vote = after.votes[-1]
         key = f"{SEEN}{before.id}/{vote.by}"
         cell = self.store.read([key]).get(key)
         opened = decode(key, cell, Seen).opened_us if cell is not None else 0
-        payloads: tuple[Payload, ...] = (seal("note", note.encode("utf-8", "replace")),) if note else ()
         event = HoldVoted(
-            id=event_id(now), session=before.session, at_us=now, payloads=tuple(one.ref for one in payloads),
+            id=event_id(now), session=before.session, at_us=now, payloads=tuple(one.ref for one in said),
             hold=before.id, by=vote.by, role=vote.role, answer=vote.answer, dwell_us=now - opened if opened else -1,
             instead_of=vote.instead_of, glass=vote.glass,
         )  # fmt: skip
-        entries = [Entry(event, payloads)]
+        entries = [Entry(event, said)]
         if not after.open:
             outcome: Literal["approved", "rejected"] = "rejected" if after.state == "rejected" else "approved"
             why = {"approve": "enough people approved", "reject": "a person refused", "edit": "a person changed it",
@@ -383,8 +398,7 @@ def _escalated(hold: Hold, asked: str, now: int) -> HoldSettled:
     return settled_event(hold, "escalated", f"nobody in the role `{asked}` answered", now)
 
 
-def _granted(grant: ClassGrant, now: int) -> Entry:
-    rule = seal("note", grant.rule.encode())
+def _granted(grant: ClassGrant, rule: Payload, now: int) -> Entry:
     event: Event = ClassGranted(
         id=event_id(now), session=grant.session, at_us=now, payloads=(rule.ref,), grant=grant.id, by=grant.by,
         tool=grant.tool, policies=grant.policies, uses=grant.uses, expires_us=grant.expires_us,

@@ -61,7 +61,11 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One request. Ids, digests, roles and times; what people are shown is the payload of the decision."""
+    """One request. Ids, digests, roles and times; what people are shown is the payload of the decision.
+
+    What a person wrote stands in a cell that goes with its payload, and is filled in where a request is looked at
+    (`requests.worded`); only requests that were settled before there were such cells have it in their own.
+    """
 
     id: HoldId
     decision: DecisionId
@@ -104,17 +108,24 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     """People who cannot decide it, nor anybody in their place: who decided before an appeal, or in whose place. The
     user may answer a question all the same."""
     appeals: HoldId | None = None
+    payload: Digest | None = None
+    """Of what whoever settled it wrote; with none of the three that follow, that was erased."""
     instead: Any = None
     """Of an edited request: the arguments to call with."""
     reply: str | None = None
     """Of an answered question: the user's words."""
     why: str = ""
-    """Why it is void."""
+    """Why it was rejected, or is void."""
 
     @property
     def open(self) -> bool:
         """People can still answer it."""
         return self.state == "waiting"
+
+    @property
+    def erased(self) -> bool:
+        """What whoever settled it wrote was erased; of a request that was looked at."""
+        return self.payload is not None and self.instead is None and self.reply is None and not self.why
 
 
 class Stop(msgspec.Struct, frozen=True):

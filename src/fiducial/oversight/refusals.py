@@ -11,12 +11,14 @@ from fiducial.oversight.hold import Hold
 
 def refusal_of(hold: Hold) -> Refusal | None:
     """What a settled request means for the call that it was about; `None` while it waits."""
-    if hold.state == "rejected" and hold.instead is not None:
+    if hold.state == "rejected" and hold.votes and hold.votes[-1].answer == "edit":
+        wants = f"this instead: call `{hold.tool}` with {json.dumps(hold.instead)}."
+        if hold.instead is None:
+            wants = f"another call of `{hold.tool}` instead, and which one was erased; ask the user."
         return Refusal(
             reason=Reason("a person changed the call", fault=Fault.PEOPLE),
             remedies=Remedies(
-                agent=f"A person wants this instead: call `{hold.tool}` with {json.dumps(hold.instead)}. "
-                "Do not repeat the first call.",
+                agent=f"A person wants {wants} Do not repeat the first call.",
                 user="A person changed what the assistant was about to do.",
                 operator=f"decided in `{hold.id}`",
             ),
@@ -41,10 +43,13 @@ def refusal_of(hold: Hold) -> Refusal | None:
             ),
         )
     if hold.state == "answered":
+        answered = f"The user answered: “{hold.reply or ''}”. Call again with what follows from that."
+        if hold.erased:
+            answered = "The user answered something else than a confirmation, and what was erased; ask the user again."
         return Refusal(
             reason=Reason("the user answered with something else than a confirmation", fault=Fault.PEOPLE),
             remedies=Remedies(
-                agent=f"The user answered: “{hold.reply or ''}”. Call again with what follows from that.",
+                agent=answered,
                 user="You have answered the assistant's question.",
                 operator=f"answered in `{hold.id}`",
             ),

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from fiducial.core.event import HoldRequested, HoldSettled
+from fiducial.core.payload import PayloadRef
 from fiducial.core.store import Put, Store
 from fiducial.guard.switches import read_halts
-from fiducial.oversight.cells import WAITING, asked_prefix, encode, event_id, hold_key
+from fiducial.oversight.cells import WAITING, Text, asked_prefix, encode, event_id, hold_key, texts
 from fiducial.oversight.hold import Hold, Stop
 
 
@@ -21,6 +24,14 @@ def stops_of(store: Store) -> list[Stop]:
         Stop(halt.at_us, f"halted: {halt.why}", halt.agent, halt.tool, halt.user, halt.release)
         for halt in read_halts(store)
     ]
+
+
+def worded(store: Store, hold: Hold) -> Hold:
+    """`hold` with what whoever settled it wrote, unless that was erased. To be looked at, and not to be kept."""
+    if hold.payload is None:
+        return hold
+    text = texts(store, [hold.payload]).get(hold.payload, Text())
+    return msgspec.structs.replace(hold, instead=text.instead, reply=text.reply, why=hold.why or text.why)
 
 
 def new_cells(hold: Hold) -> list[Put]:
@@ -42,7 +53,14 @@ def requested_event(hold: Hold, now: int) -> HoldRequested:
 
 
 def settled_event(
-    hold: Hold, outcome: Literal["approved", "rejected", "expired", "void", "escalated"], why: str, now: int
+    hold: Hold,
+    outcome: Literal["approved", "rejected", "expired", "void", "escalated"],
+    why: str,
+    now: int,
+    *said: PayloadRef,
 ) -> HoldSettled:
-    """The event of what became of a request; `now` in microseconds."""
-    return HoldSettled(id=event_id(now), session=hold.session, at_us=now, hold=hold.id, outcome=outcome, why=why[:500])
+    """The event of what became of a request; `now` in microseconds. `why` is never what a person wrote: that is `said`,
+    where no vote has it."""
+    return HoldSettled(
+        id=event_id(now), session=hold.session, at_us=now, payloads=said, hold=hold.id, outcome=outcome, why=why[:500]
+    )  # fmt: skip

@@ -7,7 +7,7 @@ that has none. So a query, a proof or an erasure means the same here as there; o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from threading import RLock
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import Entry
 from fiducial.core.ids import Digest
-from fiducial.core.store import Cell, Commit, Receipt
+from fiducial.core.store import Cell, Commit, Receipt, text_key
 from fiducial.errors import StoreClosed, StoreError
 from fiducial.store.bundle import Prepared, prepare
 from fiducial.store.settled import Settled
@@ -172,11 +172,19 @@ class MemoryStore:
         from fiducial.store.schema import connect_writer
         from fiducial.store.writer import SqliteWriter, begin_log
 
+        store = self
+
+        class _Writer(SqliteWriter):
+            def forget(self, payloads: Iterable[Digest]) -> None:
+                for key in map(text_key, payloads):
+                    if store._slot(key).value is not None:
+                        store._slots[key] = Slot(None, store._slot(key).version + 1)
+
         with self._lock:
             if self._writer is None:
                 connection, _ = connect_writer(None)
                 signer = Signer.generate(fresh_origin())
                 tables = SqliteTables(connection, ":memory:")
                 begin_log(tables, signer, self._opened_us)
-                self._writer = SqliteWriter(tables, lambda _: signer)
+                self._writer = _Writer(tables, lambda _: signer)
             return self._writer

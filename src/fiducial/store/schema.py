@@ -79,6 +79,7 @@ SET_META: Final = "INSERT INTO meta VALUES(?1,?2) ON CONFLICT(name) DO UPDATE SE
 SET_STATE: Final = (
     "INSERT INTO state VALUES(?1,?2,?3) ON CONFLICT(key) DO UPDATE SET value=excluded.value, version=excluded.version"
 )
+DROP_STATE: Final = "UPDATE state SET value=NULL, version=version+1 WHERE key=?1 AND value IS NOT NULL"
 SET_EXPORT: Final = "INSERT INTO export VALUES(?1,?2) ON CONFLICT(path) DO UPDATE SET at_us=excluded.at_us"
 DROP_PAYLOADS: Final = "UPDATE bundle SET payloads=NULL WHERE first=?1"
 

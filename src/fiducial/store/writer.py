@@ -11,14 +11,14 @@ A transaction is written in these steps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 from fiducial.core.canonical import canonical_bytes
 from fiducial.core.event import Entry, KeyRotated, LogOpened
-from fiducial.core.ids import EventId, mint
-from fiducial.core.store import Receipt
+from fiducial.core.ids import Digest, EventId, mint
+from fiducial.core.store import Receipt, text_key
 from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
 from fiducial.store import schema
 from fiducial.store.bundle import Part, Prepared, Record, joined, records
@@ -133,6 +133,11 @@ class LogWriter:
         """Sign every later head by `signer`, within the caller's transaction, after the event that says so."""
         self.tables.run(schema.SET_META, "key", signer.verifier.text)
         self._signer, self._signature = signer, None
+
+    def forget(self, payloads: Iterable[Digest]) -> None:
+        """Delete what control state has of those `payloads`, within the caller's transaction."""
+        for payload in payloads:
+            self.tables.run(schema.DROP_STATE, text_key(payload))
 
     def extend(self, parts: Sequence[Part]) -> None:
         """Steps 3 and 4 for events that were accepted before, within the caller's transaction."""

@@ -215,7 +215,7 @@ class PostgresTables(PostgresRows):
         """Clear rows that were overwritten or moved into the log, as far as no other transaction still sees them."""
         link = connect(self._target, patience=self._patience, write=True, unbounded=True)
         try:
-            link.execute("VACUUM bundle, inbox")
+            link.execute("VACUUM bundle, inbox, state")
         except psycopg.Error as error:
             raise translate(error, self.where) from error
         finally:
