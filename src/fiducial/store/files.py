@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from fiducial.errors import StoreBusy
 
 
 @contextmanager
@@ -28,6 +31,57 @@ def replacing(path: Path, *, mode: int) -> Iterator[BinaryIO]:
         scratch.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+@contextmanager
+def drafting(draft: Path, *, mode: int, seconds: float) -> Iterator[BinaryIO]:
+    """The empty file `draft`, to write what takes another's place (`put_in_place`), and in the end gone.
+
+    One process at a time is within one of the same path. Who was killed there leaves the file, unlocked, and the next
+    one empties it. Raises `StoreBusy` when it is not free within that many `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            if _lock(descriptor, deadline):
+                if not _is_at(descriptor, draft):
+                    continue  # put in place, or removed, while this waited
+                try:
+                    file.truncate(0)
+                    yield file
+                finally:
+                    # Once it is in its place, another may have begun one of this name.
+                    if _is_at(descriptor, draft):
+                        draft.unlink()
+                return
+        raise StoreBusy(f"`{draft}` is being written; wait for that, or end it, and try again")
+
+
+def put_in_place(file: BinaryIO, draft: Path, path: Path) -> None:
+    """Have `file`, which is at `draft`, take the place of `path`, whole and durably."""
+    file.flush()
+    os.fsync(file.fileno())
+    draft.replace(path)
+    sync_directory(path.parent)
+
+
+def _lock(descriptor: int, deadline: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(0.02)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_atomically(path: Path, text: str, *, mode: int) -> None:

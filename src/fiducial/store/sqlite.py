@@ -27,13 +27,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from fiducial.core.clock import Clock
 from fiducial.core.ids import Digest
 from fiducial.core.store import Commit, Receipt
 from fiducial.errors import RolledBack, StoreError
-from fiducial.store import erase, keyfile, restore, retained, schema
+from fiducial.store import erase, keyfile, owed, restore, retained, schema
 from fiducial.store.bundle import Prepared, prepare
 from fiducial.store.checkpoint import peek
 from fiducial.store.export import purge_exports
@@ -50,6 +51,8 @@ _LARGE = 32
 """Entries past which a commit has kept other threads waiting for about a millisecond."""
 
 
+_BRIEF_SECONDS = 0.2
+"""How long the store waits, when it looks after itself, for what somebody else holds: commits wait meanwhile."""
 _PROBE = timedelta(seconds=1)
 """Silence after which the database is asked."""
 
@@ -101,7 +104,8 @@ class SqliteStore(Opened):
             raise
         self._pulse = Pulse(self._clock)
         self._watcher = Watcher(self._changes)
-        self._upkeep = Upkeep(self._writer, retained.checkpoint_path(self.path), schedule, self._clock, self._scrub)
+        scrub = partial(self._scrub, _BRIEF_SECONDS)
+        self._upkeep = Upkeep(self._writer, retained.checkpoint_path(self.path), schedule, self._clock, scrub)
         self._thread = threading.Thread(target=self._run, name="fiducial-ledger", daemon=True)
         self._thread.start()
         # A daemon thread dies with the interpreter; what is queued must not die with it.
@@ -167,7 +171,7 @@ class SqliteStore(Opened):
 
         def run() -> bool:
             done = erase.erase(self._writer, payload, by=by, why=why, at_us=self._clock.unix_us())
-            self._scrub()
+            owed.pay(self._writer, self._scrub)
             return done
 
         return self._queue.do(run)
@@ -177,7 +181,7 @@ class SqliteStore(Opened):
 
         def run() -> int:
             erased = erase.retain(self._writer, before, at_us=self._clock.unix_us())
-            self._scrub()
+            owed.pay(self._writer, self._scrub)
             return erased
 
         return self._queue.do(run)
@@ -252,9 +256,12 @@ class SqliteStore(Opened):
     def _changes(self, pulse: Pulse) -> SqliteChanges:
         return SqliteChanges(LogReader(SqliteRows(schema.connect_reader(self.path), str(self.path))), pulse)
 
-    def _scrub(self) -> None:
-        erase.empty_wal(self._writer.tables.connection, str(self.path))
-        purge_exports(self._writer.reader)
+    def _scrub(self, seconds: float | None = None) -> None:
+        seconds = erase.PATIENCE_SECONDS if seconds is None else seconds
+        try:
+            erase.empty_wal(self._writer.tables.connection, str(self.path), seconds)
+        finally:
+            purge_exports(self._writer.reader, seconds)
 
     def _stop(self, error: Exception, work: list[Prepared] | Job | None) -> None:
         """Answer everybody who waits, and let nobody in. A job that was worked on has its answer already."""

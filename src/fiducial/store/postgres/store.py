@@ -36,7 +36,7 @@ from fiducial.core.clock import Clock
 from fiducial.core.ids import Digest
 from fiducial.core.store import Commit, Receipt
 from fiducial.errors import Corrupt, RolledBack, StoreBusy, StoreError, TooNew
-from fiducial.store import erase, keyfile, restore, retained
+from fiducial.store import erase, keyfile, owed, restore, retained
 from fiducial.store.bundle import Prepared, prepare
 from fiducial.store.checkpoint import Signer
 from fiducial.store.ledger import Ledger
@@ -182,7 +182,7 @@ class PostgresStore(Opened):
 
         at_us = self._clock.unix_us()
         done = self._with_log(lambda: erase.erase(self._sequencer.writer, payload, by=by, why=why, at_us=at_us))
-        self._scrub()
+        self._pay()
         return done
 
     def retain(self, before: datetime) -> int:
@@ -190,7 +190,7 @@ class PostgresStore(Opened):
 
         at_us = self._clock.unix_us()
         erased = self._with_log(lambda: erase.retain(self._sequencer.writer, before, at_us=at_us))
-        self._scrub()
+        self._pay()
         return erased
 
     def rotate_key(self, *, by: str) -> str:
@@ -231,6 +231,12 @@ class PostgresStore(Opened):
         with self._sequencer.lock:
             self._sequencer.drain()
             return run()
+
+    def _pay(self) -> None:
+        """As `fiducial.store.owed.pay`, while the log goes on."""
+        debt = self._with_log(lambda: owed.owed(self._sequencer.writer.reader))
+        self._scrub()
+        self._with_log(lambda: owed.strike_out(self._sequencer.writer, debt))
 
     # The threads
 
