@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from fiducial import Answer, Guard, MemoryStore, SqliteStore
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import PlanSettled
-from fiducial.errors import NotPermitted
+from fiducial.errors import NotPermitted, StoreError
 from fiducial.guard.plans import Bound, Plan, Step
 from fiducial.oversight import Approver, Desk
 from fiducial.oversight.people import People, Person
@@ -211,6 +212,36 @@ def test_an_approval_that_ends_before_the_decision_is_kept_lets_nothing_through(
     else:
         assert session.declare(Plan(PLAN.steps[:1])).kind == "denied"
     assert "charter/pay" in fired(session.decide("send_money", PAY))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_approval_that_has_ended_is_not_back_when_the_session_is_reopened(
+    charter: Callable[..., Any], store: MemoryStore, clock: ManualClock, monkeypatch: Any, lost: bool
+) -> None:
+    """`lost`: the first decision after it ended is not kept."""
+    roles = {"carl": frozenset({"clerk"})}
+    desk = Desk(store, clock=clock, roles_of=roles.get)
+    guard = Guard(charter(POLICIES, baseline="balanced"), store=store, desk=desk, clock=clock)
+    session = guard.session(user="ann", task="pay bob 10 EUR, then read")
+    desk.vote(session.declare(PLAN).hold, CARL, "approve")
+    assert session.declare(PLAN).kind == "allowed"
+    session = guard.reopen(session.id)
+    assert "charter/pay" not in fired(session.decide("send_money", PAY))
+    del roles["carl"]
+    if lost:
+        full: Future[Any] = Future()
+        full.set_exception(StoreError("the disk is full"))
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "commit", lambda commit: full)
+            assert session.decide("read", {}).kind == "denied"
+    assert session.decide("read", {}).kind == "allowed"
+    roles["carl"] = frozenset({"clerk"})
+    again = guard.reopen(session.id)
+    assert "charter/pay" in fired(again.decide("send_money", PAY))
+    settled = [each.event for each in store.ledger().session(session.id) if isinstance(each.event, PlanSettled)]
+    assert [(each.outcome, each.approved) for each in settled] == [
+        ("held", False), ("accepted", True), ("accepted", False),
+    ]  # fmt: skip
 
 
 def test_a_narrower_plan_stays_approved_and_a_wider_one_does_not(

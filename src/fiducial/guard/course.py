@@ -33,7 +33,9 @@ _OPEN = (Role.TARGET, Role.MAGNITUDE)
 class Course:
     """One plan on its way."""
 
-    __slots__ = ("_turns", "approved", "digest", "holds", "kept", "left", "ordered", "plan", "steps")
+    __slots__ = (
+        "_turns", "approved", "decision", "digest", "ended", "holds", "kept", "left", "ordered", "plan", "steps",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan, steps: tuple[Fitted, ...], *, kept: bool = False, approved: bool = False) -> None:
         self.plan = plan
@@ -50,6 +52,10 @@ class Course:
         """People approved it, or a wider plan whose place it took."""
         self.holds: frozenset[HoldId] = frozenset()
         """The requests on which they did."""
+        self.decision: DecisionId | None = None
+        """The decision that accepted it."""
+        self.ended = False
+        """Its approval has ended, of which no record is kept yet."""
 
     @property
     def latest(self) -> int:
@@ -227,13 +233,28 @@ def settled_entries(
         outcomes = [(each, "superseded") for each in courses if each.plan is not NOTHING] + [(course, "accepted")]
     else:
         outcomes = [(course, "rejected" if isinstance(judgement.verdict, Denied) else "held")]
-    for each, outcome in outcomes:
-        settled = PlanSettled(
-            id=_event_id(now), session=session, at_us=now, plan=each.digest, outcome=outcome, decision=decision,
-            approved=each.approved, holds=tuple(sorted(each.holds)), steps=len(each.steps),
-        )  # fmt: skip
-        events.append(settled)
+    events += [_settled(session, each, outcome, decision, now) for each, outcome in outcomes]
     return tuple(map(Entry, events))
+
+
+def ended_entries(session: SessionId, ended: Iterable[Course], now: int) -> tuple[Entry, ...]:
+    """The record that these plans, which were accepted, are approved no more."""
+    return tuple(
+        Entry(_settled(session, each, "accepted", each.decision, now)) for each in ended if each.decision is not None
+    )
+
+
+def _settled(
+    session: SessionId,
+    course: Course,
+    outcome: Literal["accepted", "held", "rejected", "superseded"],
+    decision: DecisionId,
+    now: int,
+) -> PlanSettled:
+    return PlanSettled(
+        id=_event_id(now), session=session, at_us=now, plan=course.digest, outcome=outcome, decision=decision,
+        approved=course.approved, holds=tuple(sorted(course.holds)), steps=len(course.steps),
+    )  # fmt: skip
 
 
 def _event_id(now: int) -> EventId:

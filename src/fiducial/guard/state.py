@@ -6,7 +6,7 @@ It is a fold of what was said, seen, decided and done. `fiducial.guard.session` 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -25,6 +25,7 @@ from fiducial.guard.course import (
     Proposal,
     accepted,
     after,
+    ended_entries,
     nothing,
     plan_facts,
     proposal,
@@ -238,6 +239,7 @@ class State(Knowledge):
         """A decision was recorded: it uses up a step, or accepts another plan. Called with the lock held."""
         course = accepted(judgement)
         if course is not None:
+            course.decision = judgement.verdict.decision
             self._past.courses = (*self._past.courses, course)
         elif judgement.may_run and judgement.tool is not None:
             for each in self._past.courses:
@@ -279,9 +281,21 @@ class State(Knowledge):
         for each in self._past.courses:
             if each.approved and each.holds:
                 rests_on = desk.stand(each.holds) if desk is not None else None
-                each.approved = rests_on is not None
+                each.approved, each.ended = rests_on is not None, rests_on is None
                 basis.update(rests_on or ())
         return tuple(basis)
+
+    def plans_ended(self, now: int) -> tuple[tuple[Entry, ...], Callable[[Future[Receipt]], None]]:
+        """The record that plans are approved no more, as long as none is kept, so that they are not once the session is
+        reopened either; and what the commit that holds it is to tell. Called with the lock held."""
+        ended = [each for each in self._past.courses if each.ended]
+
+        def told(future: Future[Receipt]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                for each in ended:
+                    each.ended = False
+
+        return ended_entries(self.id, ended, now), told
 
     def plan_recalled(self, event: PlanDeclared | PlanSettled) -> None:
         """What the log says of a plan, after the decision on it was remembered. Called with the lock held."""

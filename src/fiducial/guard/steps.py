@@ -238,7 +238,9 @@ def _recorded(
         over = session.account.reserve(use, even_over=not verdict.enforced)
         if over and verdict.enforced:
             raise _Refused(f"the call would exceed {', '.join(sorted(over))}")
+    ended, ended_kept = session.plans_ended(now)
     entries: tuple[Entry | DecisionEntry, ...] = (
+        *ended,
         DecisionEntry(session.id, session.mode, judgement, now),
         *consulted.writes.entries,
     )
@@ -273,11 +275,14 @@ def _recorded(
                 or tool.declares
                 or bool(changes)
                 or bool(windows)
+                or bool(ended)
                 or isinstance(verdict, (Held, Unclear)),
             )
         )
         if changes:
             future.add_done_callback(partial(session.ground.laundry.stored, changes))
+        if ended:
+            future.add_done_callback(ended_kept)
     except Exception:
         if judgement.may_run:
             session.account.settle(use, kept=False)
