@@ -17,7 +17,7 @@ from fiducial.core.event import Entry, PayloadErased, RetentionApplied
 from fiducial.core.ids import Digest, EventId, mint
 from fiducial.core.payload import SALT_BYTES
 from fiducial.errors import StoreBusy, StoreError
-from fiducial.store import schema
+from fiducial.store import owed, schema
 from fiducial.store.bundle import StoredPayload, records
 from fiducial.store.writer import LogWriter
 
@@ -25,8 +25,9 @@ MAX_WHY = 500
 """Characters: `PayloadErased.why`."""
 _STEP_BUNDLES = 256
 """Bundles that one step of retention goes through, so that commits never wait long for it."""
-_WAL_SECONDS = 5.0
-"""How long to wait for readers to let go of the write-ahead log. Commits wait meanwhile."""
+PATIENCE_SECONDS = 5.0
+"""How long somebody who erases waits for others to let go of the write-ahead log, or of an export. Commits wait
+meanwhile."""
 POSITION = "retained"
 """In `meta`: the entry before which no payload is left for retention to erase."""
 
@@ -49,6 +50,7 @@ def erase(writer: LogWriter, payload: Digest, *, by: str, why: str, at_us: int) 
             _overwrite(writer, first, stored)
         writer.forget([payload])
         if alive:
+            owed.note(writer)
             event = PayloadErased(id=_mint(at_us), session=None, at_us=at_us, payload=payload, by=by, why=why)
             writer.append(Entry(event))
     return bool(alive)
@@ -106,6 +108,7 @@ def retain_step(writer: LogWriter, before: datetime, *, at_us: int) -> Step:
         if position != start:
             writer.tables.run(schema.SET_META, POSITION, str(position))
         if erased:
+            owed.note(writer)
             writer.append(
                 Entry(RetentionApplied(id=_mint(at_us), session=None, at_us=at_us, before_us=before_us, erased=erased))
             )
@@ -113,13 +116,13 @@ def retain_step(writer: LogWriter, before: datetime, *, at_us: int) -> Step:
     return Step(erased, more)
 
 
-def empty_wal(connection: sqlite3.Connection, where: str) -> None:
+def empty_wal(connection: sqlite3.Connection, where: str, seconds: float) -> None:
     """Move everything from the write-ahead log into the database and truncate it to nothing.
 
-    Raises `StoreBusy` when a reader does not let go of it in time: what was erased may still stand in it.
+    Raises `StoreBusy` when a reader does not let go of it within `seconds`: what was erased may still stand in it.
     """
     try:
-        connection.execute(f"PRAGMA busy_timeout={round(_WAL_SECONDS * 1000)}")
+        connection.execute(f"PRAGMA busy_timeout={round(seconds * 1000)}")
         try:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
@@ -129,7 +132,7 @@ def empty_wal(connection: sqlite3.Connection, where: str) -> None:
     if busy:
         raise StoreBusy(
             f"the payload is erased, but a reader of `{where}` keeps the -wal file, where its bytes may still stand; "
-            "end that reader and erase it again"
+            "end that reader; the store tries again from time to time, and at once when it is erased again"
         )
 
 
