@@ -73,12 +73,12 @@ def first_sentence(text: str) -> str:
 Phrase: TypeAlias = frozenset[str]
 """Stems that must all occur in one sentence."""
 
-_WORD = re.compile(r"[A-Za-z][A-Za-z'’]*|\d+")
+WORD = re.compile(r"[A-Za-z][A-Za-z'’]*|\d+")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+|(?<=[a-z][.!?])(?=[A-Z][a-z]+\s)")
 _ADDRESS_MARKS = ("@", "://", "www.")
 _DOTTED = re.compile(r"(?<![\w-])[\w-]++(?:\.[\w-]+)+(?:/\S*)?")
 """A host or a file. It starts nowhere inside a run, so that a long run is gone through once."""
-_QUOTED = re.compile(r"'[^'\n]{1,200}'(?!\w)|\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”|‘[^’\n]{1,400}’")
+_QUOTED = re.compile(r"(?<!\w)'[^'\n]{1,200}'(?!\w)|\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”|‘[^’\n]{1,400}’")
 _SIGNS = "[$€£¥₹₩₽₺]"
 _CODES = (
     "AED|ARS|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|SAR|"
@@ -135,7 +135,7 @@ def stem(word: str) -> str:
 
 def stems(text: str) -> tuple[str, ...]:
     """Stems of the words of `text`, in order."""
-    return tuple(stem(match) for match in _WORD.findall(text))
+    return tuple(stem(match) for match in WORD.findall(text))
 
 
 def phrase(text: str) -> Phrase:

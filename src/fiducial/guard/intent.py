@@ -1,7 +1,7 @@
 """Intent: whether the words that were said ask for an effect, and who said them.
 
 For each tool the contract lists phrases by which users ask for it. A sentence asks for the tool when all stems of one
-of its phrases stand in it and no negation governs them. Authority runs system > operator > user > agent > tool: the
+of its phrases stand in it and no `negation` governs them. Authority runs system > operator > user > agent > tool: the
 highest one that asks and the highest one that forbids are facts. When nobody above a tool's output asked, and
 untrusted text has been read, the highest authority that can have asked is that text.
 
@@ -16,28 +16,25 @@ what was said last may have forbidden it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from fiducial.charter.contracts import Contract
-from fiducial.charter.words import Phrase, phrase, plain, sentences, stem, stems
+from fiducial.charter.words import Phrase, phrase, plain, sentences, stem
 from fiducial.core.event import Authority
+from fiducial.guard import negation
 from fiducial.guard.kinds import days_in
+from fiducial.guard.negation import Words
 
 RANK: dict[str, int] = {"system": 0, "operator": 1, "user": 2, "agent": 3, "tool": 4, "none": 5}
 """Authority, highest first."""
 
-_NEGATIONS = frozenset(map(stem, ("not", "never", "without", "dont", "don't", "doesn't", "mustn't", "can't", "cannot",
-                                  "shouldn't", "won't", "avoid", "refrain", "prohibited", "forbidden")))  # fmt: skip
-_SOFTENERS = frozenset({"forget", "hesitat", "only", "just", "worri", "worry", "mind"})
-"""`do not forget to send` asks; `not only`, `not just` do not forbid."""
-_ALTERNATIVES = frozenset({"if", "whether", "or", "why"})
-"""`if not, send it`, `whether or not`, `why not send it`: the negation is of something else."""
 _CONDITIONS = frozenset({"unless", "without", "until", "except"})
 """`do not send unless asked`: a condition that words alone cannot settle forbids nothing by itself."""
-_REACH = 6
-"""Words a negation reaches forward: `do not under any circumstances send`."""
+_ITEM = re.compile(r"[-*•+]\s|\(?\w{1,2}[.)]\s")
+"""How an item of a list begins."""
 
 _DO = frozenset(map(stem, ("do", "follow", "complete", "execute", "perform", "fulfil", "fulfill", "handle", "carry",
                            "implement", "act", "obey", "finish", "accomplish")))  # fmt: skip
@@ -69,8 +66,8 @@ class Sentence(msgspec.Struct, frozen=True):
     """One sentence of what was said."""
 
     authority: Authority
-    stems: tuple[str, ...]
-    """Stems of the speaker's own wording: addresses and quoted text left out."""
+    words: Words
+    """The speaker's own wording: addresses and quoted text left out."""
     present: frozenset[str]
     kinds: frozenset[str]
     """Kinds of entity it names: `email`, `url`, `date` …"""
@@ -100,7 +97,7 @@ class Asked(msgspec.Struct):
         found = [candidate for candidate in phrases if candidate <= sentence.present]
         if not found:
             return
-        if all(_negated(sentence.stems, candidate) for candidate in found):
+        if all(map(sentence.words.denies, found)):
             if not _CONDITIONS & sentence.present and RANK[sentence.authority] < RANK[self.forbidden_by]:
                 self.forbidden_by = sentence.authority
             return
@@ -129,17 +126,16 @@ class Intent:
 
     def hear(self, text: str, authority: Authority) -> None:
         """Take in what `authority` said."""
-        for sentence in sentences(text):
-            words = stems(plain(sentence))
+        for sentence, words in _read(text):
             self._left -= _PER_SENTENCE + _PER_WORD * len(words)
             if self._left < 0:
                 break
             heard = Sentence(
                 authority=authority,
-                stems=words,
-                present=frozenset(words),
+                words=words,
+                present=frozenset(words.stems),
                 kinds=self._kinds_in(sentence),
-                delegates=_delegates(words),
+                delegates=_delegates(words.stems),
             )
             self._sentences.append(heard)
             if authority == "user":
@@ -176,18 +172,21 @@ def phrases_of(contract: Contract) -> tuple[Phrase, ...]:
     return tuple(dict.fromkeys(found for found in map(phrase, contract.asked_by) if found))
 
 
-def _negated(words: tuple[str, ...], asked: Phrase) -> bool:
-    """Every word of `asked` that carries the act stands within reach of a negation before it."""
-    first = next((index for index, word in enumerate(words) if word in asked), None)
-    if first is None:
-        return False
-    for index in range(max(0, first - _REACH), first):
-        if words[index] not in _NEGATIONS or (words[index + 1 : index + 2] and words[index + 1] in _SOFTENERS):
-            continue
-        if index and words[index - 1] in _ALTERNATIVES:
-            continue
-        return True
-    return False
+def _read(text: str) -> Iterator[tuple[str, Words]]:
+    """Each sentence of `text` and its words; refused is what the next one refuses, and items under a prohibition."""
+    pending: tuple[str, Words] | None = None
+    listed = False
+    for sentence in sentences(text):
+        words = negation.read(plain(sentence))
+        if pending is not None:
+            yield (pending[0], msgspec.structs.replace(pending[1], refused=True)) if words.refuses else pending
+        if listed and _ITEM.match(sentence) is not None:
+            words = msgspec.structs.replace(words, refused=True)
+        else:
+            listed = sentence.endswith(":") and words.prohibits
+        pending = (sentence, words)
+    if pending is not None:
+        yield pending
 
 
 def _delegates(words: tuple[str, ...]) -> bool:
