@@ -95,7 +95,9 @@ def test_a_cut_a_tighter_bound_and_order_are_no_widening(session: Any, plan: Pla
 
 
 def use(session: Any, of: Course, tool: str, arguments: dict[str, Any]) -> None:
-    of.use(DecisionId(mint("dec", 0)), session.principal, tool, arguments)
+    decision = DecisionId(mint("dec", 0))
+    of.use(decision, session.principal, tool, arguments)
+    of.succeeded(decision)
 
 
 def meanings(session: Any, of: Course, calls: list[tuple[str, dict[str, Any]]]) -> bool:

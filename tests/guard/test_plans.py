@@ -48,6 +48,10 @@ def settled(session: Any) -> list[tuple[str, bool]]:
     return [(event.outcome, event.approved) for event in events if isinstance(event, PlanSettled)]
 
 
+def done(session: Any, tool: str, arguments: Any) -> None:
+    assert session.call(tool, arguments, run=lambda **_: "done").status == "ok"
+
+
 # --- what is no plan
 
 
@@ -111,13 +115,26 @@ def test_bounds_uses_and_order_limit_the_calls(make_charter: Any) -> None:
     with opened(make_charter, plan=plan) as session:
         assert session.planned.kind == "allowed"
         assert fired(session.decide("send_money", PAY)) == ["baseline/out-of-order"], "the bill was not read yet"
-        assert session.decide("read_file", READ).kind == "allowed"
+        done(session, "read_file", READ)
         assert fired(session.decide("send_money", {**PAY, "amount": 51})) == ["baseline/off-plan"]
         assert fired(session.decide("send_email", {"to": ["ann@example.com"], "body": "hi"})) == ["baseline/off-plan"]
-        assert session.decide("send_money", PAY).kind == "allowed"
+        done(session, "send_money", PAY)
         assert fired(session.decide("send_money", PAY)) == ["baseline/off-plan"], "its one use is gone"
         assert [session.decide("write_note", NOTE).kind for _ in range(3)] == ["allowed", "allowed", "held"]
         assert session.respond("done").verdict.kind == "allowed", "answers are on every plan"
+
+
+def test_what_is_under_way_opens_no_later_step(make_charter: Any) -> None:
+    """Check before you pay: not before it is known what the check said, and neither by a plan without it."""
+    with opened(make_charter, plan=Plan((Step("write_note"), TO_PAYEE), ordered=True)) as session:
+        verdict = session.decide("write_note", NOTE)
+        assert verdict.kind == "allowed"
+        assert fired(session.decide("send_money", PAY)) == ["baseline/out-of-order"]
+        taint(session)
+        assert fired(session.declare(Plan((TO_PAYEE,)))) == ["baseline/plan-widened"]
+        session.observe("write_note", NOTE, "done", decision=verdict)
+        assert session.declare(Plan((TO_PAYEE,))).kind == "allowed"
+        assert session.decide("send_money", PAY).kind == "allowed"
 
 
 def _raises(error: Exception) -> Any:
@@ -166,7 +183,7 @@ def test_a_read_whose_turn_it_is_not_is_held_after_untrusted_text(make_charter: 
         assert session.decide("read_note", {"name": "memo"}).kind == "allowed"
         taint(session)
         assert fired(session.decide("list_payees", {})) == ["baseline/off-plan-read"]
-        assert session.decide("read_file", READ).kind == "allowed"
+        done(session, "read_file", READ)
         assert session.decide("list_payees", {}).kind == "allowed"
 
 
@@ -460,7 +477,7 @@ def test_a_reopened_session_has_the_plan_with_what_is_left_of_it(
         session = opened(make_charter, store=store, plan=["write_note"])
         actor = session.delegate("Go on", agent="payer") if children else session
         assert actor.declare(plan).kind == "allowed"
-        assert actor.decide("read_file", READ).kind == "allowed"
+        done(actor, "read_file", READ)
         assert actor.decide("send_money", PAY).kind == "allowed"
         taint(session)
         assert session.declare(["write_note"]).kind == "held"

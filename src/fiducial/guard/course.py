@@ -30,11 +30,25 @@ from fiducial.policy.slice import Principal
 _OPEN = (Role.TARGET, Role.MAGNITUDE)
 
 
+class _Use:
+    """A call that was let through, and used a step."""
+
+    __slots__ = ("in_turn", "index", "ok")
+
+    def __init__(self, index: int, in_turn: bool) -> None:
+        self.index = index
+        """The step."""
+        self.in_turn = in_turn
+        """Whether it was that step's turn."""
+        self.ok = False
+        """Its outcome is known, and it did what the step is for; until then no later step's turn has come."""
+
+
 class Course:
     """One plan on its way."""
 
     __slots__ = (
-        "_turns", "approved", "decision", "digest", "ended", "holds", "kept", "left", "ordered", "plan", "steps",
+        "_used", "approved", "decision", "digest", "ended", "holds", "kept", "left", "ordered", "plan", "steps",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, steps: tuple[Fitted, ...], *, kept: bool = False, approved: bool = False) -> None:
@@ -44,8 +58,8 @@ class Course:
         self.digest: Digest = plan_digest(plan)
         self.left = [each.step.uses for each in steps]
         """Uses left of each step."""
-        self._turns: dict[DecisionId, tuple[int, bool]] = {}
-        """The step that each call used, and whether in its turn, in order; without those that failed."""
+        self._used: dict[DecisionId, _Use] = {}
+        """The step that each call used, in order; without calls that failed."""
         self.kept = kept
         """The record of its acceptance is kept."""
         self.approved = approved
@@ -60,13 +74,13 @@ class Course:
     @property
     def latest(self) -> int:
         """The latest step that was used in its turn."""
-        return max((index for index, in_turn in self._turns.values() if in_turn), default=0)
+        return max((each.index for each in self._used.values() if each.in_turn), default=0)
 
     def turns(self) -> tuple[int, ...]:
-        """The steps whose turn it is, in order: the latest, and on to the first that nothing has come of yet."""
+        """The steps whose turn it is, in order: the latest, and on to the first of which no call has succeeded yet."""
         if not self.ordered:
             return tuple(range(len(self.steps)))
-        used = {index for index, _ in self._turns.values()}
+        used = {each.index for each in self._used.values() if each.ok}
         found = []
         for index in range(self.latest, len(self.steps)):
             found.append(index)
@@ -87,18 +101,23 @@ class Course:
         return late, False
 
     def use(self, decision: DecisionId, principal: Principal, tool: str, arguments: Mapping[str, Any]) -> None:
-        """A call was let through: it uses up its step, if it has one, and the next one's turn has come."""
+        """A call was let through: it uses up its step, if it has one, and is under way."""
         index, in_turn = self.step(principal, tool, arguments)
         if index is not None:
             self.left[index] -= 1
-            self._turns[decision] = index, in_turn
+            self._used[decision] = _Use(index, in_turn)
+
+    def succeeded(self, decision: DecisionId) -> None:
+        """The call did what its step is for: the next one's turn has come."""
+        if decision in self._used:
+            self._used[decision].ok = True
 
     def failed(self, decision: DecisionId, *, undone: bool) -> None:
         """The call did not do what its step is for, so what comes after has to wait. `undone`: it changed nothing, and
         the step can be used again."""
-        index, _ = self._turns.pop(decision, (None, False))
-        if index is not None and undone:
-            self.left[index] += 1
+        used = self._used.pop(decision, None)
+        if used is not None and undone:
+            self.left[used.index] += 1
 
 
 NOTHING = Plan()

@@ -2,7 +2,7 @@
 
 A plan is a list of steps: a tool, how often at most, and bounds on its parameters. A parameter without a bound is left
 open. A call is *on the plan* when a step of its tool has a use left and the call meets its bounds. An ordered plan goes
-from step to step: a step's turn comes once every earlier one was used at least once, and is over once a later one was
+from step to step: a step's turn comes once a call of every earlier one has succeeded, and is over once a later one was
 used. A call counts for the first step that it fits, so narrow steps are written before wide ones.
 
 A plan is a limit, never a permission: what is on it is still decided call by call. It is declared by calling the

@@ -339,8 +339,10 @@ class State(Knowledge):
             self.account.reserve(judgement.use, even_over=True)
             self.account.settle(judgement.use, kept=True, records=records)
         acts = judgement.tool is None or judgement.tool.side_effect
-        if not ok:
-            for each in self._past.courses:
+        for each in self._past.courses:
+            if ok:
+                each.succeeded(decision)
+            else:
                 each.failed(decision, undone=not (kept and acts))
         if kept and judgement.tool is not None and acts:
             self._past.done |= {judgement.tool.contract.kind.value}
