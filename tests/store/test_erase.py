@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +23,50 @@ from fiducial.core.event import Entry
 from fiducial.core.ids import SessionId
 from fiducial.core.store import Commit
 from fiducial.errors import StoreBusy, StoreError
-from fiducial.store import export
+from fiducial.store import erase, export, owed
 from fiducial.store.ledger import Ledger
 from fiducial.store.merkle import Tree, leaf_hash
+from fiducial.store.postgres.store import PostgresStore
+from fiducial.store.postgres.tables import PostgresTables
 from fiducial.store.sqlite import SqliteStore
 
 Make = Callable[..., Entry]
 SECRET = b"IBAN DE89370400440532013000 of Erika Mustermann"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fiducial.store import erase, export, owed
+from fiducial.store.ledger import Ledger
+
+def killed(*args, **settings):
+    yield from written(*args, **settings)
+    yield b" " * 100_000
+    os.kill(os.getpid(), signal.SIGKILL)
+
+written, export.lines = export.lines, killed
+export.write(Ledger.open(Path(sys.argv[1])), Path(sys.argv[2]), payloads=True)
+"""
+
+
+def until(true: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def owing(store: SqliteStore | PostgresStore) -> bool:
+    with store.ledger() as ledger:
+        return owed.owed(ledger.reader) is not None
+
+
+def scrubbed(store: SqliteStore, clock: ManualClock) -> bool:
+    """Whether nothing is owed, after another minute."""
+    clock.advance(timedelta(minutes=1))
+    store.flush()
+    return not owing(store)
 
 
 def export_to(database: Path, target: Path, *, payloads: bool = False, session: SessionId | None = None) -> int:
@@ -113,7 +155,7 @@ def test_what_retention_erases_is_gone_too(tmp_path: Path, make: Make) -> None:
 
 
 def test_a_reader_that_will_not_let_go_is_named(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fiducial.store.erase._WAL_SECONDS", 0.1)
+    monkeypatch.setattr("fiducial.store.erase.PATIENCE_SECONDS", 0.1)
     entry = make(SECRET)
     with SqliteStore(tmp_path / "log.db") as store:
         store.commit(Commit(entries=(entry,))).result()
@@ -150,6 +192,102 @@ def test_erasing_while_others_write(tmp_path: Path, make: Make) -> None:
             writer.join()
         assert holding(tmp_path, SECRET) == []
         assert live.ledger().verify().erased == 20
+
+
+# What erasing owes
+
+
+@pytest.mark.parametrize("age", [timedelta(days=30), None])
+def test_a_reader_that_will_not_let_go_stops_nothing(
+    tmp_path: Path, make: Make, clock: ManualClock, caplog: pytest.LogCaptureFixture, age: timedelta | None
+) -> None:
+    """Nor does anything forget what is still to be removed: neither time, nor another start, nor a crash."""
+    path = tmp_path / "log.db"
+    with SqliteStore(path, clock=clock) as store:
+        entry = make(SECRET, at_us=clock.unix_us())
+        store.commit(Commit(entries=(entry,))).result()
+    export_to(path, tmp_path / "out.jsonl", payloads=True)
+    clock.advance(timedelta(days=40))
+    reader = Ledger.open(path)
+    with reader.reader.snapshot():
+        _ = reader.size
+        with SqliteStore(path, clock=clock, retention=age) as store:
+            if age is None:
+                erase.erase(store._writer, entry.payloads[0].ref.digest, by="me", why="x", at_us=0)
+            for _ in range(3):
+                store.commit(Commit(entries=(make("goes on"),), durable=True)).result()
+            clock.advance(timedelta(minutes=1))
+            store.flush()
+            until(lambda: "may not be gone yet" in caplog.text)
+            assert holding(tmp_path, SECRET)
+            store.commit(Commit(entries=(make("goes on"),), durable=True)).result()
+    reader.close()
+    with SqliteStore(path, clock=clock) as store:
+        until(lambda: scrubbed(store, clock))
+        assert holding(tmp_path, SECRET) == []
+        assert store.ledger().verify().erased == 1
+
+
+def test_an_export_that_cannot_be_rewritten_stops_nothing(
+    tmp_path: Path, make: Make, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, target = tmp_path / "log.db", tmp_path / "out.jsonl"
+    with SqliteStore(path, clock=clock) as store:
+        store.commit(Commit(entries=(make(SECRET, at_us=clock.unix_us()),))).result()
+    export_to(path, target, payloads=True)
+    blocked = tmp_path / "out.jsonl.fiducial-draft"
+    blocked.mkdir()
+    clock.advance(timedelta(days=40))
+    with SqliteStore(path, clock=clock, retention=timedelta(days=30)) as store:
+        until(lambda: "out.jsonl` could not be rewritten" in caplog.text)
+        store.commit(Commit(entries=(make("goes on"),), durable=True)).result()
+        assert holding(tmp_path, SECRET) == ["out.jsonl"]
+        blocked.rmdir()
+        until(lambda: scrubbed(store, clock))
+        assert holding(tmp_path, SECRET) == []
+
+
+@pytest.mark.parametrize("bundles", [255, 256, 257])
+def test_retention_scrubs_however_many_bundles_expire(
+    tmp_path: Path, make: Make, clock: ManualClock, bundles: int
+) -> None:
+    path, target = tmp_path / "log.db", tmp_path / "out.jsonl"
+    with SqliteStore(path, clock=clock, max_batch=1) as store:
+        for _ in range(bundles - 1):  # the log's own first entry is one
+            store.commit(Commit(entries=(make(SECRET, at_us=clock.unix_us()),)))
+        clock.advance(timedelta(days=40))
+        store.commit(Commit(entries=(make("young", at_us=clock.unix_us()),))).result()
+    export_to(path, target, payloads=True)
+    with SqliteStore(path, clock=clock, retention=timedelta(days=30)) as store:
+        until(lambda: store.ledger().verify().erased == bundles - 1)
+        until(lambda: scrubbed(store, clock))
+        assert holding(tmp_path, SECRET) == []
+
+
+def test_postgresql_owes_an_erasure_too(postgres: Any, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = make(SECRET)
+    vacuum = PostgresTables.vacuum
+    broken = threading.Event()
+    done = threading.Event()
+
+    def vacuumed(tables: PostgresTables) -> None:
+        if broken.is_set():
+            raise StoreError("no")
+        vacuum(tables)
+        done.set()
+
+    monkeypatch.setattr(PostgresTables, "vacuum", vacuumed)
+    with postgres.open() as store:
+        broken.set()
+        store.commit(Commit(entries=(entry,))).result()
+        with pytest.raises(StoreError, match="no"):
+            store.erase(entry.payloads[0].ref.digest, by="dpo", why="x")
+        assert owing(store)
+    broken.clear()
+    with postgres.open() as store:
+        until(done.is_set)
+        until(lambda: not owing(store))
+        assert store.ledger().verify().erased == 1
 
 
 # Exports
@@ -204,8 +342,7 @@ def test_erasing_reaches_exports(tmp_path: Path, make: Make) -> None:
         assert holding(tmp_path, SECRET) == []
         assert envelope.read_bytes() == untouched
         assert len(whole.read_bytes().splitlines()) == 4
-        assert not list(tmp_path.glob("*.purged")), "nothing is left behind"
-        assert not list(tmp_path.glob("*.tmp"))
+        assert not list(tmp_path.glob("*draft*")), "nothing is left behind"
 
 
 def test_a_file_that_is_no_longer_an_export_is_left_alone(tmp_path: Path, make: Make) -> None:
@@ -249,3 +386,54 @@ def test_an_export_that_cannot_be_written_or_purged_says_so(tmp_path: Path, make
         with pytest.raises(StoreError, match="cannot be written"):
             export_to(path, tmp_path / "none" / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_erasing_does_not_end_well_while_an_export_is_written(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fiducial.store.erase.PATIENCE_SECONDS", 0.1)
+    path, target = tmp_path / "log.db", tmp_path / "out.jsonl"
+    entry = make(SECRET)
+    digest = entry.payloads[0].ref.digest
+    written = export.lines
+
+    def meanwhile(*args: object, **settings: object) -> Iterator[bytes]:
+        for line in written(*args, **settings):  # type: ignore[arg-type]
+            yield line
+            if SECRET in line:
+                with pytest.raises(StoreError, match="it is being written"):
+                    store.erase(digest, by="dpo", why="x")
+
+    with SqliteStore(path) as store:
+        store.commit(Commit(entries=(entry, make("kept")))).result()
+        monkeypatch.setattr(export, "lines", meanwhile)
+        export_to(path, target, payloads=True)
+        assert holding(tmp_path, SECRET) == [], "the export takes out what was erased while it was written"
+        assert b"kept" in target.read_bytes()
+        assert not store.erase(digest, by="dpo", why="x"), "now it ends well"
+
+
+def test_erasing_removes_what_a_killed_export_left(tmp_path: Path, make: Make) -> None:
+    path, target = tmp_path / "log.db", tmp_path / "out.jsonl"
+    entry = make(SECRET)
+    with SqliteStore(path) as store:
+        store.commit(Commit(entries=(entry,))).result()
+        export.remember(path, target, 0)
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(path), str(target)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert len(holding(tmp_path, SECRET)) > 1
+        store.erase(entry.payloads[0].ref.digest, by="dpo", why="x")
+        assert holding(tmp_path, SECRET) == []
+
+
+def test_an_export_that_cannot_be_rewritten_does_not_keep_erasing_from_the_others(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "log.db"
+    entry = make(SECRET)
+    with SqliteStore(path) as store:
+        store.commit(Commit(entries=(entry,))).result()
+        for name in ("a", "b"):
+            export_to(path, tmp_path / name, payloads=True)
+        (tmp_path / "a.fiducial-draft").mkdir()
+        with pytest.raises(StoreError, match=r"export `.*/a` could not be rewritten"):
+            store.erase(entry.payloads[0].ref.digest, by="dpo", why="x")
+        assert holding(tmp_path, SECRET) == ["a"]
