@@ -9,18 +9,24 @@ says nothing, is whole again when that object is read.
 
 A run of five words is looked for only where its first word is one that starts such a run: that hash is kept too, in its
 own domain, and spares a keyed hash for every word of every record.
+
+A call may also launder by itself, when its result says back what it was asked with (`Echo`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from hashlib import blake2b
 from itertools import chain
 from typing import Any
 
+import re2
+
 from fiducial.flow.entities import IDENTIFIER, NAME, PATH, addresses, grouped
 from fiducial.flow.lexer import FUNCTION_WORDS, fold, pieces, stretch, words
+from fiducial.flow.structure import Root, leaves, scalar_text
 
 RUN = 5
 """Words: shorter runs recur by chance."""
@@ -155,6 +161,73 @@ class Laundered:
     def _hash(self, domain: bytes, text: str) -> int:
         data = text.encode("utf-8", "surrogatepass")
         return int.from_bytes(blake2b(data, digest_size=8, key=self._key, person=domain).digest(), "big")
+
+
+class Echo:
+    """What some arguments of one call say: where its result says the same, no tool vouches for it.
+
+    Their values count whole, as they stand or inside what the result says, and the entities in them that a third party
+    could aim with; case, punctuation and the writing of numbers change nothing.
+    """
+
+    __slots__ = ("_entities", "_full", "_inside", "_wholes")
+
+    def __init__(self, arguments: Iterable[tuple[Any, frozenset[str]]]) -> None:
+        """`arguments`: values, each with the object keys that its schema declares, which nobody chose."""
+        self._wholes: set[str] = set()
+        self._entities: set[str] = set()
+        self._full = False
+        """They say too much to be looked for."""
+        inside: set[str] = set()
+        characters = 0
+        for value, keys in arguments:
+            for _, _, raw, key in leaves(value, Root("argument"), exact_indices=False):
+                if raw is None or isinstance(raw, bool) or (key and raw in keys):
+                    continue
+                text = scalar_text(raw)
+                characters += len(text)
+                if characters > _MAX_ECHO or len(self._wholes) >= _MAX_ECHOES:
+                    self._full = True
+                    return
+                tokens = words(fold(text))
+                if tokens:
+                    found = set(_entities(text))
+                    squashed = ["".join(tokens), *("".join(words(entity)) for entity in found)]
+                    self._entities |= found
+                    self._wholes |= {squashed[0], _number(text)}
+                    inside.add(f" {' '.join(tokens)} ")
+                    inside.update(each for each in squashed if len(each) >= _SQUASHED)
+        self._inside = re2.compile("|".join(map(re2.escape, sorted(inside)))) if inside else None
+
+    def holds(self, text: str) -> bool:
+        """Whether `text` says back any of it."""
+        if self._full:
+            return True
+        if self._inside is None:
+            return False
+        tokens = words(fold(text))
+        squashed = "".join(tokens)
+        return (
+            squashed in self._wholes
+            or _number(text) in self._wholes
+            or self._inside.search(f" {' '.join(tokens)} \0{squashed}") is not None
+            or any(entity in self._entities for entity in _entities(text))
+        )
+
+
+_MAX_ECHO = 64 * 1024
+"""Characters of one call's arguments that are looked for in its result; of more, all of it counts as their echo."""
+_MAX_ECHOES = 512
+_SQUASHED = 6
+"""Characters of a value that stands in another without its punctuation by no chance."""
+
+
+def _number(text: str) -> str:
+    """A number in the one form that all its writings have; any other text as it is."""
+    try:
+        return str(Decimal(text).normalize()) if len(text) <= 32 else text
+    except ArithmeticError:  # no number, or one past every bound
+        return text
 
 
 def _named(value: Any, keys: frozenset[str]) -> Iterator[str]:

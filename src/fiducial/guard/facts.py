@@ -14,6 +14,7 @@ from fiducial.charter.contracts import Audience, Role
 from fiducial.core.label import Integrity, Label
 from fiducial.flow.classes import classify
 from fiducial.flow.disguise import may_disguise, undisguised
+from fiducial.flow.laundry import Echo
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import RANK, Asked
 from fiducial.guard.risk import SENSITIVE
@@ -190,19 +191,38 @@ def arguments_label(tool: Tool, traces: Mapping[str, Trace]) -> Label:
 
     Untrusted when one that chooses what the result is about is (a target, a filter, an amount); also when a target is
     unknown after untrusted text was read, because whoever wrote that text may have chosen it. A filter in the model's
-    own words chooses among records without writing them. Content chooses nothing: what of it comes back in the result
-    is told by what was written (`fiducial.flow.laundry`).
+    own words chooses among records without writing them; where they say it back, they are its echo (`echo_of`).
+    What a read makes of content is as doubtful as the content. The content of an effect chooses nothing: what of it
+    comes back in the result is told by what was written (`fiducial.flow.laundry`).
     """
     classes: frozenset[str] = frozenset()
     sources: tuple[Any, ...] = ()
     integrity = Integrity.TRUSTED
     for name, trace in traces.items():
         role = tool.parameters[name].role
-        if (trace.origin is _UNTRUSTED and role is not _CONTENT) or (
-            trace.origin is _UNKNOWN and role is _TARGET and not trace.label.trusted
-        ):
+        if role is _CONTENT:
+            doubtful = not tool.side_effect and (trace.untrusted_text or trace.origin is _UNTRUSTED or _made_up(trace))
+        else:
+            doubtful = trace.origin is _UNTRUSTED or (role is _TARGET and _made_up(trace))
+        if doubtful:
             integrity = Integrity.UNTRUSTED
             sources = sources + trace.label.sources
         if trace.classes:
             classes |= trace.classes
     return Label(integrity, classes, tuple(dict.fromkeys(sources))[:16])
+
+
+def echo_of(tool: Tool, traces: Mapping[str, Trace], arguments: Mapping[str, Any]) -> Echo | None:
+    """What arguments say that a third party may have chosen, to be known again in the result; `None` when none may.
+
+    Else a look-up would make a record of whatever it is asked for.
+    """
+    doubtful = [name for name, trace in traces.items() if trace.origin is _UNTRUSTED or _made_up(trace)]
+    if not doubtful:
+        return None
+    return Echo((arguments.get(name), tool.parameters[name].keys) for name in doubtful)
+
+
+def _made_up(trace: Trace) -> bool:
+    """Nobody named the value, and untrusted text was read before, which may have told the model how to make it."""
+    return trace.origin is _UNKNOWN and not trace.label.trusted
