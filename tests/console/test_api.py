@@ -18,6 +18,7 @@ from fiducial.console.openapi import document
 from fiducial.console.services import Services
 from fiducial.core.event import CallDecided
 from fiducial.core.ids import PersonId, SessionId
+from fiducial.guard.switches import read_halts
 from fiducial.oversight.people import CONSOLE_ROLES
 from fiducial.store.sqlite import SqliteStore
 
@@ -66,7 +67,7 @@ def test_a_cookie_is_worth_nothing_here(console: Console, services: Services) ->
     browser = Browser(console).as_(services, "operator")
     assert browser.get("/api/v1/halts").status_code == 401
     assert browser.post("/api/v1/halts", json={"why": "x", "everything": True}).status_code == 401
-    assert services.switches.halts == ()
+    assert read_halts(services.store) == ()
 
 
 @pytest.mark.parametrize("bad", ["", "Bearer", "Bearer x", "Basic abc", "Bearer fiducial_" + "a" * 43, "bearer \x7f"])

@@ -44,6 +44,7 @@ from fiducial.core.ids import PersonId
 from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged
 from fiducial.errors import Conflict, OversightError, StoreError
 from fiducial.oversight.people import PREFIX, ConsoleRole, People, Person
+from fiducial.oversight.withdrawn import withdraw
 
 How = Literal["password", "link", "provider", "token"]
 MIN_PASSWORD, MAX_PASSWORD = 12, 128
@@ -117,6 +118,15 @@ class Signed(msgspec.Struct, frozen=True):
     """The session's or token's hash."""
     epoch: int
     """Of the person: what is made with this request is made in it, or not at all."""
+    version: int
+    """Of the person's cell."""
+
+
+def still(asked: Signed | None) -> tuple[Unchanged, ...]:
+    """That nothing of theirs was revoked since, and that they are who they were: for what a request keeps."""
+    if asked is None:
+        return ()
+    return Unchanged(_EPOCH + asked.person.id, asked.epoch), Unchanged(PREFIX + asked.person.id, asked.version)
 
 
 def digest_of(secret: str) -> str:
@@ -213,18 +223,26 @@ class Accounts:
     def link(self, person: PersonId, *, by: PersonId, lifetime: timedelta, asked: Signed | None = None) -> str:
         """A secret that signs `person` in once, within `lifetime`.
 
-        `asked`: who asks for it, when that is a request; `Conflict` when their session or token was revoked meanwhile.
+        `asked`: who asks for it, when that is a request; `Conflict` when that was revoked or they changed meanwhile.
         """
+        secret, made = self.new_link(person, by=by, lifetime=lifetime, asked=asked)
+        self._store.commit(made).result()
+        return secret
+
+    def new_link(
+        self, person: PersonId, *, by: PersonId, lifetime: timedelta, asked: Signed | None = None
+    ) -> tuple[str, Commit]:
+        """As `link`; it is worth something once the commit is kept, which may hold more."""
         epoch = self.epoch(person)
-        theirs = [Unchanged(_EPOCH + asked.person.id, asked.epoch)] if asked is not None else []
         secret = secrets.token_urlsafe(32)
         until = self._clock.unix_us() + _us(lifetime)
-        self._commit(
-            [self._people.entry(person, by=by, act="link-made", until_us=until)],
-            [Unchanged(_LINK + digest_of(secret), 0), Unchanged(_EPOCH + person, epoch), *theirs],
-            [Put(_LINK + digest_of(secret), msgspec.json.encode(Link(person, until, epoch)))],
-        )
-        return secret
+        return secret, Commit(
+            entries=(self._people.entry(person, by=by, act="link-made", until_us=until),),
+            preconditions=(
+                Unchanged(_LINK + digest_of(secret), 0), Unchanged(_EPOCH + person, epoch), *still(asked),
+            ),
+            changes=(Put(_LINK + digest_of(secret), msgspec.json.encode(Link(person, until, epoch))),),
+        )  # fmt: skip
 
     def linked(self, secret: str) -> Person | None:
         """Whom the link would sign in; `None` when it is not one, is spent or has expired."""
@@ -282,7 +300,7 @@ class Accounts:
                 # Another request was first to say so, or the session was just ended: the latter must count.
                 if _SESSION + key not in self._store.read([_SESSION + key]):
                     return None
-        return Signed(known.person, frozenset(known.person.console), live.how, key, live.epoch)
+        return Signed(known.person, frozenset(known.person.console), live.how, key, live.epoch, known.version)
 
     def peek(self, secret: str) -> bool:
         """Whether that session still holds, without counting as a use of it."""
@@ -308,14 +326,28 @@ class Accounts:
         return True
 
     def end_all(self, person: PersonId, *, by: PersonId) -> int:
-        """End the person's sessions, tokens and links; how many."""
-        keys = self._everything(person)
-        changes = [Put(key, None) for key in keys]
-        self._commit([self._people.entry(person, by=by, act="revoked")], [], [*changes, Add(_EPOCH + person, 1)])
-        return len(keys)
+        """End the person's sessions, tokens and links; how many. What they approved and nobody used is void."""
+        ended = self.ending(person, by=by)
+        self._store.commit(ended).result()
+        self.withdraw(person)
+        return len(ended.changes) - 1
 
-    def revoke(self, person: PersonId, *, by: PersonId) -> int:
-        """`end_all`, and take their password, which somebody else may know; how many sessions, tokens and links."""
+    def ending(self, person: PersonId, *, by: PersonId) -> Commit:
+        """What ends the person's sessions, tokens and links. `withdraw` after it."""
+        return Commit(
+            entries=(self._people.entry(person, by=by, act="revoked"),),
+            changes=(*(Put(key, None) for key in self._everything(person)), Add(_EPOCH + person, 1)),
+        )
+
+    def withdraw(self, person: PersonId) -> None:
+        """Void what the person approved and nobody used: by now they would not be let in to approve it."""
+        withdraw(self._store, self._clock, person, "somebody who approved it may not sign in or answer any more")
+
+    def revoke(self, person: PersonId, *, by: PersonId, asked: Signed | None = None) -> int:
+        """`end_all`, and take their password, which somebody else may know; how many sessions, tokens and links.
+
+        `asked`: as of `link`.
+        """
         keys = self._everything(person)
         account, version = self._read(_ACCOUNT + person, Account)
         entries = [self._people.entry(person, by=by, act="revoked")]
@@ -323,7 +355,9 @@ class Accounts:
         if account is not None and account.password:
             entries.append(self._people.entry(person, by=by, act="password-voided"))
             changes.append(Put(_ACCOUNT + person, msgspec.json.encode(Account(subject=account.subject))))
-        self._commit(entries, [Unchanged(_ACCOUNT + person, version)], [*changes, Add(_EPOCH + person, 1)])
+        conditions = [Unchanged(_ACCOUNT + person, version), *still(asked)]
+        self._commit(entries, conditions, [*changes, Add(_EPOCH + person, 1)])
+        self.withdraw(person)
         return len(keys)
 
     def _everything(self, person: PersonId) -> list[str]:
@@ -398,7 +432,7 @@ class Accounts:
         if known is None or not known.person.active:
             return None
         roles = frozenset(known.person.console) & frozenset(token.roles)
-        return Signed(known.person, roles, "token", key, token.epoch)
+        return Signed(known.person, roles, "token", key, token.epoch, known.version)
 
     def tokens(self, person: PersonId) -> dict[str, Token]:
         """Their tokens, by hash."""
@@ -467,4 +501,4 @@ def _us(duration: timedelta) -> int:
     return duration // timedelta(microseconds=1)
 
 
-__all__ = ["CONSOLE", "Account", "Accounts", "How", "Live", "Signed", "Token", "digest_of"]
+__all__ = ["CONSOLE", "Account", "Accounts", "How", "Live", "Signed", "Token", "digest_of", "still"]

@@ -7,9 +7,13 @@ out in the same breath.
 
 from __future__ import annotations
 
+import msgspec
+
 from fiducial.charter.model import BUILT_IN_ROLES
+from fiducial.console.accounts import Signed, still
 from fiducial.console.services import Services
 from fiducial.core.ids import PersonId
+from fiducial.core.store import Commit
 from fiducial.errors import OversightError
 from fiducial.oversight.people import Known, Person
 
@@ -20,16 +24,31 @@ def offered(services: Services) -> list[str]:
     return sorted({*BUILT_IN_ROLES, *services.charter.about.roles} - {"user"} | theirs)
 
 
-def add(services: Services, person: Person, *, by: PersonId) -> Known:
-    """Make a person known. Raises `OversightError` for what is not as it has to be."""
+def add(services: Services, person: Person, *, by: PersonId, asked: Signed | None = None) -> Known:
+    """Make a person known.
+
+    `asked`: who asks for it, when that is a request; `Conflict` when they were signed out or changed meanwhile. Raises
+    `OversightError` for what is not as it has to be.
+    """
     _known_roles(services, person)
-    return services.people.add(person, by=by)
+    return services.people.add(person, by=by, also=Commit(preconditions=still(asked)))
 
 
-def change(services: Services, was: Person, changed: Person, *, version: int, by: PersonId) -> Known:
+def invite(services: Services, person: Person, *, asked: Signed) -> tuple[Known, str]:
+    """As `add`, and by the same commit make the link by which they sign in the first time: its address."""
+    _known_roles(services, person)
+    by, lifetime = asked.person.id, services.settings.link
+    secret, made = services.accounts.new_link(person.id, by=by, lifetime=lifetime, asked=asked)
+    return services.people.add(person, by=by, also=made), services.link_address(secret)
+
+
+def change(
+    services: Services, was: Person, changed: Person, *, version: int, by: PersonId, asked: Signed | None = None
+) -> Known:
     """Put `changed` in the place of `was`, read as `version`.
 
-    Raises `OversightError` for what is not as it has to be, `Conflict` when it has changed meanwhile.
+    `asked`: as of `add`. Raises `OversightError` for what is not as it has to be, `Conflict` when it has changed
+    meanwhile. Whoever may answer in the console no more has not approved what nobody has used yet.
     """
     _known_roles(services, changed)
     gives = set(changed.roles) - set(was.roles) or set(changed.console) - set(was.console)
@@ -43,9 +62,11 @@ def change(services: Services, was: Person, changed: Person, *, version: int, by
     if was.active and not changed.active:
         act = "revoked"
     until = changed.absent_until_us or None
-    known = services.people.change(changed, version=version, by=by, act=act, until_us=until)
-    if act == "revoked":
-        services.accounts.end_all(was.id, by=by)
+    also = services.accounts.ending(was.id, by=by) if act == "revoked" else Commit()
+    also = msgspec.structs.replace(also, preconditions=still(asked))
+    known = services.people.change(changed, version=version, by=by, act=act, until_us=until, also=also)
+    if act == "revoked" or "approver" in set(was.console) - set(changed.console):
+        services.accounts.withdraw(was.id)
     return known
 
 
@@ -69,4 +90,4 @@ def _another_admin(services: Services, me: PersonId) -> bool:
     return any("admin" in each.person.console and each.person.active and each.person.id != me for each in everybody)
 
 
-__all__ = ["add", "change", "offered"]
+__all__ = ["add", "change", "invite", "offered"]

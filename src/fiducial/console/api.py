@@ -21,6 +21,7 @@ from fiducial.console.pages.halt import doubt
 from fiducial.console.pages.sessions import PER_PAGE, page_number
 from fiducial.console.pages.waiting import MAX_ALIKE, alike, approver, known_of, may_appeal, still_known, tool_of
 from fiducial.console.request import shown
+from fiducial.console.sure import desk_of, switches_of
 from fiducial.console.visit import Refused, Visit
 from fiducial.core.ids import EventId, GrantId, HoldId, SessionId
 from fiducial.errors import NotPermitted, OversightError
@@ -186,7 +187,7 @@ def request(visit: Visit) -> Evidence:
 
 
 def answer(visit: Visit) -> Hold:
-    body, hold, who, desk = body_of(visit, AnswerBody), _hold(visit), _needed(visit), visit.services.desk
+    body, hold, who, desk = body_of(visit, AnswerBody), _hold(visit), _needed(visit), desk_of(visit)
     if body.answer != "approve" and not body.note.strip():
         raise Refused(422, "say why: the agent and the user are told")
     if body.answer != "reject":
@@ -203,7 +204,7 @@ def edit(visit: Visit) -> Hold:
     body, hold = body_of(visit, EditBody), _hold(visit)
     tool = tool_of(visit, hold)
     still_known(visit, hold)
-    return visit.services.desk.edit(hold.id, _needed(visit), tool, body.arguments, note=body.note)
+    return desk_of(visit).edit(hold.id, _needed(visit), tool, body.arguments, note=body.note)
 
 
 def class_(visit: Visit) -> Hold:
@@ -211,14 +212,14 @@ def class_(visit: Visit) -> Hold:
     tool = tool_of(visit, hold)
     still_known(visit, hold)
     who, lasting = _needed(visit), timedelta(minutes=body.minutes)
-    given = visit.services.desk.grant(hold.id, who, tool, body.bounds, uses=body.uses, lasting=lasting, note=body.note)
+    given = desk_of(visit).grant(hold.id, who, tool, body.bounds, uses=body.uses, lasting=lasting, note=body.note)
     return given[0]
 
 
 def appeal(visit: Visit) -> Hold:
     body, hold = body_of(visit, AppealBody), _hold(visit)
     may_appeal(visit, hold)
-    return visit.services.desk.appeal(hold.id, visit.me.person.id, body.why)
+    return desk_of(visit).appeal(hold.id, visit.me.person.id, body.why)
 
 
 def decisions(visit: Visit) -> Decisions:
@@ -266,7 +267,7 @@ def halt(visit: Visit) -> Ordered:
         raise Refused(422, "a part has 1 to 300 characters; leave out what is not meant")
     if body.everything == any(parts.values()):
         raise Refused(422, "name what to stop, or say everything: one of the two")
-    ordered = visit.services.switches.order(body.why, by=visit.me.person.id, **parts)
+    ordered = switches_of(visit).order(body.why, by=visit.me.person.id, **parts)
     return Ordered(**msgspec.structs.asdict(ordered), note=doubt(visit.services, ordered))
 
 
@@ -274,7 +275,7 @@ def lift(visit: Visit) -> Halt:
     body, id = body_of(visit, LiftBody), GrantId(visit.params["halt"])
     if not any(each.id == id for each in read_halts(visit.services.store)):
         raise Refused(404, "there is no such halt")
-    return visit.services.switches.lift(id, by=visit.me.person.id, why=body.why)
+    return switches_of(visit).lift(id, by=visit.me.person.id, why=body.why)
 
 
 def ledger(visit: Visit) -> Head:

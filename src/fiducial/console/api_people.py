@@ -72,7 +72,7 @@ def add(visit: Visit) -> Known:
     person = Person(
         id=PersonId(body.id), name=body.name, email=body.email, roles=tuple(body.roles), console=tuple(body.console)
     )
-    return administration.add(visit.services, person, by=visit.me.person.id)
+    return administration.add(visit.services, person, by=visit.me.person.id, asked=visit.me)
 
 
 def change(visit: Visit) -> Known:
@@ -86,7 +86,8 @@ def change(visit: Visit) -> Known:
         console=was.console if body.console is None else tuple(body.console),
         active=was.active if body.active is None else body.active,
     )
-    return administration.change(visit.services, was, changed, version=body.version, by=visit.me.person.id)
+    me = visit.me
+    return administration.change(visit.services, was, changed, version=body.version, by=me.person.id, asked=me)
 
 
 def link(visit: Visit) -> OneTimeLink:
@@ -99,7 +100,7 @@ def link(visit: Visit) -> OneTimeLink:
 
 
 def revoke(visit: Visit) -> Ended:
-    return Ended(visit.services.accounts.revoke(_known(visit).person.id, by=visit.me.person.id))
+    return Ended(visit.services.accounts.revoke(_known(visit).person.id, by=visit.me.person.id, asked=visit.me))
 
 
 def _known(visit: Visit) -> Known:

@@ -146,6 +146,10 @@ class Services:
         if self.people.find(person) is None:
             raise OversightError(f"there is no `{person}`")
         secret = self.accounts.link(person, by=by, lifetime=lifetime or self.settings.link, asked=asked)
+        return self.link_address(secret)
+
+    def link_address(self, secret: str) -> str:
+        """Where somebody with that one-time link goes."""
         return f"{self.origin}/sign-in/link/{secret}"
 
 

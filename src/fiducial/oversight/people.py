@@ -50,6 +50,7 @@ MAX_ROLES = 64
 """Roles of the charter that one person may have."""
 UNKNOWN = PersonId("unknown")
 """Whom an event is about when somebody signs in under a name that nobody has: what they typed may be a password."""
+_NOTHING = Commit()
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,126}[A-Za-z0-9])?")
 _ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _EMAIL = re.compile(r"[^\s@\"<>()\[\]\\,;:]{1,64}@[A-Za-z0-9.-]{1,190}")
@@ -157,19 +158,32 @@ class People:
         now = self._clock.unix_us()
         return tuple(id for id in everybody if standing(everybody, id, role, now) is not None)
 
-    def add(self, person: Person, *, by: PersonId, act: str = "created") -> Known:
-        """Make `person` known. Raises `OversightError` when the id is taken or a field is not as it has to be."""
-        return self._keep(person, 0, by=by, act=act, until_us=None)
+    def add(self, person: Person, *, by: PersonId, act: str = "created", also: Commit = _NOTHING) -> Known:
+        """Make `person` known, and keep `also` by the same commit.
 
-    def change(self, person: Person, *, version: int, by: PersonId, act: str, until_us: int | None = None) -> Known:
+        Raises `OversightError` when the id is taken or a field is not as it has to be, and as `change` does.
+        """
+        return self._keep(person, 0, by=by, act=act, until_us=None, also=also)
+
+    def change(
+        self,
+        person: Person,
+        *,
+        version: int,
+        by: PersonId,
+        act: str,
+        until_us: int | None = None,
+        also: Commit = _NOTHING,
+    ) -> Known:
         """Put `person` in the place of what was read as `version`, on record as `act` by `by`.
 
-        Raises `OversightError` when a field is not as it has to be or no active administrator would remain, `Conflict`
-        when the person or the roster has changed meanwhile, another `StoreError` when it could not be kept.
+        `also` is kept by the same commit, or nothing is. Raises `OversightError` when a field is not as it has to be or
+        no active administrator would remain, `Conflict` when the person, the roster or what `also` rests on has changed
+        meanwhile, another `StoreError` when it could not be kept.
         """
         if version < 1:
             raise OversightError(f"there is no `{person.id}` to change; add them first")
-        return self._keep(person, version, by=by, act=act, until_us=until_us)
+        return self._keep(person, version, by=by, act=act, until_us=until_us, also=also)
 
     def note(self, person: PersonId, *, by: PersonId, act: str, until_us: int | None = None) -> None:
         """Record an act about `person` that leaves their cell as it is, such as a sign-in, durably."""
@@ -192,7 +206,9 @@ class People:
         )  # fmt: skip
         return Entry(event)
 
-    def _keep(self, person: Person, version: int, *, by: PersonId, act: str, until_us: int | None) -> Known:
+    def _keep(
+        self, person: Person, version: int, *, by: PersonId, act: str, until_us: int | None, also: Commit
+    ) -> Known:
         person = _checked(person)
         key = PREFIX + person.id
         # The roster first: whatever changes after it was read fails the commit.
@@ -209,11 +225,13 @@ class People:
         shown = _all_roles(person) if before is None or _all_roles(before) != _all_roles(person) else ()
         self._store.commit(
             Commit(
-                entries=(self.entry(person.id, by=by, act=act, roles=shown, until_us=until_us),),
-                preconditions=(Unchanged(key, version), Unchanged(ROSTER, roster.version if roster else 0)),
-                changes=(Put(key, msgspec.json.encode(person)), Add(ROSTER, 1)),
+                entries=(self.entry(person.id, by=by, act=act, roles=shown, until_us=until_us), *also.entries),
+                preconditions=(
+                    Unchanged(key, version), Unchanged(ROSTER, roster.version if roster else 0), *also.preconditions,
+                ),
+                changes=(Put(key, msgspec.json.encode(person)), Add(ROSTER, 1), *also.changes),
             )
-        ).result()
+        ).result()  # fmt: skip
         return Known(person, version + 1)
 
 

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from starlette.responses import Response
 
+from fiducial.console.accounts import still
 from fiducial.console.gate import Handler
 from fiducial.console.render import in_words
 from fiducial.console.visit import Refused, Visit
 from fiducial.core.ids import PersonId
+from fiducial.core.store import Commit
 from fiducial.errors import OversightError
 from fiducial.oversight.people import CONSOLE_ROLES, Known, Person
 
@@ -57,7 +59,8 @@ def away(visit: Visit) -> Response:
     )
     act = "absent" if until else "back"
     me = known.person.id
-    visit.services.people.change(changed, version=version(visit), by=me, act=act, until_us=until or None)
+    also = Commit(preconditions=still(visit.me))
+    visit.services.people.change(changed, version=version(visit), by=me, act=act, until_us=until or None, also=also)
     return visit.go("/account", "saved")
 
 

@@ -11,6 +11,7 @@ from fiducial.charter.model import BUILT_IN_ROLES
 from fiducial.console.gate import Handler
 from fiducial.console.pages.waiting import whole
 from fiducial.console.services import Services
+from fiducial.console.sure import desk_of, switches_of
 from fiducial.console.visit import Visit
 from fiducial.core.ids import GrantId
 from fiducial.errors import OversightError
@@ -33,7 +34,7 @@ def order(visit: Visit) -> Response:
     if everything == any(parts.values()):
         return _page(visit, 422, "name what to stop, or tick everything: one of the two")
     try:
-        visit.services.switches.order(form.get("why", 500), by=visit.me.person.id, **parts)
+        switches_of(visit).order(form.get("why", 500), by=visit.me.person.id, **parts)
     except OversightError as error:
         return _page(visit, 422, str(error))
     return visit.go("/halt", "halted")
@@ -44,7 +45,7 @@ def lift(visit: Visit) -> Response:
     why = visit.form.get("why", 500)
     if not why:
         return _page(visit, 422, "say why it may go on")
-    visit.services.switches.lift(GrantId(visit.params["halt"]), by=visit.me.person.id, why=why)
+    switches_of(visit).lift(GrantId(visit.params["halt"]), by=visit.me.person.id, why=why)
     return visit.go("/halt", "resumed")
 
 
@@ -56,7 +57,7 @@ def break_glass(visit: Visit) -> Response:
         return _page(visit, 422, "that is not a role of the charter")
     try:
         minutes = timedelta(minutes=whole(form.get("minutes", 6)))
-        visit.services.desk.break_glass(visit.me.person.id, role, form.get("why"), minutes)
+        desk_of(visit).break_glass(visit.me.person.id, role, form.get("why"), minutes)
     except (OversightError, ValueError) as error:
         return _page(visit, 422, str(error))
     return visit.go("/halt", "glass")
@@ -67,7 +68,7 @@ def review(visit: Visit) -> Response:
     found = visit.form.get("justified", 10)
     if found not in ("yes", "no") or not visit.form.get("note"):
         return _page(visit, 422, "say whether it was justified, and what you found")
-    visit.services.desk.review_glass(
+    desk_of(visit).review_glass(
         GrantId(visit.params["grant"]), visit.me.person.id, justified=found == "yes", note=visit.form.get("note")
     )
     return visit.go("/halt", "reviewed")

@@ -31,12 +31,11 @@ def add(visit: Visit) -> Response:
         id=PersonId(form.get("id", 200)), name=form.get("name", 200), email=form.get("email", 300),
         roles=_roles(form), console=_console(form),
     )  # fmt: skip
-    me = visit.me.person.id
     try:
-        known = administration.add(visit.services, person, by=me)
+        known, link = administration.invite(visit.services, person, asked=visit.me)
     except OversightError as error:
         return _listing(visit, 422, str(error))
-    return _person(visit, known, 200, link=visit.services.link_for(known.person.id, by=me, asked=visit.me))
+    return _person(visit, known, 200, link=link)
 
 
 def page(visit: Visit) -> Response:
@@ -59,7 +58,7 @@ def change(visit: Visit) -> Response:
         active=form.get("active", 10) == "yes",
     )
     try:
-        administration.change(visit.services, known.person, changed, version=version(visit), by=me)
+        administration.change(visit.services, known.person, changed, version=version(visit), by=me, asked=visit.me)
     except OversightError as error:
         return _person(visit, known, 422, str(error))
     return visit.go(f"/people/{quoted(known.person.id)}", "saved")
@@ -78,7 +77,7 @@ def link(visit: Visit) -> Response:
 def revoke(visit: Visit) -> Response:
     """End all their sessions, tokens and links, and take their password."""
     known = _known(visit)
-    visit.services.accounts.revoke(known.person.id, by=visit.me.person.id)
+    visit.services.accounts.revoke(known.person.id, by=visit.me.person.id, asked=visit.me)
     return visit.go(f"/people/{quoted(known.person.id)}", "revoked")
 
 

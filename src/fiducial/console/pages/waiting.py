@@ -19,6 +19,7 @@ from fiducial.console.accounts import digest_of
 from fiducial.console.gate import Handler
 from fiducial.console.render import field
 from fiducial.console.request import cards, shown
+from fiducial.console.sure import desk_of
 from fiducial.console.visit import Refused, Visit, quoted
 from fiducial.core.ids import HoldId
 from fiducial.errors import NotPermitted, OversightError
@@ -68,7 +69,7 @@ def page(visit: Visit) -> Response:
 
 def answer(visit: Visit) -> Response:
     """Approve, reject, or answer a question."""
-    form, desk = visit.form, visit.services.desk
+    form, desk = visit.form, desk_of(visit)
     hold, who = _hold(visit), _needed(visit)
     note, said = form.get("note"), form.get("answer", 20)
     if said in ("reject", "answer") and not note:
@@ -110,7 +111,7 @@ def edit(visit: Visit) -> Response:
                 arguments[name] = _typed(text, asked, parameter.schema_)
         if arguments == record.arguments:
             return _page(visit, 422, "nothing was changed; approve it as it is")
-        visit.services.desk.edit(hold.id, who, tool, arguments, note=visit.form.get("note"))
+        desk_of(visit).edit(hold.id, who, tool, arguments, note=visit.form.get("note"))
     except ValueError as error:
         return _page(visit, 422, str(error))
     return visit.go(f"/waiting/{quoted(hold.id)}", "answered")
@@ -134,7 +135,7 @@ def class_(visit: Visit) -> Response:
         if form.get("confirm", 10) != "yes" or form.get("read", 80) != read:
             return _page(visit, 200, rule=rule, read=read)
         lasting = timedelta(minutes=minutes)
-        visit.services.desk.grant(hold.id, who, tool, bounds, uses=uses, lasting=lasting, note=form.get("note"))
+        desk_of(visit).grant(hold.id, who, tool, bounds, uses=uses, lasting=lasting, note=form.get("note"))
     except ValueError as error:
         return _page(visit, 422, str(error))
     return visit.go(f"/waiting/{quoted(hold.id)}", "answered")
@@ -146,7 +147,7 @@ def appeal(visit: Visit) -> Response:
     may_appeal(visit, hold)
     if not why:
         return _page(visit, 422, "say why somebody else should look at it")
-    again = visit.services.desk.appeal(hold.id, visit.me.person.id, why)
+    again = desk_of(visit).appeal(hold.id, visit.me.person.id, why)
     return visit.go(f"/waiting/{quoted(again.id)}", "appealed")
 
 
