@@ -361,6 +361,19 @@ def test_retention_within_a_bundle_and_with_clocks_that_jump(store: AnyStore, ma
     assert store.ledger().verify().erased == 4
 
 
+def test_retention_goes_past_a_clock_that_was_ahead(store: AnyStore, make: Make) -> None:
+    year = 365 * 86_400_000_000
+    for at_us in (0, year, 0, 1):
+        store.commit(Commit(entries=(make(f"from {at_us}", at_us=at_us),))).result()
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert store.retain(epoch + timedelta(days=30)) == 3
+    kept = [stored.data for record in store.ledger().entries() for stored in record.payloads]
+    assert kept == [None, f"from {year}".encode(), None, None]
+    assert store.ledger().verify().erased == 3
+    assert store.retain(epoch + timedelta(days=366)) == 1
+    assert store.ledger().verify().erased == 4
+
+
 def test_the_checkpoint_is_a_signed_note(store: AnyStore, make: Make) -> None:
     store.commit(Commit(entries=(make(),))).result()
     note = store.checkpoint()

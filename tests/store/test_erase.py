@@ -24,6 +24,7 @@ from fiducial.core.ids import SessionId
 from fiducial.core.store import Commit
 from fiducial.errors import StoreBusy, StoreError
 from fiducial.store import erase, export, owed
+from fiducial.store.bundle import Bundle, Record, records
 from fiducial.store.ledger import Ledger
 from fiducial.store.merkle import Tree, leaf_hash
 from fiducial.store.postgres.store import PostgresStore
@@ -38,6 +39,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from fiducial.store import erase, export, owed
+from fiducial.store.bundle import Bundle, Record, records
 from fiducial.store.ledger import Ledger
 
 def killed(*args, **settings):
@@ -152,6 +154,60 @@ def test_what_retention_erases_is_gone_too(tmp_path: Path, make: Make) -> None:
         assert store.retain(instant(before)) == kept_from
         for number in range(50):
             assert bool(holding(tmp_path, SECRET + b"%03d" % number)) == (number >= kept_from)
+
+
+def test_retention_does_not_go_through_the_whole_log_each_hour(
+    tmp_path: Path, make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Yet what stands behind an entry whose clock was ahead goes too, a thirtieth of the age later at most."""
+    path, month = tmp_path / "log.db", timedelta(days=30)
+    looked: list[int] = []
+
+    def counted(bundle: Bundle) -> Iterator[Record]:
+        looked.append(bundle.first)
+        return records(bundle)
+
+    monkeypatch.setattr(erase, "records", counted)
+    ahead = clock.unix_us() + 365 * 86_400_000_000
+    with SqliteStore(path, clock=clock, max_batch=1) as store:
+        for number in range(600):
+            at_us = ahead if number == 10 else clock.unix_us()
+            store.commit(Commit(entries=(make(f"n{number}", at_us=at_us),)))
+        store.flush()
+
+    def hourly(hours: int) -> int:
+        """Bundles that are looked at."""
+        looked.clear()
+        for _ in range(hours):
+            with SqliteStore(path, clock=clock, retention=month) as store:
+                until(lambda: store._upkeep._retain_at > clock.monotonic())
+            clock.advance(timedelta(hours=1))
+        return len(looked)
+
+    assert hourly(1) >= 600, "the first round"
+    assert hourly(20) <= 40
+    assert hourly(4) >= 600, "the next round, in three steps"
+    clock.advance(month)
+    hourly(24)
+    with Ledger.open(path) as ledger:
+        verified = ledger.verify()
+        assert (verified.payloads, verified.erased) == (1, 599)
+    assert hourly(24) <= 50, "nothing is left to look at"
+
+
+def test_a_round_that_was_cut_short_goes_on(tmp_path: Path, make: Make, clock: ManualClock) -> None:
+    path, month = tmp_path / "log.db", timedelta(days=30)
+    with SqliteStore(path, clock=clock, max_batch=1) as store:
+        for _ in range(600):
+            store.commit(Commit(entries=(make("n", at_us=clock.unix_us()),)))
+
+    def step() -> int | None:
+        with SqliteStore(path, clock=clock) as store:
+            return store._queue.do(lambda: erase.keep_to(store._writer, month, at_us=clock.unix_us())).place
+
+    assert [step(), step(), step(), step()] == [256, 512, None, None]
+    clock.advance(timedelta(days=1))
+    assert step() == 257, "from the first entry that has a payload"
 
 
 def test_a_reader_that_will_not_let_go_is_named(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

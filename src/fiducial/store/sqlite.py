@@ -178,13 +178,10 @@ class SqliteStore(Opened):
 
     def retain(self, before: datetime) -> int:
         """Erase the payloads of all events before `before`; how many there were."""
-
-        def run() -> int:
-            erased = erase.retain(self._writer, before, at_us=self._clock.unix_us())
-            owed.pay(self._writer, self._scrub)
-            return erased
-
-        return self._queue.do(run)
+        at_us = self._clock.unix_us()
+        erased = erase.retain(self._writer, before, at_us=at_us, alone=self._queue.do)
+        self._queue.do(lambda: owed.pay(self._writer, self._scrub))
+        return erased
 
     def rotate_key(self, *, by: str) -> str:
         """Sign with a new key from here on, recorded in the log; returns the new public key."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from fiducial.core.clock import Clock, instant
+from fiducial.core.clock import Clock
 from fiducial.errors import StoreError
 from fiducial.store import erase, owed, retained
 from fiducial.store.writer import LogWriter
@@ -80,9 +80,8 @@ class Upkeep:
         if fresh >= self._schedule.checkpoint_every or (fresh and now >= self._kept_at + self._interval):
             self.keep_checkpoint()
         if self._schedule.retention is not None and now >= self._retain_at:
-            wall = self._clock.unix_us()
-            step = erase.retain_step(self._writer, instant(wall) - self._schedule.retention, at_us=wall)
-            if step.more:
+            step = erase.keep_to(self._writer, self._schedule.retention, at_us=self._clock.unix_us())
+            if step.place is not None:
                 return
             self._retain_at = now + _RETENTION_PAUSE.total_seconds()
             self._pay_at = now

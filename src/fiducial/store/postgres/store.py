@@ -189,7 +189,7 @@ class PostgresStore(Opened):
         """Erase the payloads of all events before `before`; how many there were."""
 
         at_us = self._clock.unix_us()
-        erased = self._with_log(lambda: erase.retain(self._sequencer.writer, before, at_us=at_us))
+        erased = erase.retain(self._sequencer.writer, before, at_us=at_us, alone=self._with_log)
         self._pay()
         return erased
 
