@@ -139,6 +139,65 @@ wait_for_job | Waits until the job finishes, then returns its result.
 poll_status | Polls the status every second and stops when the job is done.
 get_template | Gets the email template that is used when an order ships.
 read_clipboard | Reads the clipboard and returns text, html or image data.
+explain_plan | Explains how to save money by cancelling subscriptions.
+parse | Parses a date; raises an error if it cannot.
+git_status | Shows the working tree status
+git_log | Shows the commit logs, with optional date filtering and the author of each commit
+git_diff | Shows differences between branches or commits, comparing the target to the current branch
+git_show | Shows the contents of a commit, including the diff and the message
+git_blame | Shows who last changed each line of a file, and the commit in which they did
+get_pull_request_status | Get the combined status of all status checks for a pull request before merging
+search_code | Find patterns in your code across GitHub repositories using GitHub's code search syntax
+tavily_search | Searches the web and ranks the results by relevance, optionally returning raw content.
+semantic_search | Embeds the query and finds the nearest documents, scoring them by cosine similarity.
+search_docs | Search the documentation by keyword. Supports fuzzy matching and highlights the matched terms.
+list_events | Lists calendar events between two times, expanding recurring events and sorting them by start.
+get_free_busy | Returns when the attendees are free or busy, taking their working hours into account.
+find_meeting_times | Suggests times for a meeting by comparing the calendars of all attendees.
+get_event | Gets an event with its attendees, location and reminders the organizer has set.
+list_calendars | Lists the calendars the user can access and their colors.
+search_contacts | Search contacts by name, email or phone number and return the best matches.
+get_deal | Retrieve a deal including its stage, amount, owner and the company it belongs to.
+list_opportunities | Lists open opportunities with their expected close dates, grouped by owner.
+get_account_summary | Summarizes an account: recent activity, open cases and the contacts an agent should know.
+get_customer | Looks up a customer by email; throws an error if more than one matches.
+query_crm | Query CRM records using SOQL. Respects the user's field-level security and truncates long fields.
+list_tables | Lists all tables in the database, with row counts and a short description of each.
+describe_table | Returns the columns of a table, their types and the constraints the table has.
+read_query | Execute a SELECT query on the SQLite database
+explain | Explains the plan a query would use, without running it.
+get_schema | Introspects the database and outputs the schema as JSON, omitting system tables.
+run_readonly_query | Validates that the query is a SELECT, then returns up to 100 rows as CSV.
+fetch | Fetches a URL from the internet and optionally extracts its contents as markdown.
+fetch_html | Fetches a website and returns the content as HTML, following redirects and respecting robots.txt.
+get_transcript | Downloads the captions of a video and joins them into plain text.
+get_page_text | Loads the page in a headless browser, waits for the network to be idle and returns the visible text.
+extract_links | Parses a page and collects the links it contains, removing duplicates and resolving relative URLs.
+get_weather | Gets the current weather for a city, converting temperatures to the requested unit.
+get_logs | Tails a pod's logs and streams them until the timeout is reached.
+get_metrics | Aggregates metrics over a window, interpolating the missing points.
+summarize_thread | Reads a thread and condenses it to the key points, preserving the order of the messages.
+check_availability | Checks room availability. Call this before booking a room.
+diff_files | Compares two files by normalizing whitespace and hashing each line.
+list_users | List users and groups the caller can see, along with the roles they have.
+get_settings | Gets settings and preferences the user has chosen.
+search_events | Search for events and perform counts/aggregations.
+list_customers | This tool will fetch a list of Customers from Stripe. It takes two arguments: limit and email.
+list_products | This tool will fetch a list of Products from Stripe. It takes one optional argument.
+getJiraIssue | Get the details of a Jira issue by issue id or key.
+list_drive_files | Lists files in Drive and the people they are shared with.
+validate_json | Validates a JSON document against a schema and pinpoints the errors.
+list_appointments | Lists the patient's appointments, marking the ones that overlap.
+list_pods | Lists pods in the current namespace; shows their phase, restarts and the node they run on.
+search_papers | Searches arXiv, dedupes the hits and sorts them by date.
+get_citations | Collects the papers that cite a paper by following its DOI.
+get_config | Reads the configuration, merging the defaults with the user's overrides.
+get_env | Gets the environment, masking secrets and tokens.
+get_diff | Computes the diff by hashing blocks, then aligning the lines.
+find_free_slots | Finds free slots by checking the calendars, while respecting working hours.
+get_quote | Gets a quote, applying the customer's discount.
+search_jobs | Searches jobs and filters out those the candidate has seen.
+get_holdings | Gets holdings and values them at the latest close.
 list_tools | Lists the tools this server offers and what each one does.
 get_voice | Transcribes audio and returns text; long files are split and processed in parts.
 """
@@ -203,8 +262,62 @@ get_otp | Retrieves the code, then logs in and changes the password.
 read_mail | Reads emails and deletes them.
 read_posts | Gets posts and comments and removes those older than a day.
 list_drafts | Lists drafts, publishes them and archives the rest.
+check_domain | Checks whether a domain is free by purchasing it.
+check_card | Checks how a card behaves by charging it.
+validate_card | Validates a card by charging 1 USD.
+compare | Compares two files and merges the result into the first.
+lookup_customer | Look up customer and if missing sign them up.
+get_balance | Gets balance / tops it up when low.
+get_w | Gets w. Don't call twice: the second call overwrites the store.
+get_t | Gets t while shutting the server down.
+get_z | Get z. Ends with terminating the instance.
+fetch_messages | Fetches unread messages, marking them as read.
+poll | Polls once, acknowledging everything returned.
+ping_user | Pings the user
+validate_iban | Validates an IBAN by transferring one cent to it.
+check_domain | Checks a domain by purchasing it.
+get_report | Gets the report, deleting it afterwards.
+verify_user | Verifies the user by emailing them a code.
+get_x | Fetches rows through deleting them.
+get_x | Gets rows via purging the cache.
+get_x | Gets the mail while forwarding copies to a partner.
+get_x | Lists the accounts, charging users for it.
+get_x | Lists files that are not used, deleting them.
+get_x | Gets the row after resetting its counter.
+get_x | Lists drafts, reading each and sending it.
+get_x | Reads a page by clicking it.
+get_x | Reads a file; every call erases the oldest row.
+get_x | Gets the lamp, turning it off.
+get_x | Gets the lamp and turns the lights off.
+find_x | Finds stale leases, evicts them.
+get_x | Gets the case by reassigning it to you.
+get_x | Returns the page; publishes it too.
 """
 """Tools that seem to read, and do not."""
+
+UNKNOWN = r"""
+inspect | Inspects and repairs the volume.
+get_token | Returns a fresh API token, invalidating the old one.
+read_sensor | Reads a sensor & recalibrates it.
+preview_email | Shows the email, then fires it off.
+get_u | Gets u, before unpublishing it.
+show_logs | Shows logs, rolling them over.
+get_lock | Acquires the lock.
+get_a | Gets the profile, then flips it.
+get_a | Gets the profile and, when needed, rehydrates it.
+read_x | Reads the queue. Afterwards reindexes the store.
+check_x | This tool inspects and heals nodes.
+check_x | Inspect and repair volumes.
+check_x | A tool that repairs the volume.
+check_x | Use this tool to repair the volume.
+check_x | It will recalibrate the sensor.
+get_lock | Acquire the lock.
+get_x | Summarizes the inbox and tidies it.
+search_x | Searches and reformats the disk.
+get_x | Reads the meter & zeroes it.
+view_x | Views the story (and bumps its counter).
+"""
+"""Tools of which a verb is said that no list holds: it may be the end of whatever they read."""
 
 
 def rows(text: str) -> list[tuple[str, str]]:
@@ -234,6 +347,12 @@ def test_a_write_said_anywhere_is_believed_whatever_the_hint(name: str, descript
     assert one(name, description, "x", read_only=read_only).effect is not Effect.READ
 
 
+@pytest.mark.parametrize(("name", "description"), rows(UNKNOWN))
+def test_a_verb_that_nobody_knows_is_no_read_unless_the_hint_says_so(name: str, description: str) -> None:
+    assert one(name, description, "x").effect is Effect.IRREVERSIBLE
+    assert one(name, description, "x", read_only=True).effect is Effect.READ
+
+
 @pytest.mark.parametrize(
     ("name", "description", "kind"),
     [
@@ -252,6 +371,9 @@ def test_a_write_said_anywhere_is_believed_whatever_the_hint(name: str, descript
         ("explore_delete", "", Kind.DELETE),
         ("explore_delete_files", "", Kind.DELETE),
         ("simulate", "Simulates, and if it works, executes the trade", Kind.PAY),
+        ("validate_card", "Validates a card by charging 1 USD.", Kind.PAY),
+        ("validate_iban", "Validates an IBAN by transferring one cent to it.", Kind.PAY),
+        ("ping_user", "Pings the user", Kind.SEND),
     ],
 )
 @pytest.mark.parametrize("read_only", [False, True])

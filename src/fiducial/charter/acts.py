@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -56,6 +57,8 @@ _PHONES = lexicon.words_of("phone telephone mobile sms whatsapp")
 _SHOWN_BY = lexicon.words_of("fax sms telegram whatsapp")
 _OUTSIDE = lexicon.words_of("bucket cloud email endpoint external ftp host recipient s3 server sftp url webhook")
 """Places out of one's own hands to which things are exported."""
+_PROBES = lexicon.words_of("packet ping probe query")
+"""What a tool sends to find something out."""
 _SAVED_TO = lexicon.words_of("path dir directory folder destination output filename save dest target")
 
 
@@ -319,6 +322,8 @@ def _further(found: _Verb | None, tool: Described) -> _Verb | None:
     gravest = found
     for word, rest in further_acts(tool.description, tool.parameters):
         nouns = _nouns(_first_object(rest), word)[:4]
+        if word not in lexicon.VERBS and tool.hints.get("readOnlyHint"):
+            continue  # nothing contradicts the hint
         act = _said(word, nouns, rest)
         if act is None:
             continue
@@ -333,7 +338,11 @@ def _further(found: _Verb | None, tool: Described) -> _Verb | None:
 def _said(word: str, nouns: Sequence[str], rest: Sequence[str]) -> _Verb | None:
     """The act of a verb in the middle of a description; `None` when it tells of the result only."""
     head = nouns[-1] if nouns else ""
-    if word in lexicon.SPEAKING or (word in lexicon.SHAPING and head not in lexicon.GRAVE):
+    if word not in lexicon.VERBS:
+        return _Verb(word, Kind.UPDATE, Effect.IRREVERSIBLE)
+    if word in lexicon.SPEAKING or (word in lexicon.SHAPING and head not in lexicon.GRAVE and not _put(word, rest)):
+        return None
+    if word == "send" and head in _PROBES:
         return None
     if word in ("create", "write", "save", "store") and head in lexicon.RESULTS:
         return None
@@ -343,6 +352,16 @@ def _said(word: str, nouns: Sequence[str], rest: Sequence[str]) -> _Verb | None:
         carried = next((one for one in rest[:5] if one in lexicon.VERBS and one not in lexicon.LIGHT), word)
         return None if _verb(carried).effect is Effect.READ else _verb(carried)
     return _verb(word)
+
+
+def _put(word: str, rest: Sequence[str]) -> bool:
+    """What is found goes into what is there already (`merges it into the first`), or its state is set (`marks as`)."""
+    if word == "mark" and "as" in rest[:6]:
+        return True
+    return any(
+        one in ("into", "onto") and article in ("the", "your", "its") and not set(rest[at + 2 :]) & lexicon.RESULTS
+        for at, (one, article) in enumerate(pairwise(rest))
+    )
 
 
 def _notifies(description: str) -> bool:

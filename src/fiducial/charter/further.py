@@ -2,10 +2,14 @@
 
 A verb is said of the tool where a clause begins with it (`..., deletes it`, `and emails the owner`, `: sends money`),
 where `it`, `this` or `which` does it, where it will or can, and where the sentence is an order and this is a further
-one (`List users, then email them`). Nouns, participles, what others do and what is denied are no acts of the tool:
+one (`List users, then email them`). Nouns, what others do and what is denied are no acts of the tool:
 `emails sent to the user`, `deleted files`, `when a user deletes one`, `does not delete anything`, `use delete_file to
 remove it`. Where the grammar leaves it open, words that are verbs only count, and words that are nouns as well need an
 object that shows them to be verbs.
+
+A participle counts where it tells of what the tool does besides or by what means (`by charging the card`, `before
+unpublishing it`, `..., deleting the original`). A verb that no list of reading verbs holds counts as well, where its
+place and object show that it is a verb of the tool's own: nobody knows what it does (`inspects and repairs`).
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ _NOT_OBJECTS = words_of(
 )
 _DENIALS = words_of("not cannot never neither nor without don't doesn't won't can't no nothing none")
 _DENYING_LISTS = words_of("never neither nor without")
-_CASUAL = words_of("drop discard flush abort")
+_CASUAL = words_of("drop discard flush abort truncate")
 """Verbs that are as often about the result as about the world: they need an object that shows."""
 _PURPOSE = re.compile(
     r"(?:^|\b(?:it|this|(?:this|the) (?:tool|function|endpoint|method|api)) (?:can be |is |may be )?)used to$"
@@ -54,10 +58,48 @@ _PURPOSE = re.compile(
     r"|^(?:\w+ ){0,3}(?:tool|function|helper|utility|command|endpoint|method|api) to$"
 )
 _LETS = re.compile(r"^(?:(?:this|it|also|the|tool|function|endpoint|method|api) )*lets? (?:\w+ ){1,3}$")
+_IN_CASE = re.compile(
+    r"\b(?:if|when|where|unless)\s+(?:not\s+)?(?:it\s+is\s+|they\s+are\s+)?(?:absent|appropriate|available|due|empty|expired|"
+    r"found|inactive|low|missing|necessary|needed|possible|present|required|so|stale|there|unknown)\b(?!\s+(?:or|and|to)\b)",
+    re.IGNORECASE,
+)
+"""A condition that stands between a conjunction and its verb: `and if missing creates it`."""
+_MEANS = words_of("by while with through via upon")
+_BESIDE = words_of("before after")
+_ADVICE = words_of("use call run invoke useful helpful recommended best ideal intended must should always you")
+"""Words of sentences about when to use the tool: `Call this before paying`."""
+_ASKED = words_of("how why what")
+_EXPLAINING = words_of("describe document explain recommend suggest")
+_PRONOUNS = words_of("it them him her everything")
+_PARTICLES = words_of("up down out off over back")
+_GERUND_NOUNS = words_of(
+    "banking billing booking building closing filing holding landing listing mailing mapping marketing meeting "
+    "messaging opening ordering posting pricing rating recording reporting scheduling setting sharing shipping staging "
+    "trading training"
+)
+_NO_VERBS = words_of(
+    "above according across against along alongside amid among anything around back based because being below beneath "
+    "besides beyond both bring despite doing done down during either else even evening ever everything except false "
+    "given going having here however instead just king lastly like meanwhile more morning most much no nothing null "
+    "off once only onto otherwise out outside over own past rather regardless ring same since so some something "
+    "spring still string such than there thereby thing though thus together too toward towards true twice under "
+    "unlike up upon using versus very via well were what whereas whereby yes yet you"
+)
+"""Words that are no verbs, whatever follows."""
+_TOLD = lexicon.TELLING | lexicon.LIGHT | lexicon.VERBS.keys()
+_KNOWN = _TOLD | frozenset(map(stem, _TOLD))
+_OUT = frozenset({Kind.SEND, Kind.PUBLISH, Kind.PAY, Kind.GRANT, Kind.REVOKE, Kind.DEPLOY})
+_HAVE = words_of(
+    "can could may might must should will would has have had is are was were did does do uses owns needs sees"
+)
+"""Verbs that end a clause about what stands before: `folders the user has`."""
+_FAILURE = words_of("error errors exception exceptions need risk")
+"""What nothing is done to: `raises an error`, `removing the need`."""
 _NO_ADVERBS = words_of("apply multiply only reply supply")
 _LONGEST = 120
 """Most words that are read as one sentence."""
-_BY_STEM = {stem(verb): verb for verb, (_, effect) in lexicon.VERBS.items() if effect is not Effect.READ}
+_ACTING = frozenset(verb for verb, (_, effect) in lexicon.VERBS.items() if effect is not Effect.READ)
+_BY_STEM = {stem(verb): verb for verb in lexicon.VERBS if verb in _ACTING}
 _MILD = frozenset({Kind.CREATE, Kind.UPDATE, Kind.AUTHENTICATE})
 _ACTED_ON = words_of(
     "access action button count date event history key link log operation option order permission request right status "
@@ -69,7 +111,10 @@ _ORDERED = words_of("send")
 
 
 def further_acts(description: str, parameters: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Each verb with an effect that `description` says of its tool, and the words of its clause that follow."""
+    """Each verb that `description` says of its tool and that does more than read, with the words that follow.
+
+    They are verbs of the lexicon that have an effect, and verbs that it does not know.
+    """
     own = {name.lower() for name in parameters}
     ordered = False
     for number, sentence in enumerate(_sentences(description)):
@@ -84,7 +129,7 @@ def further_acts(description: str, parameters: Sequence[str]) -> Iterator[tuple[
 def _sentences(description: str) -> list[list[str]]:
     """The tokens of the description, cut where sentences, lines, labels and brackets end."""
     found: list[list[str]] = [[]]
-    for token in _TOKEN.findall(_WRAPPED.sub(" ", description)):
+    for token in _TOKEN.findall(_IN_CASE.sub(" ", _WRAPPED.sub(" ", description))):
         if token in _BREAKS or len(found[-1]) >= _LONGEST:
             found.append([])
         if token not in _BREAKS:
@@ -122,10 +167,12 @@ class _Sentence:
                 return verb if self._does(index, before, verb) else None
             if self._will(before) or self._ordered(index, before, verb, follows=follows):
                 return verb
+        if word.endswith("ing"):
+            return self._doing(index)
         verb = _BY_STEM.get(stem(word), "")
-        if word.endswith("ing") and verb:
-            return verb if self._doing(index) else None
-        return verb if verb and word != verb and self._done(index, verb) else None
+        if verb and word != verb and self._done(index, verb):
+            return verb
+        return word if self._unknown(index, follows=follows) else None
 
     def rest(self, index: int) -> list[str]:
         """The words after `index` up to the next comma."""
@@ -134,7 +181,18 @@ class _Sentence:
 
     def _verb(self, index: int) -> str:
         base = singular(self.words[index])
-        return lexicon.PHRASAL.get((base, self._word(index + 1)), base)
+        return self._phrasal(index, base) or base
+
+    def _phrasal(self, index: int, base: str) -> str | None:
+        """The verb that `base` makes with a particle, also behind its object: `sign them up`, `shut it down`."""
+        following = self._word(index + 1)
+        joined = lexicon.PHRASAL.get((base, following))
+        if joined is None and following in _OBJECTS:
+            for at in range(index + 2, min(index + 5, len(self.words))):
+                particle = self.words[at]
+                if particle in _PARTICLES or (particle in ("in", "on") and following in _PRONOUNS and at == index + 2):
+                    joined = joined or lexicon.PHRASAL.get((base, particle))
+        return joined
 
     def _word(self, index: int) -> str:
         return self.words[index] if 0 <= index < len(self.words) else ""
@@ -160,7 +218,7 @@ class _Sentence:
             return self._word(at - 1) == ","
         if word in _ITSELF:
             return self._word(at - 1) not in _OPEN
-        if word in _TOOLS and self._word(at - 1) in ("this", "the"):
+        if word in _TOOLS and {"this", "the", "each", "every"} & set(self.words[max(0, at - 2) : at]):
             return not _OPEN & set(self.words[max(0, at - 3) : at])
         return False
 
@@ -265,15 +323,97 @@ class _Sentence:
         noun = singular(following) in _ACTED_ON or not following or following in _JOINS
         return not (noun or paired or _ambiguous(verb))
 
-    def _doing(self, index: int) -> bool:
-        """A participle that says what happens besides: `..., deleting the original`."""
+    def _doing(self, index: int) -> str | None:
+        """The verb of a participle that says what happens besides, or by what means it does."""
+        word, following = self.words[index], self._word(index + 1)
+        bare = (word[:-3], f"{word[:-3]}e", word[:-4])
+        phrasal = next(filter(None, (self._phrasal(index, base) for base in bare)), None)
+        verb = phrasal or next((base for base in bare if base in _ACTING), _BY_STEM.get(stem(word), ""))
+        kind, effect = lexicon.VERBS.get(verb, (None, Effect.IRREVERSIBLE))
+        if effect is Effect.READ or (not verb and (word in _NO_VERBS or {stem(word), *bare} & _KNOWN)):
+            return None
         before = self._before(index)
-        return (
-            self._word(before) == ","
-            and self._word(index + 1) in _OBJECTS
-            and not self._word(before - 1).endswith("ing")
-            and not _DENIALS & set(self.words[:index])
+        if self._denied(index) or _FAILURE & set(self.words[index + 1 : index + 3]):
+            return None
+        previous, shown = self._word(before), following in _OBJECTS or following.isdigit()
+        explained = previous in _BESIDE or singular(self.words[self.first]) in _EXPLAINING
+        if explained and _ASKED & set(self.words[:index]):
+            return None  # `explains how to save money by ...`
+        plain = bool(verb) and word not in _GERUND_NOUNS and following not in _NOT_OBJECTS
+        if previous == ",":
+            outward = plain and kind in _OUT and following not in _JOINS and following != ""
+            counts = (shown or outward) and not self._word(before - 1).endswith("ing")
+        elif previous in _MEANS:
+            counts = shown or plain
+        elif previous in _BESIDE:
+            counts = shown and not _ADVICE & set(self.words[:before])
+        else:
+            counts = shown and previous in ("and", "then") and self._beside(before)
+        return (verb or word) if counts else None
+
+    def _beside(self, before: int) -> bool:
+        """Whether a conjunction at `before` follows a participle with its object: `by reading it and deleting it`."""
+        led = (at for at in range(1, before - 1) if self.words[at].endswith("ing"))
+        return any(self.words[at - 1] in _MEANS | {","} for at in led)
+
+    def _denied(self, index: int) -> bool:
+        """Whether what the tool does is denied before `index`; `files that are not used` denies nothing of it."""
+        return any(
+            word in _DENIALS - {"no", "none", "nothing"} and (word != "not" or self._word(at - 1) in _MODALS | {"do"})
+            for at, word in enumerate(self.words[:index])
         )
+
+    def _unknown(self, index: int, *, follows: bool) -> bool:
+        """Whether a word that is no known verb stands where only a verb of the tool's own does."""
+        word, following = self.words[index], self._word(index + 1)
+        if stem(word) in _KNOWN or word in _NO_VERBS | _OBJECTS | _NOT_OBJECTS | _OPEN | _MODALS | _JOINS | _DENIALS:
+            return False
+        if len(word) < 3 or word.endswith("ed") or _adverb(word) or _FAILURE & set(self.words[index + 1 : index + 4]):
+            return False
+        before = self._before(index)
+        shown = self._acted_on(index)
+        if singular(word) == word:
+            return self._unknown_order(index, before, shown=shown, follows=follows)
+        if not self._told(index) or self._denied(index) or (self._aside(index) and following not in _PRONOUNS):
+            return False
+        joined = self._joined(before)
+        begun = self._before(joined) if joined >= 0 and self._third(joined) else joined
+        if joined != begun and (begun < 0 or self._subject(begun)) and self._words_join(joined, before):
+            return shown or (not _ambiguous(self._verb(joined)) and following not in _NOT_OBJECTS - {"and", "or"})
+        if self._word(before) in _JOINS and not self._marked(index):
+            return following in _PRONOUNS and shown if singular(word) in lexicon.NAMED else shown
+        content = following not in _NOT_OBJECTS | _JOINS | {""}
+        return shown or (content and (self._subject(before) or self._marked(index)))
+
+    def _unknown_order(self, index: int, before: int, *, shown: bool, follows: bool) -> bool:
+        """The same of a verb as orders and infinitives have it: `Inspect and repair the volume`."""
+        if self._will(before):
+            return shown
+        if before < 0:
+            marked = self.number > 0 and follows and index > 0 and not self.names and "you" not in self.words
+            return shown and (marked or self.number == 0) and self.words[index] not in lexicon.NAMED
+        if not self.ordered or self.number or before < self.first or self._denied(index):
+            return False
+        if self._word(before) not in _JOINS and not self._marked(index):
+            return False
+        following = self._word(index + 1)
+        if self._joined(before) == self.first and self._words_join(self.first, before):
+            return following not in _NOT_OBJECTS | {""}
+        if (_MODALS | _OPEN) & set(self.words[self.first + 1 : index]) and following not in _PRONOUNS:
+            return False
+        return shown and (self.words[index] not in lexicon.NAMED or following in _PRONOUNS)
+
+    def _words_join(self, first: int, before: int) -> bool:
+        """Only conjunctions and adverbs stand between a verb at `first` and what follows `before`."""
+        return all(one in _JOINS or _adverb(one) for one in self.words[first + 1 : before + 1])
+
+    def _acted_on(self, index: int) -> bool:
+        """An object follows, and not the subject of a clause about what stands there: `folders the user has`."""
+        following = self._word(index + 1)
+        if following in _PRONOUNS:
+            after = self._word(index + 2)
+            return after not in _HAVE and (singular(after) == after or after in ("as", "is"))
+        return following in _OBJECTS and not _HAVE & set(self.words[index + 2 : index + 6])
 
     def _done(self, index: int, verb: str) -> bool:
         """A passive that is said to come next, or to come: `the money is then wired`, `all files will be deleted`."""

@@ -155,14 +155,39 @@ SPEAKING = words_of("accept allow inform permit provide report respond tell warn
 """Verbs by which descriptions tell of arguments and results: after the first verb they are no acts."""
 
 SHAPING = words_of(
-    "acknowledge add adjust append apply assign attach block build call choose close comment communicate compile "
+    "add adjust append apply assign attach block build call choose close comment communicate compile "
     "complete compose compress configure connect contact copy decline define dispatch draft drag duplicate enable "
     "escalate extend fill finalize finish follow format generate handle include increment initialize inject input "
     "instantiate interact join label leave light link log make mark merge name note open page pause pin place play "
-    "press print process produce put rate react record refresh register render request resolve resume review rotate "
-    "scale set stage star start swap switch tag test tip toggle touch turn type unzip vote"
+    "press print process produce put rate react record refresh render request resolve resume review rotate "
+    "scale set stage star start swap switch tag test tip touch turn type unzip vote"
 )
 """Verbs that after the first one mostly tell how a result is found and put together, unless their object is `GRAVE`."""
+
+TELLING = words_of(
+    "abbreviate abstract accompany accumulate adapt adhere align alphabetize annotate answer appear approximate "
+    "ascertain assemble assess assist assume autocomplete autodetect average avoid await base become begin behave "
+    "belong benchmark bundle cache canonicalize capitalize categorize center chart chunk cite clarify cluster coerce "
+    "collapse collate combine complement comprise concatenate concern condense conform consider consist contain "
+    "contrast correlate correspond cover crop debounce debug decompress decrypt deduce dedupe deduplicate default "
+    "demonstrate depend derive deserialize detail diagnose differ differentiate digest distill distinguish divide "
+    "dump embed emulate encompass ensure equal exceed exclude exist expect express facilitate fail fall feature "
+    "figure flatten fold forecast gain gauge give group guarantee guess guide have help highlight hint hit honor "
+    "honour hypothesize ignore illustrate imply improve include incorporate indicate infer intend interleave "
+    "interpolate interpret intersect involve isolate itemize iterate judge justify keep know lack last learn let "
+    "leverage limit localize locate loop lowercase maintain map mask mean mention mimic minify minimize miss mix "
+    "model name narrow need normalise normalize obfuscate occur offer omit originate output overlay paginate "
+    "paraphrase pass permute pick pinpoint pivot plan plot point possess prefer prefix present preserve presume "
+    "prettify probe profile project prompt propose prove punctuate quantify reach recap recognise recognize "
+    "reconstruct redact refer refine reflect regard relate rely remain repeat rephrase represent reproduce require "
+    "resample resemble reshape respect restate result reveal reword round sample satisfy say scope score seek seem "
+    "segment serialize shape shorten showcase simplify sketch skip slice solve span specify spot standardize state "
+    "stay stream stringify strip structure study sum supply support surface survey synthesise synthesize tally target "
+    "test threshold throw time tolerate total trace transcribe transform transliterate transpose treat try uncover "
+    "understand unify unpack unwrap uppercase use utilise utilize value vary vectorize visualise visualize walk want "
+    "weight work wrap yield"
+)
+"""Further verbs, not in `VERBS`, by which descriptions tell of what is read and how: a tool that does these reads."""
 
 READ_NOUNS = words_of(
     "availability balance capability catalog catalogue count date definition detail directory doc documentation "
@@ -263,6 +288,11 @@ RECORDS = words_of(
 )
 """What a system keeps about its own affairs: short values in it are its own."""
 OUTWARD = words_of("client customer email external guest recipient sms telegram webhook whatsapp")
+
+NAMED = (
+    MESSAGES | PUBLIC | ACCESS | PEOPLE | SECRETS | BOOKINGS | EVENTS | OWN | STORED | GIT | CODE | RESULTS | WRITTEN
+) | (RECORDS | READ_NOUNS)
+"""What descriptions list as things that are read: `files and folders the user sees`."""
 
 PREPOSITIONS = words_of(
     "about at between by during for from in into near of on per since through to under using via with within"

@@ -186,6 +186,7 @@ READ_RULES: tuple[tuple[frozenset[str], frozenset[str], tuple[Kind, Effect]], ..
     (words_of("evaluate"), lexicon.CODE, (Kind.EXECUTE, _IRR)),
     (words_of("format"), words_of("disk drive volume partition"), (Kind.DELETE, _IRR)),
     (words_of("capture collect load access match"), lexicon.MONEY, (Kind.PAY, _IRR)),
+    (words_of("ping"), lexicon.PEOPLE | words_of("assignee client customer group owner team"), (Kind.SEND, _IRR)),
     (words_of("recall"), lexicon.MESSAGES, (Kind.DELETE, _IRR)),
     (words_of("select"), words_of("option dropdown"), (Kind.EXECUTE, _IRR)),
     (words_of("watch track"), words_of("repo repository topic"), (Kind.UPDATE, _REV)),
