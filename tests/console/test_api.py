@@ -124,6 +124,22 @@ def test_another_call_or_a_class_is_approved_by_a_program(console: Console, serv
     assert [pay(second, amount).status for amount in (120, 130, 125)] == ["ok", "ok", "not-run"]
 
 
+def test_what_was_erased_is_not_served(console: Console, services: Services, store: SqliteStore) -> None:
+    browser, headers = Browser(console).as_(services, "approver"), _token(services, "approver")
+    held(services)
+    hold = services.desk.waiting()[0].id
+    body = {"arguments": {"recipient": ACCOUNT, "amount": 77.0, "subject": "XQZ"}}
+    assert browser.post(f"/api/v1/requests/{hold}/edit", json=body, headers=headers).status_code == 200
+    path = f"/api/v1/requests/{hold}"
+    assert browser.get(path, headers=headers).json()["request"]["instead"] == body["arguments"]
+    store.flush()
+    for payload in [one.ref.digest for each in store.ledger().entries() for one in each.payloads]:
+        store.erase(payload, by="dpo", why="request 17")
+    answer = browser.get(path, headers=headers)
+    assert (answer.status_code, "XQZ" in answer.text, "instead" in answer.json()["request"]) == (200, False, False)
+    assert "What was written with it was erased." in browser.get(f"/waiting/{hold}").text
+
+
 def test_a_program_answers_for_others_by_name_and_approves_nothing_unseen(
     console: Console, services: Services, store: SqliteStore
 ) -> None:

@@ -153,7 +153,7 @@ def test_what_a_hook_answered_nobody_is_asked_again(make_charter: Any, approved:
     assert (result.status, len(bank.sent)) == (("ok", 1) if approved else ("not-run", 0))
     assert desk.waiting() == []
     (settled,) = kinds(guard, HoldSettled)
-    ended = ("void", "answered where the agent runs") if approved else ("rejected", "no such bill")
+    ended = ("void", "answered where the agent runs") if approved else ("rejected", "refused where the agent runs")
     assert (settled.outcome, settled.why) == ended
 
 
