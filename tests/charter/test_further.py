@@ -264,6 +264,8 @@ read_posts | Gets posts and comments and removes those older than a day.
 list_drafts | Lists drafts, publishes them and archives the rest.
 check_domain | Checks whether a domain is free by purchasing it.
 check_card | Checks how a card behaves by charging it.
+view_voucher | Views a voucher, thereby deleting it.
+get_number | Returns the next number and increments the counter.
 validate_card | Validates a card by charging 1 USD.
 compare | Compares two files and merges the result into the first.
 lookup_customer | Look up customer and if missing sign them up.

@@ -64,7 +64,7 @@ _IN_CASE = re.compile(
     re.IGNORECASE,
 )
 """A condition that stands between a conjunction and its verb: `and if missing creates it`."""
-_MEANS = words_of("by while with through via upon")
+_MEANS = words_of("by while with through via upon thereby thus hence")
 _BESIDE = words_of("before after")
 _ADVICE = words_of("use call run invoke useful helpful recommended best ideal intended must should always you")
 """Words of sentences about when to use the tool: `Call this before paying`."""

@@ -157,7 +157,7 @@ SPEAKING = words_of("accept allow inform permit provide report respond tell warn
 SHAPING = words_of(
     "add adjust append apply assign attach block build call choose close comment communicate compile "
     "complete compose compress configure connect contact copy decline define dispatch draft drag duplicate enable "
-    "escalate extend fill finalize finish follow format generate handle include increment initialize inject input "
+    "escalate extend fill finalize finish follow format generate handle include initialize inject input "
     "instantiate interact join label leave light link log make mark merge name note open page pause pin place play "
     "press print process produce put rate react record refresh render request resolve resume review rotate "
     "scale set stage star start swap switch tag test tip touch turn type unzip vote"
