@@ -230,6 +230,71 @@ def test_a_declared_secret_is_known_and_masked_in_every_rewriting(written: str) 
     assert masked.endswith(" and no more")
 
 
+SHORT = ["hunter2", "s3cr3t", "493817", "tr0ub4d", "4938", "hunter22", "pässw", "two words", "longpassword99"]
+CODES: dict[str, Callable[[str], str]] = {
+    "base64": in_base64,
+    "base64, no padding": lambda value: in_base64(value).rstrip("="),
+    "base64, URL-safe": lambda value: base64.urlsafe_b64encode(value.encode()).decode(),
+    "one before": lambda value: in_base64(f"x{value}"),
+    "two before": lambda value: in_base64(f"x:{value}"),
+    "a line of a shell": lambda value: in_base64(f"{value}\n"),
+    "in a sentence": lambda value: in_base64(f"it is {value}, with ÿ and \x00")[:-2],
+    "in a path": lambda value: f"https://x.example/p/{in_base64(value)}",
+    "in a query": lambda value: f"https://x.example/?p={in_base64(value)}&q=1",
+    "hex": lambda value: value.encode().hex(),
+    "hex, capitals": lambda value: value.encode().hex().upper(),
+    "hex in a word": lambda value: f"x{value.encode().hex()}-y",
+}
+
+
+@pytest.mark.parametrize("role", [Role.CONTENT, Role.TARGET, Role.OPTION])
+@pytest.mark.parametrize("value", SHORT)
+@pytest.mark.parametrize("code", CODES.values(), ids=list(CODES))
+def test_a_short_declared_value_is_known_in_every_code(code: Callable[[str], str], value: str, role: Role) -> None:
+    provenance = Provenance(budget=2**20)
+    secret = {"credentials": [PathPattern("$.password")]}
+    provenance.observe_result(
+        SourceId("src_vault"), {"password": value}, label=TRUSTED, untrusted=[], prose=[], classes=secret
+    )
+    text = f"the door says {code(value)} today"
+    assert provenance.trace("body", text, role).classes == {"credentials"}
+    masked = provenance.mask(text, frozenset({"credentials"}))
+    assert "[credentials]" in masked
+    assert code(value).rpartition("/")[2].rpartition("p=")[2].rstrip("=") not in masked
+    assert masked.startswith("the door says ")
+    assert provenance.mask(text, frozenset({"identity"})) == text
+
+
+def test_honest_words_and_codes_hold_no_short_value() -> None:
+    provenance = Provenance(budget=2**20)
+    names = ["jane", "Anna Lee", "hunter2", "493817", "4938", "tree"]
+    provenance.observe_result(
+        SourceId("src_people"), names, label=TRUSTED, untrusted=[], prose=[], classes={"contact": [PathPattern("$[*]")]}
+    )
+    words = (
+        "Dear all, the quarterly figures in /var/data/report-2031.pdf (aGVsbG8gd29ybGQhIQ==, 8f14e45fceea167a) follow"
+    )
+    assert provenance.trace("body", words, Role.CONTENT).classes == frozenset()
+
+
+def test_a_code_that_could_be_a_word_is_known() -> None:
+    classed = declared.Classed(2**20)
+    classed.add("hunter2", frozenset({"credentials"}))
+    assert list(classed.codes("say Fhbm now")) == []
+    classed.add("aana", frozenset({"credentials"}))
+    assert list(classed.codes("say Fhbm now")) == [(4, 8, {"credentials"})]
+
+
+def test_codes_of_many_values_cost_little() -> None:
+    classed = declared.Classed(64 * 2**20)
+    for number in range(5000):
+        classed.add(f"ORD-{number:06}", frozenset({"identity"}))
+    text = " ".join(in_base64(f"ORD-{number}") for number in range(900_000, 903_000))
+    began = time.thread_time()
+    list(classed.codes(text))
+    assert time.thread_time() - began < 2
+
+
 def test_what_cannot_be_located_is_masked_with_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:
     classed = declared.Classed(2**20)
     classed.add(SECRET, frozenset({"credentials"}))

@@ -11,11 +11,18 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from fiducial.flow import entities, lexer
+from fiducial.flow.disguise import SHORTEST_CODE, encodings
 from fiducial.flow.lexer import fold, words
 
 _QUOTE = re.compile(r'(?<!\\)"')
 _KEY_BEFORE = re.compile(r"\s*:")
 _JSON = re.compile(r'\s*[\[{]|.*"\s*:', re.DOTALL)
+_CODE = re.compile(rf"[A-Za-z0-9+/_-]{{{SHORTEST_CODE},}}={{0,2}}")
+_HEX = re.compile(r"[0-9A-Fa-f]{8}")
+_URL_SAFE = str.maketrans("-_", "+/")
+_ENCODED = 16
+"""Characters of a value whose codes are kept; that of a longer one is long enough to be undone (`disguise`)."""
+_CODE_BYTES = 700
 _NO_TEXT = re.compile(r"(?:[\s:,\[\]{}\d.eE+-]|true|false|null)*")
 
 
@@ -26,9 +33,11 @@ class Classed:
     carry all when the value has three or four words, and three in a row when it has more. Addresses and codes inside
     longer values count by themselves too, and so does each text of JSON that was cut short. Ordinary short words and
     small numbers are too common to say anything, and are not kept. Past the budget the class is assumed to flow.
+
+    The base64 and hex codes of short values, as these were written, are known too, also inside other codes.
     """
 
-    __slots__ = ("_budget", "_size", "assumed", "runs", "values")
+    __slots__ = ("_budget", "_codes", "_size", "_sizes", "_starts", "_wordy", "assumed", "runs", "values")
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
@@ -38,6 +47,11 @@ class Classed:
         """Hash of three words → classes, and how many runs in a row it takes."""
         self.assumed: frozenset[str] = frozenset()
         """Classes of values that found no room."""
+        self._codes: dict[str, frozenset[str]] = {}
+        self._starts: set[str] = set()
+        self._sizes: list[int] = []
+        self._wordy = False
+        """Some code could be part of an ordinary word; until then those need no look."""
 
     @property
     def size(self) -> int:
@@ -51,20 +65,32 @@ class Classed:
         """`text` holds `classes`."""
         for start in range(0, len(text), 16 * 1024):
             stretch = text[start : start + 16 * 1024 + 256]
-            tokens = words(fold(stretch))
-            self._add(tokens, classes)
+            tokens = self._add_whole(stretch, classes)
             if len(tokens) > 2:
                 for entity in entities.addresses(stretch):
-                    self._add(words(fold(entity)), classes)
-                for token in tokens:
+                    self._add_whole(entity, classes)
+                for token in words(stretch):
                     if len(token) >= 6 and entities.has_digit(token):
-                        self._add([token], classes)
+                        self._add_whole(token, classes)
             for member in _members(stretch):
-                self._add(words(fold(member)), classes)
+                self._add_whole(member, classes)
+
+    def _add_whole(self, text: str, classes: frozenset[str]) -> list[str]:
+        tokens = words(fold(text))
+        self._add(tokens, classes)
+        value = text.strip()
+        if len(value) <= _ENCODED and _says(tokens) and self._room(_CODE_BYTES, classes):
+            for code in encodings(value):
+                self._codes[code] = self._codes.get(code, frozenset()) | classes
+                self._starts.add(code[:SHORTEST_CODE])
+                self._wordy |= code.isalpha() and code[1:].islower()
+                if len(code) not in self._sizes:
+                    self._sizes.append(len(code))
+        return tokens
 
     def _add(self, tokens: Sequence[str], classes: frozenset[str]) -> None:
         if len(tokens) < 3:
-            if sum(map(len, tokens)) < 4 or (len(tokens) == 1 and tokens[0] in lexer.FUNCTION_WORDS):
+            if not _says(tokens):
                 return
             if self._room(250, classes):
                 key = tuple(tokens)
@@ -111,6 +137,34 @@ class Classed:
                     found |= known[0]
         return found
 
+    def codes(self, text: str) -> Iterator[tuple[int, int, frozenset[str]]]:
+        """Where `text` has a code in which a value stands: the start and end of all of it, and the classes."""
+        if not self._codes:
+            return
+        for match in _CODE.finditer(text):
+            word = match[0]
+            if not self._wordy and word.isalpha() and (word.islower() or word.istitle()):
+                continue
+            code = word.translate(_URL_SAFE)
+            classes = self._coded(code)
+            if _HEX.search(code) is not None:
+                classes |= self._coded(code.lower())
+            if classes:
+                yield *match.span(), classes
+
+    def _coded(self, code: str) -> frozenset[str]:
+        found: frozenset[str] = frozenset()
+        for at in range(len(code) - SHORTEST_CODE + 1):
+            if code[at : at + SHORTEST_CODE] in self._starts:
+                for size in self._sizes:
+                    found |= self._codes.get(code[at : at + size], frozenset())
+        return found
+
+
+def _says(tokens: Sequence[str]) -> bool:
+    """The words are more than an ordinary short one."""
+    return sum(map(len, tokens)) >= 4 and not (len(tokens) == 1 and tokens[0] in lexer.FUNCTION_WORDS)
+
 
 def _members(text: str) -> Iterator[str]:
     """The texts in a piece of JSON, wherever it begins and ends; not its keys."""
@@ -136,6 +190,7 @@ def spans(classed: Classed, text: str, classes: frozenset[str]) -> Iterator[tupl
     from fiducial.flow.classes import Found, masked
 
     found = [Found(*span) for span in _spans(classed, _located(text), classes)]
+    found += [Found(start, end, min(held & classes)) for start, end, held in classed.codes(text) if held & classes]
     yield from found
     left = classed.of(words(fold(masked(text, found)))) & classes
     if left:

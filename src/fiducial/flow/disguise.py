@@ -2,7 +2,8 @@
 
 Letters spelled out one by one (`e v i l`, `e-v-i-l`), `name at host dot org`, percent, base64 and hex encodings, and
 account or card numbers printed in groups. What comes of it is indexed as untrusted beside the text itself; it can never
-raise trust. Text that is reversed is recognised from the value's side, when the value is traced.
+raise trust. Text that is reversed is recognised from the value's side, when the value is traced; so are short values of
+a declared class in base64 and hex (`encodings`), whose codes cannot be told from words, or stand inside others.
 
 One pass of a linear-time matcher over each stretch says which kinds can be in it at all; nearly always none.
 """
@@ -134,6 +135,25 @@ def spellings(value: str) -> Iterator[list[str]]:
 def spoken(character: str) -> str:
     """A digit as a word; any other character as it is."""
     return _DIGITS[int(character)] if character in "0123456789" else character
+
+
+def encodings(value: str) -> Iterator[str]:
+    """What stands in every base64 and hex code of a text that holds `value`: one form for each of the three places in a
+    group of three bytes at which it may begin, and its hex, in lower case.
+
+    A form of fewer than `SHORTEST_CODE` characters stands anywhere by chance, and is left out.
+    """
+    raw = value.encode("utf-8", "replace")
+    for before in range(3):
+        # Six bits a character: those that hold bits of the neighbours too are left out.
+        code = base64.b64encode(bytes(before) + raw + bytes(2)).decode()
+        form = code[-(-8 * before // 6) : 8 * (before + len(raw)) // 6]
+        if len(form) >= SHORTEST_CODE:
+            yield form
+    yield raw.hex()
+
+
+SHORTEST_CODE = 4
 
 
 def decoded(token: str) -> str | None:

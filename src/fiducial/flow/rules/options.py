@@ -12,6 +12,7 @@ from fiducial.flow.memory import Memory
 from fiducial.flow.rules.magnitudes import moment, number
 from fiducial.flow.rules.standing import (
     classes_of,
+    hidden_classes,
     label_of,
     part,
     places,
@@ -35,7 +36,7 @@ def option(memory: Memory, value: Any, text: str) -> Trace:
     if when is not None:
         return moment(memory, text, when)
     folded = pieces(fold(text))
-    classes = classes_of(memory, text)
+    classes = classes_of(memory, text) | hidden_classes(memory, text)
     for lane, origin in ((memory.user, Origin.USER), (memory.record, Origin.RECORD)):
         if folded and all(stands(lane, token) for token in folded):
             return Trace(origin, Label(classes=classes), verbatim=_exactly(lane, text), classes=classes)

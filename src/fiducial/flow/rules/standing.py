@@ -95,6 +95,8 @@ def hidden_classes(memory: Memory, text: str) -> frozenset[str]:
     if not memory.classed:
         return NO_CLASSES
     found = memory.classed.of(words(fold(text[::-1])))
+    for _, _, classes in memory.classed.codes(text):
+        found |= classes
     if may_disguise(text):
         for plain in undisguised(text):
             found |= memory.classed.of(words(fold(plain)))
