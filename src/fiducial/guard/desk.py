@@ -16,7 +16,7 @@ import msgspec
 from fiducial.charter.model import Oversight
 from fiducial.core.canonical import digest
 from fiducial.core.event import Entry
-from fiducial.core.ids import DecisionId, Digest, HoldId, PolicyId, SessionId
+from fiducial.core.ids import DecisionId, Digest, HoldId, PersonId, PolicyId, SessionId
 from fiducial.core.store import Add, AtMost, Put, Unchanged
 from fiducial.core.verdict import Reason, Remedies
 from fiducial.flow.trace import Trace
@@ -106,8 +106,8 @@ class Desk(Protocol):
         """Ask people about it, as `ruling` (held or unclear) demands."""
         ...
 
-    def withdrawn(self, hold: HoldId, why: str, *, refused: bool = False) -> Writes:
-        """Ends the request, unless it is spent or was refused: it was answered elsewhere, by a no where `refused`."""
+    def withdrawn(self, hold: HoldId, why: str, *, refused_by: PersonId | None = None) -> Writes:
+        """Ends the request, unless it is spent or was refused: it was answered elsewhere, with a no by `refused_by`."""
         ...
 
     def stand(self, holds: Collection[HoldId]) -> Collection[Unchanged] | None:

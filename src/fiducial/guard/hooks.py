@@ -10,7 +10,7 @@ import msgspec
 
 from fiducial.core.call import Call
 from fiducial.core.event import Entry
-from fiducial.core.ids import Digest
+from fiducial.core.ids import Digest, PersonId
 from fiducial.core.store import Commit
 from fiducial.core.verdict import Denied, Held, Reason, Remedies, Unclear, Verdict
 from fiducial.errors import SessionError, StoreError
@@ -19,7 +19,7 @@ from fiducial.guard.arguments import plain
 from fiducial.guard.desk import Writes
 from fiducial.guard.effects import Ask, Kept, Steps
 from fiducial.guard.faults import told
-from fiducial.guard.judgement import Judgement, Question, Request, answer_entry, sound
+from fiducial.guard.judgement import Answer, Judgement, Question, Request, answer_entry, sound
 from fiducial.guard.state import State
 
 log = logging.getLogger("fiducial.guard")
@@ -78,7 +78,7 @@ def _answer(session: State, judgement: Judgement, judge: Judge) -> Steps[Judgeme
             return judgement
         # Kept, durably, before it is acted on.
         entry = answer_entry(session.id, session.clock.unix_us(), verdict, answer)
-        ended = _withdrawn(session, verdict, None if answer.approved else answer.note)
+        ended = _withdrawn(session, verdict, None if answer.approved else answer)
         yield Kept(session.store.commit(_commit(ended, entry)))
     except (SessionError, StoreError) as error:
         log.error("the answer could not be kept: the call stays %s (%s)", verdict.kind, error)
@@ -113,14 +113,14 @@ def _binding(session: State, judgement: Judgement) -> Digest:
     return session.binding(judgement.tool, judgement.request.arguments, judgement.traces, judgement.facts)[0]
 
 
-def _withdrawn(session: State, verdict: Held | Unclear, refused: str | None = None) -> Writes:
+def _withdrawn(session: State, verdict: Held | Unclear, refusal: Answer | None = None) -> Writes:
     """Ends the request at the desk about the same call, so that it is not answered a second time, whatever was answered
-    there meanwhile. `refused`: what was said with a no, which then stands there too."""
+    there meanwhile. `refusal`: a no, which then stands there too."""
     desk = session.ground.desk
     if desk is None or verdict.hold is None:
         return Writes()
-    if refused is not None:
-        return desk.withdrawn(verdict.hold, refused, refused=True)
+    if refusal is not None:
+        return desk.withdrawn(verdict.hold, refusal.note, refused_by=PersonId(refusal.by))
     return desk.withdrawn(verdict.hold, "answered where the agent runs")
 
 

@@ -14,7 +14,7 @@ import msgspec
 from fiducial.core.canonical import digest
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import ApprovalSpent, Entry
-from fiducial.core.ids import Digest, GrantId, HoldId, PersonId, SessionId, mint
+from fiducial.core.ids import Digest, GrantId, HoldId, PersonId, PolicyId, SessionId, mint
 from fiducial.core.payload import seal
 from fiducial.core.store import Add, Put, Store, Unchanged, text_key
 from fiducial.guard.desk import Asked, Case, Refusal, Reply, Said, Writes
@@ -31,17 +31,19 @@ from fiducial.oversight.cells import (
     ReplyCell,
     Text,
     asked_prefix,
+    call_digest,
     decode,
     encode,
     event_id,
     hold_key,
+    refused_prefix,
     texts,
 )
 from fiducial.oversight.hold import Hold, Vote, concerning, effective
 from fiducial.oversight.naming import asked_about
 from fiducial.oversight.people import PREFIX
 from fiducial.oversight.refusals import refusal_of
-from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of, worded
+from fiducial.oversight.requests import new_cells, refusal_cells, requested_event, settled_event, stops_of, worded
 from fiducial.policy.ruling import Ruling, parameter_of
 
 
@@ -65,26 +67,28 @@ class Asking:
         # is kept only if they still are.
         basis = {self._as_it_is(ORDERED)}
         holds = self._asked(case)
-        appealed = {hold.appeals for hold, _ in holds}
-        settled = [
-            hold for hold, _ in holds if hold.state in ("rejected", "answered", "expired") and hold.id not in appealed
-        ]
-        # A no stands until it is appealed, whoever else says yes; silence does until somebody says yes to a class.
-        refused = [hold for hold in settled if hold.state == "rejected"]
+        # A no stands until an appeal against it is approved, whoever else says yes and whatever is read meanwhile.
+        refused = self._refused(case, [hold for hold, _ in holds if hold.state == "rejected"])
         if refused:
-            return Said(refusal=self._refusal(refused))
-        silent = [hold for hold in settled if hold.state == "expired"]
-        grants = self._covering(case, ruling, basis, since=_latest(silent).settled_us if silent else 0)
+            appealed = any(hold.open and hold.appeals is not None for hold, _ in holds)
+            return Said() if appealed else Said(refusal=self._refusal(refused))
+        approved = [each for each in holds if each[0].state == "approved" and self._stands(each[0], basis)]
+        satisfied = frozenset(one for hold, _ in approved for one in hold.policies)
+        # Silence stands until people are asked again, or somebody says yes to a class.
+        appeals = {hold.appeals for hold, _ in holds}
+        live = max((hold.requested_us for hold, _ in holds if hold.state in ("waiting", "approved")), default=0)
+        settled = [hold for hold, _ in holds if hold.state in ("answered", "expired") and hold.id not in appeals]
+        silent = [hold for hold in settled if hold.state == "expired" and hold.requested_us > live]
+        since = max((hold.requested_us for hold in silent), default=0)
+        grants = self._covering(case, set(ruling.approvals), basis, since=since)
         if silent and not grants:
             return Said(refusal=self._refusal(silent))
-        approved = [each for each in holds if each[0].state == "approved" and self._stands(each[0], basis)]
         if approved or grants:
+            approvals = satisfied.union(*(grant.policies for grant, _ in grants))
+            overtaken = [each for each in holds if each[0].open and approvals.issuperset(each[0].policies)]
             return Said(
-                approvals=frozenset(
-                    [one for hold, _ in approved for one in hold.policies]
-                    + [one for grant, _ in grants for one in grant.policies]
-                ),
-                spend=self._spending(case, approved, grants, basis),
+                approvals=approvals,
+                spend=self._spending(case, approved, grants, overtaken, basis),
                 holds=tuple(hold.id for hold, _ in approved),
             )
         if any(hold.open for hold, _ in holds):
@@ -98,21 +102,25 @@ class Asking:
                 return Asked(hold=hold.id)
         return self._requested(case, ruling)
 
-    def withdrawn(self, hold: HoldId, why: str, *, refused: bool = False) -> Writes:
-        """Ends the request, unless it is spent or was refused: it was answered elsewhere, by a no where `refused`."""
+    def withdrawn(self, hold: HoldId, why: str, *, refused_by: PersonId | None = None) -> Writes:
+        """Ends the request, unless it is spent or was refused: it was answered elsewhere, with a no by `refused_by`."""
         key, now = hold_key(hold), self.clock.unix_us()
         cell = self.store.read([key]).get(key)
         before = decode(key, cell, Hold) if cell is not None else None
         if cell is None or before is None or before.state not in ("waiting", "approved"):
             return Writes()
         changes: list[Put | Add] = [Put(WAITING + hold, None), Put(UNSPENT + hold, None)]
-        if refused:
+        if refused_by is not None:
             # What was said with the no is a person's: it goes with its payload.
             text = why[:MAX_NOTE].encode("utf-8", "replace")
             said = (seal("note", text),) if text else ()
             changes += [Put(text_key(one.ref.digest), encode(Text(why=text.decode()))) for one in said]
             payload = said[0].ref.digest if said else None
-            after = msgspec.structs.replace(before, state="rejected", payload=payload, settled_us=now)
+            excluded = tuple(sorted({*before.excluded, refused_by}))
+            after = msgspec.structs.replace(
+                before, state="rejected", payload=payload, settled_us=now, excluded=excluded
+            )
+            changes += refusal_cells(after)
             refs = [one.ref for one in said]
             entry = Entry(settled_event(after, "rejected", "refused where the agent runs", now, *refs), said)
         else:
@@ -153,6 +161,32 @@ class Asking:
             for name, reply in found.items()
         }
         return {name: reply for name, reply in named.items() if reply.text}
+
+    def _refused(self, case: Case, rejected: Iterable[Hold]) -> list[Hold]:
+        """Of `rejected`, and of other refusals of the same tool with the same arguments, whatever was known of those
+        then, the ones that no appeal has overcome.
+        """
+        found = {hold.id: hold for hold in rejected}
+        prefix = refused_prefix(case.session, call_digest(case.tool, case.arguments))
+        keys = [hold_key(HoldId(key.removeprefix(prefix))) for key in self.store.scan(prefix)]
+        if keys:
+            cells = self.store.read(keys).items()
+            found |= {hold.id: hold for hold in (decode(key, cell, Hold) for key, cell in cells)}
+        return [hold for hold in found.values() if not self._overcome(hold, case.now_us)]
+
+    def _overcome(self, refused: Hold, now_us: int) -> bool:
+        """An appeal against it, or against what became of one, was approved in time."""
+        prefix = asked_prefix(refused.session, refused.binding)
+        keys = [hold_key(HoldId(key.removeprefix(prefix))) for key in self.store.scan(prefix)]
+        asked = [decode(key, cell, Hold) for key, cell in self.store.read(keys).items()] if keys else []
+        stops, against = stops_of(self.store), [refused.id]
+        for each in against:
+            for hold in asked:
+                if hold.appeals == each:
+                    if effective(hold, now_us, stops).state in ("approved", "spent"):
+                        return True
+                    against.append(hold.id)
+        return False
 
     def _refusal(self, settled: Iterable[Hold]) -> Refusal | None:
         return refusal_of(worded(self.store, _latest(settled)))
@@ -208,11 +242,10 @@ class Asking:
         return Unchanged(key, cell.version if cell is not None else 0)
 
     def _covering(
-        self, case: Case, ruling: Ruling, basis: set[Unchanged], *, since: int
+        self, case: Case, wanted: set[PolicyId], basis: set[Unchanged], *, since: int
     ) -> list[tuple[ClassGrant, int]]:
-        """A grant of the session, given at `since` or later, that covers the call, for each policy that asks."""
+        """A grant of the session, given at `since` or later, that covers the call, for each policy that is `wanted`."""
         found: list[tuple[ClassGrant, int]] = []
-        wanted = set(ruling.approvals)
         stops = stops_of(self.store) if wanted else []
         given = [
             (decode(key, cell, ClassGrant), cell.version)
@@ -243,6 +276,7 @@ class Asking:
         case: Case,
         approved: Iterable[tuple[Hold, int]],
         grants: Iterable[tuple[ClassGrant, int]],
+        overtaken: Iterable[tuple[Hold, int]],
         basis: set[Unchanged],
     ) -> Writes:
         entries: list[Entry] = []
@@ -265,6 +299,13 @@ class Asking:
             changes += [Put(hold_key(hold.id), encode(used)), Put(UNSPENT + hold.id, None)]
             if hold.appeals is None:
                 changes.append(Put(prefix + hold.id, None))
+        for hold, version in overtaken:
+            # Nothing is left to ask, and an answer would let the same call through once more.
+            why = "the call was let through by another approval"
+            void = msgspec.structs.replace(hold, state="void", why=why, settled_us=case.now_us)
+            entries.append(Entry(settled_event(void, "void", why, case.now_us)))
+            preconditions.append(Unchanged(hold_key(hold.id), version))
+            changes += [Put(hold_key(hold.id), encode(void)), Put(WAITING + hold.id, None)]
         for grant, version in grants:
             key = f"{GRANTS}{case.session}/{grant.id}"
             entries.append(spent(None, grant.id))
@@ -290,6 +331,7 @@ class Asking:
             tool=case.tool,
             binding=case.binding,
             group=_group(case, ruling),
+            call=call_digest(case.tool, case.arguments),
             policies=ruling.approvals,
             role="user" if question else ruling.role or "operator",
             quorum=1 if question else ruling.quorum,

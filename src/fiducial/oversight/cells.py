@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
+from fiducial.core.canonical import digest
 from fiducial.core.event import Entry
 from fiducial.core.ids import Digest, EventId, GrantId, HoldId, PersonId, PolicyId, SessionId, mint
 from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged, text_key
@@ -111,6 +112,16 @@ def texts(store: Store, payloads: Iterable[Digest | None]) -> dict[Digest, Text]
 def asked_prefix(session: SessionId, binding: Digest) -> str:
     """Keys of the requests about exactly one call."""
     return f"asked/{session}/{binding.removeprefix('sha256:')[:32]}/"
+
+
+def call_digest(tool: str, arguments: Mapping[str, Any]) -> Digest:
+    """Of a call, whatever is known of where its values came from."""
+    return digest([tool, arguments])
+
+
+def refused_prefix(session: SessionId, call: Digest) -> str:
+    """Keys of the requests about one call that people refused."""
+    return f"refused/{session}/{call.removeprefix('sha256:')[:32]}/"
 
 
 def encode(value: msgspec.Struct) -> bytes:

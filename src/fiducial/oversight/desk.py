@@ -45,7 +45,7 @@ from fiducial.oversight.cells import (
 from fiducial.oversight.glass import Emergencies
 from fiducial.oversight.hold import Answer, Approver, Hold, concerning, effective, may_answer, seat, voted
 from fiducial.oversight.naming import without
-from fiducial.oversight.requests import new_cells, requested_event, settled_event, stops_of, worded
+from fiducial.oversight.requests import new_cells, refusal_cells, requested_event, settled_event, stops_of, worded
 from fiducial.policy.bounds import Bound, class_rule
 from fiducial.policy.schema import ToolType
 
@@ -337,6 +337,8 @@ class Desk(Asking, Emergencies):
             changes: list[Put | Add] = [Put(hold_key(hold_id), encode(after))]
             if not after.open:
                 changes.append(Put(WAITING + hold_id, None))
+            if after.state == "rejected":
+                changes += refusal_cells(after)
             if after.state == "approved":
                 changes.append(Put(UNSPENT + hold_id, b""))
             text = written

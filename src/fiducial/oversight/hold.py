@@ -77,6 +77,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     tool: str
     binding: Digest
     group: Digest
+    call: Digest | None = None
+    """Of tool and arguments alone; `None` where it was asked before refusals were kept by it."""
     policies: tuple[PolicyId, ...]
     """What an approval satisfies."""
     role: str

@@ -14,7 +14,7 @@ from fiducial.core.event import HoldRequested, HoldSettled
 from fiducial.core.payload import PayloadRef
 from fiducial.core.store import Put, Store
 from fiducial.guard.switches import read_halts
-from fiducial.oversight.cells import WAITING, Text, asked_prefix, encode, event_id, hold_key, texts
+from fiducial.oversight.cells import WAITING, Text, asked_prefix, encode, event_id, hold_key, refused_prefix, texts
 from fiducial.oversight.hold import Hold, Stop
 
 
@@ -41,6 +41,11 @@ def new_cells(hold: Hold) -> list[Put]:
         Put(WAITING + hold.id, b""),
         Put(asked_prefix(hold.session, hold.binding) + hold.id, b""),
     ]
+
+
+def refusal_cells(hold: Hold) -> list[Put]:
+    """The cell by which a request that was refused is found again, with whatever labels the call comes back."""
+    return [] if hold.call is None else [Put(refused_prefix(hold.session, hold.call) + hold.id, b"")]
 
 
 def requested_event(hold: Hold, now: int) -> HoldRequested:
