@@ -20,6 +20,7 @@ from fiducial.core.event import HoldSeen
 from fiducial.core.ids import EventId, PersonId
 from fiducial.core.store import Cell
 from fiducial.errors import StoreError
+from fiducial.guard.switches import Switches
 from fiducial.oversight.cells import WAITING
 from fiducial.oversight.hold import Approver
 from fiducial.oversight.seeing import Shown
@@ -128,7 +129,7 @@ def test_time_alone_takes_a_request_out_of_the_queue(services: Services, clock: 
 def test_a_halt_takes_requests_out_of_the_queue(services: Services) -> None:
     held(services)
     before = services.queue.now().state
-    services.switches.order("an alarm", by=PersonId("operator"))
+    Switches(services.store, services.clock).order("an alarm", by=PersonId("operator"))
     assert services.queue.now().holds == []
     assert services.queue.now().state != before
 

@@ -24,7 +24,6 @@ from fiducial.console.verification import Verification
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.ids import PersonId
 from fiducial.errors import OversightError
-from fiducial.guard.switches import Switches
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.people import CONSOLE_ROLES, People, Person
 from fiducial.oversight.seeing import Shown
@@ -86,7 +85,6 @@ class Services:
         """Of one-time links, by address alone: whoever fails must not keep others from theirs."""
         self.index = SessionIndex(self.ledger)
         self.desk = Desk(store, clock=self.clock, roles_of=self.people.roles_of)
-        self.switches = Switches(store, self.clock)
         self.undoing = Undoing(store, self.charter, self.desk, self.clock, hands or Hands())
         self.tools = tool_types(rulebook.charter)
         self.queue = Queue(store, self.ledger, self.charter, self.clock)

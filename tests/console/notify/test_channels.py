@@ -25,6 +25,7 @@ from fiducial.console.notify.webhook import Webhook, signature
 from fiducial.console.services import Services
 from fiducial.core.clock import ManualClock
 from fiducial.core.ids import PersonId
+from fiducial.guard.switches import Switches
 
 EVIL = (
     "x\r\nBcc: evil@example.org\r\n\r\n<!channel> <http://evil.example|click> @here [click](http://evil.example)"
@@ -248,10 +249,12 @@ def test_a_number_that_says_where_is_masked_like_a_text(value: str, shown: str) 
 
 
 def test_what_was_stopped_taken_and_resumed(services: Services, clock: ManualClock) -> None:
-    halt = services.switches.order("the bank called Emma", by=PersonId("olga"), user="emma", tool="send_money")
-    services.switches.order("all", by=PersonId("olga"))
+    halt = Switches(services.store, services.clock).order(
+        "the bank called Emma", by=PersonId("olga"), user="emma", tool="send_money"
+    )
+    Switches(services.store, services.clock).order("all", by=PersonId("olga"))
     services.desk.break_glass(PersonId("olga"), "operator", "nobody else is here", services.settings.link / 12)
-    services.switches.lift(halt.id, by=PersonId("omar"), why="a drill")
+    Switches(services.store, services.clock).lift(halt.id, by=PersonId("omar"), why="a drill")
     found = notices(services.store, services.desk, clock.unix_us())
     assert sorted(each.kind for each in found) == ["emergency", "halt", "halt", "resume"]
     for each in found:

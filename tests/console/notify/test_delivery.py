@@ -29,6 +29,7 @@ from fiducial.core.event import NoticeSettled
 from fiducial.core.ids import PersonId
 from fiducial.core.store import Commit, Put
 from fiducial.errors import StoreError
+from fiducial.guard.switches import Switches
 from fiducial.oversight.cells import hold_key
 from fiducial.oversight.hold import Hold
 from fiducial.store.sqlite import SqliteStore
@@ -63,12 +64,14 @@ def test_each_is_told_once_however_often_it_is_looked_for(
 def test_what_was_stopped_and_taken_is_told_and_what_was_before_is_not(
     services: Services, receiver: Any, hook: NotifySettings, round_: Round, clock: ManualClock
 ) -> None:
-    early = services.switches.order("before there were notifications", by=PersonId("olga"), tool="send_money")
+    early = Switches(services.store, services.clock).order(
+        "before there were notifications", by=PersonId("olga"), tool="send_money"
+    )
     clock.advance(timedelta(seconds=1))
     round_(hook)
     clock.advance(timedelta(seconds=1))
-    services.switches.lift(early.id, by=PersonId("omar"), why="over")
-    late = services.switches.order("now", by=PersonId("olga"), tool="send_money")
+    Switches(services.store, services.clock).lift(early.id, by=PersonId("omar"), why="over")
+    late = Switches(services.store, services.clock).order("now", by=PersonId("olga"), tool="send_money")
     glass = services.desk.break_glass(PersonId("olga"), "operator", "nobody else is here", timedelta(hours=1))
     round_(hook)
     round_(hook)
@@ -179,7 +182,9 @@ def test_what_is_refused_is_said_and_stops_nothing(
     assert who is not None
     services.desk.vote(hold.id, who, "approve")
     assert pay(session).status == "ok"
-    services.switches.order("something else goes through", by=PersonId("olga"), tool="send_money")
+    Switches(services.store, services.clock).order(
+        "something else goes through", by=PersonId("olga"), tool="send_money"
+    )
     round_(hook)
     assert "fail" not in Browser(console).as_(services, "approver").get("/waiting").text
 
@@ -259,7 +264,7 @@ def test_on_postgresql_too_each_is_sent_once_by_several_machines(
             for number in range(10):
                 held(consoles[0], user=f"user-{number}")
             receiver.wait(10)
-            consoles[1].switches.order("enough", by=PersonId("olga"))
+            Switches(consoles[1].store, consoles[1].clock).order("enough", by=PersonId("olga"))
             receiver.wait(11)
             time.sleep(1)
         finally:
@@ -296,7 +301,7 @@ def test_threads_tell_at_once_and_end_when_told(
             receiver.wait(1)
             assert time.monotonic() - began < 15
             receiver.hang.clear()  # the receiver takes its time; nobody waits for it
-            services.switches.order("again", by=PersonId("olga"), tool="send_money")
+            Switches(services.store, services.clock).order("again", by=PersonId("olga"), tool="send_money")
             receiver.wait(2)
             assert pay(held(services, user="noah")[0]).status == "not-run"
             receiver.hang.set()

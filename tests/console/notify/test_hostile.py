@@ -24,6 +24,7 @@ from fiducial.console.services import Services
 from fiducial.core.clock import ManualClock
 from fiducial.core.ids import PersonId
 from fiducial.errors import OversightError
+from fiducial.guard.switches import Switches
 
 Round = Callable[[NotifySettings], float]
 Write = Callable[..., NotifySettings]
@@ -134,7 +135,7 @@ def test_a_halt_is_told_before_the_requests_of_an_agent_that_asks_without_end(
     round_(hook)
     _many(services, 5)
     clock.advance(timedelta(seconds=1))
-    services.switches.order("stop it", by=PersonId("olga"), agent="another")
+    Switches(services.store, services.clock).order("stop it", by=PersonId("olga"), agent="another")
     _many(services, 5)
     round_(hook)
     assert receiver.got[0].json["type"] == "halt.ordered"
@@ -170,7 +171,7 @@ def test_a_slow_receiver_is_told_of_what_still_waits_only(
     _many(services, 3)
     assert post.round(outbox) < 1, "there is more to do"
     assert len(receiver.got) == 1
-    services.switches.order("they are void", by=PersonId("olga"))
+    Switches(services.store, services.clock).order("they are void", by=PersonId("olga"))
     assert post.round(outbox) < 1
     assert receiver.got[1].json["type"] == "halt.ordered"
 
@@ -243,7 +244,7 @@ def test_a_channel_set_up_by_a_clock_that_was_ahead_is_told_of_halts(
     clock.jump(DECADE)
     round_(hook)
     clock.jump(-DECADE)
-    services.switches.order("stop it", by=PersonId("olga"), agent="banking-assistant")
+    Switches(services.store, services.clock).order("stop it", by=PersonId("olga"), agent="banking-assistant")
     round_(hook)
     assert [got.json["type"] for got in receiver.got] == ["halt.ordered"]
 
@@ -254,7 +255,7 @@ def test_what_was_put_off_by_a_clock_that_was_ahead_is_sent(
     receiver.answers.append((503, {}))
     round_(hook)
     clock.jump(DECADE)
-    services.switches.order("stop it", by=PersonId("olga"), agent="banking-assistant")
+    Switches(services.store, services.clock).order("stop it", by=PersonId("olga"), agent="banking-assistant")
     round_(hook)
     clock.jump(-DECADE)
     round_(hook)
