@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
 from datetime import timedelta
 from typing import Any
@@ -147,7 +149,105 @@ def test_what_is_too_large_to_be_looked_through_is_not_taken_for_nothing() -> No
     assert fill({"a": "$arguments.rows"}, {"rows": large}, None) == {"a": large}
 
 
+@dataclasses.dataclass
+class Page:
+    rows: Any
+    id: int = 7
+
+
+FORMS: dict[str, Any] = {
+    "object": lambda value: value,
+    "text": json.dumps,
+    "bytes": lambda value: json.dumps(value).encode(),
+    "long text": lambda value: json.dumps({**value, "text": "x" * 300_000}),
+    "model": lambda value: Page(**value),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_result_is_looked_through_however_it_comes(make_charter: Any, form: Any) -> None:
+    tables = [3]
+
+    def count(table: str) -> Any:
+        return form({"rows": tables[0]})
+
+    def run(table: str) -> Any:
+        tables[0] = 0
+        return form({"rows": 0, "id": 7})
+
+    with guard_with(make_charter, count).session(user="ann", task="Purge the table logs") as session:
+        done = session.call("purge", {"table": "logs"}, run=run)
+        assert (done.status, done.confirmed) == ("ok", "yes")
+        tables[0] = 30
+        assert session.decide("purge", {"table": "logs"}).kind == "held"
+    assert fill_exactly({"id": "$result.id", "all": "$result"}, {}, form({"rows": 0, "id": 7}))["id"] == 7
+
+
+def test_the_whole_result_is_passed_on_as_it_came() -> None:
+    assert fill_exactly({"all": "$result"}, {}, '{"id": 7}') == {"all": '{"id": 7}'}
+    assert fill_exactly({"id": "$result.id"}, {}, '{"id": "7"}') == {"id": "7"}
+
+
+def test_of_a_key_that_is_said_twice_nobody_knows_which_is_meant(make_charter: Any) -> None:
+    for twice in ('{"rows": 3, "rows": 5000}', "rows: 3\nrows: 5000\n", "{'rows': 3, 'rows': 5000}"):
+        for text in (twice, twice[:-1] + f', "x": "{"x" * 300_000}"' + "}"):
+            assert find(text, "$.rows") == []
+    assert purge(guard_with(make_charter, lambda table: '{"rows": 3, "rows": 5000}')).verdict.kind == "held"
+
+
+@pytest.mark.parametrize(("form", "size"), [("object", 3), ("text", 0), ("text", 3), ("bytes", 3), ("text", 3000)])
+def test_records_count_however_they_come(make_charter: Any, form: str, size: int) -> None:
+    reads: dict[str, Any] = {
+        name: {"effect": "read", "kind": "read", "output": output}
+        for name, output in {"plain": {}, "paged": {"records": "$.rows"}, "each": {"records": "$[*]"}}.items()
+    }
+    rows = [{"id": "x" * 100}] * size
+    with Guard(make_charter(PERMIT, tools=reads)).session(user="ann", task="List them") as session:
+        for count, (name, value) in enumerate((("plain", rows), ("paged", {"rows": rows}), ("each", rows)), start=1):
+            assert session.call(name, {}, run=lambda value=value: FORMS[form](value)).status == "ok"
+            assert session.account.records == count * size
+
+
+@pytest.mark.parametrize(
+    ("output", "value", "records"),
+    [
+        ({"records": "$.rows"}, Page([1, 2]), 2),
+        ({"records": "$.rows"}, {"items": [1, 2]}, 1),
+        ({"records": "$.rows"}, '{"items": [1, 2]}', 1),
+        ({"records": "$.rows"}, "three rows", 1),
+        ({"records": "$.rows"}, "", 0),
+        ({"records": "$.rows"}, "{}", 0),
+        ({"records": "$.rows"}, {"rows": []}, 0),
+        ({}, "- a: 1\n- a: 2\n", 2),
+        ({}, "[{'a': 1}, {'a': 2}]", 2),
+        ({}, {1, 2}, 2),
+        ({}, "some words", 1),
+        ({}, {"a": [1, 2]}, 1),
+    ],
+)
+def test_what_a_result_counts_for(make_charter: Any, output: Any, value: Any, records: int) -> None:
+    tools = {"dump": {"effect": "read", "kind": "read", "output": output}}
+    with Guard(make_charter(PERMIT, tools=tools)).session(user="ann", task="Dump it") as session:
+        assert session.call("dump", {}, run=lambda: value).status == "ok"
+        assert session.account.records == records
+
+
+@pytest.mark.parametrize("text", ["[" * 150 + "]" * 150, '{"a":' * 150 + "1" + "}" * 150])
+@pytest.mark.parametrize("path", ["$.id", "$..id"])
+def test_nested_text_is_looked_through_in_no_time(text: str, path: str) -> None:
+    started = time.perf_counter()
+    assert find(f"[{','.join([text] * 20)}]", path) == []
+    assert time.perf_counter() - started < 1
+
+
+def test_what_nests_too_deep_is_not_taken_for_nothing() -> None:
+    with pytest.raises(TooLarge) as raised:
+        find([json.loads("[" * 300 + "]" * 300)] * 20, "$..id")
+    assert raised.value.seen >= 20
+
+
 UNSAID = [
+    lambda table: '{"rows": "3"}', lambda table: '{"rows": true}', lambda table: '{"rows": 3',
     _raises, lambda table: {"rows": 3, "more": [0] * MAX_WALK},
     lambda table: {}, lambda table: {"rows": "5000000"}, lambda table: {"rows": float("nan")},
     lambda table: {"rows": -1},
@@ -165,6 +265,30 @@ def test_a_preview_that_does_not_say_what_it_is_asked_waits_for_a_person(make_ch
 def test_more_than_a_number_can_be_is_many(make_charter: Any, rows: float) -> None:
     held = purge(Guard(make_charter(PERMIT, tools=PURGE), tools={"count": lambda table: {"rows": rows}}))
     assert [each.policy for each in held.verdict.reasons] == ["baseline/many-rows"]
+
+
+@pytest.mark.parametrize(
+    ("total", "kind"),
+    [
+        (4999, "allowed"), (5001, "held"), (98.7, "held"), (98.0, "held"), ("4999", "held"), ([1, 2], "held"),
+        (True, "held"), (-1, "held"), (10**20, "held"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", [lambda value: value, json.dumps], ids=["object", "text"])
+def test_a_preview_tells_its_cost_in_minor_units(make_charter: Any, total: Any, kind: str, form: Any) -> None:
+    dear = '@id("charter/dear") @hold("operator") forbid (principal, action == Action::"purge", resource) ' \
+           "when { context.preview.cost > 5000 };"  # fmt: skip
+    tools = {**PURGE, "purge": {**PURGE["purge"], "preview": {**PURGE["purge"]["preview"], "facts": {"cost": "$.c"}}}}
+    guard = Guard(make_charter(PERMIT + dear, tools=tools), tools={"count": lambda table: form({"c": total})})
+    with guard.session(user="ann", task="Purge the table logs") as session:
+        assert session.decide("purge", {"table": "logs"}).kind == kind
+
+
+def test_several_prices_are_no_cost(make_charter: Any) -> None:
+    facts = {"cost": "$[*].price"}
+    tools = {**PURGE, "purge": {**PURGE["purge"], "preview": {**PURGE["purge"]["preview"], "facts": facts}}}
+    guard = Guard(make_charter(PERMIT, tools=tools), tools={"count": lambda table: [{"price": 9}, {"price": 10**9}]})
+    assert purge(guard).verdict.kind == "held"
 
 
 def test_an_approval_is_for_what_the_preview_found(make_charter: Any) -> None:

@@ -121,7 +121,7 @@ DEEP = -1
 """Shape of everything nested deeper than `MAX_DEPTH`."""
 
 
-class _Shapes:
+class Shapes:
     """Numbers for the shapes of paths, each step found by its parent's number and its own key."""
 
     __slots__ = ("_below", "_depths", "exact")
@@ -158,7 +158,7 @@ def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[Item]:
     once.
     """
     stack: list[Iterator[Item]] = [iter([(root, 0, value, False)])]
-    shapes = _Shapes(exact_indices)
+    shapes = Shapes(exact_indices)
     inside: set[int] = set()
     opened_ids: list[int] = []
     while stack:
@@ -182,7 +182,7 @@ def leaves(value: Any, root: Root, *, exact_indices: bool) -> Iterator[Item]:
                 inside.discard(opened_ids.pop())
 
 
-def _members(value: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[Item] | None:
+def _members(value: Any, place: Place, shape: int, shapes: Shapes) -> Iterator[Item] | None:
     kind = type(value)
     if kind is Members:
         return _of_pairs(value, place, shape, shapes)
@@ -200,7 +200,7 @@ def _members(value: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[
     return None
 
 
-def _of_pairs(pairs: Any, place: Place, shape: int, shapes: _Shapes) -> Iterator[Item]:
+def _of_pairs(pairs: Any, place: Place, shape: int, shapes: Shapes) -> Iterator[Item]:
     known = shapes.known(shape)
     for key, member in pairs:
         name = key if type(key) is str else scalar_text(key)

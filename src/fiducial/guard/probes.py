@@ -8,17 +8,24 @@ that fails, is cut off or finds something else than a number leaves its fact unk
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeAlias
 
 from fiducial.charter.contracts import Probe
-from fiducial.core.path import Path, PathPattern
+from fiducial.core.path import PathPattern
+from fiducial.flow.formats.members import MAX_DEPTH, LazyList, LazyMembers
+from fiducial.flow.formats.parse import structured
+from fiducial.flow.structure import DEEP, Place, Root, Shapes, path_of, plain
 from fiducial.guard.effects import Ran, Run, Steps
 from fiducial.guard.state import State
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import PreviewFacts
 
 _ROOTS = ("$arguments", "$result")
+_INDEX = re.compile(r"\[\d")
+_Part: TypeAlias = tuple[Place, int, Any]
+"""Place, shape and value."""
 _FAILED = PreviewFacts(failed=True)
 _MOST = 2**53 - 1
 """What a larger number counts as: the largest that every reader of JSON knows."""
@@ -27,12 +34,12 @@ MAX_WALK = 100_000
 
 
 class TooLarge(LookupError):
-    """A value has more than `MAX_WALK` parts, so what a pattern names in it is not known."""
+    """A value has too many parts, or too deep ones, so what a pattern names in it is not known."""
 
     def __init__(self, seen: int) -> None:
         self.seen = seen
         """Parts that the pattern names, or that may be such: at least one for each that was come across."""
-        super().__init__(f"a value of more than {MAX_WALK} parts")
+        super().__init__(f"a value of more than {MAX_WALK} parts, or {MAX_DEPTH} levels")
 
 
 def preview(session: State, tool: Tool, arguments: Mapping[str, Any]) -> Steps[PreviewFacts]:
@@ -49,7 +56,7 @@ def preview(session: State, tool: Tool, arguments: Mapping[str, Any]) -> Steps[P
     ran = yield Run(session.ground.runners[probe.tool], asked, probe.timeout)
     if not isinstance(ran, Ran) or ran.outcome != "ok":
         return _FAILED
-    found = {fact: _count(ran.value, path) for fact, path in probe.facts.items()}
+    found = {fact: (_cost if fact == "cost" else _count)(ran.value, path) for fact, path in probe.facts.items()}
     return PreviewFacts(ran=True, failed=-1 in found.values(), **found)
 
 
@@ -70,7 +77,10 @@ def confirm(
     if not isinstance(ran, Ran) or ran.outcome != "ok":
         return "unknown"
     try:
-        met = all(any(_same(value, part) for part in find(ran.value, path)) for path, value in expected.items())
+        met = all(
+            any(_same(value, part) for part in find(ran.value, path)) or (path == "$" and _same(value, ran.value))
+            for path, value in expected.items()
+        )
         return "yes" if met else "no"
     except TooLarge:
         return "unknown"
@@ -107,7 +117,7 @@ def _fill(value: Any, arguments: Mapping[str, Any], result: Any, *, exactly: boo
         return value
     for prefix, root in (("$arguments", arguments), ("$result", result)):
         if value.startswith((prefix + ".", prefix + "[")) or value == prefix:
-            found = find(root, "$" + value[len(prefix) :])
+            found = [root] if value == prefix else find(root, "$" + value[len(prefix) :])
             if exactly and (not found or (root is None and prefix == "$result")):
                 raise LookupError(f"`{value}` names nothing")
             return found[0] if found else None
@@ -115,26 +125,49 @@ def _fill(value: Any, arguments: Mapping[str, Any], result: Any, *, exactly: boo
 
 
 def find(value: Any, path: str) -> list[Any]:
-    """Every part of `value` that the pattern `path` names, outermost first; not what lies beneath them.
+    """Every part of `value` that the pattern `path` names, in order; not what lies beneath them.
 
-    Raises `TooLarge`.
+    Text in JSON, YAML or `repr` form is looked through like what it says. Raises `TooLarge`.
     """
     pattern = PathPattern(path)
     found: list[Any] = []
-    todo: list[tuple[Path, Any]] = [((), value)]
+    shapes = Shapes(exact=_INDEX.search(path) is not None)
+    named: dict[int, bool] = {}
+    todo: list[Iterator[_Part]] = [iter([(Root(""), 0, structured(value))])]
     steps = 0
     while todo:
-        at, part = todo.pop()
-        steps += 1
-        if steps > MAX_WALK:
-            raise TooLarge(len(found) + len(todo) + 1)
-        if pattern.covers(at):
-            found.append(part)
-        elif isinstance(part, Mapping):
-            todo.extend(((*at, str(key)), inner) for key, inner in reversed(list(part.items())))
-        elif isinstance(part, (list, tuple)):
-            todo.extend(((*at, index), inner) for index, inner in reversed(list(enumerate(part))))
+        for place, shape, part in todo[-1]:
+            steps += 1
+            if steps > MAX_WALK or shape == DEEP:
+                raise TooLarge(len(found) + 1 + sum(1 for each in todo for _ in each))
+            if shape not in named:
+                named[shape] = pattern.covers(path_of(place))
+            if named[shape]:
+                found.append(part)
+            elif (inside := _inside(place, shape, plain(part), shapes)) is not None:
+                todo.append(inside)
+                break
+        else:
+            todo.pop()
     return found
+
+
+def _inside(place: Place, shape: int, value: Any, shapes: Shapes) -> Iterator[_Part] | None:
+    """The members of `value`, which is at `place`; `None`: it has none."""
+    if isinstance(value, (Mapping, LazyMembers)):
+        pairs = value.items() if isinstance(value, Mapping) else value.members
+        return (((place, key), shapes.below(shape, key), member) for key, member in ((str(k), m) for k, m in pairs))
+    if isinstance(value, (list, tuple, LazyList)):
+        members = enumerate(value.members if isinstance(value, LazyList) else value)
+        return (((place, at), shapes.below(shape, at if shapes.exact else 0), member) for at, member in members)
+    return None
+
+
+def length(value: Any) -> int | None:
+    """How many members a list has; `None`: it is none."""
+    if isinstance(value, LazyList):
+        return sum(1 for _ in value.members)
+    return len(value) if isinstance(value, (list, tuple, set, frozenset)) else None
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -157,10 +190,25 @@ def _count(value: Any, path: str) -> int:
     if len(found) != 1:
         return len(found) if found else -1
     value = found[0]
+    members = length(value)
+    if members is not None:
+        return members
     if isinstance(value, bool):
         return -1
-    if isinstance(value, (list, tuple)):
-        return len(value)
     if isinstance(value, (int, float)) and value >= 0:
         return _MOST if value > _MOST else math.ceil(value)
     return -1
+
+
+def _cost(value: Any, path: str) -> int:
+    """One amount of minor units at `path`; -1 for anything else.
+
+    98.70 is an amount of another unit, and 98.00 cannot be told from one.
+    """
+    try:
+        found = find(value, path)
+    except TooLarge:
+        return -1
+    if len(found) != 1 or isinstance(found[0], bool) or not isinstance(found[0], int) or found[0] < 0:
+        return -1
+    return min(found[0], _MOST)

@@ -20,6 +20,7 @@ from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.store import Add, Commit, Put, Receipt, Store
 from fiducial.core.verdict import Allowed, Verdict
 from fiducial.errors import Conflict, NotAllowed, StoreError, ToolFailed
+from fiducial.flow.formats.parse import structured
 from fiducial.guard import captures, probes
 from fiducial.guard.drivers import on_thread
 from fiducial.guard.effects import Ran, Steps
@@ -243,15 +244,23 @@ def _records(judgement: Judgement, ran: Ran) -> int:
 def count_records(tool: Tool, value: Any) -> int:
     """How many records a result holds: the length of the list at the contract's path or at the top, else 1.
 
-    One that is too large to be looked through counts for every part in it that may be a record.
+    Text in JSON, YAML or `repr` form counts like what it says. A result that is too large to be looked through counts
+    for every part in it that may be a record; one in which the path names nothing counts as one, unless it is empty.
     """
-    if tool.records is not None:
+    if tool.records is None:
+        part = structured(value)
+    else:
         try:
             found = probes.find(value, tool.records)
         except probes.TooLarge as large:
             return large.seen
-        value = found[0] if len(found) == 1 else found
-    return len(value) if isinstance(value, (list, tuple)) else int(value is not None)
+        if not found:
+            opened = structured(value)
+            empty = opened is None or (isinstance(opened, (str, Mapping, list, tuple)) and not opened)
+            return int(not empty)
+        part = found[0] if len(found) == 1 else found
+    members = probes.length(part)
+    return int(part is not None) if members is None else members
 
 
 def masked(session: State, verdict: Allowed, arguments: Mapping[str, Any]) -> dict[str, Any]:

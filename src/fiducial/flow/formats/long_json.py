@@ -14,8 +14,17 @@ _WINDOW = 256 * 1024
 _MAX_DESCENT = 32
 """Levels of JSON opened by hand because an element is larger than the window; deeper than that it stays text."""
 
-_DECODER = json.JSONDecoder(object_pairs_hook=Members, parse_float=str, parse_int=str, parse_constant=str, strict=False)
 
+def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object that says no key twice. Raises `ValueError` for one that does: which of them is meant is not known."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is said twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=Members, parse_float=str, parse_int=str, parse_constant=str, strict=False)
+_EXACT = json.JSONDecoder(object_pairs_hook=unrepeated, strict=False)
 
 _SPACES = " \t\n\r"
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -24,12 +33,15 @@ _STRING_PIECE = re.compile(
 )
 
 
-def read(text: str) -> Any:
-    """The value of `text`; the outermost list or object of a long one is to be walked once. `None`: it is no JSON."""
+def read(text: str, *, exact: bool = False) -> Any:
+    """The value of `text`; the outermost list or object of a long one is to be walked once. `None`: it is no JSON.
+
+    `exact`: with numbers and dicts, and none where a key is said twice; else as it is written.
+    """
     if len(text) > _WINDOW:
-        return _Long(text).value()
+        return _Long(text, exact=exact).value()
     try:
-        return _DECODER.decode(text)
+        return (_EXACT if exact else _DECODER).decode(text)
     except (ValueError, RecursionError):
         return None
 
@@ -41,10 +53,12 @@ class _Cut(Exception):
 class _Long:
     """Decodes a long text element by element, each within a window, so that no C call runs long."""
 
-    __slots__ = ("_base", "_text", "_window")
+    __slots__ = ("_base", "_decoder", "_exact", "_text", "_window")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, exact: bool) -> None:
         self._text = text
+        self._exact = exact
+        self._decoder = _EXACT if exact else _DECODER
         self._base = 0
         self._window = text[:_WINDOW]
 
@@ -57,8 +71,11 @@ class _Long:
         """
         start = self._skip(0)
         try:
-            for _ in self._members(start):
-                pass
+            if self._exact and self._text[start] == "{":
+                unrepeated([(key, None) for key, _ in self._members(start)])
+            else:
+                for _ in self._members(start):
+                    pass
         except (_Cut, ValueError, RecursionError, IndexError):
             return None
         kind = LazyList if self._text[start] == "[" else LazyMembers
@@ -89,7 +106,7 @@ class _Long:
             elif not self._base <= index < self._base + len(self._window):
                 continue
             try:
-                value, end = _DECODER.raw_decode(self._window, index - self._base)
+                value, end = self._decoder.raw_decode(self._window, index - self._base)
             except (ValueError, RecursionError):
                 continue
             end += self._base
@@ -120,7 +137,8 @@ class _Long:
 
     def _object(self, index: int, depth: int) -> tuple[Any, int]:
         items = [(end, member) for member, end in self._pairs(index, depth)]
-        return Members(member for _, member in items if member is not _NOTHING), items[-1][0]
+        pairs = [member for _, member in items if member is not _NOTHING]
+        return (unrepeated(pairs) if self._exact else Members(pairs)), items[-1][0]
 
     def _items(self, index: int, depth: int) -> Iterator[tuple[Any, int]]:
         """Members of a list and where each ends; at last `_NOTHING` and where the list ends."""
