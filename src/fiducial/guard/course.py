@@ -33,13 +33,17 @@ _OPEN = (Role.TARGET, Role.MAGNITUDE)
 class _Use:
     """A call that was let through, and used a step."""
 
-    __slots__ = ("in_turn", "index", "ok")
+    __slots__ = ("fits", "in_turn", "index", "ok", "opens")
 
-    def __init__(self, index: int, in_turn: bool) -> None:
+    def __init__(self, index: int, fits: tuple[int, ...], *, in_turn: bool, opens: tuple[int, ...]) -> None:
         self.index = index
-        """The step."""
+        """The step that it counts for."""
+        self.fits = fits
+        """The steps whose bounds it meets."""
         self.in_turn = in_turn
         """Whether it was that step's turn."""
+        self.opens = opens
+        """The steps that it could have counted for: it is the call that what comes after them waits for."""
         self.ok = False
         """Its outcome is known, and it did what the step is for; until then no later step's turn has come."""
 
@@ -59,7 +63,7 @@ class Course:
         self.left = [each.step.uses for each in steps]
         """Uses left of each step."""
         self._used: dict[DecisionId, _Use] = {}
-        """The step that each call used, in order; without calls that failed."""
+        """What each call used, in order; without calls that failed and changed nothing."""
         self.kept = kept
         """The record of its acceptance is kept."""
         self.approved = approved
@@ -80,7 +84,7 @@ class Course:
         """The steps whose turn it is, in order: the latest, and on to the first of which no call has succeeded yet."""
         if not self.ordered:
             return tuple(range(len(self.steps)))
-        used = {each.index for each in self._used.values() if each.ok}
+        used = {index for each in self._used.values() if each.ok for index in each.opens}
         found = []
         for index in range(self.latest, len(self.steps)):
             found.append(index)
@@ -90,22 +94,70 @@ class Course:
 
     def step(self, principal: Principal, tool: str, arguments: Mapping[str, Any]) -> tuple[int | None, bool]:
         """The step that a call would count for, and whether it is that step's turn; `None` when there is none."""
-        late = None
-        turns = self.turns()
-        for index, each in enumerate(self.steps):
-            if each.step.tool != tool or not self.left[index] or not each.meets(principal, arguments):
-                continue
-            if index in turns:
+        for index in self.turns():
+            each = self.steps[index]
+            if each.step.tool == tool and self.left[index] and each.meets(principal, arguments):
                 return index, True
-            late = index if late is None else late
-        return late, False
+        moves, in_turn = self._placed(self._fits(principal, tool, arguments))
+        return (moves[-1][1] if moves else None), in_turn
+
+    def _fits(self, principal: Principal, tool: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+        """The steps whose bounds a call meets."""
+        return tuple(
+            index
+            for index, each in enumerate(self.steps)
+            if each.step.tool == tool and each.meets(principal, arguments)
+        )
+
+    def _placed(self, fits: tuple[int, ...]) -> tuple[list[tuple[DecisionId | None, int]], bool]:
+        """The steps that calls would count for with one more that fits these; and whether it would be its turn.
+
+        The new call (`None`) comes last, after those that make room for it; nothing, where there is no room for it.
+        """
+        if not self.ordered:
+            moves = self._shared_out(fits)
+            return moves, bool(moves)
+        free, turns = [index for index in fits if self.left[index]], self.turns()
+        in_turn = [index for index in free if index in turns]
+        return [(None, index) for index in (in_turn or free)[:1]], bool(in_turn)
+
+    def _shared_out(self, fits: tuple[int, ...]) -> list[tuple[DecisionId | None, int]]:
+        """The same where there is no order: all calls are shared out anew if need be, so that it makes no difference
+        which one came first. A shortest augmenting path, as in `fiducial.guard.widening`."""
+        for index in fits:
+            if self.left[index]:
+                return [(None, index)]
+        alike: dict[int, dict[tuple[int, ...], DecisionId]] = {}
+        for decision, each in self._used.items():
+            alike.setdefault(each.index, {})[each.fits] = decision
+        came: dict[int, DecisionId | None] = dict.fromkeys(fits)  # step → the call that would be put there
+        queue = list(fits)
+        for index in queue:
+            if self.left[index]:
+                moves = [(came[index], index)]
+                while (moved := moves[-1][0]) is not None:
+                    left = self._used[moved].index
+                    moves.append((came[left], left))
+                return moves
+            for others, decision in alike.get(index, {}).items():
+                found = [other for other in others if other not in came]
+                came |= dict.fromkeys(found, decision)
+                queue += found
+        return []
 
     def use(self, decision: DecisionId, principal: Principal, tool: str, arguments: Mapping[str, Any]) -> None:
         """A call was let through: it uses up its step, if it has one, and is under way."""
-        index, in_turn = self.step(principal, tool, arguments)
-        if index is not None:
-            self.left[index] -= 1
-            self._used[decision] = _Use(index, in_turn)
+        fits = self._fits(principal, tool, arguments)
+        moves, in_turn = self._placed(fits)
+        if not moves:
+            return
+        index, turns = moves[-1][1], self.turns()
+        opens = tuple(each for each in fits if self.left[each] and each in turns) if in_turn else (index,)
+        self.left[moves[0][1]] -= 1
+        for moved, to in moves:
+            if moved is not None:
+                self._used[moved].index = to
+        self._used[decision] = _Use(index, fits, in_turn=in_turn, opens=opens)
 
     def succeeded(self, decision: DecisionId) -> None:
         """The call did what its step is for: the next one's turn has come."""
@@ -115,8 +167,12 @@ class Course:
     def failed(self, decision: DecisionId, *, undone: bool) -> None:
         """The call did not do what its step is for, so what comes after has to wait. `undone`: it changed nothing, and
         the step can be used again."""
-        used = self._used.pop(decision, None)
-        if used is not None and undone:
+        used = self._used.get(decision)
+        if used is None:
+            return
+        used.in_turn, used.opens = False, ()
+        if undone:
+            del self._used[decision]
             self.left[used.index] += 1
 
 

@@ -2,8 +2,9 @@
 
 A plan is a list of steps: a tool, how often at most, and bounds on its parameters. A parameter without a bound is left
 open. A call is *on the plan* when a step of its tool has a use left and the call meets its bounds. An ordered plan goes
-from step to step: a step's turn comes once a call of every earlier one has succeeded, and is over once a later one was
-used. A call counts for the first step that it fits, so narrow steps are written before wide ones.
+from step to step: a step's turn comes once, for every earlier one, a call that fits it has succeeded, and is over once
+a later one was used; a call counts for the earliest step that it fits. Without an order, calls are shared out among
+the steps that they fit, whichever came first.
 
 A plan is a limit, never a permission: what is on it is still decided call by call. It is declared by calling the
 built-in tool `declare_plan`, so that it is decided, held, approved, recorded and reopened as every call is; see
