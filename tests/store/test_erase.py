@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -24,9 +26,12 @@ from fiducial.core.ids import SessionId
 from fiducial.core.store import Commit
 from fiducial.errors import StoreBusy, StoreError
 from fiducial.store import erase, export, owed
+from fiducial.store.backup import back_up, bring_back
 from fiducial.store.bundle import Bundle, Record, records
 from fiducial.store.ledger import Ledger
 from fiducial.store.merkle import Tree, leaf_hash
+from fiducial.store.postgres import backup as in_postgres
+from fiducial.store.postgres.link import Target
 from fiducial.store.postgres.store import PostgresStore
 from fiducial.store.postgres.tables import PostgresTables
 from fiducial.store.sqlite import SqliteStore
@@ -39,6 +44,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from fiducial.store import erase, export, owed
+from fiducial.store.backup import back_up, bring_back
 from fiducial.store.bundle import Bundle, Record, records
 from fiducial.store.ledger import Ledger
 
@@ -493,3 +499,73 @@ def test_an_export_that_cannot_be_rewritten_does_not_keep_erasing_from_the_other
         with pytest.raises(StoreError, match=r"export `.*/a` could not be rewritten"):
             store.erase(entry.payloads[0].ref.digest, by="dpo", why="x")
         assert holding(tmp_path, SECRET) == ["a"]
+
+
+# Backups
+
+
+def restored(path: Path, backup: Path) -> None:
+    bring_back(backup, path, settle=lambda scan, **_: Commit(), by="ann", why="disk", at_us=0)
+
+
+def test_a_restore_forgets_no_export_and_says_what_is_back(
+    tmp_path: Path, make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, backup, target = tmp_path / "log.db", tmp_path / "saved" / "backup", tmp_path / "out.jsonl"
+    backup.parent.mkdir()
+    entries = [make(SECRET), make("erased"), make("erased too"), make("later")]
+    digests = [entry.payloads[0].ref.digest for entry in entries]
+    with SqliteStore(path) as store:
+        store.commit(Commit(entries=tuple(entries[:3]))).result()
+        store.erase(digests[2], by="dpo", why="x")
+        back_up(path, backup, at_us=0)
+        store.commit(Commit(entries=tuple(entries[3:]))).result()
+        for digest in (digests[1], digests[3]):
+            store.erase(digest, by="dpo", why="x")
+    export_to(path, target, payloads=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("fiducial.store.backup.restore.record", Mock(side_effect=StoreError("cut off")))
+        with pytest.raises(StoreError, match="cut off"):
+            restored(path, backup)
+    restored(path, backup)
+    assert f"(1): {digests[1]}" in caplog.text
+    assert not [*tmp_path.glob("*.restoring")]
+    backup.unlink()
+    with SqliteStore(path, clock=clock) as store:
+        until(lambda: scrubbed(store, clock))
+        assert store.erase(digests[0], by="dpo", why="x")
+        assert holding(tmp_path, SECRET) == []
+        store.ledger().verify()
+
+
+def test_a_restore_in_postgresql_says_what_is_back(
+    postgres: Any, tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    target, saved = Target.parse(postgres.url), tmp_path / "saved"
+    entries = [make("erased"), make("later")]
+    digests = [entry.payloads[0].ref.digest for entry in entries]
+    with postgres.open() as store:
+        store.commit(Commit(entries=(entries[0],))).result()
+        store.flush()
+        in_postgres.back_up(target, saved, at_us=0)
+        store.commit(Commit(entries=(entries[1],))).result()
+        for digest in digests:
+            store.erase(digest, by="dpo", why="x")
+    settle = lambda scan, **_: Commit()  # noqa: E731
+    in_postgres.bring_back(saved, target, settle=settle, key_path=postgres.key_path, by="ann", why="x", at_us=0)
+    assert f"(1): {digests[0]}" in caplog.text
+
+
+def test_what_a_damaged_database_remembered_is_told_to_be_lost(
+    tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, backup = tmp_path / "log.db", tmp_path / "backup"
+    with SqliteStore(path) as store:
+        store.commit(Commit(entries=(make("n"),))).result()
+        back_up(path, backup, at_us=0)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE export")
+    restored(path, backup)
+    assert "remembers cannot be read" in caplog.text
+    with Ledger.open(path) as ledger:
+        assert ledger.verify().payloads == 1

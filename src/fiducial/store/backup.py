@@ -3,16 +3,23 @@
 A backup is a database of its own, one file, as of one instant, made while others go on writing. `fiducial log` reads
 and verifies it like any other; a store refuses it. Its newest tree head lies beside it, as `<file>.checkpoint`. The
 signing key is not in it: keep that elsewhere.
+
+Bringing it back keeps one thing of the database that it replaces: which files were exported from it, so that erasing
+still reaches them.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
+
 from fiducial.core.event import LogRestored
+from fiducial.core.ids import Digest
 from fiducial.errors import StoreError
 from fiducial.store import keyfile, restore, retained, schema
 from fiducial.store.files import sync_directory, write_atomically
@@ -21,7 +28,9 @@ from fiducial.store.restore import MARK, Made, Settle
 from fiducial.store.rows import SqliteTables
 from fiducial.store.writer import SqliteWriter
 
+_log = logging.getLogger("fiducial.store")
 _MODE = 0o600
+_EXPORTS = "SELECT path, at_us FROM export ORDER BY path"
 
 
 def back_up(database: Path, target: Path, *, at_us: int) -> Made:
@@ -74,6 +83,7 @@ def bring_back(
         ledger.verify(key=key)
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
+        replaced = _set_aside(database, made)
         os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
         with (
             closing(schema.connect_reader(backup)) as source,
@@ -90,7 +100,54 @@ def bring_back(
         writer = SqliteWriter(
             SqliteTables(connection, str(database)), lambda public: keyfile.signer_for(key_path, public)
         )
-        return restore.record(writer, made, retained.checkpoint_path(database), settle, by=by, why=why, at_us=at_us)
+        event = restore.record(
+            writer, made, retained.checkpoint_path(database), settle, by=by, why=why, at_us=at_us,
+            exports=replaced.exports,
+        )  # fmt: skip
+        restore.say_what_is_back(writer.reader, replaced.erased)
+    _aside(database).unlink(missing_ok=True)
+    return event
+
+
+class _Replaced(msgspec.Struct, frozen=True):
+    """What is to be known of a database that is replaced."""
+
+    exports: list[tuple[str, int]] = []
+    """Files that were exported with payloads in them, and when."""
+    erased: list[Digest] = []
+    """See `restore.erased_since`."""
+
+
+def _set_aside(database: Path, made: Made) -> _Replaced:
+    """What the database says that is about to be replaced, kept in a file until that was done to the end: when it is
+    cut off, the database may be the backup already.
+
+    A damaged one may say nothing any more: then a warning tells what to do by hand.
+    """
+    aside = _aside(database)
+    try:
+        known = msgspec.json.decode(aside.read_bytes(), type=_Replaced) if aside.exists() else _Replaced()
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise StoreError(f"`{aside}`, which a restore left that was cut off, is damaged; remove it") from error
+    exports, erased = dict(known.exports), list(known.erased)
+    if database.exists() and database.stat().st_size:
+        try:
+            with Ledger.open(database) as ledger:
+                exports |= dict(ledger.reader.rows(_EXPORTS))
+                erased += restore.erased_since(ledger.reader, made)
+        except StoreError as error:
+            _log.warning(
+                "what the replaced database remembers cannot be read (%s): erase again what was erased since the "
+                "backup was made, and delete the files that were exported since",
+                error,
+            )
+    replaced = _Replaced([*exports.items()], erased)
+    write_atomically(aside, msgspec.json.encode(replaced).decode(), mode=_MODE)
+    return replaced
+
+
+def _aside(database: Path) -> Path:
+    return database.with_name(database.name + ".restoring")
 
 
 def refuse_existing(target: Path) -> None:

@@ -9,23 +9,25 @@ since the backup was made: what that is, `Settle` knows. Until then the log is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from fiducial.core.event import Entry, LogRestored
-from fiducial.core.ids import EventId, mint
+from fiducial.core.event import Entry, LogRestored, PayloadErased
+from fiducial.core.ids import Digest, EventId, mint
 from fiducial.core.store import Cell, Commit
 from fiducial.errors import Corrupt, LedgerError, StoreError, WrongKey
-from fiducial.store import retained, schema
-from fiducial.store.bundle import Prepared, prepare
+from fiducial.store import owed, retained, schema
+from fiducial.store.bundle import Prepared, prepare, records
 from fiducial.store.checkpoint import Verifier
 from fiducial.store.reader import LogReader
 from fiducial.store.rows import Rows
 from fiducial.store.writer import LogWriter
 
+_log = logging.getLogger("fiducial.store")
 MARK: Final = "backup"
 """Name, in `meta`, of the mark."""
 MAX_WHY: Final = 500
@@ -99,11 +101,49 @@ def check_key(made: Made, newest: str, key: Verifier) -> None:
         )
 
 
+def erased_since(replaced: LogReader, made: Made) -> list[Digest]:
+    """Payloads that were erased from the log in `replaced` one by one since the backup of it was made.
+
+    What retention erased is left out: it erases that again.
+    """
+    with replaced.snapshot():
+        if replaced.meta("origin") != made.origin:
+            return []
+        return [
+            record.event.payload
+            for first in replaced.bundles_of("")
+            if first >= made.size
+            for record in records(replaced.bundle(first, payloads=False))
+            if isinstance(record.event, PayloadErased)
+        ]
+
+
+def say_what_is_back(reader: LogReader, erased: Sequence[Digest]) -> None:
+    """Warn of those payloads, erased from the log that was replaced, which are back in the one behind `reader`."""
+    back = [each for each in erased if any(stored.data is not None for _, stored in reader.find_payloads(each))]
+    if back:
+        _log.warning(
+            "payloads that were erased since the backup was made are back; erase them again (%d): %s",
+            len(back), " ".join(back),
+        )  # fmt: skip
+
+
 def record(
-    writer: LogWriter, made: Made, beside: Path, settle: Settle, *, by: str, why: str, at_us: int
+    writer: LogWriter,
+    made: Made,
+    beside: Path,
+    settle: Settle,
+    *,
+    by: str,
+    why: str,
+    at_us: int,
+    exports: Sequence[tuple[str, int]] = (),
 ) -> LogRestored:
     """Settle the cells, record the restoring and remove the mark, in one transaction; move a checkpoint that is
-    contradicted away."""
+    contradicted away.
+
+    `exports`: files, and when they were exported, which the log that was replaced remembered; erasing reaches them on.
+    """
     note = retained.load(beside)
     seen = 0
     if note is not None:
@@ -125,6 +165,10 @@ def record(
         for answer in writer.put([settled, Prepared([Entry(event)], own=True)]):
             if isinstance(answer, StoreError):
                 raise answer
+        for export in exports:
+            writer.tables.run(schema.SET_EXPORT, *export)
+        # The replaced log may have owed what it erased before the backup was made.
+        owed.note(writer)
         writer.tables.run(schema.DROP_META, MARK)
     if seen:
         retained.reject(beside)

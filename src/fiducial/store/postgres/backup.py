@@ -107,12 +107,17 @@ def bring_back(
             migrate.migrate(target)
             tables = _tables(target)
             try:
+                reader = LogReader(tables)
+                replaced = bool(reader.rows(schema.GET_META, "origin"))
+                erased = restore.erased_since(reader, manifest.made) if replaced else []
                 _replace(archive, tables, manifest, key)
                 # What waited in the inbox goes in first: it was committed before the backup was made.
                 sequencer = Sequencer(tables, lambda public: keyfile.signer_for(key_path, public))
                 sequencer.drain()
                 beside = key_path.with_suffix(".checkpoint")
-                return restore.record(sequencer.writer, manifest.made, beside, settle, by=by, why=why, at_us=at_us)
+                event = restore.record(sequencer.writer, manifest.made, beside, settle, by=by, why=why, at_us=at_us)
+                restore.say_what_is_back(reader, erased)
+                return event
             finally:
                 tables.close()
     except psycopg.Error as error:
