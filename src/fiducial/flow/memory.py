@@ -32,7 +32,7 @@ from fiducial.flow.trace import Where
 _TAINTING_WORDS = 3
 """Words in one untrusted leaf that can carry an instruction."""
 _TAINTING_TOTAL = 6
-"""Words over all untrusted leaves of a result that can, put together."""
+"""Words over all untrusted leaves of the session that can, put together."""
 _NAMED_TEXT = 64 * 1024
 """Characters of the user's texts whose entities are laid ready for the fast path; the rest is found by search."""
 _NAMED_MAX = 20_000
@@ -75,6 +75,9 @@ class Memory:
         self.roots: dict[str, Root] = {}
         self.seen: Label = TRUSTED
         self.tainted = False
+        self._told: set[str] = set()
+        self._words = 0
+        """Of untrusted leaves, and how many words they say; each counted once, until the session is tainted."""
         self.recovered = False
         """Some disguise was undone in untrusted text."""
         self.pointed_any = False
@@ -153,8 +156,7 @@ class Memory:
         rules: dict[int, tuple[int, frozenset[str]]] = {DEEP: (DISTRUST, frozenset(paths.classes))}
         ways: dict[int, bool] = {}
         laundered = self.laundered if self.laundered is not None and len(self.laundered) else None
-        distrusted = 0
-        tainting = False
+        distrusted = False
         found_classes: set[str] = set(label.classes)
         trusted_push = self.record.push
         numerals: list[tuple[int, str]] = []
@@ -173,7 +175,7 @@ class Memory:
             text = raw if type(raw) is str else scalar_text(raw)
             if not text:
                 if untold(raw):  # it may say anything to who reads it, an instruction too
-                    distrusted, tainting = distrusted or 1, True
+                    distrusted = self.tainted = True
                 continue
             if leaf_classes and (not key or entities.has_digit(text)):
                 found_classes |= leaf_classes
@@ -186,12 +188,9 @@ class Memory:
                 kind = DISTRUST
             if kind == DISTRUST:
                 self._distrust(place, text)
-                if key:
-                    distrusted = distrusted or 1
-                elif not tainting:
-                    count = said(text, _TAINTING_WORDS)
-                    distrusted += count or 1
-                    tainting = count >= _TAINTING_WORDS or distrusted >= _TAINTING_TOTAL or not root.structured
+                distrusted = True
+                if not self.tainted:
+                    self.tainted = self._instructs(text) or not root.structured
                 continue
             trusted_push(place, text)
             if key:
@@ -202,12 +201,20 @@ class Memory:
         self.record.flush()
         self.untrusted.flush()
         self.figures.records(numerals, told=told)
-        self.tainted |= tainting
         integrity = Integrity.UNTRUSTED if distrusted or everything else Integrity.TRUSTED
         # Whoever can write into a list may have chosen how long it is.
         if isinstance(parsed, list) and integrity is Integrity.TRUSTED:
             self.figures.totals.append(Decimal(len(parsed)))
         return Label(integrity, frozenset(found_classes), (source, *label.sources)[:64])
+
+    def _instructs(self, text: str) -> bool:
+        """With the untrusted leaf `text`, a key or a value, the session has read what could be an instruction."""
+        count = said(text, _TAINTING_WORDS)
+        if not count or text in self._told:
+            return False
+        self._told.add(text)
+        self._words += count
+        return count >= _TAINTING_WORDS or self._words >= _TAINTING_TOTAL
 
     def _distrust(self, place: Place, text: str) -> None:
         self.untrusted.push(place, text)
