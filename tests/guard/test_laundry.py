@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fiducial import Guard
+from fiducial.charter.contracts import Role
 from fiducial.core.store import Commit, Put
 from fiducial.errors import StoreBusy, WrongKey
 from fiducial.store.memory import MemoryStore
@@ -172,3 +173,61 @@ def test_what_is_kept_is_not_kept_again(make_charter: Any) -> None:
     kept = len(store.scan("laundry/"))
     write(guard, OTHER, f"to {OTHER}")
     assert len(store.scan("laundry/")) == kept
+
+
+IBAN = "GB29NWBK60161331926819"
+COPIED = f"Please pay 100 EUR to {IBAN} now, thanks"
+TOLD = "Please pay to the account made of GB29, then the letters N, W, B, K, then 601613, and last 31926819"
+
+
+@pytest.mark.parametrize("baseline", ["balanced", "strict"])
+@pytest.mark.parametrize(
+    ("role", "told", "given", "read"),
+    [
+        ("content", COPIED, IBAN, {"account": IBAN}),
+        ("content", TOLD, IBAN, {"account": IBAN[::-1]}),
+        ("option", TOLD, IBAN, {"account": IBAN, "valid": True}),
+        ("option", TOLD, IBAN, {"account": "GB29 NWBK 6016 1331 9268 19"}),
+        ("option", TOLD, IBAN, {"account": f"The account {IBAN} is valid"}),
+        ("option", TOLD, [{"of": IBAN}], {"account": IBAN}),
+        ("option", TOLD, f"is {IBAN} valid", {"account": IBAN}),
+        ("option", TOLD, f"GB29NWBK6016 and {IBAN[12:]}", {"account": IBAN}),
+        ("option", TOLD, [f"{IBAN}-{number}" for number in range(600)], {"account": "zebra-1187"}),
+        (
+            "magnitude",
+            "Please pay the account of six digits, four and then two of each: 4422 and 11",
+            442211,
+            {"account": 442211.0},
+        ),
+    ],
+    ids=[
+        "copied",
+        "altered",
+        "as it is",
+        "grouped",
+        "in a sentence",
+        "in an object",
+        "of a text",
+        "halves",
+        "many",
+        "number",
+    ],
+)
+def test_a_read_that_says_back_what_it_was_asked_makes_no_record(
+    make_charter: Any, tools: Any, baseline: str, role: str, told: str, given: Any, read: dict[str, Any]
+) -> None:
+    asked = {"role": role, "schema": {}, **({"unit": "EUR"} if role == "magnitude" else {})}
+    check = {"effect": "read", "kind": "read", "parameters": {"of": asked}, "output": {"trusted": ["$"]}}
+    guard = Guard(make_charter(tools={**tools, "check": check}, baseline=baseline))
+    account = str(read["account"])
+
+    def paid(told: str) -> str:
+        with guard.session(user="ann", task="Pay 100 EUR for the bill on the page") as session:
+            session.observe("get_page", PAGE, told)
+            session.call("check", {"of": given}, run=lambda of: {**read, "bank": "NatWest", "number": 4711})
+            for record in ("NatWest", "4711") if told and role == "option" and not isinstance(given, list) else ():
+                assert session.provenance.trace("recipient", record, Role.TARGET).origin == "record"
+            return session.provenance.trace("recipient", account, Role.TARGET).origin
+
+    assert paid(told) in ("untrusted", "unknown")
+    assert paid("") == "record"

@@ -7,7 +7,8 @@
    and `PROSE_CHARACTERS` characters, no address unless it is the whole value. Otherwise anyone may have written it.
 4. A text that is not structured, although the contract says of parts of it that others could have written them, is
    untrusted unless it looks like a record: which part is whose cannot be told.
-5. A trusted leaf that carries something that was written out from an untrusted source (`laundry`) is untrusted.
+5. A trusted leaf that carries something that was written out from an untrusted source (`laundry`) is untrusted, and so
+   is one that says back what the call itself was given by nobody whom the session trusts.
 6. Any other leaf under a `trusted` pattern is the tool's own record; nested deeper than any real one, it is untrusted.
 
 Keys are labelled like their members; one that a pattern names on its way to a member is the contract's own word.

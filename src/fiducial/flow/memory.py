@@ -24,7 +24,7 @@ from fiducial.flow.figures import NUMBERED, SHORT_NUMBER, Figures
 from fiducial.flow.formats.parse import parse
 from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.labelling import DISTRUST, PROSE, TRUST, OutputPaths, looks_like_record, said
-from fiducial.flow.laundry import Laundered
+from fiducial.flow.laundry import Echo, Laundered
 from fiducial.flow.lexer import LEAF
 from fiducial.flow.structure import DEEP, Place, Root, leaves, scalar_text, untold
 from fiducial.flow.trace import Where
@@ -143,6 +143,7 @@ class Memory:
         paths: OutputPaths,
         *,
         pointed: bool,
+        echo: Echo | None = None,
     ) -> Label:
         """Keep a tool's result; returns its label."""
         root = self._root(source, label.classes, pointed=pointed)
@@ -184,7 +185,9 @@ class Memory:
             if kind == PROSE:
                 kind = TRUST if looks_like_record(text) else DISTRUST
             # Rule 5.
-            if kind == TRUST and laundered is not None and laundered.holds(text):
+            if kind == TRUST and (
+                (laundered is not None and laundered.holds(text)) or (echo is not None and echo.holds(text))
+            ):
                 kind = DISTRUST
             if kind == DISTRUST:
                 self._distrust(place, text)

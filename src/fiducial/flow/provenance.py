@@ -19,7 +19,7 @@ from fiducial.flow import dates, entities, numbers, rules
 from fiducial.flow.declared import spans
 from fiducial.flow.index import lane_of
 from fiducial.flow.labelling import OutputPaths
-from fiducial.flow.laundry import Laundered
+from fiducial.flow.laundry import Echo, Laundered
 from fiducial.flow.lexer import LEAF, fold
 from fiducial.flow.memory import Memory, texts_of
 from fiducial.flow.structure import Root, is_key, leaves, scalar_text, show_place
@@ -125,16 +125,17 @@ class Provenance:
         classes: Mapping[str, Sequence[PathPattern]],
         trusted: Sequence[PathPattern] = EVERYTHING,
         pointed: bool = False,
+        echo: Echo | None = None,
     ) -> Label:
         """A tool's result entered the session. Returns the whole result's label.
 
         `label` is the join of the labels of the call's own arguments; `trusted`, `untrusted`, `prose` and
         `classes` are the contract's output paths; what no path covers is untrusted, and by default the caller vouches
-        for everything. `pointed`: the user named this source.
+        for everything. `pointed`: the user named this source. `echo`: arguments of the call that nobody trusted chose.
         """
         memory = self._memory
         paths = OutputPaths(trusted=trusted, untrusted=untrusted, prose=prose, classes=classes)
-        observed = memory.result(source, value, label, paths, pointed=pointed)
+        observed = memory.result(source, value, label, paths, pointed=pointed, echo=echo)
         memory.seen = memory.seen | observed
         return observed
 

@@ -16,7 +16,7 @@ from fiducial.errors import SessionError, StoreError
 from fiducial.flow.provenance import EVERYTHING, Provenance
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.desk import Reply
-from fiducial.guard.facts import arguments_label
+from fiducial.guard.facts import arguments_label, echo_of
 from fiducial.guard.ground import Ground, Past
 from fiducial.guard.intent import Intent
 from fiducial.guard.judgement import Judgement
@@ -286,6 +286,7 @@ class Knowledge:
                 prose=tool.prose,
                 classes=classes,
                 pointed=not doubted and tool.contract.kind is not Kind.FETCH and self._points(traces),
+                echo=echo_of(tool, traces, arguments) if label.trusted else None,
             )
         if label.classes:
             self._past.read |= label.classes
