@@ -167,6 +167,42 @@ def test_is_a_part(value: str, text: str) -> None:
     assert not stands(value, text)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("/", "delete /tmp/a and / or /tmp/b"),
+        ("-", "use - as a bullet"),
+        ("&", "Smith & Sons"),
+        ("0958", "call 020 7946 0958 now"),
+        ("7946 0958", "call 020 7946 0958 now"),
+        ("18", "call +41 44 668 18 00."),
+        ("123-4567", "call (555) 123-4567 now"),
+        ("822463", "card 3782 822463 10005"),
+        ("10005", "card 3782 822463 10005"),
+        ("34", "sort 12-34-56"),
+    ],
+)
+def test_signs_and_parts_of_numbers_are_no_entities(value: str, text: str) -> None:
+    assert not stands(value, text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("/", "delete '/' now"),
+        ("020 7946 0958", "call 020 7946 0958 now"),
+        ("(555) 123-4567", "call (555) 123-4567 now"),
+        ("3782 822463 10005", "card 3782 822463 10005"),
+        ("2031-05-12", "on 2031-05-12 at 7"),
+        ("2031-05-12", "on 2031-05-12 12:30"),
+        ("12", "rows 12, 34 and 56"),
+        ("50", "pay 50 12.5 times"),
+    ],
+)
+def test_quoted_signs_and_whole_numbers_are(value: str, text: str) -> None:
+    assert stands(value, text)
+
+
 def test_a_whole_leaf_is_whole_whatever_it_looks_like() -> None:
     for value in ("file.", " padded ", "a, b; c", "(x", "1.5%", "Jane Miller & Sons", "/"):
         assert stands(value, value)

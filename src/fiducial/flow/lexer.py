@@ -10,13 +10,15 @@ when nothing that could belong to a longer entity touches it:
    `-`, `_`, `/`, `:`, `=`, `%`, `.` with something behind it. So `bank.com` is not whole in `evil-bank.com` or in
    `bank.com.evil.io`, nor `12` in `12.5`, `12:30` or `A12`. A comma or semicolon without a space separates list items
    unless digits stand on both sides of it or an item looks like a URL or path (both may hold commas).
-3. Four-character groups of an account or card number written with spaces are parts, not entities.
+3. Four-character groups of an account or card number written with spaces are parts, not entities; so are groups of
+   digits in a run that single spaces or hyphens join (a telephone number, a sort code).
 4. A value of several words must also not be a piece of a longer name: it stands in quotes, or on either side meets
    punctuation, the end of a line, a function word, or, when the value is capitalised, a word that is not.
 5. A value that itself begins or ends with quotes, brackets or sentence punctuation is whole only as a leaf, as a line,
    or in quotes; unless it begins as a path (`~/`, `./`, `../`, `.name`), a pattern of names (`*.tmp`) or a telephone
    number (`(555) …`), or ends with the full stop of an abbreviation (`Acme Inc.`) or a bracket opened inside. Then what
-   it begins or ends with belongs to it: `/x` is a part of `~/x`.
+   it begins or ends with belongs to it: `/x` is a part of `~/x`. So is a value of nothing but ASCII signs: the `/` in
+   `and / or` is no path.
 
 A text that was cut (a huge leaf is indexed in pieces that overlap) has no boundary at the cut.
 
@@ -114,6 +116,12 @@ GROUPED = re.compile(
 )
 """ISO 13616 print format of an IBAN, and the usual print format of a payment card number (ISO/IEC 7812)."""
 
+_SIGNS = re.compile(r"[!-/:-@\[-`{-~]+")
+_RUN = 32
+"""Characters beside a value that are looked through for more groups; a telephone number has fifteen digits (E.164)."""
+_GROUPS = re.compile(r"\(?\d[\d ()-]*")
+_RUN_OF_GROUPS = re.compile(r"(?<![\w.,:/$€£¥-])[+(]?\d+(?:\)?[ -]\(?\d+)+(?![\w:/%]|[.,]\d)")
+
 _FUNCTION_WORDS = """
 a about after again all also an and any are as at be because been before between both but by can could did do
 does for from had has have he her here him his how i if in into is it its just let me my no not of off on one
@@ -149,6 +157,8 @@ def whole(text: str, start: int, end: int) -> bool:
         return False
     begins = first in _OPEN or first in _STOP
     ends = last in _CLOSE or last in _STOP
+    if not (first.isalnum() or last.isalnum()) and _SIGNS.fullmatch(text, start, end) is not None:
+        begins = ends = True
     if (begins and _BEGINNING.match(text, start, end) is None) or (ends and (last != ")" or unclosed)):
         return _quoted(text, start, end) or (left in ("\n", LEAF) and right in ("\n", LEAF))
     if (left not in _HARD or not left) and not _opens(text, start, end):
@@ -156,6 +166,8 @@ def whole(text: str, start: int, end: int) -> bool:
     if (right not in _HARD or not right) and not _closes(text, start, end):
         return False
     value = text[start:end]
+    if (last.isdigit() or first.isdigit()) and _in_run(text, start, end):
+        return False
     if len(value) <= 4 and value.isalnum() and value.upper() == value and _in_group(text, start, end):
         return False
     if any(space in value for space in " \n\t\u00a0"):
@@ -244,6 +256,17 @@ def _in_group(text: str, start: int, end: int) -> bool:
     return any(
         low + match.start() <= start and end <= low + match.end() and match.end() - match.start() > end - start
         for match in GROUPED.finditer(text[low : end + 48])
+    )
+
+
+def _in_run(text: str, start: int, end: int) -> bool:
+    """The value is some groups of digits in a run of more."""
+    if _GROUPS.fullmatch(text, start, end) is None:
+        return False
+    low = max(0, start - _RUN)
+    return any(
+        match.start() <= start and end <= match.end() and match.end() - match.start() > end - start
+        for match in _RUN_OF_GROUPS.finditer(text, low, end + _RUN)
     )
 
 
