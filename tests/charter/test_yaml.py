@@ -166,3 +166,10 @@ def test_the_pure_python_reader_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fast.lines == slow.lines
     assert [(p.line, p.code) for p in fast.problems] == [(p.line, p.code) for p in slow.problems]
     assert [p.code for p in read_yaml('a: "\\ud800"\n', "f").problems] == ["yaml-syntax"]
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\r", "\u202e"])
+def test_what_shows_other_lines_than_yaml_reads_is_refused(odd: str) -> None:
+    document = read_yaml(f"a: 1\nb: 2 # note{odd}c: 3\n", "intent.yaml")
+    assert [(each.code, each.line) for each in document.problems] == [("misread-character", 2)]
+    assert not read_yaml("a: 1\r\nb: 2\r\n", "intent.yaml").problems

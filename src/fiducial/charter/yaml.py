@@ -12,6 +12,7 @@ of every key and element. Of YAML 1.2's core schema only what nobody misreads is
     anchors, aliases, merge keys, tags     refused: one can grow without bound, the others change types unseen
     a repeated key, a key that is no text  refused: one of the two values would be lost in silence
     a second document                      refused
+    U+2028, a lone CR, text turned around  refused: editors show other lines than YAML reads
 
 Every violation becomes a problem with its line, and reading goes on, so that all are reported at once; only a syntax
 error ends it. Nesting, the number of values and the size are bounded.
@@ -26,6 +27,7 @@ from typing import Any
 
 import yaml
 
+from fiducial.charter.misread import misread
 from fiducial.core.path import Path
 from fiducial.errors import Problem
 
@@ -90,6 +92,12 @@ def read_yaml(text: str, file: str) -> Document:
         )
         document.readable = False
         return document
+    for line, what in misread(text):
+        message, fix = (
+            f"{what} shows people other text than YAML reads",
+            "delete it, or write it as an escape in quotes",
+        )
+        document.problems.append(Problem(file, line, "misread-character", message, fix))
     reader = _Reader(document)
     try:
         text.encode()

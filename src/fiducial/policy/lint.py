@@ -1,6 +1,6 @@
 """Lint: what is wrong with policies beyond their syntax.
 
-0. Characters: what people see is what Cedar reads (`fiducial.policy.source.misread`).
+0. Characters: what people see is what Cedar reads (`fiducial.charter.misread`).
 1. Names: every id is unique; every role, clause, data class, tool, group and server that a policy names is declared.
 2. Paths: every attribute of the context exists for a tool to which the policy applies. Cedar's validator lets a
    misspelt `has` pass, because a record might have any attribute; then the rule never fires.
@@ -23,13 +23,13 @@ import cedarpy
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.findings import did_you_mean, quote
+from fiducial.charter.misread import misread
 from fiducial.charter.model import BUILT_IN, Charter, PolicySource
 from fiducial.errors import Problem
 from fiducial.policy import est
 from fiducial.policy.literals import RANGES, Pattern, constants, family, input_strings, left_out, patterns, roles
 from fiducial.policy.rules import Hold, Mask, Rule
 from fiducial.policy.schema import GROUPS, ContextPath, ToolType, schema
-from fiducial.policy.source import misread
 from fiducial.policy.weave import INTENT_FILE
 
 _FIX = "delete it, or end the line with a line feed; in a string write it as an escape such as `\\u{202e}`"

@@ -8,8 +8,6 @@ refuses still splits, and each refusal has its line.
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator
 
 import msgspec
 
@@ -17,11 +15,6 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|//[^\n]*|;|\s+|[^\s";/]+|/', re.DOTALL)
 """A string (perhaps without its end), a comment, the end of a statement, space, or other text."""
 _NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|//[^\n]*|[(){}\[\].,+*-]|&&|\|\||\b(?:if|else)\b', re.DOTALL)
 """What nests, with the strings and comments in which it does not."""
-_MISREAD = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]"  # controls, and line ends to some readers alone
-    r"|\r(?!\n)"
-    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # bidirectional controls (Unicode, property Bidi_Control)
-)
 MAX_NESTING = 64
 """Brackets inside brackets, or members of members; a policy that people can read has less than ten."""
 MAX_OPERATORS = 200
@@ -66,17 +59,6 @@ def split(file: str, text: str) -> list[Statement]:
     if start >= 0:
         statements.append(Statement(file, text[start:end], start_line))
     return statements
-
-
-def misread(text: str) -> Iterator[tuple[int, str]]:
-    """Characters that show people other text than Cedar reads: the line of each, and what it is.
-
-    Editors begin a new line at U+2028 or a form feed where Cedar's comment goes on, and show what stands around a
-    bidirectional control in another order: a condition may seem to be there that is not.
-    """
-    for match in _MISREAD.finditer(text):
-        name = unicodedata.name(match[0], "a control character").lower()
-        yield text.count("\n", 0, match.start()) + 1, f"U+{ord(match[0]):04X} ({name})"
 
 
 def is_too_deep(text: str) -> bool:
