@@ -375,3 +375,22 @@ def test_a_case_of_a_charter_says_what_the_preview_finds(make_charter: Any, foun
     }
     result = run_case(Guard(make_charter(PERMIT, tools=PURGE)), Case.model_validate(written))
     assert result.wrong == ()
+
+
+def test_a_tool_that_is_halted_by_name_is_not_run_around_other_calls_either(make_charter: Any) -> None:
+    looked: list[str] = []
+
+    def count(table: str) -> Any:
+        looked.append(table)
+        return {"rows": 0}
+
+    guard = guard_with(make_charter, count)
+    halt = guard.halt("it leaks data", by="olga", tool="count")
+    assert purge(guard).verdict.kind == "held", "what it would find is not known"
+    assert looked == []
+    guard.resume(halt, by="omar")
+    with guard.session(user="ann", task="Purge the table logs") as session:
+        done = session.call(
+            "purge", {"table": "logs"}, run=lambda **_: str(guard.halt("it leaks data", by="olga", tool="count"))
+        )
+    assert (done.status, done.confirmed, looked) == ("ok", "unknown", ["logs"])

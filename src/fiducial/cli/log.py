@@ -313,7 +313,7 @@ def _own_files(db: str) -> Iterator[Path]:
     yield from (own.key, next_path(own.key), own.key.with_suffix(".laundry"), own.checkpoint)
     if not in_postgres(db):
         path = Path(db).resolve()
-        yield from (path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal"))
+        yield from (path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".restoring"))
 
 
 def _known(ledger: Ledger, session: SessionId | None, db: Database) -> None:

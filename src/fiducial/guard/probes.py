@@ -47,7 +47,7 @@ def preview(session: State, tool: Tool, arguments: Mapping[str, Any]) -> Steps[P
     probe = tool.contract.preview
     if probe is None:
         return PreviewFacts()
-    if probe.tool not in session.ground.runners:
+    if not _may_run(session, probe):
         return _FAILED
     try:
         asked = fill(probe.arguments, arguments, None)
@@ -67,7 +67,7 @@ def confirm(
     probe: Probe | None = tool.contract.postcondition
     if probe is None:
         return "not-checked"
-    if probe.tool not in session.ground.runners or not probe.expect:
+    if not _may_run(session, probe) or not probe.expect:
         return "unknown"
     try:
         asked, expected = (fill_exactly(each, arguments, result) for each in (probe.arguments, probe.expect))
@@ -84,6 +84,12 @@ def confirm(
         return "yes" if met else "no"
     except TooLarge:
         return "unknown"
+
+
+def _may_run(session: State, probe: Probe) -> bool:
+    """The host gave the tool, and nobody has halted it by name."""
+    halt = session.switches.stops(session.agents, probe.tool, session.user) if session.switches.halts else None
+    return probe.tool in session.ground.runners and (halt is None or halt.tool is None)
 
 
 def fill(template: Mapping[str, Any], arguments: Mapping[str, Any], result: Any) -> dict[str, Any]:

@@ -284,7 +284,7 @@ class _Undoing:
         finished = next((each.event for each in records if isinstance(each.event, CallFinished)), None)
         undone = Taken(effect=effect, outcome="undone", why="it was found undone", compensation=made)
         if finished is not None and finished.outcome == "ok" and finished.confirmed != "no":
-            # A stream is recorded before its post-condition is looked at.
+            # As of a stream that this undo itself read.
             looked = finished.confirmed != "not-checked"
             if looked or self._confirmed(compensation.tool, compensation.arguments, None) != "no":
                 return undone

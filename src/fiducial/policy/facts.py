@@ -99,8 +99,8 @@ class PlanFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     includes: bool = False
     """The plan has a step for this call, its bounds are met, and a use of it is left."""
     in_order: bool = False
-    """The plan includes this call, and has no order or it is the call's turn: every earlier step was used, no later
-    one was."""
+    """The plan includes this call, and has no order or it is the call's turn: for every earlier step a call that fits
+    it has succeeded, and no later one was used."""
     approved: bool = False
     """The plan includes this call, and people approved the plan; it was not for the policies alone to accept."""
 
