@@ -14,7 +14,6 @@ from rich.text import Text
 
 from fiducial.cli.reporting import console, plain, plain_json
 from fiducial.core.clock import instant
-from fiducial.core.event import Event
 from fiducial.store import export
 from fiducial.store.bundle import Record
 from fiducial.store.ledger import Verified
@@ -25,28 +24,25 @@ _EXCERPT = 2_000
 """Characters of a payload shown by `show --payloads`; `export` has them whole."""
 
 
+_COLUMNS, _KIND = "{:>6}  {:19}  {:30}  {}", 18
+_STYLES = {"allowed": "green", "held": "yellow", "unclear": "yellow", "denied": "red"}
+
+
 def print_records(records: Iterable[Record], json: bool, *, headers: bool = True, payloads: bool = False) -> None:
-    """The records as a table, or as the lines that `export` writes."""
+    """A line for each record, however wide the terminal is; or the lines that `export` writes."""
     if json:
         for record in records:
             typer.echo(plain_json(export.entry_line(record, payloads=payloads).decode()), nl=False)
         return
-    table = Table(box=None, pad_edge=False, show_header=headers, header_style="dim")
-    for name in ("entry", "time (UTC)", "session", "what", ""):
-        table.add_column(name, overflow="fold")
-    empty = True
+    out = console()
+    if headers:
+        out.print(Text(_COLUMNS.format("entry", "time (UTC)", "session", "what"), style="dim"), soft_wrap=True)
     for record in records:
-        event = record.event
-        table.add_row(
-            str(record.index),
-            instant(event.at_us).strftime("%Y-%m-%d %H:%M:%S"),
-            Text(plain(event.session or ""), style="dim"),
-            _kind(event),
-            Text(_summary(record)),
-        )
-        empty = False
-    if not empty or headers:
-        console().print(table)
+        event, kind = record.event, str(type(record.event).__struct_config__.tag)
+        time = instant(event.at_us).strftime("%Y-%m-%d %H:%M:%S")
+        line = Text(_COLUMNS.format(record.index, time, plain(event.session or ""), ""))
+        line.append(kind.ljust(_KIND), _STYLES.get(str(getattr(event, "verdict", None)), ""))
+        out.print(line.append("  " + _summary(record)), soft_wrap=True)
 
 
 def print_payloads(records: Iterable[Record]) -> None:
@@ -78,13 +74,6 @@ def print_verified(verified: Verified) -> None:
     ):
         table.add_row(Text(name, style="dim"), Text(plain(value), overflow="fold"))
     out.print(table)
-
-
-def _kind(event: Event) -> Text:
-    kind = str(type(event).__struct_config__.tag)
-    verdict = getattr(event, "verdict", None)
-    style = {"allowed": "green", "held": "yellow", "unclear": "yellow", "denied": "red"}.get(str(verdict), "")
-    return Text(kind, style=style)
 
 
 def _summary(record: Record) -> str:
