@@ -290,7 +290,8 @@ class Live:
                 if doing.done() and doing.exception() is not None:
                     break
                 if status is not None:
-                    status.update(f"{max(left, 0) // 60:.0f}:{max(left, 0) % 60:02.0f} {until}")
+                    minutes, rest = divmod(max(int(left), 0), 60)
+                    status.update(f"{minutes}:{rest:02} {until}")
                 time.sleep(0.05)
         if not someone.attended:
             try:

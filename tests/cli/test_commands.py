@@ -90,6 +90,7 @@ def test_decide_as_json_and_with_bad_arguments() -> None:
     with pytest.raises(fiducial.SessionError, match="`nope`"):
         run("decide", str(BANKING), "get_balance", "--plan", "get_balance,nope")
     assert run("decide", str(BANKING), "no_such_tool")[0] == 1
+    assert "did you mean `send_money`?" in run("decide", str(BANKING), "send_mony")[1]
 
 
 def test_explain_reads_a_recorded_decision(tmp_path: Path) -> None:

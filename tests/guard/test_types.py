@@ -91,3 +91,8 @@ def test_no_store_keeps_an_event_that_could_not_be_read_back(tmp_path: Path, kin
     assert ledger.verify().size == 2
     ledger.close()
     store.close()
+
+
+def test_a_guard_takes_a_charter_and_no_directory() -> None:
+    with pytest.raises(SessionError, match="load_charter"):
+        Guard("support")  # type: ignore[arg-type]

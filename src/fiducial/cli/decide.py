@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from fiducial.charter.findings import did_you_mean
 from fiducial.charter.model import BUILT_IN_ROLES, Charter
 from fiducial.cli.reporting import console, fail, plain, print_json
 from fiducial.cli.show import show_decision
@@ -74,6 +75,8 @@ def decide(
         print_json(_report(judgement, places, changes))
     else:
         show_decision(console(wrap=True), tool, judgement.verdict, judgement.facts, judgement.traces, places, changes)
+        if judgement.tool is None and (close := did_you_mean(tool, charter.contracts)):
+            console().print(f"  {close}")
     raise typer.Exit(0 if judgement.verdict.kind == "allowed" else 1)
 
 

@@ -56,7 +56,8 @@ class Guard:
     release      what of the agent is running, for halts that name it
     desk         keeps requests to people, so that answers outlive this process: `fiducial.oversight.Desk`
 
-    Raises `CharterError` when the charter's policies cannot be compiled, `StoreError` when the store cannot be used.
+    Raises `CharterError` when the charter's policies cannot be compiled, `StoreError` when the store cannot be used,
+    `SessionError` for what is no charter.
     """
 
     def __init__(
@@ -204,6 +205,8 @@ class Guard:
 
 
 def _in_force(charter: Charter) -> InForce:
+    if not isinstance(charter, Charter):
+        raise SessionError(f"a guard takes a charter and not {type(charter).__name__}: `load_charter(…)` reads one")
     rulebook = compile_rulebook(charter)
     return InForce(charter, rulebook, MappingProxyType(with_plans(all_ready(charter, rulebook))))
 
