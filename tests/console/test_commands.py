@@ -8,16 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import httpx2
 import pytest
-from console_world import ACCOUNT, SCRIPT, held, pay
+from console_world import ACCOUNT, SCRIPT, Browser, held, pay
 from typer.testing import CliRunner
 
 from fiducial.cli import app
+from fiducial.console.app import Console
 from fiducial.console.services import Services
 from fiducial.core.clock import SystemClock
+from fiducial.core.event import HoldSettled
 from fiducial.core.ids import PersonId
 from fiducial.oversight.people import Person
 from fiducial.store.sqlite import SqliteStore
@@ -52,6 +56,16 @@ def test_what_waits_is_listed_with_where_it_came_from(services: Services, store:
     status, said = _run(store, "holds", "--json", "--by", ada)
     assert [each["tool"] for each in json.loads(said)["holds"]] == ["send_money"]
     assert json.loads(_run(store, "holds", "--json", "--by", "viewer")[1]) == {"holds": []}
+
+
+def test_what_nobody_answered_in_time_is_recorded_when_somebody_looks(
+    services: Services, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(services)
+    monkeypatch.setattr("fiducial.core.clock.SystemClock.unix_us", lambda _: time.time_ns() // 1000 + 86_400_000_001)
+    assert _run(store, "holds") == (0, "nothing waits\n")
+    with store.ledger() as ledger:
+        assert [each.event.outcome for each in ledger.entries() if isinstance(each.event, HoldSettled)] == ["expired"]
 
 
 def test_ids_are_whole_in_a_narrow_terminal(services: Services, store: SqliteStore) -> None:
@@ -171,3 +185,14 @@ def test_the_server_prints_a_link_that_signs_in_and_ends_on_a_signal(tmp_path: P
         server.send_signal(signal.SIGINT)
         assert server.wait(20) == 0
         server.stdout.close()  # type: ignore[union-attr]
+
+
+def test_a_served_console_writes_down_what_time_settles_until_it_ends(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fiducial.oversight.clockwork.EVERY", 0.01)
+    swept = threading.Event()
+    monkeypatch.setattr(services.desk, "sweep", swept.set)
+    with Browser(Console(services)):
+        assert swept.wait(10)
+    assert "fiducial-clockwork" not in [each.name for each in threading.enumerate()]

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from fiducial.cli import app
+from fiducial.core.clock import SystemClock
+from fiducial.core.ids import PersonId
 from fiducial.guard.guard import Guard
 from fiducial.oversight.captures import Files
+from fiducial.oversight.people import People, Person
 from fiducial.policy.load import load_charter
 from fiducial.store.sqlite import SqliteStore
 
@@ -129,6 +133,24 @@ def test_what_is_left_is_a_finding(home: Path) -> None:
     assert "run the same command again when people have answered" in output
     code, report = as_json(session)
     assert [each["outcome"] for each in report["effects"]] == ["already", "already", "impossible"]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_same_command_goes_on_while_whoever_approved_still_may(home: Path, gone: bool) -> None:
+    session = began(home, "held")
+    with SqliteStore(home / "log.db") as store:
+        people = People(store, SystemClock())
+        added = people.add(Person(id=PersonId("cleo"), name="Cleo", roles=("clerk",)), by=PersonId("olga"))
+    hold = as_json(session, *WIRED)[1]["effects"][1]["hold"]
+    approved = CliRunner().invoke(app, ["approve", hold, "--by", "cleo", "--db", "log.db"])
+    assert approved.exit_code == 0, approved.output
+    if gone:
+        with SqliteStore(home / "log.db") as store:
+            dismissed = msgspec.structs.replace(added.person, active=False)
+            People(store, SystemClock()).change(dismissed, version=added.version, by=PersonId("olga"), act="changed")
+    code, report = as_json(session, *WIRED)
+    assert (code, report["effects"][1]["outcome"]) == ((1, "held") if gone else (0, "undone"))
+    assert (home / "untagged").exists() is not gone
 
 
 def test_older_effects_wait_or_go_on_without_a_newer_one(home: Path) -> None:

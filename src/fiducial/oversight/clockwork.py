@@ -21,8 +21,9 @@ EVERY = 2.0
 class Clockwork:
     """Sweeps a desk from its making until it is stopped."""
 
-    def __init__(self, desk: Desk, every: float = EVERY) -> None:
-        self._desk, self._every = desk, every
+    def __init__(self, desk: Desk, every: float | None = None) -> None:
+        """`every`: seconds between two looks, `EVERY` unless given."""
+        self._desk, self._every = desk, EVERY if every is None else every
         self._stopped = threading.Event()
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="fiducial-clockwork", daemon=True)
