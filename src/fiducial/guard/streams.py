@@ -141,9 +141,7 @@ class Feed:
         if tool is None or not tool.side_effect or session.mode == "observe":
             return
         lease = session.lease
-        if session.closed:
-            why = "the session is closed"
-        elif lease is not None and lease.lost:
+        if lease is not None and lease.lost:
             why = LOST
         elif lease is not None and session.clock.unix_us() >= lease.until_us:
             why = LATE
