@@ -46,5 +46,6 @@ def _compile(root: Path) -> None:
         command = build_ext(Distribution({"ext_modules": cythonize(sources, build_dir=scratch, quiet=True)}))
         command.build_temp = scratch
         command.build_lib = str(root / "src")
+        command.parallel = True  # as many at once as there are cores
         command.ensure_finalized()
         command.run()

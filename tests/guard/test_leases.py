@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -249,14 +249,22 @@ def stop(pid: int, where: str) -> None:
                 os.kill(pid, signal.SIGCONT)
 
 
-def taken(guard: Guard, session: str) -> Any:
-    """The session, taken over once the server has ended the transaction that its process may be stopped in."""
+def once_free(act: Callable[[], Any]) -> Any:
+    """What it gives once the server has ended the transaction that another process may be stopped in."""
     deadline = time.monotonic() + 60
     while True:
         try:
-            return guard.reopen(session, takeover="it hangs")
+            return act()
         except StoreBusy:
             assert time.monotonic() < deadline
+
+
+def opened(where: str, key_path: Path) -> Any:
+    return once_free(lambda: open_store(where, key_path=key_path))
+
+
+def taken(guard: Guard, session: str) -> Any:
+    return once_free(lambda: guard.reopen(session, takeover="it hangs"))
 
 
 def test_a_process_that_was_stopped_and_wakes_up_does_nothing_more(
@@ -276,7 +284,7 @@ def test_a_process_that_was_stopped_and_wakes_up_does_nothing_more(
             time.sleep(0.05)
         assert agent.pid is not None
         stop(agent.pid, where)
-        with open_store(where, key_path=key_path) as store:
+        with opened(where, key_path) as store:
             guard = Guard(make_charter(), store=store)
             again = taken(guard, (tmp_path / "session").read_text())
             before = effects.read_text()

@@ -230,6 +230,7 @@ def test_an_approval_that_was_not_used_in_time_refuses_nothing_that_others_appro
     assert held(office.session.decide("send_money", BOB)) == second, "cleo's expired meanwhile"
     office.desk.vote(second, office.who("clara"), "approve")
     assert office.session.decide("send_money", BOB).kind == "allowed"
+    assert held(office.session.decide("send_money", BOB)) not in (first, second), "people are asked anew"
 
 
 def test_whoever_refused_where_the_agent_runs_decides_no_appeal(

@@ -83,6 +83,10 @@ class Machine(RuleBasedStateMachine):
         self.known: list[bool] = [False, False]
         """Whether the session has read about mallory."""
         self.model: dict[tuple[Any, ...], dict[str, Request]] = {}
+        self.before: dict[tuple[Any, ...], list[Request]] = {}
+        """Requests whose time was over when the same role was asked again, until the call ran."""
+        self.refused: set[tuple[Any, ...]] = set()
+        """Sessions and calls, whatever was known of them."""
         self.grants: list[list[int]] = []
         """Session, most, uses left, until, given."""
         self.halted: Any = None
@@ -138,8 +142,11 @@ class Machine(RuleBasedStateMachine):
             return
         needed = {"clerk": 1} if call["amount"] <= 1000 else {"clerk": 1, "lead": 2}
         requests = self.model.setdefault(self._key(which, call), {})
-        states = {role: self._state(request) for role, request in requests.items()}
-        silent = [request.until for role, request in requests.items() if states[role] == "expired"]
+        before = self.before.setdefault(self._key(which, call), [])
+        every = [*requests.values(), *before]
+        live = max((one.at for one in every if self._state(one) in ("waiting", "approved")), default=0)
+        # Silence refuses until people are asked again.
+        silent = [one.at for one in every if self._state(one) == "expired" and one.at > live]
         grant = next(
             (
                 grant
@@ -149,8 +156,9 @@ class Machine(RuleBasedStateMachine):
             ),
             None,
         )  # fmt: skip
-        # What was refused by name no class lets through; what nobody answered, one does that was given since.
-        if "rejected" in states.values() or (silent and grant is None):
+        # What was refused by name no class lets through, whatever is read since; what nobody answered, one does that
+        # was given since they were asked.
+        if self._key(which, call)[:2] in self.refused or (silent and grant is None):
             assert not ran
             assert result.verdict.kind == "denied"
             return
@@ -161,14 +169,19 @@ class Machine(RuleBasedStateMachine):
             assert ran == [call], "approved, and yet held back"
             if grant is not None:
                 grant[2] -= 1
-            for request in requests.values():
-                if self._state(request) == "approved":
-                    request.state = "spent"
+            before.clear()
+            for role, request in list(requests.items()):
+                if self._state(request) == "expired":
+                    del requests[role]
+                # What still waits has nothing left to ask.
+                request.state = {"approved": "spent", "waiting": "void"}.get(self._state(request), request.state)
             return
         assert not ran, "an effect that nobody has approved"
         assert isinstance(result.verdict, Held)
         role = result.verdict.role
         if self._state(requests.get(role)) != "waiting":
+            if self._state(requests.get(role)) == "expired":
+                before.append(requests[role])
             requests[role] = Request(self._now(), role, needed[role])
 
     def _made(self, which: int, call: dict[str, Any], ran: list[Any]) -> Any:
@@ -210,6 +223,7 @@ class Machine(RuleBasedStateMachine):
         request.voters.add(who.id)
         if not yes:
             request.state = "rejected"
+            self.refused.add(next(key[:2] for key, each in self.model.items() if request in each.values()))
         elif len(request.voters) >= request.quorum:
             request.state, request.until = "approved", self._now() + HOUR
         assert after.state == request.state

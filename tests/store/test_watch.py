@@ -169,10 +169,13 @@ def test_a_store_that_answers_is_not_silent(store: AnyStore, clock: ManualClock)
         assert store.silence() <= timedelta(seconds=1)
 
 
-def test_a_store_that_stopped_is_silent(tmp_path: Path) -> None:
+def test_a_store_that_stopped_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> Any:
+        raise RuntimeError("the disk is gone")
+
     clock = ManualClock()
     store = SqliteStore(tmp_path / "log.db", clock=clock)
-    store._writer.tables.connection.close()
+    monkeypatch.setattr(store._writer, "write", fail)
     with pytest.raises(StoreError):
         store.commit(Commit(changes=(Put("k", b"v"),))).result()
     clock.advance(timedelta(seconds=9))

@@ -86,9 +86,10 @@ class Asking:
         if approved or grants:
             approvals = satisfied.union(*(grant.policies for grant, _ in grants))
             overtaken = [each for each in holds if each[0].open and approvals.issuperset(each[0].policies)]
+            unanswered = [hold for hold, _ in holds if hold.state == "expired" and hold.appeals is None]
             return Said(
                 approvals=approvals,
-                spend=self._spending(case, approved, grants, overtaken, basis),
+                spend=self._spending(case, approved, grants, overtaken, unanswered, basis),
                 holds=tuple(hold.id for hold, _ in approved),
             )
         if any(hold.open for hold, _ in holds):
@@ -277,6 +278,7 @@ class Asking:
         approved: Iterable[tuple[Hold, int]],
         grants: Iterable[tuple[ClassGrant, int]],
         overtaken: Iterable[tuple[Hold, int]],
+        unanswered: Iterable[Hold],
         basis: set[Unchanged],
     ) -> Writes:
         entries: list[Entry] = []
@@ -299,6 +301,8 @@ class Asking:
             changes += [Put(hold_key(hold.id), encode(used)), Put(UNSPENT + hold.id, None)]
             if hold.appeals is None:
                 changes.append(Put(prefix + hold.id, None))
+        # What nobody answered at first does not come back as a no once others have said yes.
+        changes += [Put(prefix + hold.id, None) for hold in unanswered]
         for hold, version in overtaken:
             # Nothing is left to ask, and an answer would let the same call through once more.
             why = "the call was let through by another approval"
