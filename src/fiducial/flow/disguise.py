@@ -54,6 +54,9 @@ _LONGEST = 128
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SIGNS = {".": "dot", "@": "at", "-": "dash", "_": "underscore", "/": "slash", ":": "colon", " ": "space"}
 
+SHORTEST_CODE = 4
+"""Characters of a value's code; a shorter one stands anywhere by chance."""
+
 
 def may_disguise(text: str) -> bool:
     """Whether a text should be given to `undisguised`; spares short ones the way there."""
@@ -141,7 +144,7 @@ def encodings(value: str) -> Iterator[str]:
     """What stands in every base64 and hex code of a text that holds `value`: one form for each of the three places in a
     group of three bytes at which it may begin, and its hex, in lower case.
 
-    A form of fewer than `SHORTEST_CODE` characters stands anywhere by chance, and is left out.
+    A form of fewer than `SHORTEST_CODE` characters is left out.
     """
     raw = value.encode("utf-8", "replace")
     for before in range(3):
@@ -151,9 +154,6 @@ def encodings(value: str) -> Iterator[str]:
         if len(form) >= SHORTEST_CODE:
             yield form
     yield raw.hex()
-
-
-SHORTEST_CODE = 4
 
 
 def decoded(token: str) -> str | None:
