@@ -85,3 +85,20 @@ def postgres(server: str, tmp_path: Path) -> Iterator[Postgres]:
     yield Postgres(f"{server}&schema={schema}&application_name={schema}", tmp_path / "postgres.key", server, schema)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def each_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Any) -> Iterator[Any]:
+    """Each of the stores, so that one contract holds for all; by the folder's own `clock`."""
+    from fiducial import MemoryStore, SqliteStore
+
+    made: Any
+    match request.param:
+        case "memory":
+            made = MemoryStore(clock=clock)
+        case "sqlite":
+            made = SqliteStore(tmp_path / "log.db", clock=clock)
+        case _:
+            made = request.getfixturevalue("postgres").open(clock=clock)
+    yield made
+    made.close()

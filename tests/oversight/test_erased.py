@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,9 @@ DORA = {"person": "dora"}
 MARK = "XQZMARK"
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[AnyStore]:
-    made: AnyStore
-    match request.param:
-        case "memory":
-            made = MemoryStore(clock=clock)
-        case "sqlite":
-            made = SqliteStore(tmp_path / "log.db", clock=clock)
-        case _:
-            made = request.getfixturevalue("postgres").open(clock=clock)
-    yield made
-    made.close()
+@pytest.fixture
+def store(each_store: AnyStore) -> AnyStore:
+    return each_store
 
 
 def opened(guard: Guard) -> Session:

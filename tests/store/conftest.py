@@ -56,16 +56,6 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[AnyStore]:
-    """Each of the stores, so that one contract holds for all."""
-    made: AnyStore
-    match request.param:
-        case "memory":
-            made = MemoryStore(clock=clock)
-        case "sqlite":
-            made = SqliteStore(tmp_path / "log.db", clock=clock)
-        case _:
-            made = request.getfixturevalue("postgres").open(clock=clock)
-    yield made
-    made.close()
+@pytest.fixture
+def store(each_store: AnyStore) -> AnyStore:
+    return each_store
