@@ -83,7 +83,7 @@ def began(home: Path, *tags: str) -> str:
 
 def run(session: str, *more: str) -> tuple[int, str]:
     arguments = ["undo", session, "--by", "olga", "--why", "a test", "--db", "log.db", *more]
-    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "60"})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output
@@ -127,9 +127,11 @@ def test_what_is_left_is_a_finding(home: Path) -> None:
     code, report = as_json(session, *WIRED)
     assert code == 1
     assert [each["outcome"] for each in report["effects"]] == ["undone", "undone", "held"]
-    assert report["effects"][2]["hold"].startswith("hld_")
+    hold = report["effects"][2]["hold"]
+    assert hold.startswith("hld_")
     code, output = run(session, *WIRED)
     assert code == 1
+    assert f"\n  {hold}\n" in output, "what `approve` takes stands whole on a line of its own"
     assert "run the same command again when people have answered" in output
     code, report = as_json(session)
     assert [each["outcome"] for each in report["effects"]] == ["already", "already", "impossible"]

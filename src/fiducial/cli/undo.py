@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, opened, who
@@ -27,7 +27,7 @@ from fiducial.oversight.undo_report import lacks
 from fiducial.policy.load import load_charter
 
 _EXCERPT = 200
-"""Characters of arguments shown in the table; `--json` has them whole."""
+"""Characters of arguments shown; `--json` has them whole."""
 _STYLES = {
     "undone": "green",
     "already": "green",
@@ -137,20 +137,18 @@ def _print(report: Report, lacking: Mapping[DecisionId, str]) -> None:
     if not report.effects:
         out.print(Text("the session changed nothing"))
         return
-    table = Table("when", "what was done", "outcome", "by calling", "why", box=None, pad_edge=False, padding=(0, 2))
     for each in report.effects:
-        outcome = each.outcome or each.effect.state
+        outcome, at = each.outcome or each.effect.state, instant(each.effect.at_us).strftime("%Y-%m-%d %H:%M:%S UTC")
         lack = lacking.get(each.effect.decision)
         needs = f"needs {lack}: give it with --tools or --captures" if lack else ""
-        why = ": ".join(part for part in (each.why, each.detail, needs) if part)
-        table.add_row(
-            instant(each.effect.at_us).isoformat(timespec="seconds"),
-            Text(plain(each.effect.tool)),
-            Text(outcome, style=_STYLES.get(outcome, "red")),
-            Text(_called(each)),
-            Text(plain(why) + (f" (request {each.hold})" if each.hold else "")),
-        )
-    out.print(table)
+        head = Text(f"{at}  {plain(each.effect.tool)}  ").append(outcome, _STYLES.get(outcome, "red"))
+        out.print(head, soft_wrap=True)
+        for line in (_called(each), ": ".join(part for part in (plain(each.why), plain(each.detail), needs) if part)):
+            if line:
+                out.print(Padding(Text(line), (0, 0, 0, 2)))
+        if each.hold:
+            # On a line of its own: it is what `approve` and `deny` take.
+            out.print(f"  {each.hold}", style="bold", soft_wrap=True)
     if report.dry_run:
         out.print(Text("nothing was done: this was a dry run", style="dim"))
     elif any(each.outcome == "held" for each in report.effects):
@@ -165,4 +163,4 @@ def _called(taken: Taken) -> str:
         return ""
     arguments = msgspec.json.encode(compensation.arguments).decode()
     shown = arguments if len(arguments) <= _EXCERPT else arguments[:_EXCERPT] + "…"
-    return plain(f"{compensation.tool} {shown}")
+    return plain(f"by calling {compensation.tool} {shown}")
