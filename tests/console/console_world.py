@@ -14,8 +14,9 @@ from fiducial.charter.model import About, Charter, Clause, Owners, PolicySource
 from fiducial.console.app import Console
 from fiducial.console.services import Services
 from fiducial.core.clock import Clock
-from fiducial.core.ids import PersonId, SessionId
+from fiducial.core.ids import HoldId, PersonId, SessionId
 from fiducial.oversight.people import CONSOLE_ROLES
+from fiducial.oversight.undo import undo
 from fiducial.store.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -104,12 +105,13 @@ LARGE = Clause(
 )
 
 
-def bank() -> Charter:
-    """A small bank's assistant."""
+def bank(*more: str) -> Charter:
+    """A small bank's assistant, with `more` policies."""
     owners = Owners(responsible="payments", accountable="retail")
     about = About(agent="banking-assistant", owners=owners, roles=("customer", "fraud-desk"))
     contracts = {name: Contract.model_validate(tool) for name, tool in TOOLS.items()}
-    return Charter.build(about, contracts, (LARGE,), (PolicySource(file="policies/permit.cedar", text=PERMIT),))
+    source = PolicySource(file="policies/permit.cedar", text="\n".join((PERMIT, *more)))
+    return Charter.build(about, contracts, (LARGE,), (source,))
 
 
 def held(services: Services, user: str = "emma", task: str = "Please pay the bill in bill.txt.") -> tuple[Any, Any]:
@@ -129,6 +131,17 @@ def booked(services: Services, user: str = "emma") -> Any:
             assert done.status == "ok", done.verdict
         assert pay(session, 20).status == "ok"
     return session
+
+
+def held_undo(services: Services, user: str = "emma") -> HoldId:
+    """The request of an operator who takes back what a session booked, where the fraud desk is asked first."""
+    charter = bank(
+        '@id("charter/cancel") @hold("fraud-desk") forbid (principal, action == Action::"cancel_callback", resource);'
+    )
+    tools: dict[str, Any] = {"cancel_callback": lambda id: None}
+    guard = fiducial.Guard(charter, store=services.store, clock=services.clock, desk=services.desk, tools=tools)
+    report = undo(guard, booked(services, user).id, by="olga", why="booked for the wrong customer")
+    return next(effect.hold for effect in report.effects if effect.hold)
 
 
 def pay(session: Any, amount: float = 120) -> Any:

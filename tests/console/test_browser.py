@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from console_world import ACCOUNT, attacked_session, booked, held, pay
+from console_world import ACCOUNT, attacked_session, booked, held, held_undo, pay
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 
@@ -239,6 +239,7 @@ def test_no_page_is_wider_than_its_screen_and_none_runs_what_it_shows(
         "people": "/people", "person": "/people/admin", "account": "/account", "sign-in": "/sign-in",
         "decisions": "/decisions", "refused": f"/waiting/{_refused(services, size)}",
         "undo": f"/sessions/{booked(services, f'mia-{size}').id}/undo",
+        "held-undo": f"/waiting/{held_undo(services, f'mia-{size}')}",
     }  # fmt: skip
     for scheme in ("light", "dark") if PICTURES else ("light",):
         page = _open(chromium, faults, viewport={"width": width, "height": height}, color_scheme=scheme)

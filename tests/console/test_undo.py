@@ -218,6 +218,9 @@ def test_what_policies_hold_goes_to_somebody_else_and_on_from_there(
     assert untagged == []
     asked = Browser(console).as_(services, "approver").get(f"/waiting/{hold.id}").text
     check(asked)
+    assert "To take back what" in asked
+    assert "did: wrong</p>" in asked
+    assert "Nothing is known of what the user asked for" not in asked
     effect = re.search(rf'takes back what <a href="(/sessions/{session})#(e\d+)">one call of <code>tag</code>', asked)
     assert effect is not None
     assert f'id="{effect[2]}"' in Browser(console).as_(services, "approver").get(effect[1]).text

@@ -16,7 +16,7 @@ from fiducial.console.found import Similar
 from fiducial.console.queue import Card, Waiting
 from fiducial.console.services import Services
 from fiducial.console.trajectory import Argument, Source, Told, told
-from fiducial.core.event import CallDecided, HoldRequested, MessageObserved, UndoFinished
+from fiducial.core.event import CallDecided, HoldRequested, MessageObserved, UndoFinished, UndoStarted
 from fiducial.core.ids import Digest, EventId, HoldId
 from fiducial.guard.record import DecisionRecord
 from fiducial.oversight.cells import asked_prefix
@@ -70,6 +70,8 @@ class Shown(msgspec.Struct, kw_only=True):
     """Of an appeal: by whom, and why."""
     takes_back: Record | None = None
     """The decision on the call whose effect this one takes back, and no other's: an approval is for that."""
+    undoing: UndoStarted | None = None
+    """What it is a part of: who takes back what, and why."""
 
 
 def cards(services: Services, waiting: Waiting, mine: Sequence[bool], limit: int) -> tuple[list[Card], int]:
@@ -102,7 +104,7 @@ def shown(services: Services, hold: Hold, mine: bool, alike: int) -> Shown:
     contract = services.charter.contracts.get(hold.tool) if ours else None
     seen = Shown(card=card, contract=contract, similar=services.index.similar(hold), ours=ours)
     seen.appealed, seen.said = appeal_of(services, hold), _said(services, hold)
-    seen.takes_back = _takes_back(services, hold)
+    seen.takes_back, seen.undoing = _takes_back(services, hold)
     seen.asked = [source for source in _messages(session) if source.trusted]
     if step is not None:
         seen.decided, seen.record, seen.arguments = step.decided, step.record, step.arguments
@@ -141,11 +143,17 @@ def _said(services: Services, hold: Hold) -> str:
     return ""
 
 
-def _takes_back(services: Services, hold: Hold) -> Record | None:
+def _takes_back(services: Services, hold: Hold) -> tuple[Record | None, UndoStarted | None]:
+    begun: UndoStarted | None = None
     for record in services.ledger.session(hold.session) if hold.agent == AGENT else ():
-        if isinstance(record.event, UndoFinished) and record.event.compensation == hold.decision:
-            return services.ledger.find(EventId("evt" + record.event.decision[3:]))
-    return None
+        match record.event:
+            case UndoStarted():
+                begun = record.event
+            case UndoFinished(compensation=compensation, decision=decision) if compensation == hold.decision:
+                return services.ledger.find(EventId("evt" + decision[3:])), begun
+            case _:
+                pass
+    return None, None
 
 
 def _fill(services: Services, card: Card) -> None:
@@ -153,6 +161,8 @@ def _fill(services: Services, card: Card) -> None:
     contract = services.charter.contracts.get(card.hold.tool)
     if card.hold.tool in BUILT_IN_VERBS:
         verb = BUILT_IN_VERBS[card.hold.tool]
+    elif card.hold.agent == AGENT:
+        verb = "take back what a call did"
     elif not card.evidence.ours:
         verb = "use a tool of another charter"
     else:
