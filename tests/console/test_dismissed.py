@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import msgspec
@@ -15,9 +15,9 @@ from fiducial.console.services import Services
 from fiducial.console.visit import Visit
 from fiducial.core.event import HoldSettled
 from fiducial.core.ids import HoldId, PersonId
-from fiducial.core.store import Commit, Put
+from fiducial.core.store import Cell, Commit, Put
 from fiducial.guard.switches import read_halts
-from fiducial.oversight.cells import REPLIES, ReplyCell, encode, hold_key
+from fiducial.oversight.cells import REPLIES, UNSPENT, WAITING, ReplyCell, encode, hold_key
 from fiducial.oversight.people import Person
 from fiducial.policy.bounds import Bound
 
@@ -96,6 +96,36 @@ def test_half_an_approval_and_answers_for_the_user_go_too(services: Services) ->
     assert services.desk.hold(hold.id).state == "void"
     assert services.desk.waiting() == []
     assert [key.rpartition("/")[2] for key in services.store.scan(REPLIES)] == ["operator"]
+
+
+@pytest.mark.parametrize("looked_at", [WAITING, UNSPENT])
+def test_half_an_approval_goes_though_somebody_else_agrees_meanwhile(
+    services: Services, monkeypatch: pytest.MonkeyPatch, looked_at: str
+) -> None:
+    """The second one agrees right after what waits, or what was approved and not used yet, was looked at."""
+    services.people.add(Person(id=PersonId("second"), name="Second", roles=("operator",)), by=BOSS)
+    session, _ = held(services)
+    [hold] = services.desk.waiting()
+    first, second = services.people.approver(APPROVER), services.people.approver(PersonId("second"))
+    assert first is not None
+    assert second is not None
+    two = Put(hold_key(hold.id), encode(msgspec.structs.replace(hold, quorum=2)))
+    services.store.commit(Commit(changes=(two,))).result()
+    assert services.desk.vote(hold.id, first, "approve").open
+    scan, agreed = services.store.scan, []
+
+    def scanned(prefix: str) -> Mapping[str, Cell]:
+        found = scan(prefix)
+        if prefix == looked_at and not agreed:
+            agreed.append(services.desk.vote(hold.id, second, "approve").state)
+        return found
+
+    monkeypatch.setattr(services.store, "scan", scanned)
+    services.accounts.revoke(APPROVER, by=BOSS)
+    assert agreed == ["approved"]
+    assert services.desk.hold(hold.id).state == "void"
+    assert pay(session).verdict.kind == "held"
+    assert _voided(services, hold.id) == 1
 
 
 def test_what_others_approved_stands(console: Console, services: Services) -> None:

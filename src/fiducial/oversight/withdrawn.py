@@ -39,7 +39,8 @@ def withdraw(store: Store, clock: Clock, person: PersonId, why: str) -> int:
 
     What somebody else changes meanwhile is looked at again. A cell that cannot be read lets nothing through anyway.
     """
-    requests = [hold_key(HoldId(key.removeprefix(kept))) for kept in (UNSPENT, WAITING) for key in store.scan(kept)]
+    # As requests move, from waiting to approved: one that somebody else approves between the two is found.
+    requests = [hold_key(HoldId(key.removeprefix(kept))) for kept in (WAITING, UNSPENT) for key in store.scan(kept)]
     done = sum(_settled(store, clock, person, why, key) for key in requests)
     return done + sum(
         _settled(store, clock, person, why, key) for prefix in (GRANTS, REPLIES) for key in store.scan(prefix)
