@@ -487,6 +487,55 @@ def test_an_approval_is_for_one_effect_though_another_is_taken_back_by_the_same_
     assert (world.root / "a.txt").read_text() == "v0"
 
 
+def lee_refuses(world: World, report: Report) -> None:
+    """What people are asked about, according to the report."""
+    [hold] = [each.hold for each in report.effects if each.hold is not None]
+    world.desk.vote(hold, Approver(id=PersonId("lee"), roles=frozenset({"lead"})), "reject", note="leave it")
+
+
+def test_a_no_is_for_one_effect_though_another_is_taken_back_by_the_same_call(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        for _ in range(2):
+            session.call("tag", {"name": "a"}, run=world.hotel.tag)
+    guard = world.make(HOLD)
+    report = world.undo(session.id, guard=guard)
+    assert outcomes(report) == ["held", "waits"]
+    lee_refuses(world, report)
+    newer, older = world.undo(session.id, guard=guard).effects
+    assert (newer.outcome, older.outcome) == ("denied", "waits")
+    left = world.undo(session.id, guard=guard, leave=[newer.effect.decision])
+    assert [(each.effect.decision, each.outcome) for each in left.effects] == [(older.effect.decision, "held")]
+    lee_agrees(world)
+    assert outcomes(world.undo(session.id, guard=guard)) == ["denied", "waits"], "a yes to one is none to the other"
+    assert outcomes(world.undo(session.id, guard=guard, leave=[newer.effect.decision])) == ["undone"]
+    assert outcomes(world.undo(session.id, guard=guard)) == ["denied", "already"], "the no outlives what was left"
+
+
+def test_a_no_to_taking_back_outlives_an_undo_of_what_came_later(world: World) -> None:
+    with world.guard.session(user="ann") as session:
+        for name in "ab":
+            session.call("tag", {"name": name}, run=world.hotel.tag)
+    guard, later = world.make(HOLD), world.events(CallDecided)[-1].id
+    assert outcomes(world.undo(session.id, guard=guard)) == ["held", "waits"]
+    lee_agrees(world)
+    report = world.undo(session.id, guard=guard)
+    assert outcomes(report) == ["undone", "held"]
+    lee_refuses(world, report)
+    assert outcomes(world.undo(session.id, guard=guard, since=later)) == ["already"]
+    assert outcomes(world.undo(session.id, guard=guard)) == ["already", "denied"]
+    assert not world.desk.waiting()
+
+
+def test_a_no_to_taking_back_stands_though_somebody_else_has_changed_it_and_it_is_forced(world: World) -> None:
+    guard = world.make(PUT_BACK)
+    session, second = written_twice(world, guard)
+    lee_refuses(world, world.undo(session, guard=guard, since=second))
+    world.write("a.txt", "theirs")
+    assert outcomes(world.undo(session, guard=guard, since=second, force=True)) == ["denied"]
+    assert (world.root / "a.txt").read_text() == "theirs"
+    assert not world.desk.waiting()
+
+
 def test_a_class_of_calls_lets_nothing_be_put_back_over_what_somebody_else_changed(world: World) -> None:
     guard = world.make(PUT_BACK)
     session, second = written_twice(world, guard)

@@ -49,6 +49,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """The charter's."""
     previewed: bool
     """The tool's contract has a preview, so an approval is for what it found."""
+    undoes: DecisionId | None
+    """The call whose effect it takes back."""
     covered: Callable[[str], bool]
     """Whether a Cedar rule for a class of calls covers this one; see `fiducial.policy.bounds`."""
 

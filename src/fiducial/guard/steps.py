@@ -366,6 +366,7 @@ def _consult(
         user=session.user, tool=tool.name, arguments=request.arguments,
         decision=decision, binding=binding, group=group, now_us=now, rules=session.charter.about.oversight,
         previewed=tool.contract.preview is not None,
+        undoes=request.claim.decision if request.claim is not None else None,
         # The rule of a class says nothing of what a preview finds, nor of what a state is put back over.
         covered=lambda rule: (
             tool.contract.preview is None

@@ -165,10 +165,10 @@ class Asking:
 
     def _refused(self, case: Case, rejected: Iterable[Hold]) -> list[Hold]:
         """Of `rejected`, and of other refusals of the same tool with the same arguments, whatever was known of those
-        then, the ones that no appeal has overcome.
+        then, the ones that no appeal has overcome. A no to taking back one effect is none to taking back another.
         """
         found = {hold.id: hold for hold in rejected}
-        prefix = refused_prefix(case.session, call_digest(case.tool, case.arguments))
+        prefix = refused_prefix(case.session, call_digest(case.tool, case.arguments, case.undoes))
         keys = [hold_key(HoldId(key.removeprefix(prefix))) for key in self.store.scan(prefix)]
         if keys:
             cells = self.store.read(keys).items()
@@ -335,7 +335,7 @@ class Asking:
             tool=case.tool,
             binding=case.binding,
             group=_group(case, ruling),
-            call=call_digest(case.tool, case.arguments),
+            call=call_digest(case.tool, case.arguments, case.undoes),
             policies=ruling.approvals,
             role="user" if question else ruling.role or "operator",
             quorum=1 if question else ruling.quorum,

@@ -9,7 +9,7 @@ import msgspec
 
 from fiducial.core.canonical import digest
 from fiducial.core.event import Entry
-from fiducial.core.ids import Digest, EventId, GrantId, HoldId, PersonId, PolicyId, SessionId, mint
+from fiducial.core.ids import DecisionId, Digest, EventId, GrantId, HoldId, PersonId, PolicyId, SessionId, mint
 from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged, text_key
 from fiducial.errors import StoreError
 
@@ -114,9 +114,9 @@ def asked_prefix(session: SessionId, binding: Digest) -> str:
     return f"asked/{session}/{binding.removeprefix('sha256:')[:32]}/"
 
 
-def call_digest(tool: str, arguments: Mapping[str, Any]) -> Digest:
-    """Of a call, whatever is known of where its values came from."""
-    return digest([tool, arguments])
+def call_digest(tool: str, arguments: Mapping[str, Any], undoes: DecisionId | None) -> Digest:
+    """Of a call, whatever is known of where its values came from; of one that takes an effect back, for that effect."""
+    return digest([tool, arguments] if undoes is None else [tool, arguments, undoes])
 
 
 def refused_prefix(session: SessionId, call: Digest) -> str:

@@ -78,7 +78,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     binding: Digest
     group: Digest
     call: Digest | None = None
-    """Of tool and arguments alone; `None` where it was asked before refusals were kept by it."""
+    """Of tool and arguments alone, and of the effect that it takes back, if any; `None` where it was asked before
+    refusals were kept by it."""
     policies: tuple[PolicyId, ...]
     """What an approval satisfies."""
     role: str

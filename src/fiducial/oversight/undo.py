@@ -130,11 +130,13 @@ def undo(
                 mine.close("error")
             raise
         if not idle:
-            # People may have been asked before about what waits now. A no of theirs, or an appeal, is for this session.
+            # People may have been asked before about what waits now, or is left out. A no of theirs, or an appeal, is
+            # for this session.
+            part = bool(leave) or since is not None
             asked = any(
                 each.refused or each.outcome == "held" or (waited and each.outcome == "waits") for each in taken
             )
-            _leave(mine, session, by, open_=asked)
+            _leave(mine, session, by, open_=asked or (waited and part))
         elif not waited:
             mine.close()
     return Report(target=session, session=mine.id, by=by, dry_run=idle, plan=planned, effects=tuple(taken))
