@@ -180,6 +180,33 @@ def test_is_a_part(value: str, text: str) -> None:
         ("822463", "card 3782 822463 10005"),
         ("10005", "card 3782 822463 10005"),
         ("34", "sort 12-34-56"),
+        ("30", "call +49 30 1234567"),
+        ("1234567", "call +49 30 1234567 now"),
+        ("12345678", "call +49 30 12345678 now"),
+        ("12345678", "call 030 12345678 now"),
+        ("12345678", "call +49  30 12345678 now"),
+        ("12345678", "call +49 (0)30 12345678 now"),
+        ("17012345", "call 49-170 17012345 now"),
+        ("123", "call 0171 123 45 67 2 days from now"),
+        ("67", "call 0171 123 45 67 days before"),
+        ("123-4567", "call 555 123-4567 now"),
+        ("555", "call 555 123-4567 2 times"),
+        ("800-555-1234", "call 1 800-555-1234 now"),
+        ("1111", "card 4111 1111 1111 1111 100 EUR"),
+        ("9012", "account 1234 5678 9012 EUR"),
+        ("78901", "account 1234 56 78901 NOK"),
+        ("5678", "account 1234 5678 EUR 100"),
+        ("37040044", "to DE89 37040044 0532013000"),
+        ("60161331", "to GB29 NWBK 60161331 926819"),
+        ("0200051332", "to 2100 0418 45 0200051332"),
+        ("12", "it is 12 345 678"),
+        ("678", "it is 12 345 678"),
+        ("345 678", "it is 12 345 678"),
+        ("678", "pay 12 345 678 EUR"),
+        ("12", "pay 12 250 EUR"),
+        ("250", "pay 12 250 EUR"),
+        ("1234", "call 555 1234 NOW"),
+        ("12345678", "run " + "1234 " * 12 + "12345678"),
     ],
 )
 def test_signs_and_parts_of_numbers_are_no_entities(value: str, text: str) -> None:
@@ -197,10 +224,52 @@ def test_signs_and_parts_of_numbers_are_no_entities(value: str, text: str) -> No
         ("2031-05-12", "on 2031-05-12 12:30"),
         ("12", "rows 12, 34 and 56"),
         ("50", "pay 50 12.5 times"),
+        ("12345678", "pay 98.70 to 12-34-56 12345678"),
+        ("12-34-56", "pay 98.70 to 12-34-56 12345678"),
+        ("12-34-56 12345678", "pay 98.70 to 12-34-56 12345678"),
+        ("12345678", "send to 12-34-56 12345678 100 USD"),
+        ("12345678", "send to account 12345678 100 USD"),
+        ("100", "send to account 12345678 100 USD"),
+        ("12345678", "pay 100 12345678"),
+        ("100", "pay 100 12345678"),
+        ("4711", "refund order 4711 25 EUR"),
+        ("25", "refund order 4711 25 EUR"),
+        ("25", "refund order 4711 25€ now"),
+        ("4711", "refund order 4711 1,250 EUR"),
+        ("2024-001", "refund order 2024-001 250 EUR"),
+        ("12", "book room 12 2024-05-05"),
+        ("2024-05-05", "book room 12 2024-05-05"),
+        ("2024-05-05", "book 2024-05-05 10 am"),
+        ("10", "book 2024-05-05 10 am"),
+        ("2024-05-05", "book it on 2024-05-05 12 noon"),
+        ("1234", "delete ticket #1234 2 days from now"),
+        ("0170-1234567", "call 0170-1234567 2 times"),
+        ("12-34", "order part 12-34 5 pieces"),
+        ("101", "send it to room 101 5 minutes before"),
+        ("112", "call 112 24 hours a day"),
+        ("12345", "send order 12345 5 days late"),
     ],
 )
 def test_quoted_signs_and_whole_numbers_are(value: str, text: str) -> None:
     assert stands(value, text)
+
+
+GROUPS = st.lists(st.from_regex(r"[1-9]\d{1,4}", fullmatch=True), min_size=3, max_size=6)
+
+
+@given(GROUPS, st.sampled_from(["+", "0"]), st.integers(1, 9), st.sampled_from(["", " now", " 2 times", " 10 am"]))
+def test_a_telephone_number_gives_up_none_of_its_groups(groups: list[str], first: str, digit: int, after: str) -> None:
+    text = f"call {first}{digit} {' '.join(groups)}{after}"
+    for value in {*groups, str(digit), " ".join(groups[1:]), " ".join(groups)} - {"2", "10"}:
+        assert not stands(value, text)
+
+
+@given(st.from_regex(r"[1-9]\d{0,5}", fullmatch=True), st.integers(1, 28), st.booleans())
+def test_a_date_and_a_number_beside_it_are_two(number: str, day: int, before: bool) -> None:
+    date = f"2031-05-{day:02}"
+    text = f"book {number} {date} now" if before else f"book {date} {number} now"
+    assert stands(date, text)
+    assert stands(number, text)
 
 
 def test_a_whole_leaf_is_whole_whatever_it_looks_like() -> None:

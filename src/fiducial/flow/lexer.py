@@ -11,7 +11,7 @@ when nothing that could belong to a longer entity touches it:
    `bank.com.evil.io`, nor `12` in `12.5`, `12:30` or `A12`. A comma or semicolon without a space separates list items
    unless digits stand on both sides of it or an item looks like a URL or path (both may hold commas).
 3. Four-character groups of an account or card number written with spaces are parts, not entities; so are groups of
-   digits in a run that single spaces or hyphens join (a telephone number, a sort code).
+   digits in a run that single spaces or hyphens join (a telephone number, a sort code; `groups` says where one ends).
 4. A value of several words must also not be a piece of a longer name: it stands in quotes, or on either side meets
    punctuation, the end of a line, a function word, or, when the value is capitalised, a word that is not.
 5. A value that itself begins or ends with quotes, brackets or sentence punctuation is whole only as a leaf, as a line,
@@ -34,7 +34,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from fiducial.flow import scripts
+from fiducial.flow import groups, scripts
 
 LEAF = "\x00"
 """Stands before and after every leaf in indexed text; in the text itself it is replaced."""
@@ -117,10 +117,6 @@ GROUPED = re.compile(
 """ISO 13616 print format of an IBAN, and the usual print format of a payment card number (ISO/IEC 7812)."""
 
 _SIGNS = re.compile(r"[!-/:-@\[-`{-~]+")
-_RUN = 32
-"""Characters beside a value that are looked through for more groups; a telephone number has fifteen digits (E.164)."""
-_GROUPS = re.compile(r"\(?\d[\d ()-]*")
-_RUN_OF_GROUPS = re.compile(r"(?<![\w.,:/$€£¥-])[+(]?\d+(?:\)?[ -]\(?\d+)+(?![\w:/%]|[.,]\d)")
 
 _FUNCTION_WORDS = """
 a about after again all also an and any are as at be because been before between both but by can could did do
@@ -166,7 +162,7 @@ def whole(text: str, start: int, end: int) -> bool:
     if (right not in _HARD or not right) and not _closes(text, start, end):
         return False
     value = text[start:end]
-    if (last.isdigit() or first.isdigit()) and _in_run(text, start, end):
+    if (last.isdigit() or first.isdigit()) and groups.in_run(text, start, end):
         return False
     if len(value) <= 4 and value.isalnum() and value.upper() == value and _in_group(text, start, end):
         return False
@@ -256,17 +252,6 @@ def _in_group(text: str, start: int, end: int) -> bool:
     return any(
         low + match.start() <= start and end <= low + match.end() and match.end() - match.start() > end - start
         for match in GROUPED.finditer(text[low : end + 48])
-    )
-
-
-def _in_run(text: str, start: int, end: int) -> bool:
-    """The value is some groups of digits in a run of more."""
-    if _GROUPS.fullmatch(text, start, end) is None:
-        return False
-    low = max(0, start - _RUN)
-    return any(
-        match.start() <= start and end <= match.end() and match.end() - match.start() > end - start
-        for match in _RUN_OF_GROUPS.finditer(text, low, end + _RUN)
     )
 
 
