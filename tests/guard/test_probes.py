@@ -315,6 +315,33 @@ def test_an_approval_is_for_what_the_preview_found(make_charter: Any) -> None:
     assert ran == [150]
 
 
+def test_a_no_stands_whatever_the_preview_finds_and_an_appeal_has_people_asked_about_that(make_charter: Any) -> None:
+    rows = [150]
+    store = MemoryStore()
+    desk = Desk(store)
+    guard = Guard(
+        make_charter(PERMIT, tools=PURGE), store=store, desk=desk, tools={"count": lambda table: {"rows": rows[0]}}
+    )
+    olga, pete = (Approver(id=name, roles=frozenset({"operator"})) for name in ("olga", "pete"))
+    with guard.session(user="ann", task="Purge the table logs") as session:
+        refused = session.decide("purge", {"table": "logs"}).hold
+        desk.vote(refused, olga, "reject", note="too many")
+        for found in (151, -1, 140):  # an agent that can add a row, or break the preview, could ask until somebody agrees
+            rows[0] = found
+            verdict = session.decide("purge", {"table": "logs"})
+            assert (verdict.kind, verdict.reasons[0].fault) == ("denied", "people-refused")
+        assert "tell the user" in verdict.remedies.agent
+        assert "appeal" in verdict.remedies.user
+        assert "appeal" in verdict.remedies.operator
+        assert not desk.waiting()
+        appeal = desk.appeal(refused, "ann", "it is less by now")
+        desk.vote(appeal.id, pete, "approve")
+        asked = session.decide("purge", {"table": "logs"})
+        assert asked.kind == "held", "what the appeal allows is the 150 rows"
+        desk.vote(asked.hold, olga, "approve")
+        assert session.decide("purge", {"table": "logs"}).kind == "allowed"
+
+
 def test_an_approval_that_ends_while_the_preview_runs_is_too_late(make_charter: Any) -> None:
     takes = [timedelta(0)]
     clock = ManualClock()
