@@ -766,6 +766,26 @@ def test_an_edited_call_is_told_to_the_agent_and_decided_afresh(session: Session
     assert session.decide("send_money", smaller).kind == "held", "once"
 
 
+def test_no_call_is_wanted_instead_that_was_refused_itself(session: Session, desk: Desk) -> None:
+    first = held(session.decide("send_money", BOB))
+    tool = session.rulebook.slice("send_money").type
+    smaller, clara = {"recipient": "bob", "amount": 400}, person("clara", "clerk")
+    with pytest.raises(NotPermitted, match="as it is"):
+        desk.edit(first, CLERK, tool, BOB)
+    desk.edit(first, CLERK, tool, smaller)
+    refused = session.decide("send_money", BOB)
+    assert "appeal" in refused.remedies.user
+    assert "appeal" in refused.remedies.operator
+    assert session.decide("send_money", smaller).kind == "allowed"
+    second = held(session.decide("send_money", smaller))
+    with pytest.raises(NotPermitted, match=f"refused in `{first}`"):
+        desk.edit(second, clara, tool, BOB, note="all of it after all")
+    assert desk.hold(second).open, "they are told before anything is refused"
+    desk.vote(desk.appeal(first, PersonId("emma"), "all of it").id, clara, "approve")
+    desk.edit(second, clara, tool, BOB)
+    assert session.decide("send_money", BOB).kind == "allowed"
+
+
 def test_a_class_of_calls_is_the_cedar_rule_it_is_and_bounded(
     session: Session, desk: Desk, guard: Guard, clock: ManualClock
 ) -> None:

@@ -167,13 +167,18 @@ class Asking:
         """Of `rejected`, and of other refusals of the same tool with the same arguments, whatever was known of those
         then, the ones that no appeal has overcome. A no to taking back one effect is none to taking back another.
         """
+        call = call_digest(case.tool, case.arguments, case.undoes)
+        return self._standing(case.session, call, case.now_us, rejected)
+
+    def _standing(self, session: SessionId, call: Digest, now_us: int, rejected: Iterable[Hold] = ()) -> list[Hold]:
+        """The refusals of that call, and those `rejected`, that no appeal has overcome."""
         found = {hold.id: hold for hold in rejected}
-        prefix = refused_prefix(case.session, call_digest(case.tool, case.arguments, case.undoes))
+        prefix = refused_prefix(session, call)
         keys = [hold_key(HoldId(key.removeprefix(prefix))) for key in self.store.scan(prefix)]
         if keys:
             cells = self.store.read(keys).items()
             found |= {hold.id: hold for hold in (decode(key, cell, Hold) for key, cell in cells)}
-        return [hold for hold in found.values() if not self._overcome(hold, case.now_us)]
+        return [hold for hold in found.values() if not self._overcome(hold, now_us)]
 
     def _overcome(self, refused: Hold, now_us: int) -> bool:
         """An appeal against it, or against what became of one, was approved in time."""

@@ -36,6 +36,7 @@ from fiducial.oversight.cells import (
     Seen,
     Text,
     asked_prefix,
+    call_digest,
     commit,
     decode,
     encode,
@@ -145,8 +146,8 @@ class Desk(Asking, Emergencies):
         """Refuse this call and approve another in its place, once: the same tool with `arguments`.
 
         The agent is told to make that call, which is decided afresh. Raises as `vote` does, `NotPermitted` for a
-        question, a tool with a preview or under emergency access too, and `ValueError` when the arguments cannot be
-        written as a rule.
+        question, a tool with a preview, a call that is no other or was refused itself, or under emergency access too,
+        and `ValueError` when the arguments cannot be written as a rule.
         """
         now = self.clock.unix_us()
         before = self.hold(hold)
@@ -156,6 +157,13 @@ class Desk(Asking, Emergencies):
             raise NotPermitted("one person cannot change what several have to agree on; reject it")
         _not_previewed(before)
         rule = class_rule(tool, before.user, {name: Bound(equals=value) for name, value in arguments.items()})
+        call = call_digest(before.tool, arguments, None)
+        if call == before.call:
+            raise NotPermitted("nothing was changed; approve the call or reject it, as it is")
+        if refused := self._standing(before.session, call, now):
+            raise NotPermitted(
+                f"that call was refused in `{refused[0].id}`, which stands; an appeal against that asks somebody else"
+            )
         given = self._grant(before, who, rule, uses=1, until_us=now + before.valid_us)
         return self._decide(hold, who, "edit", note=note, instead=dict(arguments), given=given)
 

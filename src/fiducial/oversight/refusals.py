@@ -19,8 +19,9 @@ def refusal_of(hold: Hold) -> Refusal | None:
             reason=Reason("a person changed the call", fault=Fault.PEOPLE),
             remedies=Remedies(
                 agent=f"A person wants {wants} Do not repeat the first call.",
-                user="A person changed what the assistant was about to do.",
-                operator=f"decided in `{hold.id}`",
+                user="A person changed what the assistant was about to do. You can appeal, and somebody else will look "
+                "at it.",
+                operator=f"decided in `{hold.id}`; an appeal on its page in the console asks somebody else",
             ),
         )
     if hold.state == "rejected":
