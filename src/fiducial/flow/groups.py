@@ -5,8 +5,8 @@ Single spaces and hyphens join digits into one number, of which no group is an e
 - a date (`room 12 2024-05-05`);
 - an amount, which its currency, unit or `days` tells (`order 4711 25 EUR`), unless it could be the end of what stands
   before it: of thousands (`12 250 EUR`) or of groups as long as itself (`1234 5678 9012 EUR`);
-- two numbers of which one has eight digits or more (`12-34-56 12345678`, `12345678 100`), unless they are more than two,
-  or begin as telephone numbers and IBANs do.
+- two numbers of which one has eight digits or more (`12-34-56 12345678`, `12345678 100`), unless they begin as
+  telephone numbers and IBANs do, or are more than two.
 
 Where it cannot be told, everything is one number: a question too many, and nobody's part of a number trusted.
 """
