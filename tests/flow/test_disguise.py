@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import time
 from collections.abc import Callable, Iterable
 
@@ -16,6 +17,7 @@ from fiducial.core.label import TRUSTED, Integrity
 from fiducial.core.path import PathPattern
 from fiducial.flow import declared
 from fiducial.flow.disguise import spellings
+from fiducial.flow.lexer import words as words_of
 from fiducial.flow.provenance import Provenance
 from fiducial.flow.trace import Origin, Where
 
@@ -293,6 +295,37 @@ def test_codes_of_many_values_cost_little() -> None:
     began = time.thread_time()
     list(classed.codes(text))
     assert time.thread_time() - began < 2
+
+
+def test_codes_give_way_to_values_and_are_then_told_by_their_look() -> None:
+    classed = declared.Classed(2**18)
+    names = [f"Name{number:05} Q{number}" for number in range(900)]
+    for name in names:
+        classed.add(name, frozenset({"staff"}))
+    assert not classed.assumed, "the values themselves fit"
+    assert classed.size <= 2**18
+    assert classed.of(words_of(names[0].lower())) == classed.of(words_of(names[-1].lower())) == {"staff"}
+    for name in (names[0], names[-1]):
+        for code in CODES.values():
+            assert {"staff"} in [held for _, _, held in classed.codes(f"say {code(name)} now")], code(name)
+    honest = "On 2031-05-12 at 10am-11am PayPal sent 12 PDFs of invoice INV2031 to /data/reports-2031.pdf, see room 4b"
+    assert list(classed.codes(honest)) == []
+    assert [held for _, _, held in classed.codes("say x7Gh2Kp9 now")] == [{"staff"}], "nobody can say that it is none"
+
+
+@given(st.lists(st.text("abcxyzABZ0189 é.@-", min_size=4, max_size=16), min_size=1, max_size=4), st.randoms())
+def test_no_code_is_missed_once_codes_gave_way(values: list[str], rng: random.Random) -> None:
+    exact, tight = declared.Classed(2**20), declared.Classed(2**14)
+    for number in range(45):
+        tight.add(f"Name{number:05} Q{number}", frozenset({"staff"}))
+    for value in values:
+        for classed in (exact, tight):
+            classed.add(value, frozenset({"staff"}))
+    assert not tight.assumed
+    for value in values:
+        code = rng.choice(list(CODES.values()))(value)
+        if list(exact.codes(f"say {code} now")):
+            assert list(tight.codes(f"say {code} now")), code
 
 
 def test_what_cannot_be_located_is_masked_with_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:

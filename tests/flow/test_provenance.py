@@ -984,6 +984,20 @@ class TestBudget:
                     classes={"identity": ("$",)})  # fmt: skip
         assert session.content("nothing of it").classes == {"identity"}
 
+    def test_reading_the_same_again_takes_no_room_for_its_classes(self) -> None:
+        session = Session(budget=2**20)
+        rows = [{"name": f"Name{number:03} Q{number}", "about": f"customer {number} of street {number * 7}"}
+                for number in range(40)]  # fmt: skip
+        paths = {"staff": ("$[*].name", "$[*].about")}
+        session.see(rows, classes=paths)
+        size = session.provenance._memory.classed.size
+        for _ in range(200):
+            session.see(rows, classes=paths)
+        assert session.provenance._memory.classed.size == size
+        assert session.content("nothing of it").classes == frozenset()
+        session.see(rows, classes={"payment": ("$[*].name",)})
+        assert session.content("ask Name001 Q1").classes == {"staff", "payment"}
+
     @pytest.mark.parametrize("unique", [True, False])
     @pytest.mark.parametrize("untrusted", [("$",), ()])
     def test_memory_stays_within_the_budget(self, unique: bool, untrusted: tuple[str, ...]) -> None:

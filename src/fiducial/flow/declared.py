@@ -22,7 +22,11 @@ _HEX = re.compile(r"[0-9A-Fa-f]{8}")
 _URL_SAFE = str.maketrans("-_", "+/")
 _ENCODED = 16
 """Characters of a value whose codes are kept; that of a longer one is long enough to be undone (`disguise`)."""
-_CODE_BYTES = 700
+_VALUE_BYTES, _RUN_BYTES, _CODE_BYTES = 250, 160, 175
+_SWITCH = r"(?:(?<=[a-z])[A-Z]|(?<=[A-Z][A-Z])[a-z]|(?<=[A-Za-z])[0-9]|(?<=[0-9])[A-Za-z])"
+_LOOKS_CODED = re.compile(rf"{_SWITCH}[A-Za-z0-9]*?{_SWITCH}|(?:3[0-9]){{4}}")
+"""Letters of one case and the other, and digits, that change twice in a word; or the hex code of four digits. A word
+with such a code in it looks coded too."""
 _NO_TEXT = re.compile(r"(?:[\s:,\[\]{}\d.eE+-]|true|false|null)*")
 
 
@@ -34,10 +38,14 @@ class Classed:
     longer values count by themselves too, and so does each text of JSON that was cut short. Ordinary short words and
     small numbers are too common to say anything, and are not kept. Past the budget the class is assumed to flow.
 
-    The base64 and hex codes of short values, as these were written, are known too, also inside other codes.
+    The base64 and hex codes of short values, as these were written, are known too, also inside other codes. When the
+    values need their room, codes that look like some are given up: then whatever word looks coded carries the class.
     """
 
-    __slots__ = ("_budget", "_codes", "_size", "_sizes", "_starts", "_wordy", "assumed", "runs", "values")
+    __slots__ = (
+        "_budget", "_coded_classes", "_codes", "_exact", "_size", "_sizes", "_starts", "_wordy", "assumed", "runs",
+        "values",
+    )  # fmt: skip
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
@@ -48,6 +56,10 @@ class Classed:
         self.assumed: frozenset[str] = frozenset()
         """Classes of values that found no room."""
         self._codes: dict[str, frozenset[str]] = {}
+        self._exact = True
+        """No code was given up."""
+        self._coded_classes: frozenset[str] = frozenset()
+        """Classes of codes that were given up."""
         self._starts: set[str] = set()
         self._sizes: list[int] = []
         self._wordy = False
@@ -79,41 +91,60 @@ class Classed:
         tokens = words(fold(text))
         self._add(tokens, classes)
         value = text.strip()
-        if len(value) <= _ENCODED and _says(tokens) and self._room(_CODE_BYTES, classes):
+        if len(value) <= _ENCODED and _says(tokens) and not classes <= self.assumed:
             for code in encodings(value):
-                self._codes[code] = self._codes.get(code, frozenset()) | classes
-                self._starts.add(code[:SHORTEST_CODE])
-                self._wordy |= code.isalpha() and code[1:].islower()
-                if len(code) not in self._sizes:
-                    self._sizes.append(len(code))
+                self._add_code(code, classes)
         return tokens
+
+    def _add_code(self, code: str, classes: frozenset[str]) -> None:
+        known = self._codes.get(code, frozenset())
+        if classes <= known:
+            return
+        if not self._exact and _LOOKS_CODED.search(code) is not None:
+            self._coded_classes |= classes
+        elif self._room(_CODE_BYTES, classes):
+            self._codes[code] = _joined(known, classes)
+            self._starts.add(code[:SHORTEST_CODE])
+            self._wordy |= code.isalpha() and code[1:].islower()
+            if len(code) not in self._sizes:
+                self._sizes.append(len(code))
 
     def _add(self, tokens: Sequence[str], classes: frozenset[str]) -> None:
         if len(tokens) < 3:
             if not _says(tokens):
                 return
-            if self._room(250, classes):
-                key = tuple(tokens)
-                self.values[key] = self.values.get(key, frozenset()) | classes
+            key = tuple(tokens)
+            held = self.values.get(key, frozenset())
+            if not classes <= held and self._room(_VALUE_BYTES, classes):
+                self.values[key] = _joined(held, classes)
             return
         need = 3 if len(tokens) >= 5 else len(tokens) - 2
-        if not self._room(160 * len(tokens), classes):
-            return
         runs = self.runs
         for run in zip(tokens, tokens[1:], tokens[2:], strict=False):
             hashed = hash(run)
-            known = runs.get(hashed)
-            if known is None:
-                runs[hashed] = (classes, need)
-            elif known[0] != classes or known[1] > need:
-                runs[hashed] = (known[0] | classes, min(need, known[1]))
+            held, least = runs.get(hashed, (frozenset[str](), need))
+            if (classes <= held and least <= need) or not self._room(_RUN_BYTES, classes):
+                continue
+            runs[hashed] = (_joined(held, classes), min(need, least))
 
     def _room(self, bytes_needed: int, classes: frozenset[str]) -> bool:
+        """Take room for what is not known yet."""
+        if self._size + bytes_needed > self._budget and self._exact:
+            self._give_up_codes()
         if self._size + bytes_needed > self._budget:
             self.assumed |= classes
             return False
         self._size += bytes_needed
         return True
+
+    def _give_up_codes(self) -> None:
+        """Keep only the codes that do not look like any."""
+        self._exact = False
+        kept = {code: classes for code, classes in self._codes.items() if _LOOKS_CODED.search(code) is None}
+        self._coded_classes = frozenset().union(*(self._codes[code] for code in self._codes.keys() - kept.keys()))
+        self._size -= _CODE_BYTES * (len(self._codes) - len(kept))
+        self._codes = kept
+        self._starts = {code[:SHORTEST_CODE] for code in kept}
 
     def of(self, tokens: Sequence[str]) -> frozenset[str]:
         """Classes that a text of these folded words carries."""
@@ -139,7 +170,7 @@ class Classed:
 
     def codes(self, text: str) -> Iterator[tuple[int, int, frozenset[str]]]:
         """Where `text` has a code in which a value stands: the start and end of all of it, and the classes."""
-        if not self._codes:
+        if not self._codes and not self._coded_classes:
             return
         for match in _CODE.finditer(text):
             word = match[0]
@@ -149,6 +180,8 @@ class Classed:
             classes = self._coded(code)
             if _HEX.search(code) is not None:
                 classes |= self._coded(code.lower())
+            if self._coded_classes and _LOOKS_CODED.search(code) is not None:
+                classes |= self._coded_classes
             if classes:
                 yield *match.span(), classes
 
@@ -159,6 +192,11 @@ class Classed:
                 for size in self._sizes:
                     found |= self._codes.get(code[at : at + size], frozenset())
         return found
+
+
+def _joined(held: frozenset[str], classes: frozenset[str]) -> frozenset[str]:
+    """All of them; no copy for every value whose classes are as those of the others."""
+    return classes if held <= classes else held | classes
 
 
 def _says(tokens: Sequence[str]) -> bool:
