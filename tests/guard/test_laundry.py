@@ -231,3 +231,27 @@ def test_a_read_that_says_back_what_it_was_asked_makes_no_record(
 
     assert paid(told) in ("untrusted", "unknown")
     assert paid("") == "record"
+
+
+@pytest.mark.parametrize(
+    ("given", "record", "origin"),
+    [
+        ("all", "all@corp.example", "record"),
+        ("de", "Landlord de Vries", "record"),
+        (["all", "de"], "Landlord de Vries", "record"),
+        ("mallory", "mallory", "untrusted"),
+        ("Mallory", "(mallory)", "untrusted"),
+        ("mallory smith", "Landlord Mallory Smith", "untrusted"),
+        ("4422", "account 4422", "untrusted"),
+    ],
+)
+def test_a_short_word_that_says_how_is_said_back_only_where_nothing_else_is(
+    make_charter: Any, tools: Any, given: Any, record: str, origin: str
+) -> None:
+    parameter = {"role": "option", "schema": {}}
+    look_up = {"effect": "read", "kind": "read", "parameters": {"of": parameter}, "output": {"trusted": ["$"]}}
+    guard = Guard(make_charter(tools={**tools, "look_up": look_up}))
+    with guard.session(user="ann", task="Read the page, then pay my landlord") as session:
+        session.observe("get_page", PAGE, "Hello, a long newsletter of the town with many words in it")
+        session.call("look_up", {"of": given}, run=lambda of: {"account": record})
+        assert session.provenance.trace("recipient", record, Role.TARGET).origin == origin

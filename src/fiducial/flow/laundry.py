@@ -167,20 +167,22 @@ class Echo:
     """What some arguments of one call say: where its result says the same, no tool vouches for it.
 
     Their values count whole, as they stand or inside what the result says, and the entities in them that a third party
-    could aim with; case, punctuation and the writing of numbers change nothing.
+    could aim with; case, punctuation and the writing of numbers change nothing. A short word that only says how (`all`,
+    `de`) is in many a record by chance, and counts where it is all that is said.
     """
 
     __slots__ = ("_entities", "_full", "_inside", "_wholes")
 
-    def __init__(self, arguments: Iterable[tuple[Any, frozenset[str]]]) -> None:
-        """`arguments`: values, each with the object keys that its schema declares, which nobody chose."""
+    def __init__(self, arguments: Iterable[tuple[Any, frozenset[str], bool]]) -> None:
+        """`arguments`: values, each with the object keys that its schema declares, which nobody chose, and whether it
+        only says how the look-up is done."""
         self._wholes: set[str] = set()
         self._entities: set[str] = set()
         self._full = False
         """They say too much to be looked for."""
         inside: set[str] = set()
         characters = 0
-        for value, keys in arguments:
+        for value, keys, how in arguments:
             for _, _, raw, key in leaves(value, Root("argument"), exact_indices=False):
                 if raw is None or isinstance(raw, bool) or (key and raw in keys):
                     continue
@@ -195,6 +197,8 @@ class Echo:
                     squashed = ["".join(tokens), *("".join(words(entity)) for entity in found)]
                     self._entities |= found
                     self._wholes |= {squashed[0], _number(text)}
+                    if how and len(squashed[0]) < _TELLING_OPTION and squashed[0].isalpha():
+                        continue
                     inside.add(f" {' '.join(tokens)} ")
                     inside.update(each for each in squashed if len(each) >= _SQUASHED)
         self._inside = re2.compile("|".join(map(re2.escape, sorted(inside)))) if inside else None
@@ -203,14 +207,14 @@ class Echo:
         """Whether `text` says back any of it."""
         if self._full:
             return True
-        if self._inside is None:
+        if not self._wholes:
             return False
         tokens = words(fold(text))
         squashed = "".join(tokens)
         return (
             squashed in self._wholes
             or _number(text) in self._wholes
-            or self._inside.search(f" {' '.join(tokens)} \0{squashed}") is not None
+            or (self._inside is not None and self._inside.search(f" {' '.join(tokens)} \0{squashed}") is not None)
             or any(entity in self._entities for entity in _entities(text))
         )
 
@@ -220,6 +224,8 @@ _MAX_ECHO = 64 * 1024
 _MAX_ECHOES = 512
 _SQUASHED = 6
 """Characters of a value that stands in another without its punctuation by no chance."""
+_TELLING_OPTION = 8
+"""Letters of a word that only says how and stands in a record by no chance."""
 
 
 def _number(text: str) -> str:

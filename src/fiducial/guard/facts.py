@@ -220,7 +220,8 @@ def echo_of(tool: Tool, traces: Mapping[str, Trace], arguments: Mapping[str, Any
     doubtful = [name for name, trace in traces.items() if trace.origin is _UNTRUSTED or _made_up(trace)]
     if not doubtful:
         return None
-    return Echo((arguments.get(name), tool.parameters[name].keys) for name in doubtful)
+    parameters = tool.parameters
+    return Echo((arguments.get(name), parameters[name].keys, parameters[name].role is Role.OPTION) for name in doubtful)
 
 
 def _made_up(trace: Trace) -> bool:
