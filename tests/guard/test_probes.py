@@ -326,7 +326,8 @@ def test_a_no_stands_whatever_the_preview_finds_and_an_appeal_has_people_asked_a
     with guard.session(user="ann", task="Purge the table logs") as session:
         refused = session.decide("purge", {"table": "logs"}).hold
         desk.vote(refused, olga, "reject", note="too many")
-        for found in (151, -1, 140):  # an agent that can add a row, or break the preview, could ask until somebody agrees
+        # An agent that can add a row, or break the preview, could ask until somebody agrees.
+        for found in (151, -1, 140):
             rows[0] = found
             verdict = session.decide("purge", {"table": "logs"})
             assert (verdict.kind, verdict.reasons[0].fault) == ("denied", "people-refused")
