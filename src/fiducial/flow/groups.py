@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 _RUN = 32
 """Characters beside a value that are looked through for more groups; a telephone number has fifteen digits (E.164)."""
-_JOINING = frozenset(" ()-+")
+_BESIDE = re.compile(rf"[\d ()+-]{{1,{_RUN}}}")
 _GROUPS = re.compile(r"\(?\d[\d ()-]*")
 _RUN_OF_GROUPS = re.compile(r"(?<![\w.,:/$€£¥-])[+(]?\d+(?:\)?[ -]\(?\d+)+(?![\w:/%]|[.,]\d)")
 _WORD = re.compile(r"[^ ]+")
@@ -53,23 +53,18 @@ def in_run(text: str, start: int, end: int) -> bool:
     """`text[start:end]` is some groups of digits of a number of more."""
     if _GROUPS.fullmatch(text, start, end) is None:
         return False
-    low, high, size = start, end, len(text)
-    while low > 0 and start - low < _RUN and _runs(text[low - 1]):
-        low -= 1
-    while high < size and high - end < _RUN and _runs(text[high]):
-        high += 1
-    if low == start and high == end:
+    before = _BESIDE.match(text[max(0, start - _RUN) : start][::-1])
+    after = _BESIDE.match(text, end)
+    if before is None and after is None:
         return False
-    cut = (low > 0 and _runs(text[low - 1])) or (high < size and _runs(text[high]))
+    low = start - before.end() if before is not None else start
+    high = after.end() if after is not None else end
+    cut = _RUN in (start - low, high - end)
     return any(
         first < start < last or first < end < last
         for run in _RUN_OF_GROUPS.finditer(text, low, high + 2)
         for first, last in _numbers(text, run, cut=cut)
     )
-
-
-def _runs(character: str) -> bool:
-    return character in _JOINING or character.isdecimal()
 
 
 def _numbers(text: str, run: re.Match[str], *, cut: bool) -> Iterator[tuple[int, int]]:
