@@ -4,7 +4,9 @@ In every page, blocks are taken in order, in one directory and one namespace a p
 
 - a ```python block runs. What it must print is the ```text block after `<!-- prints -->`.
 - in a ```console block each line that begins with `$ ` runs, and the lines after it are what it must print; a line of
-  `…` stands for any lines, and `…` inside a line for any characters. `make` targets are only looked up.
+  `…` stands for any lines, and `…` inside a line for any characters. `make` targets are only looked up. A command that
+  ends with `&` goes on beside the rest of its page; the lines after it are the first that it prints. Port 8440 is
+  another one here, which nobody else uses.
 - `<!-- not run: why -->` above a block leaves it out; `<!-- exits 1 -->` says which status the block's commands have.
 """
 
@@ -15,8 +17,10 @@ import io
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +57,24 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    text = page.read_text()
+    text = page.read_text().replace(":8440", f":{_free_port()}")
+    beside: list[subprocess.Popen[str]] = []
+    try:
+        _run_page(page, text, beside)
+    finally:
+        for each in beside:
+            each.terminate()
+            each.communicate(timeout=20)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _run_page(page: Path, text: str, beside: list[subprocess.Popen[str]]) -> None:
     namespace: dict[str, Any] = {"__name__": "example"}
     printed = ""
     for block in _BLOCK.finditer(text):
@@ -69,19 +90,23 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
             printed = output.getvalue()
         elif language == "console":
             status = int(note.removeprefix("exits ")) if note.startswith("exits ") else 0
-            _run_console(body, status, f"{page.name}:{line}")
+            _run_console(body, status, f"{page.name}:{line}", beside)
         elif note == "prints":
             assert matches(body, printed), f"{page.name}:{line}: prints instead:\n{printed}"
 
 
-def _run_console(body: str, status: int, where: str) -> None:
+def _run_console(body: str, status: int, where: str, beside: list[subprocess.Popen[str]]) -> None:
     for command, expected in re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", body, re.MULTILINE):
         words = shlex.split(command)
         if words[0] == "make":
             targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert set(words[1:]) <= set(targets), f"{where}: no such target: {command}"
             continue
-        done, said = _fiducial(words[1:]) if words[0] == "fiducial" else _shell(command)
+        if words[-1] == "&":
+            beside.append(_begun(words[:-1], expected, where))
+            continue
+        own = words[0] == "fiducial" and ">" not in words
+        done, said = _fiducial(words[1:]) if own else _shell(command)
         assert done == status, f"{where}: `{command}` exits {done}:\n{said}"
         if expected.strip():
             assert matches(expected, said), f"{where}: `{command}` prints instead:\n{said}"
@@ -105,9 +130,36 @@ def _fiducial(words: list[str]) -> tuple[int, str]:
 
 def _shell(command: str) -> tuple[int, str]:
     done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False
-    )
+        command, shell=True, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+        env=_environment(),
+    )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
+
+
+def _begun(words: list[str], expected: str, where: str) -> subprocess.Popen[str]:
+    """A command that goes on; it has printed what it must, and answers where it says that it listens."""
+    started = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(), stdin=subprocess.DEVNULL
+    )
+    assert started.stdout is not None
+    said = "".join(started.stdout.readline() for _ in expected.strip("\n").split("\n"))
+    assert matches(expected, said), f"{where}: `{shlex.join(words)}` prints instead:\n{said}"
+    for host, port in re.findall(r"http://([\d.]+):(\d+)", said):
+        until = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < until, f"{where}: nothing listens at {host}:{port}"
+                time.sleep(0.05)
+    return started
+
+
+def _environment() -> dict[str, str]:
+    """With the commands of this environment, and what somebody sees at once."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.mark.parametrize(

@@ -189,5 +189,5 @@ def test_whoever_stands_for_a_role_has_it_or_stands_for_one_who_is_away(
         assert (found.instead_of is None) == own
 
 
-def test_console_roles_are_five() -> None:
-    assert CONSOLE_ROLES == ("viewer", "approver", "operator", "auditor", "admin")
+def test_console_roles_are_six() -> None:
+    assert CONSOLE_ROLES == ("viewer", "approver", "operator", "auditor", "admin", "host")

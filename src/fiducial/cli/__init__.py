@@ -25,7 +25,9 @@ COMMANDS = {
     "decide": "Decide one call without running anything.",
     "explain": "Explain a recorded decision.",
     "contracts": "Draft contracts from what tool servers say about their tools.",
-    "up": "Serve the console, where people see what agents do, decide what they are asked, and stop them.",
+    "up": "Serve the console, where people see what agents do, decide what they are asked, and stop them; and the "
+    "doors, through which programs that run agents come in.",
+    "token": "Print a token with which a program that runs agents comes in.",
     "holds": "List the requests that wait for people.",
     "approve": "Approve exactly the call that waits, once.",
     "deny": "Reject the call that waits.",

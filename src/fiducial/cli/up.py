@@ -1,4 +1,4 @@
-"""`fiducial up`: the console."""
+"""`fiducial up`: the console, and the doors through which agents come in."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import ipaddress
 import os
 import socket
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fiducial.cli.log import DEFAULT_DATABASE, made
 from fiducial.cli.reporting import fail, reporting, warn
 from fiducial.cli.undo import mapping_at
-from fiducial.console.app import create_app
+from fiducial.console.app import Console, create_app, lifespan
 from fiducial.console.notify.notifier import Notifier
 from fiducial.console.notify.settings import NotifySettings, read_settings
 from fiducial.console.provider import ProviderSettings, is_loopback
 from fiducial.console.services import Services, Settings
 from fiducial.console.undoing import Hands
+from fiducial.core.event import Mode
 from fiducial.core.ids import PersonId
 from fiducial.errors import CharterError, OversightError
+from fiducial.gateway.app import Doors
+from fiducial.guard.guard import Guard
 from fiducial.policy.load import load_charter
 
 
@@ -54,6 +60,9 @@ def up(
     captures: Annotated[
         str | None, typer.Option(metavar="MODULE:NAME", help="A mapping of names to captures, to put states back.")
     ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="Of what comes through the doors: observe, shadow or enforce.")
+    ] = "enforce",
     notify: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Tell people by webhook, Slack or mail, as this file says.")
     ] = None,
@@ -64,7 +73,8 @@ def up(
     ] = "",
     oidc_name: Annotated[str, typer.Option(help="What the sign-in page calls it.")] = "your organization",
 ) -> None:
-    """Serve the console, where people see what agents do, decide what they are asked, and stop them.
+    """Serve the console, where people see what agents do, decide what they are asked, and stop them; and the doors,
+    through which programs that run agents come in, each with a token (`fiducial token`).
 
     The first start prints a link that signs the administrator in, once; there is no default password. Ends with
     Ctrl-C. Exit status: 0 ended; 2 could not run.
@@ -105,8 +115,10 @@ def up(
             typer.echo(f"Signs {link} in, once, within a day: {signs_in}")
         if told is not None:
             _notifying(app.services, told)
+        guard = Guard(loaded, store=kept, mode=mode, desk=app.services.desk, tools=hands.tools, captures=hands.captures)
+        doors = Doors(guard, _host_of(app.services), url=app.services.origin)
         config = uvicorn.Config(
-            app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
+            Served(app, doors), host=host, port=port, log_level="warning", access_log=False, server_header=False,
             proxy_headers=proxy is not None, forwarded_allow_ips=trusted, timeout_graceful_shutdown=3,
             ssl_certfile=str(certificate) if certificate else None, ssl_keyfile=str(key) if key else None,
         )  # fmt: skip
@@ -115,6 +127,39 @@ def up(
             server.run(sockets=[listener])
         if not server.started:
             fail("the console could not be started; what is above says why", 2)
+
+
+class Served:
+    """The console and the doors at one address."""
+
+    def __init__(self, console: Console, doors: Doors) -> None:
+        self._console, self._doors = console, doors
+
+        @asynccontextmanager
+        async def both(_: Starlette) -> AsyncIterator[None]:
+            async with lifespan(console.services), doors.lifespan():
+                yield
+
+        self._life = Starlette(lifespan=both)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        app: ASGIApp = self._console
+        if scope["type"] == "lifespan":
+            app = self._life
+        elif scope["type"] == "http" and self._doors.serves(scope["path"]):
+            app = self._doors
+        await app(scope, receive, send)
+
+
+def _host_of(services: Services) -> Callable[[str], str | None]:
+    """Which host a token is of."""
+
+    def host_of(token: str) -> str | None:
+        signed = services.accounts.token(token)
+        return signed.person.id if signed is not None and "host" in signed.roles else None
+
+    return host_of
 
 
 def _hands(store: str, charter: Path, tools: str | None, captures: str | None) -> Hands:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -115,6 +116,16 @@ def checked(pages: Mapping[str, Handler]) -> Mapping[str, Handler]:
     return pages
 
 
+@asynccontextmanager
+async def lifespan(services: Services, _: object = None) -> AsyncIterator[None]:
+    """What goes on beside the pages while the console is served."""
+    services.on_close(Clockwork(services.desk).stop)
+    try:
+        yield
+    finally:
+        services.close()
+
+
 def _routed(services: Services) -> Starlette:
     routes = []
     for route, handler in checked(PAGES).items():
@@ -129,18 +140,10 @@ def _routed(services: Services) -> Starlette:
         response.headers.update(headers)
         return response
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        services.on_close(Clockwork(services.desk).stop)
-        try:
-            yield
-        finally:
-            services.close()
-
-    app = Starlette(routes=routes, exception_handlers={HTTPException: missing}, lifespan=lifespan)
+    app = Starlette(routes=routes, exception_handlers={HTTPException: missing}, lifespan=partial(lifespan, services))
     # It would lead to what it takes for this console's scheme, which behind a proxy that does TLS is the wrong one.
     app.router.redirect_slashes = False
     return app
 
 
-__all__ = ["HEADERS", "POLICY", "Console", "Settings", "checked", "create_app"]
+__all__ = ["HEADERS", "POLICY", "Console", "Settings", "checked", "create_app", "lifespan"]

@@ -120,7 +120,7 @@ class Services:
     def first_link(self, admin: str = "admin") -> str | None:
         """Address of a one-time link for the first administrator; `None` once an administrator can sign in.
 
-        The first administrator is made here, with every role of the console and those of the charter, because there
+        The first administrator is made here, with every role of a person's and those of the charter, because there
         is nobody yet to give them; others are added by them. Raises `OversightError` for an `admin` that is no id.
         """
         everybody = [known.person for known in self.people.all().values()]
@@ -131,7 +131,7 @@ class Services:
             first = Person(
                 id=PersonId(admin),
                 name=admin,
-                console=CONSOLE_ROLES,
+                console=tuple(role for role in CONSOLE_ROLES if role != "host"),
                 roles=tuple({"operator", *self.charter.about.roles}),
             )
             admins = [self.people.add(first, by=CONSOLE).person]

@@ -23,7 +23,7 @@ from fiducial.guard.judgement import Answer, Question
 from fiducial.guard.laundry import Laundry
 from fiducial.guard.leases import Leases
 from fiducial.guard.plans import AnyPlan, with_plans
-from fiducial.guard.reopen import reopened
+from fiducial.guard.reopen import classes_of, reopened
 from fiducial.guard.session import Session
 from fiducial.guard.switches import Halt, Switches
 from fiducial.guard.tool import Tool, all_ready
@@ -131,15 +131,32 @@ class Guard:
         Raises `SessionError` for a plan that does not fit the tools and for what is not of its type (`roles` is a
         collection, not one text), `StoreError` when the store cannot be read or written.
         """
+        return Session(
+            self._ground(), user=user, roles=self._given(roles, user), task=task, system=system, operator=operator,
+            plan=plan, agent=agent,
+        )  # fmt: skip
+
+    def single(
+        self, *, user: str, roles: Iterable[str] = (), task: str | None = None, agent: str | None = None
+    ) -> Session:
+        """A session for one decision, when nothing is known of what the agent has read and done: it counts as having
+        read untrusted text, and data of every class that some tool gives. People are not asked, as nobody would come
+        back with what they say: what is held stays held. As `session` otherwise."""
+        ground = msgspec.structs.replace(self._ground(), desk=None)
+        session = Session(ground, user=user, roles=self._given(roles, user), task=task, agent=agent)
+        with session.lock:
+            session.doubt(classes_of(*session.tools.values()))
+        return session
+
+    def _given(self, roles: Iterable[str], user: str) -> Iterable[str]:
+        """What a session begins with: the roles, and the laundry as it is."""
         self.laundry.refresh()
         roles = roles if isinstance(roles, str) else tuple(roles)
         for role in roles:
             if role not in self.current.charter.about.roles:
                 # Identity providers send every group a person is in; one that no policy can name gives nothing.
                 log.info("the role `%s` of `%s` is none that the charter declares; no policy can name it", role, user)
-        return Session(
-            self._ground(), user=user, roles=roles, task=task, system=system, operator=operator, plan=plan, agent=agent
-        )
+        return roles
 
     def reopen(self, session: str, *, takeover: str | None = None) -> Session:
         """Go on with a session whose process has ended, from what the store holds of it.

@@ -96,7 +96,7 @@ def reopened(ground: Ground, session_id: SessionId, takeover: str | None = None)
                 if isinstance(event, SessionClosed):
                     family[event.session].closed = True
         if not whole:
-            session.doubt(_classes(*session.tools.values()))
+            session.doubt(classes_of(*session.tools.values()))
         for one in family.values():
             _settle(one)
             if one is not session:
@@ -116,12 +116,12 @@ def _delegated(ground: Ground, opened: SessionOpened, parent: Session) -> Sessio
 def _settle(session: Session) -> None:
     """Assume of what was let through, and has no outcome, what may have come of it. Called with the lock held."""
     for judgement in session.unfinished():
-        session.doubt(_classes(judgement.tool) if judgement.tool is not None else frozenset())
+        session.doubt(classes_of(judgement.tool) if judgement.tool is not None else frozenset())
         if judgement.request.runs:
             record(session, judgement, Ran("unknown", error="the process ended while the tool was running"))
 
 
-def _classes(*tools: Tool) -> frozenset[str]:
+def classes_of(*tools: Tool) -> frozenset[str]:
     """Data classes that results of `tools` can have, beside those of what they are called with."""
     of_parameters = (parameter.classes for tool in tools for parameter in tool.parameters.values())
     return frozenset(chain.from_iterable([*(tool.classes for tool in tools), *of_parameters]))
@@ -198,4 +198,4 @@ def _payload(found: Record, role: PayloadRole) -> bytes:
     raise SessionError(f"entry {found.index} of the session lacks its `{role}`; run `fiducial log verify`")
 
 
-__all__ = ["Readable", "reopened"]
+__all__ = ["Readable", "classes_of", "reopened"]

@@ -288,6 +288,21 @@ class Session(State):
             event = SessionClosed(id=self.event_id(now), session=self.id, at_us=now, calls=self.calls, reason=reason)
             self._note(event, self._ending())
 
+    def leave(self) -> None:
+        """Let go of the session, and of those that it delegated to, without ending it: whoever reopens it goes on with
+        it, in this process or another (`Guard.reopen`). Calls of which nothing was heard then count as unknown.
+
+        Raises `SessionError` for one that was delegated, `StoreError` when its lease cannot be given up.
+        """
+        if self.delegated:
+            raise SessionError("a session that was delegated goes with the one above it")
+        with self.lock:
+            if self.closed:
+                return
+            self._give_up()
+            if self.lease is not None:
+                self.store.commit(self.ground.leases.release(self.lease))
+
     def __enter__(self) -> Self:
         return self
 

@@ -35,9 +35,10 @@ from fiducial.core.store import Add, Cell, Commit, Put, Store, Unchanged
 from fiducial.errors import OversightError, StoreError
 from fiducial.oversight.hold import Approver
 
-ConsoleRole: TypeAlias = Literal["viewer", "approver", "operator", "auditor", "admin"]
+ConsoleRole: TypeAlias = Literal["viewer", "approver", "operator", "auditor", "admin", "host"]
 """`viewer` reads; `approver` answers requests; `operator` halts, resumes and takes back; `auditor` reads everything and
-verifies; `admin` changes people. None includes another."""
+verifies; `admin` changes people; `host` is a program that runs agents, and comes through the doors (`gateway`) with a
+token. None includes another."""
 
 CONSOLE_ROLES: tuple[ConsoleRole, ...] = get_args(ConsoleRole)
 PREFIX = "person/"

@@ -1,0 +1,118 @@
+"""The doors that are served over HTTP, as one application.
+
+Routes without a parameter in their path are looked up here, and the rest by Starlette: its layers would cost a decision
+as much again as finding its route does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from fiducial.errors import SessionError
+from fiducial.gateway.authzen import METADATA, AuthZen
+from fiducial.gateway.decisions import SessionDoor
+from fiducial.gateway.describe import document
+from fiducial.gateway.door import Door, Hosts, Operation, problem
+from fiducial.gateway.requests import Requests
+from fiducial.gateway.sessions import Sessions
+from fiducial.guard.guard import Guard
+from fiducial.oversight.desk import Desk
+
+_LOOK: Final = 30.0
+"""Seconds between two looks for sessions that nobody uses."""
+OPENAPI: Final = "/v1/openapi.json"
+
+
+class Doors:
+    """An ASGI application."""
+
+    def __init__(self, guard: Guard, admit: Callable[[str], str | None], *, url: str = "http://127.0.0.1:8440") -> None:
+        """`admit` says which host a token is of; `url` is where hosts find the doors.
+
+        Raises `SessionError` for a guard that has no desk to keep requests to people.
+        """
+        if not isinstance(guard.desk, Desk):
+            raise SessionError("the guard of a gateway needs a desk: a call that is held waits for people there")
+        self.sessions, self.requests = Sessions(guard), Requests(guard.desk)
+        self.authzen = AuthZen(self.sessions, url)
+        self.operations: Mapping[str, Operation] = {
+            **SessionDoor(self.sessions, self.requests).operations,
+            **self.authzen.operations,
+        }
+        hosts = Hosts(admit)
+        doors = {route: Door(operation, hosts) for route, operation in self.operations.items()}
+        self._direct = {route: door for route, door in doors.items() if "{" not in route}
+        self._routed = self._app(doors)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            door = self._direct.get(f"{scope['method']} {scope['path']}")
+            if door is not None:
+                await door(scope, receive, send)
+                return
+        await self._routed(scope, receive, send)
+
+    def _app(self, doors: Mapping[str, Door]) -> Starlette:
+        routes = []
+        for route, door in doors.items():
+            method, _, path = route.partition(" ")
+            routes.append(Route(path, door, methods=[method]))
+        described = msgspec.json.encode(document("Fiducial's doors", self.operations))
+        configuration = msgspec.json.encode(self.authzen.configuration)
+        routes += [_constant(OPENAPI, described), _constant(METADATA, configuration)]
+        app = Starlette(routes=routes, exception_handlers={HTTPException: _missing}, lifespan=self.lifespan)
+        app.router.redirect_slashes = False
+        return app
+
+    def serves(self, path: str) -> bool:
+        """Whether a path is behind one of the doors."""
+        return path.startswith(("/v1/", "/access/v1/")) or path == METADATA
+
+    @asynccontextmanager
+    async def lifespan(self, _: object = None) -> AsyncIterator[None]:
+        """Open, until the server stops; sessions are let go of then, and do not end."""
+        self.requests.begin()
+        looking = asyncio.create_task(self._look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await looking
+            self.requests.close()
+            await self.sessions.close()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            await self.sessions.let_go()
+
+
+def _constant(path: str, body: bytes) -> Route:
+    async def serve(_: Request) -> Response:
+        return Response(body, media_type="application/json")
+
+    return Route(path, serve)
+
+
+async def _missing(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    detail = "there is no such door; /v1/openapi.json lists them" if status == 404 else "not by this method"
+    return Response(problem(status, detail), status, headers, "application/problem+json")
+
+
+__all__ = ["Doors"]

@@ -1,0 +1,189 @@
+"""What every door has in common: who asks, what they sent, and what they are told when it cannot be done.
+
+Whoever comes through a door is a *host*: a program that runs agents, known by the token that it carries. A host is
+trusted to say for which user an agent works, and what that user asked for; an agent is not, and has no token.
+
+An operation is served as plain ASGI, without the request and response objects of the framework: on the route of a
+decision they would cost as much as the decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Message, Receive, Scope, Send
+
+from fiducial.errors import CallMismatch, OversightError, SessionError, StoreError
+
+log = logging.getLogger("fiducial.gateway")
+MAX_BODY: Final = 64 * 1024 * 1024
+"""Bytes of a request's body."""
+ADMITTED: Final = 1.0
+"""Seconds for which a token is good without being looked up again: so long can a revoked one still be used."""
+_MOST = 10_000
+"""Tokens remembered at once."""
+_TITLES = {
+    400: "It cannot be read", 401: "No token, or one that is worth nothing", 404: "There is no such thing",
+    405: "Not in this way", 409: "It does not fit what was decided", 413: "It is too large", 415: "It is no JSON",
+    422: "It cannot be done as asked", 500: "Something broke", 503: "The store cannot be reached",
+}  # fmt: skip
+
+
+class Refused(Exception):
+    """The request is answered with a status and a sentence."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        self.status, self.detail = status, detail
+        super().__init__(detail)
+
+
+class Hosts:
+    """Who may come in. `admit` says which host a token is of, and blocks while it looks; `None`: nobody's."""
+
+    def __init__(self, admit: Callable[[str], str | None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._admit, self._clock = admit, clock
+        self._known: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+
+    async def of(self, authorization: bytes) -> str:
+        """The host whose token the header's value holds. Raises `Refused`."""
+        known = self._known.get(authorization)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
+        scheme, _, token = authorization.decode("latin-1").partition(" ")
+        host = await run_in_threadpool(self._admit, token.strip()) if scheme.lower() == "bearer" else None
+        if host is None:
+            self._known.pop(authorization, None)
+            raise Refused(401, "send the token of a host, as `Authorization: Bearer …`")
+        self._known[authorization] = host, self._clock() + ADMITTED
+        self._known.move_to_end(authorization)
+        if len(self._known) > _MOST:
+            self._known.popitem(last=False)
+        return host
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One request, as an operation sees it."""
+
+    host: str
+    body: Any
+    """Of the type that the operation takes."""
+    size: int
+    """Bytes of the body."""
+    path: Mapping[str, str]
+    query: bytes
+
+    def asks(self, name: str) -> str:
+        """A parameter of the query; empty when it is missing."""
+        return parse_qs(self.query.decode("latin-1")).get(name, [""])[-1]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of a door."""
+
+    run: Callable[[Asked], Awaitable[Any]]
+    summary: str
+    gives: Any
+    """Type of what it answers with."""
+    takes: Any = None
+    """Type of the body; `None`: it has none."""
+    query: tuple[str, ...] = ()
+    status: int = 200
+
+
+class Door:
+    """An ASGI application that serves one operation."""
+
+    def __init__(self, operation: Operation, hosts: Hosts) -> None:
+        self._operation, self._hosts = operation, hosts
+        self._decode = msgspec.json.Decoder(operation.takes).decode if operation.takes is not None else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        authorization = kind = request_id = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"content-type":
+                kind = value
+            elif name == b"x-request-id":
+                request_id = value
+        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        if request_id:
+            headers.append((b"x-request-id", request_id))
+        try:
+            host = await self._hosts.of(authorization)
+            sent, size = None, 0
+            if self._decode is not None:
+                body = await _body(receive)
+                size = len(body)
+                sent = self._read(body, kind)
+            asked = Asked(host, sent, size, scope.get("path_params") or {}, scope["query_string"])
+            answer, status = msgspec.json.encode(await self._operation.run(asked)), self._operation.status
+        except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
+            status, detail = _answer_to(error, scope["path"])
+            answer = problem(status, detail)
+            headers[0] = (b"content-type", b"application/problem+json")
+            if status == 401:
+                headers.append((b"www-authenticate", b"Bearer"))
+        headers.append((b"content-length", str(len(answer)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    def _read(self, body: bytes, kind: bytes) -> Any:
+        if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise Refused(415, "send JSON, as `application/json`")
+        assert self._decode is not None
+        try:
+            return self._decode(body)
+        except msgspec.ValidationError as error:
+            raise Refused(400, str(error)) from error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused(400, f"the body is no JSON that can be read: {error}") from error
+
+
+def problem(status: int, detail: str) -> bytes:
+    """A problem document (RFC 9457)."""
+    return msgspec.json.encode({"title": _TITLES.get(status, "That did not work"), "status": status, "detail": detail})
+
+
+def _answer_to(error: Exception, path: str) -> tuple[int, str]:
+    match error:
+        case Refused():
+            return error.status, error.detail
+        case CallMismatch():
+            return 409, str(error)
+        case SessionError() | OversightError():
+            return 422, str(error)
+        case StoreError():
+            log.error("the store failed under %s: %s", path, error)
+            return 503, "what was asked for could not be read or kept; the server's log says why"
+        case _:
+            log.error("%s failed", path, exc_info=error)
+            return 500, "the server's log says what"
+
+
+async def _body(receive: Receive) -> bytes:
+    message: Message = await receive()
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return body
+    parts, size = [body], len(body)
+    while message["type"] == "http.request" and message.get("more_body", False):
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY:
+            raise Refused(413, f"a body has at most {MAX_BODY} bytes")
+    if message["type"] != "http.request":
+        raise Refused(400, "the body did not arrive whole")
+    return b"".join(parts)
+
+
+__all__ = ["ADMITTED", "MAX_BODY", "Asked", "Door", "Hosts", "Operation", "Refused", "problem"]

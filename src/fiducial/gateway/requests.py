@@ -1,0 +1,116 @@
+"""Waiting for people: what has become of a request, as soon as it is known.
+
+An agent that waits holds no thread: its host asks with `?wait=` seconds, and is answered when the request is settled or
+the time is over. Changes are heard from the store, whichever process made them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import defaultdict
+from typing import Any, Final
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+
+from fiducial.core.ids import HoldId, SessionId
+from fiducial.core.store import Watch
+from fiducial.errors import OversightError
+from fiducial.gateway.door import Refused
+from fiducial.oversight.cells import HOLDS
+from fiducial.oversight.desk import Desk
+from fiducial.oversight.hold import Hold, State
+
+MAX_WAIT: Final = 60.0
+"""Seconds; whoever wants to wait for longer asks again."""
+
+
+class RequestState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What has become of a request."""
+
+    request: HoldId
+    state: State
+    """`approved` and `answered`: make the call again, and it is decided afresh."""
+    open: bool
+    why: str = ""
+    """Why it was rejected, or is void."""
+    instead: Any = None
+    """Arguments to make the call with instead; nothing when there are none."""
+
+
+class Requests:
+    """Used on one event loop."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watch: Watch | None = None
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    def begin(self) -> None:
+        """Listen, until `close`. Raises `StoreError`."""
+        self._loop = asyncio.get_running_loop()
+        self._watch = self._desk.store.watch(HOLDS, self._changed)
+
+    def close(self) -> None:
+        """Whoever waits is answered with what is known."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        self._tell(frozenset(self._waiting))
+
+    async def state(self, session: SessionId, hold: HoldId, seconds: float) -> RequestState:
+        """What has become of it within `seconds`. Raises `Refused` when the session has no such request."""
+        if not 0 <= seconds <= MAX_WAIT:  # NaN is neither
+            raise Refused(400, f"`wait` is at most {MAX_WAIT:.0f} seconds")
+        deadline = time.monotonic() + seconds
+        changed = asyncio.Event()
+        self._waiting[HOLDS + hold].add(changed)
+        try:
+            while True:
+                changed.clear()
+                found = await run_in_threadpool(self._read, session, hold)
+                left = min(deadline - time.monotonic(), self._expires(found))
+                if not found.open or deadline <= time.monotonic() or self._watch is None:
+                    return _told(found)
+                try:
+                    await asyncio.wait_for(changed.wait(), max(0.05, left))
+                except TimeoutError:
+                    continue
+        finally:
+            waiting = self._waiting[HOLDS + hold]
+            waiting.discard(changed)
+            if not waiting:
+                del self._waiting[HOLDS + hold]
+
+    def _read(self, session: SessionId, hold: HoldId) -> Hold:
+        try:
+            found = self._desk.hold(hold)
+        except OversightError:
+            found = None
+        if found is None or found.session != session:
+            raise Refused(404, "the session has no such request")
+        return found
+
+    def _expires(self, hold: Hold) -> float:
+        """Seconds until time alone changes it."""
+        left = hold.expires_us - self._desk.clock.unix_us()
+        return left / 1e6 if left > 0 else math.inf
+
+    def _changed(self, keys: frozenset[str]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._tell, keys)
+
+    def _tell(self, keys: frozenset[str]) -> None:
+        for key in keys & self._waiting.keys():
+            for event in self._waiting[key]:
+                event.set()
+
+
+def _told(hold: Hold) -> RequestState:
+    return RequestState(request=hold.id, state=hold.state, open=hold.open, why=hold.why, instead=hold.instead)
+
+
+__all__ = ["MAX_WAIT", "RequestState", "Requests"]

@@ -1,0 +1,28 @@
+"""Doors that are open: a guard over a real store, served by a real server on loopback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = str(Path(__file__).resolve().parent)
+if HERE not in sys.path:
+    sys.path.insert(0, HERE)
+
+from gateway_world import DOORS, Door, House  # noqa: E402 - found by the line above
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with House(tmp_path / "fiducial.db") as made:
+        yield made
+
+
+@pytest.fixture(params=DOORS, ids=lambda door: door.__name__)
+def door(request: pytest.FixtureRequest, house: House) -> Door:
+    """Each of the doors; what holds for one holds for all."""
+    made: Callable[[House], Door] = request.param
+    return made(house)

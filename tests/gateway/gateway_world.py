@@ -1,0 +1,272 @@
+"""What the tests of the doors share: tools, a charter for them, a server, and each door as an agent's host uses it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import httpx2
+import uvicorn
+
+import fiducial
+from fiducial.charter.contracts import Contract
+from fiducial.charter.model import About, Charter, Owners, PolicySource
+from fiducial.core.ids import HoldId, PersonId
+from fiducial.gateway.app import Doors
+from fiducial.gateway.door import ADMITTED
+from fiducial.oversight.desk import Desk
+from fiducial.oversight.hold import Approver
+from fiducial.store.sqlite import SqliteStore
+
+CONTRACTS: dict[str, dict[str, Any]] = {
+    "look_up": {"effect": "read", "kind": "read", "parameters": {"name": {"role": "option"}}},
+    "write_note": {
+        "effect": "reversible",
+        "kind": "create",
+        "audience": "organization",
+        "parameters": {"name": {"role": "target"}, "text": {"role": "content"}},
+    },
+    "pay_bill": {
+        "effect": "irreversible",
+        "kind": "pay",
+        "parameters": {
+            "account": {"role": "target"},
+            "amount": {"role": "magnitude", "unit": "EUR", "schema": {"type": "number"}},
+        },
+        "cost": "amount",
+    },
+    "wipe": {"effect": "irreversible", "kind": "delete", "parameters": {"name": {"role": "target"}}},
+}
+POLICIES = """
+@id("charter/all") permit (principal, action in Action::"declared", resource);
+@id("charter/own") permit (principal, action in [Action::"respond", Action::"declare_plan"], resource);
+@id("charter/ask") @hold("operator") @reason("money leaves") forbid (principal, action == Action::"pay_bill", resource);
+@id("charter/never") @reason("nothing is wiped") forbid (principal, action == Action::"wipe", resource);
+@id("charter/mask") @mask("secrets") forbid (principal, action == Action::"write_note", resource)
+when { context.flow.classes.contains("secrets") };
+@id("charter/tainted") @reason("a stranger chose it") forbid (principal, action == Action::"write_note", resource)
+when { !context.flow.untrusted_targets.isEmpty() };
+"""
+OLGA = Approver(id=PersonId("olga"), roles=frozenset({"operator"}))
+SECRET = "ghp_" + "Zq8vB2nM4kL7xC1wE5rT9yU3iO6pA0sDfGhJ"
+
+
+def charter(**about: Any) -> Charter:
+    """A clerk that looks things up, writes notes, pays, and would wipe."""
+    return Charter.build(
+        About(agent="clerk", owners=Owners(responsible="r", accountable="a"), **({"baseline": "none"} | about)),
+        {name: Contract.model_validate(each) for name, each in CONTRACTS.items()},
+        (),
+        (PolicySource(file="policies/all.cedar", text=POLICIES),),
+    )
+
+
+class Tools:
+    """The tools themselves: what they were called with."""
+
+    def __init__(self) -> None:
+        self.ran: Counter[str] = Counter()
+        self.given: list[Mapping[str, Any]] = []
+        self.result: Any = "done"
+
+    def run(self, tool: str, arguments: Mapping[str, Any]) -> Any:
+        self.ran[tool] += 1
+        self.given.append(arguments)
+        return self.result
+
+
+class House:
+    """A guard with a desk on a store, its tools, and the doors on a server."""
+
+    def __init__(self, path: Path, made: Charter | None = None) -> None:
+        self.path, self.charter, self.tools = path, made or charter(), Tools()
+        self.store = SqliteStore(path)
+        self.desk = Desk(self.store)
+        self.guard = fiducial.Guard(self.charter, store=self.store, desk=self.desk)
+        self.tokens = {"key-of-one": "one", "key-of-two": "two"}
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._clients: list[httpx2.Client] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self.store.close()
+
+    def start(self) -> None:
+        """Serve, on any free port."""
+        self.doors = Doors(self.guard, self.tokens.get, url="https://pdp.example.org")
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.doors, port=0, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+        )
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+            time.sleep(0.01)
+        self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        """Stop serving; sessions are let go of."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(20)
+            assert not self._thread.is_alive()
+            self._server = None
+
+    def client(self, token: str = "key-of-one") -> httpx2.Client:
+        """A host's HTTP client."""
+        if self._server is None:
+            self.start()
+        made = httpx2.Client(
+            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+        self._clients.append(made)
+        return made
+
+    def forget_tokens(self) -> None:
+        """Wait until tokens are looked up again."""
+        time.sleep(ADMITTED + 0.1)
+
+
+class Came(NamedTuple):
+    """What came of a call, as the agent and its host see it."""
+
+    kind: str
+    ran: bool
+    value: Any = None
+    told: str = ""
+    request: HoldId | None = None
+
+
+class Visit(ABC):
+    """One session through a door."""
+
+    @abstractmethod
+    def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        """Ask, run the tool if it may, and report."""
+
+    @abstractmethod
+    def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
+        """The agent got a result elsewhere."""
+
+
+class Door(ABC):
+    """A way in."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    @abstractmethod
+    def session(self, user: str = "emma", task: str | None = None) -> Visit:
+        """A session of its own."""
+
+
+class InProcess(Door):
+    """No door at all: what the others are held to."""
+
+    def session(self, user: str = "emma", task: str | None = None) -> Visit:
+        return _InProcess(self.house, self.house.guard.session(user=user, task=task))
+
+
+class _InProcess(Visit):
+    def __init__(self, house: House, session: fiducial.Session) -> None:
+        self.house, self.session = house, session
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        def run(**given: Any) -> Any:
+            return self.house.tools.run(tool, given)
+
+        result = self.session.call(tool, arguments, run=run)
+        verdict = result.verdict
+        return Came(
+            verdict.kind, result.status == "ok", result.value, verdict.remedies.agent, getattr(verdict, "hold", None)
+        )
+
+    def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
+        self.session.observe(tool, arguments, result)
+
+
+class OverHttp(Door):
+    """Sessions over HTTP."""
+
+    def session(self, user: str = "emma", task: str | None = None) -> Visit:
+        return _OverHttp(self.house, self.house.client(), user, task)
+
+
+class _OverHttp(Visit):
+    def __init__(self, house: House, client: httpx2.Client, user: str, task: str | None) -> None:
+        self.house, self.client, self.user = house, client, user
+        opened = client.post("/v1/sessions", json={"user": user, "task": task})
+        assert opened.status_code == 201, opened.text
+        self.id = opened.json()["session"]
+        self.at = f"/v1/sessions/{self.id}"
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        answer = self.client.post(f"{self.at}/decisions", json={"tool": tool, "arguments": arguments})
+        if answer.status_code >= 500:
+            return Came("denied", False, told=answer.json()["detail"])
+        decided = answer.json()
+        told, request = decided["remedies"]["agent"], decided.get("request")
+        if not decided["runs"]:
+            return Came(decided["verdict"], False, None, told, request)
+        return self._run(tool, arguments, decided.get("arguments"), decided["decision"], decided["verdict"])
+
+    def _run(self, tool: str, arguments: dict[str, Any], instead: Any, decision: str, kind: str) -> Came:
+        value = self.house.tools.run(tool, arguments if instead is None else instead)
+        reported = self.client.post(
+            f"{self.at}/results", json={"tool": tool, "arguments": arguments, "result": value, "decision": decision}
+        )
+        assert reported.status_code == 200, reported.text
+        return Came(kind, True, value)
+
+    def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
+        sent = self.client.post(f"{self.at}/results", json={"tool": tool, "arguments": arguments, "result": result})
+        assert sent.status_code == 200, sent.text
+
+
+class ByAuthZen(OverHttp):
+    """Decisions by AuthZEN, results as over HTTP."""
+
+    def session(self, user: str = "emma", task: str | None = None) -> Visit:
+        return _ByAuthZen(self.house, self.house.client(), user, task)
+
+
+class _ByAuthZen(_OverHttp):
+    def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        answer = self.client.post("/access/v1/evaluation", json=evaluation(tool, arguments, self.user, self.id))
+        if answer.status_code >= 500:
+            return Came("denied", False, told=answer.json()["detail"])
+        decided = answer.json()
+        context = decided["context"]
+        if not decided["decision"] and "arguments" not in context:
+            return Came(context["verdict"], False, None, context.get("agent", ""), context.get("request"))
+        return self._run(tool, arguments, context.get("arguments"), context["id"], context["verdict"])
+
+
+def evaluation(
+    tool: str, arguments: dict[str, Any], user: str = "emma", session: str | None = None, **context: Any
+) -> dict[str, Any]:
+    """An AuthZEN access evaluation request."""
+    return {
+        "subject": {"type": "user", "id": user},
+        "action": {"name": tool, "properties": arguments},
+        "resource": {"type": "server", "id": "local"},
+        "context": context if session is None else {"session": session, **context},
+    }
+
+
+DOORS: tuple[type[Door], ...] = (InProcess, OverHttp, ByAuthZen)
