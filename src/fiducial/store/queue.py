@@ -90,9 +90,12 @@ class CommitQueue:
                 finally:
                     self._crowd -= 1
                 self._check_open()
+            first = not self._items
             self._items.append(item)
             self._count(item, 1)
-            self._work.notify()
+            if first or self._enough():
+                # Not for every one: a writer that is woken up only to linger on takes its time from whoever commits.
+                self._work.notify()
 
     def commit(self, prepared: Prepared) -> Future[Receipt]:
         """Queue a commit; its future, which cannot be cancelled: what was queued is kept."""
