@@ -8,14 +8,17 @@ timeout nobody waits for either, and the outcome is unknown, because the effect 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
+from fiducial.core.store import Receipt
 from fiducial.errors import StoreError, ToolRefused
 from fiducial.guard.effects import Ask, Effect, Kept, Ran, Run, Steps
 
@@ -73,18 +76,39 @@ def _perform(effect: Effect) -> Any:
 
 async def _perform_async(effect: Effect) -> Any:
     if isinstance(effect, Kept):
-        if effect.future.done():
-            return effect.future.result()
-        try:
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(effect.future)), STORE_TIMEOUT)
-        except TimeoutError:
-            raise StoreError(f"the store did not confirm within {STORE_TIMEOUT:.0f} s") from None
+        return await _kept(effect.future)
     if isinstance(effect, Ask):
         if inspect.iscoroutinefunction(effect.hook):
             return await effect.hook(effect.question)
         answer = await _on_loop(partial(effect.hook, effect.question))
         return await answer if inspect.isawaitable(answer) else answer
     return await _run_async(effect)
+
+
+async def _kept(future: Future[Receipt]) -> Receipt:
+    """What the store says. Its future is never cancelled, and `asyncio.wrap_future` with its kin costs as much again."""
+    if future.done():
+        return future.result()
+    loop = asyncio.get_running_loop()
+    heard = loop.create_future()
+
+    def hear() -> None:
+        if not heard.done():
+            heard.set_result(None)
+
+    def tell(_: Future[Receipt]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(hear)
+
+    future.add_done_callback(tell)
+    late = loop.call_later(STORE_TIMEOUT, hear)
+    try:
+        await heard
+    finally:
+        late.cancel()
+    if not future.done():
+        raise StoreError(f"the store did not confirm within {STORE_TIMEOUT:.0f} s")
+    return future.result()
 
 
 # On threads
