@@ -97,10 +97,14 @@ class Moment(NamedTuple):
     """Minutes since midnight; `None` when the value has no time."""
 
 
+_TELLING = re.compile(r"\d|noon|midday|midnight", re.IGNORECASE)
+"""Without any of these, a text is no moment."""
+
+
 def moment(text: str) -> Moment | None:
     """The date and time that `text` is, in ISO form or as one phrase with a year, or a time of day; else `None`."""
     text = text.strip()
-    if len(text) > 64:
+    if len(text) > 64 or _TELLING.search(text) is None:
         return None
     match = _VALUE.fullmatch(text)
     if match is not None:
