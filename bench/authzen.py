@@ -2,8 +2,8 @@
 
     python bench/authzen.py [--json] [--rounds N] [--seconds N] [--connections N]
 
-Two processes. The server is uvicorn with Fiducial's doors on a SQLite store, and beside them
-a Starlette application whose one route answers `{"decision": true}` as Starlette's documentation has it. The client keeps connections open and
+Two processes. The server is uvicorn with Fiducial's doors on a SQLite store, and beside them a Starlette application
+whose one route answers `{"decision": true}` as Starlette's documentation has it. The client keeps connections open and
 sends the next request on each as soon as the last one is answered, in turn to the empty route, and to AuthZEN's
 `/access/v1/evaluation` with a read and with a payment that the user asked for. Each decision is made in a session that
 has read ten letters, under the baseline and the banking charter of AgentDojo, and is recorded; a payment is answered
