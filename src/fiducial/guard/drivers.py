@@ -86,7 +86,7 @@ async def _perform_async(effect: Effect) -> Any:
 
 
 async def _kept(future: Future[Receipt]) -> Receipt:
-    """What the store says. Its future is never cancelled, and `asyncio.wrap_future` with its kin costs as much again."""
+    """What the store says. Its future is never cancelled; `asyncio.wrap_future` and its kin cost as much again."""
     if future.done():
         return future.result()
     loop = asyncio.get_running_loop()
