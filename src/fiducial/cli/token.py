@@ -22,9 +22,9 @@ def token(
     by: By = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Print a token with which a program that runs agents comes through the doors of `fiducial up`.
+    """Print a token with which a program that runs agents comes in.
 
-    It is shown once, and only its hash is kept. The console lists such programs with the people, and can revoke what
+    It opens the doors of `fiducial up`. It is shown once, and only its hash is kept. The console lists such programs with the people, and can revoke what
     they have. Exit status: 0 printed; 2 could not be done.
     """
     with reporting(), opened(db) as store:

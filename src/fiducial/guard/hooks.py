@@ -88,7 +88,9 @@ def _answer(session: State, judgement: Judgement, judge: Judge) -> Steps[Judgeme
             decision=verdict.decision,
             reasons=(Reason(message=f"refused by {answer.by}"), *verdict.reasons),
             remedies=Remedies(
-                agent=f"A person refused this. {answer.note}".strip() + " Do not ask again; go on without it.",
+                agent="A person refused this."
+                + (f" They said: “{answer.note}”." if answer.note else "")
+                + " Do not ask again; go on without it.",
                 user="A person refused this.",
                 operator="decided by a person",
             ),

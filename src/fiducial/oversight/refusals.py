@@ -25,7 +25,7 @@ def refusal_of(hold: Hold) -> Refusal | None:
             ),
         )
     if hold.state == "rejected":
-        said = f" They said: {hold.why}" if hold.why else ""
+        said = f" They said: “{hold.why}”." if hold.why else ""
         return Refusal(
             reason=Reason("a person refused the call", fault=Fault.PEOPLE),
             remedies=Remedies(
