@@ -24,8 +24,8 @@ def token(
 ) -> None:
     """Print a token with which a program that runs agents comes in.
 
-    It opens the doors of `fiducial up`. It is shown once, and only its hash is kept. The console lists such programs with the people, and can revoke what
-    they have. Exit status: 0 printed; 2 could not be done.
+    It opens the doors of `fiducial up`. It is shown once, and only its hash is kept. The console lists such programs
+    with the people, and can revoke what they have. Exit status: 0 printed; 2 could not be done.
     """
     with reporting(), opened(db) as store:
         clock = SystemClock()
