@@ -259,8 +259,12 @@ def test_a_session_survives_its_server(house: House) -> None:
     client.post(f"{at}/results", json={"tool": "look_up", "arguments": {"name": "x"}, "result": "into shared-list"})
     asked = client.post(f"{at}/decisions", json=PAYMENT).json()
     house.desk.vote(asked["request"], OLGA, "approve")
+    running = client.post(f"{at}/decisions", json=NOTE).json()
     house.stop()
     client = house.client()
+    report = {**NOTE, "result": "done", "decision": running["decision"]}
+    assert client.post(f"{at}/results", json=report).status_code == 200, "the host was not restarted"
+    assert client.post(f"{at}/results", json=report).status_code == 409
     tainted = {"tool": "write_note", "arguments": {"name": "shared-list", "text": "x"}}
     assert client.post(f"{at}/decisions", json=tainted).json()["verdict"] == "denied"
     assert client.post(f"{at}/decisions", json=PAYMENT).json()["verdict"] == "allowed"
