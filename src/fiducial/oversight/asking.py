@@ -12,7 +12,6 @@ from datetime import timedelta
 import msgspec
 
 from fiducial.core.canonical import digest
-from fiducial.core.canonical import digest
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.event import ApprovalSpent, Entry
 from fiducial.core.ids import Digest, GrantId, HoldId, PersonId, PolicyId, SessionId, mint
@@ -364,13 +363,6 @@ class Asking:
 
 def _latest(settled: Iterable[Hold]) -> Hold:
     return max(settled, key=lambda hold: (hold.settled_us, hold.id))
-
-
-def _group(case: Case, ruling: Ruling) -> Digest:
-    """Equal for requests that ask the same people the same about calls that look the same."""
-    reasons = [(reason.policy, reason.message) for reason in ruling.reasons]
-    asked = (ruling.kind, ruling.approvals, ruling.role, ruling.quorum, ruling.question, reasons)
-    return digest([case.group, asked, case.above, case.release])
 
 
 def _group(case: Case, ruling: Ruling) -> Digest:

@@ -17,7 +17,6 @@ import msgspec
 
 from fiducial.charter.model import DECLARE_PLAN
 from fiducial.core.canonical import digest
-from fiducial.core.canonical import digest
 from fiducial.core.event import ClassGranted, Entry, Event, HoldSeen, HoldSettled, HoldVoted
 from fiducial.core.ids import GrantId, HoldId, PersonId, mint
 from fiducial.core.payload import Payload, seal
