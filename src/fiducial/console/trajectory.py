@@ -288,7 +288,7 @@ def _result(event: CallFinished, record: Record, at: int, decided: CallDecided |
         event.classes, erased=kept is None,
     )  # fmt: skip
     if kept is not None:
-        source.leaves = leaves_of(kept.result if kept.result is not None else kept.error)
+        source.leaves = _read(kept)
     return source, error
 
 
@@ -296,8 +296,13 @@ def _observed(event: ResultObserved, record: Record, at: int) -> Source:
     kept = _kept_result(record)
     return Source(
         event.source, f"s{record.index}", f"the result of `{event.tool}`", event.integrity is Integrity.TRUSTED, at,
-        event.classes, leaves=leaves_of(kept.result) if kept is not None else [], erased=kept is None,
+        event.classes, leaves=_read(kept) if kept is not None else [], erased=kept is None,
     )  # fmt: skip
+
+
+def _read(kept: ResultRecord) -> list[Leaf]:
+    """What the agent has read of a result."""
+    return [leaf for each in kept.seen for leaf in leaves_of(each)]
 
 
 def leaves_of(value: Any) -> list[Leaf]:

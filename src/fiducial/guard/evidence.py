@@ -81,12 +81,11 @@ def _line(where: Where, about: str, data: bytes | None, is_text: bool) -> str:
 
 def _leaf(record: ResultRecord, path: str) -> str | None:
     """The text at `path` of a result, read as the tracer read it."""
-    value = record.result if record.result is not None else record.error
-    if isinstance(value, str):
-        value = parse(value)
-    for place, _, raw, is_key in leaves(value, Root(SourceId("source")), exact_indices=True):
-        if not is_key and show_place(place) == path:
-            return raw if isinstance(raw, str) else scalar_text(raw)
+    for value in record.seen:
+        known = parse(value) if isinstance(value, str) else value
+        for place, _, raw, is_key in leaves(known, Root(SourceId("source")), exact_indices=True):
+            if not is_key and show_place(place) == path:
+                return raw if isinstance(raw, str) else scalar_text(raw)
     return None
 
 

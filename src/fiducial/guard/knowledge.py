@@ -173,19 +173,37 @@ class Knowledge:
             raise SessionError("too much was said in this session for it to be passed on; open a new one")
         return tuple(self._said)
 
-    def obtained(self, source: SourceId, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
-        """Take in a result that was obtained with no decision. Called with the lock held."""
+    def obtained(
+        self,
+        source: SourceId,
+        name: str,
+        arguments: Mapping[str, Any],
+        result: Any,
+        *,
+        failed: bool = False,
+        error: str | None = None,
+    ) -> Label:
+        """Take in a result that was obtained with no decision, and what the tool said when it failed. Called with the
+        lock held."""
         tool = self.tools.get(name)
         fits = tool is not None and not tool.check(arguments)
         traces = self.traces(tool, arguments) if tool is not None and fits else {}
-        return self.index(source, tool, name, arguments, result, traces, failed=not fits and bool(arguments))
+        failed = failed or (not fits and bool(arguments))
+        return self.index(source, tool, name, arguments, result, traces, failed=failed, error=error)
 
     def take_in(
-        self, source: SourceId, judgement: Judgement, value: Any, *, failed: bool, partial: bool = False
+        self,
+        source: SourceId,
+        judgement: Judgement,
+        value: Any,
+        *,
+        failed: bool,
+        partial: bool = False,
+        error: str | None = None,
     ) -> Label:
         """Step 10: label a result and make it known to later traces. Called with the lock held.
 
-        `partial`: it is a piece of what is still being read.
+        `partial`: it is a piece of what is still being read. `error`: what the tool said beside it.
         """
         tool, request = judgement.tool, judgement.request
         return self.index(
@@ -198,6 +216,7 @@ class Knowledge:
             failed=failed,
             partial=partial,
             breach=not judgement.may_run,
+            error=error,
         )
 
     def launder(self, judgement: Judgement) -> tuple[Put | Add, ...]:
@@ -257,14 +276,17 @@ class Knowledge:
         failed: bool = False,
         partial: bool = False,
         breach: bool = False,
+        error: str | None = None,
     ) -> Label:
         """Make a result known to later traces; returns its label. Called with the lock held.
 
         `failed`: what came of it is unknown, or it was asked for otherwise than the contract says. `breach`: the call
         had not been allowed. Nobody vouches for anything in either. Of what failed or is `partial`, nobody can tell
         where in the result it stands: nothing in a piece is trusted, and each class of the tool may be anywhere in a
-        text.
+        text. So it is with an `error`, which no contract describes.
         """
+        if error is not None and value is None:
+            value, error, failed = error, None, True
         self._about[source] = f"the result of `{name}`{first_short(arguments)}"
         if tool is None:
             label = self.provenance.observe_result(
@@ -292,6 +314,8 @@ class Knowledge:
             self._past.read |= label.classes
         if not self._past.tainted and self.provenance.tainted:
             self._past.tainted = True
+        if error is not None:
+            label = label | self.index(source, tool, name, arguments, error, traces, failed=True, breach=breach)
         return label
 
     def recall(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fiducial.core.event import CallDecided, Firing, Mode
+from fiducial.core.event import CallDecided, Firing, Mode, Outcome
 from fiducial.core.ids import EventId, SessionId
 from fiducial.core.payload import Payload, seal
 from fiducial.core.verdict import Allowed, Reason, Remedies, Verdict
@@ -47,11 +47,18 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     arguments: Any = None
     """Only for results obtained with no decision."""
+    outcome: Outcome | None = None
+    """Only for results obtained with no decision; of others, the event says it."""
     result: Any = None
     error: str | None = None
     """What the tool said when it failed."""
     nothing_done: bool = False
     """It is certain that there was no effect."""
+
+    @property
+    def seen(self) -> tuple[Any, ...]:
+        """What the agent has read of it."""
+        return tuple(each for each in (self.result, self.error) if each is not None)
 
 
 class DecisionEntry:

@@ -149,16 +149,19 @@ def _fold(session: Session, found: Record) -> None:
             # Told a second time: whoever took the session over did not know what came of it, and then it came.
             return
         result = decode_result(_payload(found, "result"))
-        seen = result.result if result.result is not None else result.error
         if event.source is not None:
-            session.take_in(event.source, judgement, seen, failed=event.outcome != "ok")
+            failed = event.outcome != "ok"
+            session.take_in(event.source, judgement, result.result, failed=failed, error=result.error)
             session.has_read(event.classes)
         records = records_of(judgement, event.outcome, result.result, nothing_done=result.nothing_done)
         ok = event.outcome == "ok" and event.confirmed != "no"
         session.finished(judgement, ok=ok, kept=not result.nothing_done, records=records)
     elif isinstance(event, ResultObserved):
         result = decode_result(_payload(found, "result"))
-        session.obtained(event.source, result.tool, result.arguments or {}, result.result)
+        failed = result.outcome not in (None, "ok")
+        session.obtained(
+            event.source, result.tool, result.arguments or {}, result.result, failed=failed, error=result.error
+        )
         session.has_read(event.classes)
 
 

@@ -149,11 +149,10 @@ def _taken_in(session: State, judgement: Judgement, ran: Ran) -> tuple[SourceId 
 
     May raise anything, as a result runs its own code when it is gone through.
     """
-    seen = ran.value if ran.value is not None else ran.error
-    if ran.outcome != "ok" and seen is None:
+    if ran.outcome != "ok" and ran.value is None and ran.error is None:
         return None, UNTRUSTED, _records(judgement, ran)
     source = SourceId(mint("src", session.clock.unix_us() // 1000))
-    label = session.take_in(source, judgement, seen, failed=ran.outcome != "ok")
+    label = session.take_in(source, judgement, ran.value, failed=ran.outcome != "ok", error=ran.error)
     return source, label, _records(judgement, ran)
 
 

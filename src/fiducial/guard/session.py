@@ -160,7 +160,8 @@ class Session(State):
 
         A result of a call that was not allowed is taken in too, because the agent has seen it, and recorded as a
         breach: nothing in it is trusted. `failed` keeps what the call had reserved, as nobody knows how far it came,
-        unless `error` is the `ToolRefused` by which the tool said that it did nothing.
+        unless `error` is the `ToolRefused` by which the tool said that it did nothing. The agent has read `error` as it
+        has the result, so that is taken in as well.
 
         Raises `CallMismatch` when `decision` was made on another session, tool or arguments, or has been reported
         already; `SessionError` when the session is closed or the outcome is none; `StoreError` when it cannot be kept.
@@ -169,8 +170,9 @@ class Session(State):
         outcome = messages.one_of("outcome", outcome, get_args(Outcome))
         if error is not None and not isinstance(error, (str, ToolRefused)):
             raise SessionError("the error must be text, or the `ToolRefused` that the tool raised")
+        words = str(error) if isinstance(error, ToolRefused) else error
         if decision is None:
-            return self._obtained(tool, arguments, result)
+            return self._obtained(tool, arguments, result, outcome, words)
         decided = decision if isinstance(decision, str) else decision.decision
         with self.lock:
             judgement = self.awaited(decided)
@@ -180,7 +182,6 @@ class Session(State):
                     f"the decision `{decided}` was made on another tool or other arguments; decide this call anew"
                 )
             refused = isinstance(error, ToolRefused)
-            words = str(error) if isinstance(error, ToolRefused) else error
             done = record(self, judgement, Ran(outcome, result, words, nothing_done=refused and outcome == "failed"))
         if not done.recorded:
             raise StoreError("the outcome could not be kept; the result is known to the session all the same")
@@ -346,13 +347,17 @@ class Session(State):
         fence = (self.lease.fence,) if self.lease is not None and given_back else ()
         return Commit(preconditions=fence, changes=given_back, durable=False)
 
-    def _obtained(self, name: str, arguments: Mapping[str, Any], result: Any) -> Label:
+    def _obtained(
+        self, name: str, arguments: Mapping[str, Any], result: Any, outcome: Outcome, error: str | None
+    ) -> Label:
         with self.lock:
             now = self.clock.unix_us()
             source = SourceId(mint("src", now // 1000))
             asked = request(name, arguments, None)
-            label = self.obtained(source, asked.tool, asked.arguments, result)
-            payload = sealed_result(ResultRecord(tool=asked.tool, arguments=asked.arguments, result=result))
+            label = self.obtained(source, asked.tool, asked.arguments, result, failed=outcome != "ok", error=error)
+            payload = sealed_result(
+                ResultRecord(tool=asked.tool, arguments=asked.arguments, outcome=outcome, result=result, error=error)
+            )
             event = ResultObserved(
                 id=self.event_id(now), session=self.id, at_us=now, payloads=(payload.ref,),
                 tool=printable(asked.tool)[:MAX_TOOL_NAME], source=source,
