@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from gateway_world import OLGA, SECRET, Door, House, charter
 
+import fiducial
+from fiducial.core.event import Mode
 from fiducial.guard.state import State
 
 PAYMENT = {"account": "DE1", "amount": 5}
@@ -22,11 +24,13 @@ def test_what_is_allowed_runs_once_and_is_on_record(door: Door, house: House) ->
     assert house.store.ledger().verify().size == len(events)
 
 
-def test_what_is_masked_runs_masked(door: Door, house: House) -> None:
+@pytest.mark.parametrize("mode", ["enforce", "shadow", "observe"])
+def test_what_is_masked_runs_masked_where_verdicts_are_enforced(door: Door, house: House, mode: Mode) -> None:
+    house.guard = fiducial.Guard(house.charter, store=house.store, desk=house.desk, mode=mode)
     came = door.session().call("write_note", {"name": "list", "text": f"the token is {SECRET}"})
-    assert came.ran
+    assert (came.kind, came.ran) == ("allowed", True)
     [given] = house.tools.given
-    assert SECRET not in given["text"]
+    assert (SECRET in given["text"]) is (mode != "enforce")
     assert given["name"] == "list"
 
 

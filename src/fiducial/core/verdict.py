@@ -80,7 +80,7 @@ class Allowed(_Verdict, frozen=True, kw_only=True, tag="allowed", tag_field="ver
 
     kind: ClassVar[VerdictKind] = "allowed"
     masks: tuple[str, ...] = ()
-    """Data classes to mask in the arguments before the tool sees them."""
+    """Data classes to mask in the arguments before the tool sees them, where the verdict is `enforced`."""
 
 
 class Held(_Verdict, frozen=True, kw_only=True, tag="held", tag_field="verdict"):

@@ -482,7 +482,7 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
         return _not_run(session, judgement, why)
     # What is decided is what runs: the tool gets a copy, so that it cannot change the record.
     tool, arguments = judgement.tool, request.given if request.flaw else plain(request.arguments)
-    if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks:
+    if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks and judgement.verdict.enforced:
         arguments = masked(session, judgement.verdict, arguments)
     timeout = tool.contract.timeout if tool is not None else DEFAULT_TIMEOUT
     try:
