@@ -30,7 +30,7 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check $(VENV)/.browser ## the same, the documentation and the fast tests (under 5 minutes, installation included)
+test: check $(VENV)/.browser $(VENV)/.mcp1 ## the same, the documentation and the fast tests (under 5 minutes, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
@@ -39,7 +39,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-verify: check $(VENV)/.bench ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+verify: check $(VENV)/.bench $(VENV)/.mcp1 ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
@@ -84,8 +84,14 @@ $(VENV)/.demo: $(BUILT) | $(BIN)/python
 	$(call install,demo)
 
 $(VENV)/.dev: $(BUILT) | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3)
+	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)mcp$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3)
 	@touch $(VENV)/.demo
+
+# The MCP SDK of the major version before, beside the environment and not in it: clients still have it.
+$(VENV)/.mcp1: | $(VENV)/.dev
+	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/mcp1 'mcp>=1.30,<2' || \
+	  $(BIN)/python -m pip install -q --target $(VENV)/mcp1 'mcp>=1.30,<2'
+	@touch $@
 
 $(VENV)/.bench: $(BUILT) | $(BIN)/python
 	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)bench)

@@ -12,7 +12,10 @@ HERE = str(Path(__file__).resolve().parent)
 if HERE not in sys.path:
     sys.path.insert(0, HERE)
 
-from gateway_world import DOORS, Door, House  # noqa: E402 - found by the line above
+from gateway_world import ByAuthZen, Door, House, InProcess, OverHttp  # noqa: E402 - found by the line above
+from mcp_world import OverMcp, OverModernMcp  # noqa: E402
+
+DOORS: tuple[type[Door], ...] = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp)
 
 
 @pytest.fixture

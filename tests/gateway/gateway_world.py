@@ -6,7 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -93,6 +93,11 @@ class House:
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._clients: list[httpx2.Client] = []
+        self._ending: list[Callable[[], None]] = []
+
+    def on_stop(self, act: Callable[[], None]) -> None:
+        """Have `act` done before the house is closed."""
+        self._ending.append(act)
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +105,8 @@ class House:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        while self._ending:
+            self._ending.pop()()
         self.stop()
         self.store.close()
 
@@ -267,6 +274,3 @@ def evaluation(
         "resource": {"type": "server", "id": "local"},
         "context": context if session is None else {"session": session, **context},
     }
-
-
-DOORS: tuple[type[Door], ...] = (InProcess, OverHttp, ByAuthZen)

@@ -27,6 +27,7 @@ COMMANDS = {
     "contracts": "Draft contracts from what tool servers say about their tools.",
     "up": "Serve the console, where people see what agents do, decide what they are asked, and stop them; and the "
     "doors, through which programs that run agents come in.",
+    "mcp": "Wrap an MCP server: write `fiducial mcp … --` before its command where your client starts it.",
     "token": "Print a token with which a program that runs agents comes in.",
     "holds": "List the requests that wait for people.",
     "approve": "Approve exactly the call that waits, once.",
@@ -60,7 +61,8 @@ def _command(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "fiducial":
             raise
-        typer.echo(f"fiducial: `{name}` needs more packages: `pip install 'fiducial[console]'`", err=True)
+        extra = "mcp" if name == "mcp" else "console"
+        typer.echo(f"fiducial: `{name}` needs more packages: `pip install 'fiducial[{extra}]'`", err=True)
         raise SystemExit(2) from None
     holder = typer.Typer(add_completion=False, rich_markup_mode=None)
     if hasattr(module, "app"):

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fiducial.core.store import Receipt
-from fiducial.errors import StoreError, ToolRefused
+from fiducial.errors import StoreError, ToolFailed, ToolRefused
 from fiducial.guard.effects import Ask, Effect, Kept, Ran, Run, Steps
 
 STORE_TIMEOUT = 30.0
@@ -222,9 +222,11 @@ def _on_loop(call: Callable[[], Any]) -> asyncio.Future[Any]:
 
 
 def failed(fault: BaseException, started: float | None = None) -> Ran:
-    """What a tool's exception says: that it failed, and with `ToolRefused` also that it did nothing."""
+    """What a tool's exception says: that it failed, with `ToolRefused` also that it did nothing, and with `ToolFailed`
+    perhaps that it was cut off."""
     took = _since(started) if started is not None else 0
-    return Ran("failed", error=_words(fault), duration_us=took, nothing_done=isinstance(fault, ToolRefused))
+    outcome = fault.outcome if isinstance(fault, ToolFailed) else "failed"
+    return Ran(outcome, error=_words(fault), duration_us=took, nothing_done=isinstance(fault, ToolRefused))
 
 
 def _since(started: float) -> int:

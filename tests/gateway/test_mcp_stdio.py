@@ -1,0 +1,203 @@
+"""`fiducial mcp` before the command of a server, as a client starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mcp_types as types
+import pytest
+from gateway_world import CONTRACTS, POLICIES
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+
+from fiducial.core.event import CallFinished, SessionClosed, SessionOpened
+from fiducial.store.ledger import Ledger
+
+T = TypeVar("T")
+SERVER = '''
+import os, sys
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("shed")
+print("this goes to standard error", file=sys.stderr)
+
+@server.tool()
+def look_up(name: str) -> str:
+    """Looks something up."""
+    return ",".join(sorted(each for each in os.environ if each.startswith(("FIDUCIAL_", "OWN_")))) + f" {name}"
+
+@server.tool()
+def write_note(name: str, text: str) -> str:
+    """Writes a note."""
+    with open("notes.txt", "a") as notes:
+        notes.write(f"{name}: {text}\\n")
+    return "done"
+
+@server.tool()
+def wipe(name: str) -> str:
+    """Deletes everything for good."""
+    os._exit(1)
+
+server.run()
+'''
+
+
+@pytest.fixture
+def shed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "server.py").write_text(SERVER)
+    charter = tmp_path / "shed"
+    (charter / "policies").mkdir(parents=True)
+    (charter / "charter.yaml").write_text("agent: clerk\nowners: {responsible: r, accountable: a}\nbaseline: none\n")
+    (charter / "contracts.yaml").write_text(json.dumps({"tools": CONTRACTS}))
+    (charter / "policies" / "all.cedar").write_text(POLICIES)
+    return tmp_path
+
+
+def with_client(words: list[str], action: Callable[[Client], Awaitable[T]], **environment: str) -> T:
+    """`action` with a client of the wrapped server."""
+    command = ["-m", "fiducial", "mcp", *words, "--db", "log.db", "--", sys.executable, "server.py"]
+
+    async def main() -> T:
+        started = StdioServerParameters(command=sys.executable, args=command, env=environment)
+        async with asyncio.timeout(60), Client(started) as client:
+            return await action(client)
+
+    return asyncio.run(main())
+
+
+def opened() -> list[Any]:
+    with Ledger.open(Path("log.db")) as ledger:
+        assert ledger.verify().size
+        return [each.event for each in ledger.entries(0) if isinstance(each.event, (SessionOpened, SessionClosed))]
+
+
+def test_a_server_is_wrapped_by_writing_it_before_its_command(shed: Path) -> None:
+    async def used(client: Client) -> None:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["look_up", "write_note"]
+        assert not (await client.call_tool("write_note", {"name": "list", "text": "milk"})).is_error
+        assert (await client.call_tool("wipe", {"name": "all"})).is_error
+
+    words = ["--charter", "shed", "--user", "emma", "--role", "clerk", "--task", "Write milk into my list"]
+    with_client(words, used)
+    assert (shed / "notes.txt").read_text() == "list: milk\n"
+    begun, ended = opened()
+    assert (begun.user, begun.roles, begun.agent) == ("emma", ("clerk",), "clerk")
+    assert ended.reason == "done"
+
+
+def test_without_a_charter_one_is_guessed_to_the_safe_side(shed: Path) -> None:
+    async def used(client: Client) -> list[bool]:
+        assert "look_up" in [tool.name for tool in (await client.list_tools()).tools]
+        found = [await client.call_tool("look_up", {"name": "x"}), await client.call_tool("wipe", {"name": "all"})]
+        return [each.is_error for each in found]
+
+    assert with_client(["--wait", "0"], used) == [False, True]
+
+
+def test_a_server_that_dies_leaves_a_call_of_which_nobody_knows(shed: Path) -> None:
+    async def used(client: Client) -> list[bool]:
+        found = [await client.call_tool("wipe", {"name": "all"}), await client.call_tool("look_up", {"name": "x"})]
+        return [each.is_error for each in found]
+
+    assert with_client(["--charter", "shed", "--mode", "observe"], used) == [True, True]
+    with Ledger.open(Path("log.db")) as ledger:
+        assert [each.event.outcome for each in ledger.entries(0) if isinstance(each.event, CallFinished)] == [
+            "unknown",
+            "unknown",
+        ]
+
+
+def test_the_server_gets_its_own_environment_and_not_fiducial_s(shed: Path) -> None:
+    async def used(client: Client) -> str:
+        [block] = (await client.call_tool("look_up", {"name": "x"})).content
+        assert isinstance(block, types.TextContent)
+        return block.text
+
+    given = {"FIDUCIAL_KEY_FILE": str(shed / "key"), "OWN_KEY": "1"}
+    assert with_client(["--charter", "shed"], used, **given) == "OWN_KEY x"
+
+
+def test_in_observe_mode_everything_runs_and_is_recorded(shed: Path) -> None:
+    async def used(client: Client) -> list[str]:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        await client.call_tool("write_note", {"name": "list", "text": "milk", "more": 1})
+        return names
+
+    assert with_client(["--charter", "shed", "--mode", "observe"], used) == ["look_up", "write_note", "wipe"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--charter", "nowhere", "--", "true"], "nowhere"),
+        (["--", "no-such-command-at-all"], "cannot be talked to"),
+        (["--", "true"], "cannot be talked to"),
+    ],
+)
+def test_what_cannot_run_says_so(shed: Path, words: list[str], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fiducial", "mcp", "--db", "log.db", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert not done.stdout, "standard output is the protocol's"
+
+
+EARLIER = Path(sys.prefix) / "mcp1"
+EARLIER_CLIENT = """
+import asyncio, json, sys
+from importlib.metadata import version
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+async def main():
+    started = StdioServerParameters(command=sys.argv[1], args=sys.argv[2:])
+    async with stdio_client(started) as (read, write), ClientSession(read, write) as session:
+        await session.initialize()
+        note = await session.call_tool("write_note", {"name": "list", "text": "milk"})
+        held = await session.call_tool("pay_bill", {"account": "DE1", "amount": 5})
+        gone = await session.call_tool("wipe", {"name": "all"})
+        print(json.dumps({
+            "version": version("mcp"),
+            "tools": [tool.name for tool in (await session.list_tools()).tools],
+            "errors": [note.isError, held.isError, gone.isError],
+            "request": (held.meta or {}).get("io.fiducial/request"),
+        }))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not EARLIER.exists(), reason="the MCP SDK of the major version before is not there: `make test`")
+def test_clients_of_the_major_version_before_get_a_ticket(shed: Path) -> None:
+    (shed / "client.py").write_text(EARLIER_CLIENT)
+    paying = '@server.tool()\ndef pay_bill(account: str, amount: float) -> str:\n    """Pays."""\n    return "paid"\n\n'
+    (shed / "server.py").write_text(SERVER.replace("server.run()", paying + "server.run()"))
+    wrapped = ["-m", "fiducial", "mcp", "--charter", "shed", "--db", "log.db", "--wait", "0", "--"]
+    done = subprocess.run(
+        [sys.executable, "client.py", sys.executable, *wrapped, sys.executable, "server.py"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(EARLIER)},
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["version"].startswith("1.")
+    assert said["tools"] == ["look_up", "write_note", "pay_bill"]
+    assert said["errors"] == [False, True, True]
+    assert said["request"].startswith("hld_")
