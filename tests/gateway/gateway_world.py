@@ -57,13 +57,13 @@ OLGA = Approver(id=PersonId("olga"), roles=frozenset({"operator"}))
 SECRET = "ghp_" + "Zq8vB2nM4kL7xC1wE5rT9yU3iO6pA0sDfGhJ"
 
 
-def charter(**about: Any) -> Charter:
-    """A clerk that looks things up, writes notes, pays, and would wipe."""
+def charter(more: str = "", **about: Any) -> Charter:
+    """A clerk that looks things up, writes notes, pays, and would wipe; `more`: further policies."""
     return Charter.build(
         About(agent="clerk", owners=Owners(responsible="r", accountable="a"), **({"baseline": "none"} | about)),
         {name: Contract.model_validate(each) for name, each in CONTRACTS.items()},
         (),
-        (PolicySource(file="policies/all.cedar", text=POLICIES),),
+        (PolicySource(file="policies/all.cedar", text=POLICIES + more),),
     )
 
 

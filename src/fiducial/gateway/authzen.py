@@ -2,14 +2,14 @@
 
 | AuthZEN | here |
 |---|---|
-| `subject` | the user: `type` is `user`; `properties.roles` are their roles |
+| `subject` | the user: `type` is `user`; `properties.roles` are their roles, in a session those that it has |
 | `action` | the tool: `name`; `properties` are its arguments |
 | `resource` | the tool's server: `type` is `server`, `id` as the contract names it (`local` where it names none) |
 | `context.session` | the session the call is made in |
 | `context.agent`, `.task`, `.confidence` | as of sessions; the first two only without `session` |
 
-Without a session, what the agent has read and done counts as unknown (`Guard.single`), and people are not asked about a
-call that is held: nobody could come back with what they say.
+Without a session, what the agent has read, done and used up is taken at its worst (`Guard.single`), and people are not
+asked about a call that is held: nobody could come back with what they say. A member that is `null` counts as left out.
 
 `decision` is true when the tool may be called with what was asked for, and with nothing else: a call that is allowed
 with masks is none, and `context.arguments` says which one is. `context` holds the verdict and the decision's id. What
@@ -20,10 +20,10 @@ everything that cannot be decided.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from fiducial.core.ids import DecisionId, HoldId
 from fiducial.core.verdict import Allowed, Held, Unclear, Verdict, VerdictKind
@@ -38,12 +38,13 @@ METADATA = "/.well-known/authzen-configuration"
 MOST = 100
 """Evaluations in one request."""
 _LANGUAGE = "en"
+_UNKNOWN = " (without `context.session`, what the agent has read, done and used up is taken at its worst)"
 
 
 class SubjectProperties(msgspec.Struct, frozen=True):
     """What is known of a subject."""
 
-    roles: list[Name] = []
+    roles: list[Name] | None = None
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -51,14 +52,19 @@ class Subject(msgspec.Struct, frozen=True):
 
     type: str
     id: Name
-    properties: SubjectProperties = SubjectProperties()
+    properties: SubjectProperties | None = None
+
+    @property
+    def roles(self) -> list[Name] | None:
+        """As far as they were sent."""
+        return self.properties.roles if self.properties is not None else None
 
 
 class Action(msgspec.Struct, frozen=True):
     """Which tool, with which arguments."""
 
     name: str
-    properties: msgspec.Raw | UnsetType = UNSET
+    properties: Raw | UnsetType = UNSET
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -83,7 +89,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     subject: Subject
     action: Action
     resource: Resource
-    context: Context = Context()
+    context: Context | None = None
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -107,8 +113,12 @@ class Options(msgspec.Struct, frozen=True):
 class Evaluations(Part, frozen=True):
     """An access evaluations request."""
 
-    evaluations: list[Part] = []
-    options: Options = Options()
+    evaluations: list[Raw] | None = None
+    """Each is a `Part`, and read by itself: what is wrong with one is no fault of the others."""
+    options: Options | None = None
+
+
+_PART: Final = msgspec.json.Decoder(Part)
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -185,10 +195,10 @@ class AuthZen:
             return Decisions(decision=one.decision, context=one.context)
         if len(body.evaluations) > MOST:
             raise Refused(422, f"at most {MOST} evaluations at once")
-        semantic, found = body.options.evaluations_semantic, []
+        semantic, found = (body.options or Options()).evaluations_semantic, []
         for part in body.evaluations:
             try:
-                one = await self._decide(asked.host, _whole(part, body), asked.size)
+                one = await self._decide(asked.host, _whole(_read(part), body), asked.size)
             except Refused as error:
                 one = Decision(False, Told(error={"status": error.status, "message": error.detail}))
             found.append(one)
@@ -198,8 +208,10 @@ class AuthZen:
 
     async def _decide(self, host: str, asked: Evaluation, size: int) -> Decision:
         given = asked.action.properties
-        arguments = {} if given is UNSET else object_of(given, "action.properties")
-        subject, context = asked.subject, asked.context
+        arguments = (
+            {} if given is UNSET or memoryview(given) == memoryview(b"null") else object_of(given, "action.properties")
+        )
+        subject, context = asked.subject, asked.context or Context()
         if subject.type != "user":
             return _no(f"the subject is of the type `{subject.type}`; agents work on behalf of a `user`")
         if context.session is not None:
@@ -209,23 +221,37 @@ class AuthZen:
                 return _no(error.detail)
             if seat.session.user != subject.id:
                 return _no("the session is another user's")
+            if subject.roles is not None and set(subject.roles) != set(seat.session.roles):
+                return _no("the session was opened for a user with other roles")
             return await self._in(seat, asked, arguments, size)
         try:
             seat = await self._sessions.single(
-                host, user=subject.id, roles=subject.properties.roles, agent=context.agent, task=context.task
+                host, user=subject.id, roles=subject.roles or (), agent=context.agent, task=context.task
             )
         except SessionError as error:
             return _no(str(error))
         try:
-            return await self._in(seat, asked, arguments, size)
+            found = await self._in(seat, asked, arguments, size)
         finally:
             await seat.apart(seat.session.close)
+        if found.decision:
+            return found
+        why = {language: words + _UNKNOWN for language, words in found.context.reason_admin.items()}
+        return Decision(False, msgspec.structs.replace(found.context, reason_admin=why))
 
     async def _in(self, seat: Seat, asked: Evaluation, arguments: dict[str, Any], size: int) -> Decision:
         tool = seat.session.tools.get(asked.action.name)
         if tool is not None and (asked.resource.type != "server" or asked.resource.id != tool.contract.server):
             return _no("the resource is not the `server` that the tool is of")
-        return _told(*await decided(seat, asked.action.name, arguments, asked.context.confidence, size))
+        confidence = asked.context.confidence if asked.context is not None else None
+        return _told(*await decided(seat, asked.action.name, arguments, confidence, size))
+
+
+def _read(part: Raw) -> Part:
+    try:
+        return _PART.decode(part)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(400, str(error)) from error
 
 
 def _whole(part: Part, rest: Part) -> Evaluation:
@@ -237,7 +263,7 @@ def _whole(part: Part, rest: Part) -> Evaluation:
             name for name in ("subject", "action", "resource") if not (getattr(part, name) or getattr(rest, name))
         ]
         raise Refused(400, f"it has no {' and no '.join(lacking)}")
-    return Evaluation(subject, action, resource, context or Context())
+    return Evaluation(subject, action, resource, context)
 
 
 def _told(verdict: Verdict, arguments: dict[str, Any] | None) -> Decision:

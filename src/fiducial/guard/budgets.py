@@ -29,6 +29,8 @@ from fiducial.charter.model import Budgets, RateWindow, SessionBudget
 from fiducial.core.ids import DecisionId
 from fiducial.core.store import Add, AtMost, Store
 
+EVERYTHING = 2**53 - 1
+"""What counts as used up where nobody knows how much was."""
 SLOTS = 20
 """Slots a window is cut into: at most 5 % of its length is counted too long."""
 
@@ -61,6 +63,12 @@ class Account:
         """Reads whose result is not known yet."""
         self.limited = bool(budget.calls or budget.writes or budget.records or budget.spend)
         """Whether any limit is set at all."""
+
+    def use_up(self, currencies: Iterable[str]) -> None:
+        """Nobody knows what was used before: nothing is left of what is limited."""
+        with self._lock:
+            self.calls = self.writes = self.records = EVERYTHING
+            self.spent = dict.fromkeys(currencies, EVERYTHING)
 
     def exceeds(self, use: Use) -> frozenset[str]:
         """Names of the session's budgets that `use` would go beyond."""

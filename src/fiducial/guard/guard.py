@@ -139,13 +139,14 @@ class Guard:
     def single(
         self, *, user: str, roles: Iterable[str] = (), task: str | None = None, agent: str | None = None
     ) -> Session:
-        """A session for one decision, when nothing is known of what the agent has read and done: it counts as having
-        read untrusted text, and data of every class that some tool gives. People are not asked, as nobody would come
-        back with what they say: what is held stays held. As `session` otherwise."""
+        """A session for one decision, when nothing is known of what the agent has read and done. It counts as having
+        read untrusted text, and data of every class that some tool gives; as having acted in every way that some tool
+        acts in, and in none, so that a rule may want or forbid either; and as having used up every budget of sessions
+        that is limited. People are not asked, as nobody would come back with what they say: what is held stays held. As
+        `session` otherwise."""
         ground = msgspec.structs.replace(self._ground(), desk=None)
         session = Session(ground, user=user, roles=self._given(roles, user), task=task, agent=agent)
-        with session.lock:
-            session.doubt(classes_of(*session.tools.values()))
+        session.assume(classes_of(*session.tools.values()))
         return session
 
     def _given(self, roles: Iterable[str], user: str) -> Iterable[str]:

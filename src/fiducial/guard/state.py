@@ -89,6 +89,8 @@ class State(Knowledge):
         self.windows = Windows(about.budgets, about.agent, self.store)
         self.calls = 0
         """Calls decided."""
+        self.past_unknown = False
+        """Nobody knows what was read, done and used up before."""
         self._inside = frozenset(domain.lower() for domain in about.organization)
         self._minimum_confidence = about.minimum_confidence
         self._agent_facts = AgentFacts(id=self.agent, tier=about.tier.value)
@@ -108,6 +110,16 @@ class State(Knowledge):
         self.lock, self.account, self._past = parent.lock, parent.account, parent._past
         self.lease, self.delegated = parent.lease, True
         self.agents += parent.agents
+
+    def assume(self, classes: frozenset[str]) -> None:
+        """Nothing is known of what was read, with data of `classes`, done and used up before: it is taken at its worst.
+        Before any call is decided."""
+        with self.lock:
+            self.doubt(classes)
+            tools = self.tools.values()
+            self._past.done = frozenset(tool.contract.kind.value for tool in tools if tool.side_effect)
+            self.account.use_up({tool.currency for tool in tools if tool.currency})
+            self.past_unknown = True
 
     def awaited(self, decision: DecisionId) -> Judgement:
         """The judgement whose outcome is awaited; called with the lock held. Raises `CallMismatch` when none is."""

@@ -49,7 +49,7 @@ from fiducial.guard.results import Result, masked, record, settle
 from fiducial.guard.state import State, targets
 from fiducial.guard.tool import Tool
 from fiducial.policy.bounds import covers
-from fiducial.policy.facts import Facts, PreviewFacts
+from fiducial.policy.facts import Facts, PreviewFacts, SessionFacts
 from fiducial.policy.ruling import Ruling, parameter_of
 
 log = logging.getLogger("fiducial.guard")
@@ -182,6 +182,8 @@ def _serialized(
             # 6 ask the policies
             fault = _POLICY
             ruling = tool.slice.ask(session.principal, arguments, facts, request.approvals)
+            if session.past_unknown and ruling.kind == "allowed":
+                ruling, facts = _at_worst(session, tool, request, facts, ruling)
             consulted = _NOBODY
             if ruling.kind in _ASKING and session.ground.desk is not None and session.mode == "enforce":
                 fault = _DESK
@@ -345,6 +347,17 @@ def _kept(session: State, judgement: Judgement, future: Future[Receipt] | None, 
             session.forget(judgement)
         raise
     return judgement
+
+
+def _at_worst(session: State, tool: Tool, request: Request, facts: Facts, ruling: Ruling) -> tuple[Ruling, Facts]:
+    """Step 6, allowed where nobody knows what was done before: a rule may want something done first, too."""
+    nothing = SessionFacts(tainted=True, exceeds=facts.session.exceeds)
+    first = msgspec.structs.replace(facts, session=nothing)
+    other = tool.slice.ask(session.principal, request.arguments, first, request.approvals)
+    if other.kind != "allowed":
+        return other, first
+    masks = tuple(sorted({*ruling.masks, *other.masks}))
+    return msgspec.structs.replace(ruling, masks=masks), facts
 
 
 def _consult(
