@@ -18,6 +18,7 @@ from fiducial.core.ids import HoldId
 from fiducial.gateway.mcp.proxy import Proxy
 from fiducial.gateway.mcp.results import TICKET
 from fiducial.gateway.requests import Requests
+from fiducial.oversight.pins import Pins
 
 
 def upstream(house: House, **handlers: Any) -> Server[Any]:
@@ -70,6 +71,7 @@ class Line:
                 self._server.run(*far, self._server.create_initialization_options(NotificationOptions()))
             )
             self.proxy = await stack.enter_async_context(Proxy.connected(*near))
+            await self.proxy.look(Pins(self.house.store, self.house.guard.clock), self.house.guard.switches)
             requests.begin()
             shown = self.proxy.server(self.session, requests, self._wait)
             self.client = await stack.enter_async_context(Client(shown, mode=self._era, **self._options))  # type: ignore[arg-type]

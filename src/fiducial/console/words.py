@@ -27,6 +27,7 @@ from fiducial.core.event import (
     SessionOpened,
     SessionTaken,
     ShadowDecided,
+    ToolPinned,
     UndoFinished,
     UndoStarted,
 )
@@ -107,6 +108,9 @@ def _people(event: Event) -> str:
         case NoticeSettled():
             became = {"sent": "was sent", "failed": "was refused", "lapsed": "did not go through"}[event.outcome]
             return f"The notification of the {event.notice} through {event.channel} {became}: {event.why}"
+        case ToolPinned():
+            did = {"pinned": "is relied upon as it is", "quarantined": "is not used", "approved": "was looked at"}
+            return f"The tool {event.tool} of {event.server} {did[event.act]}, by {event.by}"
         case PersonChanged():
             return f"{event.person}: {event.act}, by {event.by}"
         case _:

@@ -31,6 +31,7 @@ from fiducial.core.oversight import (
     NoticeSettled,
     PersonChanged,
     PlanSettled,
+    ToolPinned,
     UndoFinished,
     UndoStarted,
 )
@@ -286,6 +287,7 @@ Event: TypeAlias = (
     | HaltOrdered
     | HaltLifted
     | PersonChanged
+    | ToolPinned
     | NoticeSettled
 )
 
@@ -363,6 +365,7 @@ __all__ = [
     "SessionClosed",
     "SessionOpened",
     "ShadowDecided",
+    "ToolPinned",
     "UndoFinished",
     "UndoStarted",
     "decode_event",

@@ -212,6 +212,18 @@ class PersonChanged(Envelope, frozen=True, kw_only=True, tag="person.changed"):
     until_us: int | None = None
 
 
+class ToolPinned(Envelope, frozen=True, kw_only=True, tag="tool.pinned"):
+    """What a server says of one of its tools is relied upon, or is not until somebody has looked at it."""
+
+    server: str
+    tool: str
+    digest: Digest
+    """Of what it says."""
+    act: Literal["pinned", "quarantined", "approved"]
+    """`pinned`: the first time that it was seen."""
+    by: PersonId
+
+
 __all__ = [
     "ApprovalSpent",
     "CaptureTaken",
@@ -228,6 +240,7 @@ __all__ = [
     "NoticeSettled",
     "PersonChanged",
     "PlanSettled",
+    "ToolPinned",
     "UndoFinished",
     "UndoOutcome",
     "UndoStarted",

@@ -22,6 +22,7 @@ from mcp.server.session import ServerSession
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from starlette.concurrency import run_in_threadpool
 
 from fiducial.core.verdict import Held, Unclear
 from fiducial.errors import ToolFailed
@@ -29,6 +30,8 @@ from fiducial.gateway.mcp.results import beside, stopped, value_of
 from fiducial.gateway.requests import Requests, RequestState
 from fiducial.guard.results import Result
 from fiducial.guard.session import Session
+from fiducial.guard.switches import Switches
+from fiducial.oversight.pins import SERVER, Pins
 from fiducial.policy.foresight import never
 
 log = logging.getLogger("fiducial.gateway")
@@ -52,6 +55,8 @@ class Proxy:
     """Between one client and one server, in one session of the guard."""
 
     session: Session
+    _pins: Pins
+    _switches: Switches
     _requests: Requests
     _wait: float
 
@@ -60,6 +65,12 @@ class Proxy:
         self._down: ServerSession | None = None
         self._listed: set[str] = set()
         """Addresses of resources that the server listed."""
+        self._looked: dict[str, Any] = {}
+        """What the server says of its tools, as it was looked at last."""
+        self._wrong: dict[str, str] = {}
+        """Those that are not to be used, and why."""
+        self._changed = False
+        """The server says that its tools have changed, and nobody has looked since."""
         self._up = ClientSession(
             read,
             write,
@@ -96,7 +107,7 @@ class Proxy:
                 cursor = page.next_cursor
                 if cursor is None:
                     break
-        return {"tools": [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in found]}
+        return {"tools": [_said(tool) for tool in found]}
 
     # --- towards the server
 
@@ -130,6 +141,9 @@ class Proxy:
     async def _told(self, message: Any) -> None:
         if isinstance(message, Exception):
             log.warning("the MCP server sent what cannot be read: %s", type(message).__name__)
+        elif isinstance(message, types.ToolListChangedNotification):
+            self._changed = True
+            await self._pass_on(message)
         elif not isinstance(message, (types.LoggingMessageNotification, types.ProgressNotification)):
             await self._pass_on(message)
 
@@ -139,9 +153,37 @@ class Proxy:
 
     # --- towards the client
 
+    async def look(self, pins: Pins, switches: Switches) -> None:
+        """See whether what the server says of its tools, and to the model, is what was pinned. What is not is not used.
+
+        Raises `StoreError` when that cannot be told, `MCPError` when the server does not say it.
+        """
+        self._pins, self._switches = pins, switches
+        said = (await self.described())["tools"]
+        info = self._up.server_info
+        of_itself = {"instructions": self._up.instructions, "title": info.title if info is not None else None}
+        await self._look([{"name": SERVER, **of_itself}, *said])
+
+    async def _look(self, said: list[dict[str, Any]]) -> None:
+        new = {each["name"]: each for each in said if self._looked.get(each["name"]) != each}
+        if new:
+            wrong = await run_in_threadpool(self._pins.check, self.name, new)
+            self._looked |= new
+            self._wrong = {name: why for name, why in self._wrong.items() if name not in new} | wrong
+            self._switches.withdraw({name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()})
+
+    async def _look_again(self) -> None:
+        if self._changed:
+            self._changed = False
+            try:
+                await self._look((await self.described())["tools"])
+            except BaseException:
+                self._changed = True
+                raise
+
     def server(self, session: Session, requests: Requests, wait: float = WAIT) -> Server[Any]:
         """The server that the client sees, which has what the other one has. Its calls are those of `session`; one that
-        is held waits `wait` seconds for people."""
+        is held waits `wait` seconds for people. `look` comes first."""
         self.session, self._requests, self._wait = session, requests, wait
         can = self._up.server_capabilities or types.ServerCapabilities()
         handlers: dict[str, Any] = {}
@@ -164,7 +206,7 @@ class Proxy:
             self.name,
             version=info.version if info is not None else "",
             title=info.title if info is not None else None,
-            instructions=self._up.instructions,
+            instructions=self._up.instructions if SERVER not in self._wrong else None,
             **handlers,
         )
 
@@ -180,9 +222,12 @@ class Proxy:
     async def _list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         self._down = context.session
         found = await self._up.list_tools(params=_page(params))
+        await self._look([_said(tool) for tool in found.tools])
         return found.model_copy(update={"tools": [tool for tool in found.tools if self._permits(tool.name)]})
 
     def _permits(self, name: str) -> bool:
+        if name in self._wrong:
+            return False
         tool = self.session.tools.get(name)
         if tool is None or tool.contract.server == "fiducial":
             return self.session.mode == "observe"
@@ -195,6 +240,7 @@ class Proxy:
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         self._down = context.session
+        await self._look_again()
         came: list[types.CallToolResult] = []
         refused: list[MCPError] = []
 
@@ -322,6 +368,11 @@ def _progress(context: Context) -> ProgressFnT | None:
         await context.session.report_progress(progress, total, message)
 
     return passed_on
+
+
+def _said(tool: types.Tool) -> dict[str, Any]:
+    said: dict[str, Any] = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return said
 
 
 def _rounds(state: str | None) -> int:

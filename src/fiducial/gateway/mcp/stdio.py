@@ -15,6 +15,7 @@ from fiducial.gateway.requests import Requests
 from fiducial.guard.guard import Guard
 from fiducial.guard.reopen import classes_of
 from fiducial.oversight.desk import Desk
+from fiducial.oversight.pins import Pins
 
 _OWN = "FIDUCIAL_"
 """Variables that begin so are this process's own, and may hold secrets."""
@@ -56,6 +57,7 @@ async def wrap(
         guard = guarded(charter)
         assert isinstance(guard.desk, Desk)
         requests = Requests(guard.desk)
+        await proxy.look(Pins(guard.store, guard.clock), guard.switches)
         requests.begin()
         try:
             with guard.session(user=host.user, roles=host.roles, task=host.task, agent=host.agent) as session:
