@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import mcp_types as types
 import pytest
-from gateway_world import OLGA, House
+from gateway_world import CONTRACTS, OLGA, House
 from mcp.shared.exceptions import MCPError
 from mcp_world import Line, upstream
 
@@ -234,6 +235,19 @@ def test_a_resource_is_read_when_the_server_lists_it_and_is_untrusted(house: Hou
     assert dict(house.tools.ran) == {"shed://page": 1}
     assert call(line, "write_note", {"name": "shared-list", "text": "x"}).is_error
     assert [each.tool for each in events(house, ResultObserved)] == [READ]
+
+
+def test_a_contract_says_which_other_resources_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = {"uri": {"role": "target", "schema": {"type": "string", "pattern": "^shed://"}}}
+    monkeypatch.setitem(CONTRACTS, READ, {"effect": "read", "kind": "fetch", "parameters": parameters})
+    with House(tmp_path / "reading.db") as house:
+        line = Line(house, library(house))
+        line.do(lambda: line.client.read_resource("shed://other"))
+        with pytest.raises(MCPError):
+            line.do(lambda: line.client.read_resource("https://elsewhere.example"))
+        assert dict(house.tools.ran) == {"shed://other": 1}
+        assert call(line, "write_note", {"name": "shared-list", "text": "x"}).is_error
+        assert [each.outcome for each in events(house, CallFinished)] == ["ok"]
 
 
 @pytest.mark.parametrize("era", ERAS)

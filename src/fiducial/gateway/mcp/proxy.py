@@ -312,24 +312,24 @@ class Proxy:
     ) -> types.ReadResourceResult:
         self._down = context.session
         uri = str(params.uri)
+        found: list[types.ReadResourceResult] = []
+
+        async def run(uri: str) -> Any:
+            found.append(await self._up.read_resource(uri))
+            return _contents(found[-1])
+
         if uri not in self._listed and READ in self.session.tools:
-            done = await self.session.acall(READ, {"uri": uri}, run=lambda uri: self._read(uri))
-            if done.status != "ok":
+            done = await self.session.acall(READ, {"uri": uri}, run=run)
+            if not found or done.status != "ok":
                 raise MCPError(code=types.INVALID_REQUEST, message=done.error or done.verdict.remedies.agent)
-            found: types.ReadResourceResult = done.value
-            return found
-        if uri not in self._listed and self.session.mode == "enforce":
+        elif uri not in self._listed and self.session.mode == "enforce":
             raise MCPError(
                 code=types.INVALID_PARAMS,
                 message="The server did not list this resource, and no contract says what reading another one does.",
             )
-        result = await self._read(uri)
-        contents = [part.model_dump(mode="json", by_alias=True, exclude_none=True) for part in result.contents]
-        self.session.observe(READ, {"uri": uri}, contents)
-        return result
-
-    async def _read(self, uri: str) -> types.ReadResourceResult:
-        return await self._up.read_resource(uri)
+        else:
+            self.session.observe(READ, {"uri": uri}, await run(uri))
+        return found[-1]
 
     async def _subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         self._down = context.session
@@ -368,6 +368,10 @@ def _progress(context: Context) -> ProgressFnT | None:
         await context.session.report_progress(progress, total, message)
 
     return passed_on
+
+
+def _contents(result: types.ReadResourceResult) -> list[Any]:
+    return [part.model_dump(mode="json", by_alias=True, exclude_none=True) for part in result.contents]
 
 
 def _said(tool: types.Tool) -> dict[str, Any]:
