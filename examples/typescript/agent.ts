@@ -52,7 +52,7 @@ class Session {
     const report = { tool, arguments: given, decision: decided.decision };
     let result: unknown;
     try {
-      result = this.tools[tool](decided.arguments ?? given);
+      result = (await this.tools[tool](decided.arguments ?? given)) ?? null;
     } catch (error) {
       await ask(`${this.at}/results`, { ...report, result: null, outcome: "failed", error: String(error) });
       throw error;
