@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import httpx2
 import pytest
-from gateway_world import OLGA, SECRET, Door, House, charter
+from gateway_world import OLGA, SECRET, ByAuthZen, Door, House, OverHttp, _OverHttp, charter
 
 import fiducial
-from fiducial.core.event import Mode
+from fiducial.core.event import CallDecided, Mode
+from fiducial.core.store import Commit, Receipt
 from fiducial.guard.state import State
 
 PAYMENT = {"account": "DE1", "amount": 5}
@@ -128,3 +130,34 @@ def test_two_users_share_nothing(door: Door, house: House) -> None:
     house.desk.vote(asked.request, OLGA, "approve")
     assert emma.call("pay_bill", PAYMENT).kind == "held"
     assert eve.call("pay_bill", PAYMENT).ran
+
+
+@pytest.mark.parametrize("made", [OverHttp, ByAuthZen])
+def test_a_call_that_its_host_gives_up_has_not_run_and_the_session_goes_on(
+    made: type[OverHttp], house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = made(house).session()
+    assert isinstance(session, _OverHttp)
+    commit, late = house.store.commit, list[tuple[Future[Receipt], Future[Receipt]]]()
+
+    def slow(asked: Commit) -> Future[Receipt]:
+        kept = commit(asked)
+        if not any(isinstance(each.event, CallDecided) for each in asked.entries):
+            return kept
+        late.append((kept, Future()))
+        return late[-1][1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.store, "commit", slow)
+        session.client.timeout = 0.5
+        with pytest.raises(httpx2.TimeoutException):
+            session.call("write_note", {"name": "list", "text": "milk"})
+    session.client.timeout = 30
+    [(kept, told)] = late
+    told.set_result(kept.result())
+    assert not house.tools.ran
+    assert session.call("write_note", {"name": "list", "text": "eggs"}).ran
+    assert house.tools.given == [{"name": "list", "text": "eggs"}]
+    house.store.flush()
+    events = [type(each.event).__name__ for each in house.store.ledger().entries(0)]
+    assert (events.count("CallDecided"), events.count("CallFinished")) == (2, 1), "of the first, nothing was heard"
