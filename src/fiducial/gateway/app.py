@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -24,12 +25,14 @@ from fiducial.errors import SessionError
 from fiducial.gateway.authzen import METADATA, AuthZen
 from fiducial.gateway.decisions import SessionDoor
 from fiducial.gateway.describe import document
-from fiducial.gateway.door import Door, Hosts, Operation, problem
+from fiducial.gateway.door import Door, Hosts, Operation
+from fiducial.gateway.refusals import problem
 from fiducial.gateway.requests import Requests
 from fiducial.gateway.sessions import Sessions
 from fiducial.guard.guard import Guard
 from fiducial.oversight.desk import Desk
 
+log = logging.getLogger("fiducial.gateway")
 _LOOK: Final = 30.0
 """Seconds between two looks for sessions that nobody uses."""
 OPENAPI: Final = "/v1/openapi.json"
@@ -52,7 +55,7 @@ class Doors:
             **self.authzen.operations,
         }
         hosts = Hosts(admit)
-        doors = {route: Door(operation, hosts) for route, operation in self.operations.items()}
+        doors = {route: Door(operation, hosts, self.sessions.threads) for route, operation in self.operations.items()}
         self._direct = {route: door for route, door in doors.items() if "{" not in route}
         self._routed = self._app(doors)
 
@@ -98,19 +101,27 @@ class Doors:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK)
-            await self.sessions.let_go()
+            try:
+                await self.sessions.let_go()
+            except Exception:
+                log.exception("sessions that nobody uses could not be let go of, which is tried again")
 
 
 def _constant(path: str, body: bytes) -> Route:
-    async def serve(_: Request) -> Response:
-        return Response(body, media_type="application/json")
+    async def serve(request: Request) -> Response:
+        return Response(body, headers=_same_id(request), media_type="application/json")
 
     return Route(path, serve)
 
 
-async def _missing(_: Request, error: Exception) -> Response:
+def _same_id(request: Request) -> dict[str, str]:
+    """The request's id, for its answer."""
+    return {name: value for name, value in request.headers.items() if name == "x-request-id"}
+
+
+async def _missing(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    headers = {**_same_id(request), **((error.headers or {}) if isinstance(error, HTTPException) else {})}
     detail = "there is no such door; /v1/openapi.json lists them" if status == 404 else "not by this method"
     return Response(problem(status, detail), status, headers, "application/problem+json")
 

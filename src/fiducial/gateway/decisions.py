@@ -6,8 +6,10 @@ what came of it. Bodies are read strictly: an unknown field is refused, and so i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -17,13 +19,20 @@ from fiducial.core.label import Integrity, Label
 from fiducial.core.verdict import Allowed, Held, Reason, Remedies, Unclear, Verdict, VerdictKind
 from fiducial.errors import ToolRefused
 from fiducial.gateway.bodies import object_of, value_of
-from fiducial.gateway.door import Asked, Operation, Refused
+from fiducial.gateway.door import Asked, Operation
+from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests, RequestState
+from fiducial.gateway.sessions import Reason as Ending
 from fiducial.gateway.sessions import Seat, Sessions
+from fiducial.gateway.threads import APART
 from fiducial.guard.results import masked
+from fiducial.guard.session import Session
+from fiducial.policy.rulebook import Rulebook
+from fiducial.policy.rules import Hold
+from fiducial.policy.rules import Unclear as Asks
+from fiducial.store.memory import MemoryStore
 
-APART = 32 * 1024
-"""Bytes of a body from which on it is worked through in a thread."""
+T = TypeVar("T")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 
 
@@ -97,7 +106,7 @@ class DelegateBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CloseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the session ended."""
 
-    reason: Literal["done", "error", "lost"] = "done"
+    reason: Ending = "done"
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -185,14 +194,43 @@ async def decided(
 ) -> tuple[Verdict, dict[str, Any] | None]:
     """The verdict on a call, and what the tool is to be called with where that is something else than `arguments`."""
     session = seat.session
-    await seat.free()
-    if size >= APART:
-        verdict = await seat.apart(lambda: session.decide(tool, arguments, confidence=confidence))
+    if _on_loop(session, tool, size):
+        verdict = await seat.here(lambda: session.adecide(tool, arguments, confidence=confidence))
     else:
-        verdict = await session.adecide(tool, arguments, confidence=confidence)
+        verdict = await seat.apart(lambda: session.decide(tool, arguments, confidence=confidence))
     if isinstance(verdict, Allowed) and verdict.masks and verdict.enforced:
         return verdict, await seat.apart(lambda: masked(session, verdict, arguments))
     return verdict, None
+
+
+_ASKING: WeakKeyDictionary[Rulebook, frozenset[str]] = WeakKeyDictionary()
+"""The tools whose policies can have people asked."""
+
+
+def _on_loop(session: Session, name: str, size: int) -> bool:
+    """Whether a call of tool `name` is decided on the event loop: it is small, and nothing is read or run for it."""
+    tool = session.tools.get(name)
+    if tool is not None and (probe := tool.contract.preview) is not None:
+        # What is asynchronous waits there without holding it up.
+        return inspect.iscoroutinefunction(session.ground.runners.get(probe.tool))
+    if size >= APART:
+        return False
+    if isinstance(session.store, MemoryStore):
+        return True
+    if session.windows:
+        return False
+    return session.ground.desk is None or session.mode != "enforce" or name not in _asking(session.rulebook)
+
+
+def _asking(rulebook: Rulebook) -> frozenset[str]:
+    found = _ASKING.get(rulebook)
+    if found is None:
+        found = _ASKING[rulebook] = frozenset(
+            name
+            for name in rulebook.tools
+            if any(isinstance(rule.remedy, (Hold, Asks)) for rule in rulebook.slice(name).rules)
+        )
+    return found
 
 
 class SessionDoor:
@@ -231,6 +269,9 @@ class SessionDoor:
     async def _seat(self, asked: Asked) -> Seat:
         return await self._sessions.find(asked.host, asked.path["session"])
 
+    async def _sized(self, asked: Asked, work: Callable[[], T]) -> T:
+        return await self._sessions.threads.sized(asked.host, asked.size, work)
+
     async def open(self, asked: Asked) -> Opened:
         """Open a session."""
         body: OpenBody = asked.body
@@ -248,16 +289,17 @@ class SessionDoor:
     async def decide(self, asked: Asked) -> Decided:
         """Steps 1 to 8."""
         body: DecideBody = asked.body
+        arguments = await self._sized(asked, lambda: object_of(body.arguments, "arguments"))
         seat = await self._seat(asked)
-        return told(
-            *await decided(seat, body.tool, object_of(body.arguments, "arguments"), body.confidence, asked.size)
-        )
+        return told(*await decided(seat, body.tool, arguments, body.confidence, asked.size))
 
     async def observe(self, asked: Asked) -> Labelled:
         """Step 10."""
         body: ObserveBody = asked.body
+        arguments, result = await self._sized(
+            asked, lambda: (object_of(body.arguments, "arguments"), value_of(body.result, "result"))
+        )
         seat = await self._seat(asked)
-        arguments, result = object_of(body.arguments, "arguments"), value_of(body.result, "result")
         if body.refused and body.outcome != "failed":
             raise Refused(422, "a tool that has done nothing has failed: `refused` goes with the outcome `failed`")
         error = ToolRefused(body.error or "the tool refused") if body.refused else body.error
@@ -299,14 +341,13 @@ class SessionDoor:
             seconds = float(given)
         except ValueError:
             raise Refused(400, "`wait` is a number of seconds") from None
-        return await self._requests.state(seat.session.id, HoldId(asked.path["request"]), seconds)
+        return await self._requests.state(seat.session.id, HoldId(asked.path["request"]), seconds, asked.host)
 
     async def close(self, asked: Asked) -> Ended:
         """End the session."""
         body: CloseBody = asked.body
-        seat = await self._seat(asked)
-        await seat.apart(lambda: seat.session.close(body.reason))
-        self._sessions.forget(seat)
+        seat = await self._sessions.find(asked.host, asked.path["session"], to_end=True)
+        await self._sessions.end(seat, body.reason)
         return Ended(seat.session.id)
 
 
@@ -316,4 +357,4 @@ def _opened(seat: Seat) -> Opened:
     return Opened(session.id, session.charter.digest, session.mode, None if planned is None else told(planned))
 
 
-__all__ = ["APART", "Decided", "SessionDoor", "decided", "told"]
+__all__ = ["Decided", "SessionDoor", "decided", "told"]

@@ -13,14 +13,18 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.types import Message, Receive, Scope, Send
 
 from fiducial.errors import CallMismatch, OversightError, SessionError, StoreError
+from fiducial.gateway.bodies import check
+from fiducial.gateway.refusals import Refused, problem
+from fiducial.gateway.threads import Threads
 
 log = logging.getLogger("fiducial.gateway")
 MAX_BODY: Final = 64 * 1024 * 1024
@@ -29,19 +33,8 @@ ADMITTED: Final = 1.0
 """Seconds for which a token is good without being looked up again: so long can a revoked one still be used."""
 _MOST = 10_000
 """Tokens remembered at once."""
-_TITLES = {
-    400: "It cannot be read", 401: "No token, or one that is worth nothing", 404: "There is no such thing",
-    405: "Not in this way", 409: "It does not fit what was decided", 413: "It is too large", 415: "It is no JSON",
-    422: "It cannot be done as asked", 500: "Something broke", 503: "The store cannot be reached",
-}  # fmt: skip
-
-
-class Refused(Exception):
-    """The request is answered with a status and a sentence."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        self.status, self.detail = status, detail
-        super().__init__(detail)
+_LOOKING = 8
+"""Tokens looked up at once."""
 
 
 class Hosts:
@@ -49,6 +42,8 @@ class Hosts:
 
     def __init__(self, admit: Callable[[str], str | None], clock: Callable[[], float] = time.monotonic) -> None:
         self._admit, self._clock = admit, clock
+        # Of its own: whoever has every other thread busy keeps nobody out.
+        self._threads = CapacityLimiter(_LOOKING)
         self._known: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     async def of(self, authorization: bytes) -> str:
@@ -57,7 +52,9 @@ class Hosts:
         if known is not None and self._clock() < known[1]:
             return known[0]
         scheme, _, token = authorization.decode("latin-1").partition(" ")
-        host = await run_in_threadpool(self._admit, token.strip()) if scheme.lower() == "bearer" else None
+        host = None
+        if scheme.lower() == "bearer":
+            host = await to_thread.run_sync(self._admit, token.strip(), limiter=self._threads)
         if host is None:
             self._known.pop(authorization, None)
             raise Refused(401, "send the token of a host, as `Authorization: Bearer …`")
@@ -100,8 +97,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 class Door:
     """An ASGI application that serves one operation."""
 
-    def __init__(self, operation: Operation, hosts: Hosts) -> None:
-        self._operation, self._hosts = operation, hosts
+    def __init__(self, operation: Operation, hosts: Hosts, threads: Threads) -> None:
+        self._operation, self._hosts, self._threads = operation, hosts, threads
         self._decode = msgspec.json.Decoder(operation.takes).decode if operation.takes is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +120,7 @@ class Door:
             if self._decode is not None:
                 body = await _body(receive)
                 size = len(body)
-                sent = self._read(body, kind)
+                sent = await self._threads.sized(host, size, partial(self._read, body, kind))
             asked = Asked(host, sent, size, scope.get("path_params") or {}, scope["query_string"])
             answer, status = msgspec.json.encode(await self._operation.run(asked)), self._operation.status
         except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
@@ -141,16 +138,13 @@ class Door:
             raise Refused(415, "send JSON, as `application/json`")
         assert self._decode is not None
         try:
-            return self._decode(body)
+            sent = self._decode(body)
         except msgspec.ValidationError as error:
             raise Refused(400, str(error)) from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(400, f"the body is no JSON that can be read: {error}") from error
-
-
-def problem(status: int, detail: str) -> bytes:
-    """A problem document (RFC 9457)."""
-    return msgspec.json.encode({"title": _TITLES.get(status, "That did not work"), "status": status, "detail": detail})
+        check(body)
+        return sent
 
 
 def _answer_to(error: Exception, path: str) -> tuple[int, str]:

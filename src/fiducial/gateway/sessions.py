@@ -4,6 +4,9 @@ A session lives in memory while it is used. One that is not used for a while is 
 stops, and is read back from the log when its host comes again, to whichever server on the store. Which host opened it
 is kept in a cell, `door/<session>`: for every other host there is no such session.
 
+A session stays where it is found until it is let go of, and nobody is let in meanwhile: read back any earlier, it would
+lack what is still being taken in.
+
 Deciding happens on the event loop. What may take long (taking in a large result, a session that is opened) gets a
 thread, and the session's decisions wait for it without holding the loop up.
 """
@@ -13,63 +16,74 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, Literal, TypeVar
 
-from starlette.concurrency import run_in_threadpool
-
+from fiducial.core.event import SessionClosed
 from fiducial.core.ids import SessionId
 from fiducial.core.store import Commit, Put
 from fiducial.errors import SessionError, StoreError
 from fiducial.gateway.door import Refused
+from fiducial.gateway.threads import Threads, Turns
 from fiducial.guard.guard import Guard
+from fiducial.guard.reopen import Readable
 from fiducial.guard.session import Session
 
 log = logging.getLogger("fiducial.gateway")
 T = TypeVar("T")
+Reason = Literal["done", "error", "lost"]
 DOORS: Final = "door/"
 """Prefix of the cells that say which host opened a session."""
 IDLE: Final = timedelta(minutes=15)
 """Unused for so long, a session is let go of."""
 MOST: Final = 5_000
-"""Sessions in memory at once; past it, those that were not used for longest are let go of."""
+"""Sessions in memory at once, with all that they delegated to; past it, those that were not used for longest are let go
+of."""
 _NONE = "you have no open session of that id"
 
 
 class Seat:
     """One session, with whose it is."""
 
-    __slots__ = ("_busy", "children", "host", "parent", "session", "used")
+    __slots__ = ("_threads", "_turns", "children", "ending", "going", "host", "parent", "session", "used")
 
-    def __init__(self, session: Session, host: str, parent: Seat | None = None) -> None:
+    def __init__(self, session: Session, host: str, threads: Threads, parent: Seat | None = None) -> None:
         self.session, self.host, self.parent = session, host, parent
         self.children: list[SessionId] = []
         self.used = time.monotonic()
-        self._busy: asyncio.Lock = asyncio.Lock() if parent is None else parent._busy
+        self.ending: Reason | None = None
+        """How it is to end, until that is kept."""
+        self.going: asyncio.Task[None] | None = None
+        """Lets go of it."""
+        self._threads = threads
+        self._turns: Turns = Turns() if parent is None else parent._turns
 
     async def apart(self, run: Callable[[], T]) -> T:
-        """`run` in a thread of its own, while nothing else happens in the session and those it delegated to."""
-        async with self._busy:
-            return await run_in_threadpool(run)
+        """`run` in a thread of the host's, while nothing else happens in the session and those it delegated to."""
+        return await self._turns.apart(lambda: self._threads.run(self.host, run))
 
-    async def free(self) -> None:
-        """Wait until nothing runs apart."""
-        if self._busy.locked():
-            async with self._busy:
-                pass
+    async def here(self, work: Callable[[], Awaitable[T]]) -> T:
+        """`work` on the event loop, while nothing runs apart."""
+        return await self._turns.here(work)
 
     @property
     def top(self) -> Seat:
         """The session that it was delegated by, and that one by, up to the first."""
         return self if self.parent is None else self.parent.top
 
+    @property
+    def free(self) -> bool:
+        """Nobody is at work in it, and nothing is to be done with it."""
+        return not self._turns.inside and self.going is None and self.ending is None
+
 
 class Sessions:
     """Used on one event loop."""
 
     def __init__(self, guard: Guard, *, idle: timedelta = IDLE, most: int = MOST) -> None:
-        self.guard = guard
+        self.guard, self.threads = guard, Threads()
         self._idle, self._most = idle.total_seconds(), most
         self._seats: dict[SessionId, Seat] = {}
         self._coming: dict[SessionId, asyncio.Task[Seat | None]] = {}
@@ -86,36 +100,66 @@ class Sessions:
                 raise
             return session
 
-        seat = Seat(await run_in_threadpool(opened), host)
+        seat = Seat(await self.threads.run(host, opened), host, self.threads)
         await self._let_go_of_old()
         self._seats[seat.session.id] = seat
         return seat
 
     async def single(self, host: str, **given: Any) -> Seat:
         """A session for one decision, which nobody finds; `given` as `Guard.single` takes it."""
-        return Seat(await run_in_threadpool(lambda: self.guard.single(**given)), host)
+        return Seat(await self.threads.run(host, partial(self.guard.single, **given)), host, self.threads)
 
-    async def find(self, host: str, id: str) -> Seat:
-        """The session of that id. Raises `Refused` when `host` has none, or it cannot be gone on with."""
+    async def find(self, host: str, id: str, *, to_end: bool = False) -> Seat:
+        """The session of that id, for work that is begun before anything else is waited for: only then is it not let go
+        of. `to_end`: also one whose end could not be kept.
+
+        Raises `Refused` when `host` has none, or it cannot be gone on with.
+        """
         session = SessionId(id)
-        seat = self._seats.get(session)
-        if seat is None:
-            seat = await self._back(session)
-        if seat is None or seat.host != host:
-            raise Refused(404, _NONE)
-        seat.used = seat.top.used = time.monotonic()
-        if seat.session.closed:
-            self.forget(seat)
-            raise Refused(404, _NONE)
-        return seat
+        while True:
+            seat = self._seats.get(session) or await self._back(host, session)
+            if seat is None or seat.host != host:
+                raise Refused(404, _NONE)
+            top = seat.top
+            if top.going is not None:
+                await asyncio.wait([top.going])
+            elif (lease := seat.session.lease) is not None and lease.lost:
+                # It goes on elsewhere. What is here is worth nothing; whether it can come back, the store knows.
+                self.forget(top)
+                await self._leave(top)
+            elif seat.ending is not None and not to_end:
+                raise Refused(404, _NONE)
+            elif seat.session.closed and seat.ending is None:
+                self.forget(seat)
+                raise Refused(404, _NONE)
+            elif self._seats.get(session) is seat:
+                seat.used = top.used = time.monotonic()
+                return seat
 
     async def delegate(self, seat: Seat, instructions: str, agent: str) -> Seat:
         """A child session of `seat`'s; it lives in memory with the one above it."""
         session = await seat.apart(lambda: seat.session.delegate(instructions, agent=agent))
-        child = Seat(session, seat.host, seat)
+        child = Seat(session, seat.host, self.threads, seat)
         seat.children.append(session.id)
         self._seats[session.id] = child
         return child
+
+    async def end(self, seat: Seat, reason: Reason) -> None:
+        """End the session, and those that it delegated to. Raises `StoreError` when that cannot be kept: nothing more
+        is decided in it then, and it can be ended again.
+        """
+        session = seat.session
+
+        def ended() -> None:
+            with session.lock:
+                if seat.ending is not None:
+                    session.closed = False  # or closing it again would do nothing
+                seat.ending = reason
+                session.close(reason)
+                seat.ending = None
+
+        await seat.apart(ended)
+        self.forget(seat)
 
     def forget(self, seat: Seat) -> None:
         """It has ended, and those that it delegated to with it."""
@@ -125,53 +169,90 @@ class Sessions:
                 self.forget(found)
 
     async def let_go(self) -> None:
-        """Let go of those that were not used for long."""
-        now = time.monotonic()
+        """Let go of those that were not used for long, and end those whose end could not be kept."""
+        await self._end_again()
+        before = time.monotonic() - self._idle
         for seat in self._tops():
-            if now - seat.used >= self._idle:
-                await self._leave(seat)
+            await self._leave_if_free(seat, before)
 
     async def close(self) -> None:
         """Let go of all; none of them ends."""
+        await self._end_again()
         for seat in self._tops():
             await self._leave(seat)
 
     def _tops(self) -> list[Seat]:
         return [seat for seat in self._seats.values() if seat.parent is None]
 
+    async def _end_again(self) -> None:
+        for seat in list(self._seats.values()):
+            if seat.ending is not None:
+                try:
+                    await self.end(seat, seat.ending)
+                except Exception as error:  # noqa: BLE001 - it is tried again, and nothing is decided in it
+                    log.warning("the end of the session %s could not be kept: %s", seat.session.id, error)
+
     async def _let_go_of_old(self) -> None:
-        if len(self._seats) >= self._most:
+        tops = self._tops()
+        if len(tops) >= self._most:
+            now = time.monotonic()
             # Some at once: looking for the oldest takes its time.
-            for seat in sorted(self._tops(), key=lambda seat: seat.used)[: 1 + self._most // 20]:
-                await self._leave(seat)
+            for seat in sorted(tops, key=lambda seat: seat.used)[: 1 + self._most // 20]:
+                await self._leave_if_free(seat, now)
+
+    async def _leave_if_free(self, seat: Seat, before: float) -> None:
+        """Let go of it when nobody is at work in it, or has found it since `before`."""
+        if seat.free and seat.used <= before and self._seats.get(seat.session.id) is seat:
+            await self._leave(seat)
 
     async def _leave(self, seat: Seat) -> None:
-        self.forget(seat)
+        if seat.going is None:
+            seat.going = asyncio.create_task(self._left(seat))
+        await asyncio.shield(seat.going)
+
+    async def _left(self, seat: Seat) -> None:
         try:
             await seat.apart(seat.session.leave)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - the others are let go of all the same
             log.warning("the session %s could not be given up: %s", seat.session.id, error)
+        finally:
+            if seat.session.closed:
+                self.forget(seat)
+            seat.going = None
 
-    async def _back(self, id: SessionId) -> Seat | None:
-        """The session as the log has it; two that come at once get the same one."""
+    async def _back(self, host: str, id: SessionId) -> Seat | None:
+        """The session as the log has it, if it is `host`'s; two that come at once get the same one."""
+        key = DOORS + id
+        cell = (await self.threads.run(host, partial(self.guard.store.read, [key]))).get(key)
+        # Its lease is taken for its own host alone.
+        if cell is None or cell.value.decode() != host:
+            return None
+        if (seat := self._seats.get(id)) is not None:
+            return seat
         task = self._coming.get(id)
         if task is None:
-            task = self._coming[id] = asyncio.create_task(self._read_back(id))
+            task = self._coming[id] = asyncio.create_task(self._read_back(host, id))
             task.add_done_callback(lambda _: self._coming.pop(id, None))
         return await asyncio.shield(task)
 
-    async def _read_back(self, id: SessionId) -> Seat | None:
-        cell = (await run_in_threadpool(self.guard.store.read, [DOORS + id])).get(DOORS + id)
-        if cell is None:
-            return None
+    async def _read_back(self, host: str, id: SessionId) -> Seat | None:
         try:
-            session = await run_in_threadpool(self.guard.reopen, id)
+            session = await self.threads.run(host, partial(self.guard.reopen, id))
         except SessionError as error:
+            if await self.threads.run(host, partial(self._ended, id)):
+                return None
             raise Refused(409, f"the session cannot be gone on with: {error}") from error
-        seat = Seat(session, cell.value.decode())
+        seat = Seat(session, host, self.threads)
         await self._let_go_of_old()
         self._seats[id] = seat
         return seat
 
+    def _ended(self, id: SessionId) -> bool:
+        """The log says that the session was closed."""
+        store = self.guard.store
+        return isinstance(store, Readable) and any(
+            isinstance(each.event, SessionClosed) for each in store.ledger().session(id)
+        )
 
-__all__ = ["DOORS", "IDLE", "MOST", "Seat", "Sessions"]
+
+__all__ = ["DOORS", "IDLE", "MOST", "Reason", "Seat", "Sessions"]
