@@ -81,6 +81,16 @@ class Asked(msgspec.Struct, frozen=True):
         return parse_qs(self.query.decode("latin-1")).get(name, [""])[-1]
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """A request whose body cannot be read."""
+
+    host: str
+    body: bytes
+    """Empty when it was too large."""
+    path: Mapping[str, str]
+    why: Refused
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of a door."""
 
@@ -92,6 +102,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Type of the body; `None`: it has none."""
     query: tuple[str, ...] = ()
     status: int = 200
+    unread: Callable[[Unread], Awaitable[Any]] | None = None
+    """Run where the body cannot be read; without it, that is all there is to say."""
 
 
 class Door:
@@ -116,13 +128,8 @@ class Door:
             headers.append((b"x-request-id", request_id))
         try:
             host = await self._hosts.of(authorization)
-            sent, size = None, 0
-            if self._decode is not None:
-                body = await _body(receive)
-                size = len(body)
-                sent = await self._threads.sized(host, size, partial(self._read, body, kind))
-            asked = Asked(host, sent, size, scope.get("path_params") or {}, scope["query_string"])
-            answer, status = msgspec.json.encode(await self._operation.run(asked)), self._operation.status
+            done = await self._run(host, kind, scope, receive)
+            answer, status = msgspec.json.encode(done), self._operation.status
         except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
             status, detail = _answer_to(error, scope["path"])
             answer = problem(status, detail)
@@ -132,6 +139,18 @@ class Door:
         headers.append((b"content-length", str(len(answer)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
+
+    async def _run(self, host: str, kind: bytes, scope: Scope, receive: Receive) -> Any:
+        path, sent, body = scope.get("path_params") or {}, None, b""
+        if self._decode is not None:
+            try:
+                body = await _body(receive)
+                sent = await self._threads.sized(host, len(body), partial(self._read, body, kind))
+            except Refused as error:
+                if self._operation.unread is None or (not body and error.status != 413):
+                    raise
+                return await self._operation.unread(Unread(host, body, path, error))
+        return await self._operation.run(Asked(host, sent, len(body), path, scope["query_string"]))
 
     def _read(self, body: bytes, kind: bytes) -> Any:
         if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
@@ -180,4 +199,4 @@ async def _body(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-__all__ = ["ADMITTED", "MAX_BODY", "Asked", "Door", "Hosts", "Operation", "Refused", "problem"]
+__all__ = ["ADMITTED", "MAX_BODY", "Asked", "Door", "Hosts", "Operation", "Refused", "Unread", "problem"]
