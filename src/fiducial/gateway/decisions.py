@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -18,13 +18,14 @@ from fiducial.core.ids import DecisionId, HoldId, SourceId
 from fiducial.core.label import Integrity, Label
 from fiducial.core.verdict import Allowed, Held, Reason, Remedies, Unclear, Verdict, VerdictKind
 from fiducial.errors import ToolRefused
-from fiducial.gateway.bodies import object_of, value_of
-from fiducial.gateway.door import Asked, Operation
+from fiducial.gateway.bodies import check, object_of, value_of
+from fiducial.gateway.door import Asked, Operation, Unread
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests, RequestState
 from fiducial.gateway.sessions import Reason as Ending
 from fiducial.gateway.sessions import Seat, Sessions
 from fiducial.gateway.threads import APART
+from fiducial.gateway.unread import doubt, mended, result_in
 from fiducial.guard.results import masked
 from fiducial.guard.session import Session
 from fiducial.policy.rulebook import Rulebook
@@ -250,7 +251,8 @@ class SessionDoor:
                 run=self.decide, summary="Decide a call", takes=DecideBody, gives=Decided
             ),
             f"POST {at}/results": Operation(
-                run=self.observe, summary="Report what came of a call", takes=ObserveBody, gives=Labelled
+                run=self.observe, summary="Report what came of a call", takes=ObserveBody, gives=Labelled,
+                unread=self.unread,
             ),
             f"POST {at}/answers": Operation(
                 run=self.answer, summary="Decide an answer", takes=AnswerBody, gives=Answered
@@ -299,7 +301,18 @@ class SessionDoor:
         arguments, result = await self._sized(
             asked, lambda: (object_of(body.arguments, "arguments"), value_of(body.result, "result"))
         )
-        seat = await self._seat(asked)
+        return await self._observed(await self._seat(asked), body, arguments, result)
+
+    async def unread(self, sent: Unread) -> Labelled:
+        """Step 10, where the report cannot be read: the agent has read what it is about, so that counts as read."""
+        found = await self._sessions.threads.sized(sent.host, len(sent.body), lambda: _salvaged(sent))
+        seat = await self._sessions.find(sent.host, sent.path["session"])
+        if found is None:
+            await seat.apart(lambda: doubt(seat.session, sent.body.decode("utf-8", "replace")))
+            raise sent.why
+        return await self._observed(seat, *found)
+
+    async def _observed(self, seat: Seat, body: ObserveBody, arguments: dict[str, Any], result: Any) -> Labelled:
         if body.refused and body.outcome != "failed":
             raise Refused(422, "a tool that has done nothing has failed: `refused` goes with the outcome `failed`")
         error = ToolRefused(body.error or "the tool refused") if body.refused else body.error
@@ -349,6 +362,28 @@ class SessionDoor:
         seat = await self._sessions.find(asked.host, asked.path["session"], to_end=True)
         await self._sessions.end(seat, body.reason)
         return Ended(seat.session.id)
+
+
+_REPORT: Final = msgspec.json.Decoder(ObserveBody)
+
+
+def _salvaged(sent: Unread) -> tuple[ObserveBody, dict[str, Any], Any] | None:
+    """A report that cannot be read as it is, with its arguments and its result; `None` when it says nothing for sure.
+    Where it is the result that cannot be read, that is its text, and the outcome is unknown."""
+    if sent.why.status != 400:
+        return None
+    whole = mended(sent.body)
+    try:
+        body = _REPORT.decode(whole)
+        arguments = object_of(body.arguments, "arguments")
+        try:
+            check(whole)
+            return body, arguments, value_of(body.result, "result")
+        except Refused:
+            text = result_in(whole, body.result)
+    except (Refused, msgspec.MsgspecError, RecursionError):
+        return None
+    return msgspec.structs.replace(body, outcome="unknown" if body.outcome == "ok" else body.outcome), arguments, text
 
 
 def _opened(seat: Seat) -> Opened:
