@@ -19,7 +19,7 @@ from gateway_world import House, charter, evaluation
 
 import fiducial
 from fiducial.errors import StoreError
-from fiducial.gateway import app, bodies, threads
+from fiducial.gateway import app, bodies, decisions, threads
 from fiducial.gateway.requests import Requests
 from fiducial.gateway.threads import APART, Turns
 from fiducial.guard.session import Session
@@ -298,9 +298,10 @@ def test_large_bodies_are_read_apart_from_the_event_loop(house: House, monkeypat
     assert not any(where)
 
 
-def test_what_a_decision_reads_in_the_store_is_read_apart_from_the_event_loop(
+def test_what_a_decision_reads_across_a_network_is_read_apart_from_the_event_loop(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decisions, "_NEAR", (MemoryStore,))
     client = house.client()
     at = opened(client)
     client.post(f"{at}/decisions", json=LOOK)
@@ -318,7 +319,9 @@ def test_what_a_decision_reads_in_the_store_is_read_apart_from_the_event_loop(
     assert not any(where)
 
 
-def test_a_call_that_reads_nothing_is_decided_on_the_event_loop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_reads_nothing_far_away_is_decided_on_the_event_loop(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = house.client()
     at = opened(client)
 
@@ -326,7 +329,10 @@ def test_a_call_that_reads_nothing_is_decided_on_the_event_loop(house: House, mo
         raise AssertionError("it got a thread")
 
     monkeypatch.setattr(Session, "decide", apart)
-    for call in (LOOK, NOTE):
+    for call, verdict in ((LOOK, "allowed"), (NOTE, "allowed"), (PAYMENT, "held")):
+        assert client.post(f"{at}/decisions", json=call).json()["verdict"] == verdict
+    monkeypatch.setattr(decisions, "_NEAR", (MemoryStore,))
+    for call in (LOOK, NOTE):  # nobody can be asked about these
         assert client.post(f"{at}/decisions", json=call).json()["verdict"] == "allowed"
 
 

@@ -32,6 +32,7 @@ from fiducial.policy.rulebook import Rulebook
 from fiducial.policy.rules import Hold
 from fiducial.policy.rules import Unclear as Asks
 from fiducial.store.memory import MemoryStore
+from fiducial.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
@@ -204,19 +205,21 @@ async def decided(
     return verdict, None
 
 
+_NEAR: tuple[type, ...] = (MemoryStore, SqliteStore)
+"""Stores in which reading takes less time than handing a decision to a thread and back; others are across a network."""
 _ASKING: WeakKeyDictionary[Rulebook, frozenset[str]] = WeakKeyDictionary()
 """The tools whose policies can have people asked."""
 
 
 def _on_loop(session: Session, name: str, size: int) -> bool:
-    """Whether a call of tool `name` is decided on the event loop: it is small, and nothing is read or run for it."""
+    """Whether a call of tool `name` is decided on the event loop: it is small, and nothing slow is read or run."""
     tool = session.tools.get(name)
     if tool is not None and (probe := tool.contract.preview) is not None:
         # What is asynchronous waits there without holding it up.
         return inspect.iscoroutinefunction(session.ground.runners.get(probe.tool))
     if size >= APART:
         return False
-    if isinstance(session.store, MemoryStore):
+    if isinstance(session.store, _NEAR):
         return True
     if session.windows:
         return False
