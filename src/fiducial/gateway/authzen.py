@@ -208,9 +208,9 @@ class AuthZen:
 
     async def _decide(self, host: str, asked: Evaluation, size: int) -> Decision:
         given = asked.action.properties
-        arguments = (
-            {} if given is UNSET or memoryview(given) == memoryview(b"null") else object_of(given, "action.properties")
-        )
+        arguments: dict[str, Any] = {}
+        if given is not UNSET and memoryview(given) != memoryview(b"null"):
+            arguments = await self._sessions.threads.sized(host, size, lambda: object_of(given, "action.properties"))
         subject, context = asked.subject, asked.context or Context()
         if subject.type != "user":
             return _no(f"the subject is of the type `{subject.type}`; agents work on behalf of a `user`")
