@@ -102,6 +102,7 @@ def test_without_a_charter_one_is_guessed_to_the_safe_side(shed: Path) -> None:
     assert with_client(["--wait", "0"], used) == [False, True]
 
 
+@pytest.mark.long
 def test_a_server_that_dies_leaves_a_call_of_which_nobody_knows(shed: Path) -> None:
     async def used(client: Client) -> list[bool]:
         found = [await client.call_tool("wipe", {"name": "all"}), await client.call_tool("look_up", {"name": "x"})]
@@ -115,6 +116,7 @@ def test_a_server_that_dies_leaves_a_call_of_which_nobody_knows(shed: Path) -> N
         ]
 
 
+@pytest.mark.long
 def test_the_server_gets_its_own_environment_and_not_fiducial_s(shed: Path) -> None:
     async def used(client: Client) -> str:
         [block] = (await client.call_tool("look_up", {"name": "x"})).content
@@ -125,6 +127,7 @@ def test_the_server_gets_its_own_environment_and_not_fiducial_s(shed: Path) -> N
     assert with_client(["--charter", "shed"], used, **given) == "OWN_KEY x"
 
 
+@pytest.mark.long
 def test_in_observe_mode_everything_runs_and_is_recorded(shed: Path) -> None:
     async def used(client: Client) -> list[str]:
         names = [tool.name for tool in (await client.list_tools()).tools]

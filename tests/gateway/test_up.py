@@ -80,7 +80,7 @@ def test_a_token_of_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("answer", ["approve", "deny"])
+@pytest.mark.parametrize("answer", ["approve", pytest.param("deny", marks=pytest.mark.long)])
 def test_a_host_in_typescript_has_all_ten_steps(shop: str, answer: str) -> None:
     assert NODE is not None
     environment = {**os.environ, "FIDUCIAL_URL": shop, "FIDUCIAL_TOKEN": token()}
