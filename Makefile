@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The interpreter that the environment is made with; the first that is new enough otherwise.
 PYTHON ?=
 # One more than two cores: the tests wait for other processes for a third of their time.
-WORKERS ?= 3
+WORKERS ?= 4
 CODE := src tests bench docs
 
 # A checkout that lies in another file system than the cache cannot be linked to it: copying says nothing and works.
