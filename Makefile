@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The interpreter that the environment is made with; the first that is new enough otherwise.
 PYTHON ?=
-# One more than two cores: the tests wait for other processes for a third of their time.
+# Two more than two cores: the tests wait for other processes for a third of their time.
 WORKERS ?= 4
 CODE := src tests bench docs
 
