@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,28 @@ def test_a_tool_that_changes_in_the_middle_of_a_session(house: House, pins: Pins
         assert listed(line) == ["look_up"], "the client would see it there"
     assert not ran(line)
     assert listed(line) == ["look_up"]
+
+
+def test_calls_at_once_all_wait_until_what_has_changed_is_looked_at(
+    house: House, pins: Pins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shed = Shed(house, tool("Looks something up.", "look_up"), tool())
+    line = Line(house, shed.server)
+    assert ran(line, "look_up", {"name": "change"})
+    house.tools.ran.clear()
+    check = Pins.check
+
+    def slowly(*given: Any) -> dict[str, str]:
+        time.sleep(0.3)
+        return check(*given)
+
+    monkeypatch.setattr(Pins, "check", slowly)
+
+    async def at_once() -> list[Any]:
+        return await asyncio.gather(*(line.client.call_tool("write_note", NOTE) for _ in range(6)))
+
+    assert all(each.is_error for each in line.do(at_once))
+    assert not house.tools.ran
 
 
 def test_a_description_that_speaks_to_the_model_is_not_used_from_the_first_time_on(house: House, pins: Pins) -> None:

@@ -9,6 +9,7 @@ as it is.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -71,6 +72,7 @@ class Proxy:
         """Those that are not to be used, and why."""
         self._changed = False
         """The server says that its tools have changed, and nobody has looked since."""
+        self._looking = asyncio.Lock()
         self._up = ClientSession(
             read,
             write,
@@ -173,13 +175,14 @@ class Proxy:
             self._switches.withdraw({name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()})
 
     async def _look_again(self) -> None:
-        if self._changed:
-            self._changed = False
-            try:
-                await self._look((await self.described())["tools"])
-            except BaseException:
-                self._changed = True
-                raise
+        async with self._looking:  # whoever calls meanwhile waits for what is found
+            if self._changed:
+                self._changed = False
+                try:
+                    await self._look((await self.described())["tools"])
+                except BaseException:
+                    self._changed = True
+                    raise
 
     def server(self, session: Session, requests: Requests, wait: float = WAIT) -> Server[Any]:
         """The server that the client sees, which has what the other one has. Its calls are those of `session`; one that
