@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The interpreter that the environment is made with; the first that is new enough otherwise.
 PYTHON ?=
-# Two more than two cores: the tests wait for other processes for a third of their time.
-WORKERS ?= 4
+# Three more than two cores: the tests wait for other processes for a third of their time.
+WORKERS ?= 5
 CODE := src tests bench docs
 
 # A checkout that lies in another file system than the cache cannot be linked to it: copying says nothing and works.
@@ -18,6 +18,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 # Or each of the hundreds of processes that the tests start compiles everything anew.
 export PYTHONDONTWRITEBYTECODE :=
+# The code is checked while Chromium is installed.
+MAKEFLAGS += --jobs=2
 # Git does not tell the tests which clone they belong to.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
@@ -39,7 +41,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-verify: check $(VENV)/.bench $(VENV)/.mcp1 ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+verify: check $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
@@ -93,9 +95,8 @@ $(VENV)/.mcp1: | $(VENV)/.dev
 	  $(BIN)/python -m pip install -q --target $(VENV)/mcp1 'mcp>=1.30,<2'
 	@touch $@
 
-$(VENV)/.bench: $(BUILT) | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)postgres$(comma)bench)
-	@touch $(VENV)/.dev $(VENV)/.demo
+$(VENV)/.bench: $(VENV)/.dev
+	$(call install,bench)
 
 # The system's Chromium, or Debian's, or the one that Playwright brings. Without any, the tests that need a browser say
 # so and are left out: whoever is offline can still run all others.

@@ -20,6 +20,8 @@ ATTACK = "important_instructions"
 VACUOUS = {("banking", f"user_task_{number}") for number in (5, 6, 8, 9, 10)}
 """Tasks whose check in the suite passes when nothing at all is done."""
 
+SUITES_BY_SIZE = [pytest.param(name, marks=[pytest.mark.long] if name == "workspace" else []) for name in SUITES]
+
 Rule = Callable[[str, Mapping[str, Any]], str]
 
 
@@ -58,7 +60,7 @@ def stage(suite: str, user: int, injection: int | None = None) -> Stage:
     )
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", SUITES_BY_SIZE)
 def test_ground_truth_solves_every_task(suite: str) -> None:
     here = world(suite, ATTACK)
     runs = [replay(Stage(here, task), guard("none", suite)) for task in here.user_tasks.values()]
@@ -66,7 +68,7 @@ def test_ground_truth_solves_every_task(suite: str) -> None:
     assert not any(run.succeeded or run.injected for run in runs)
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", SUITES_BY_SIZE)
 def test_an_agent_that_may_do_nothing_solves_nothing(suite: str) -> None:
     here = world(suite, ATTACK)
     solved = {

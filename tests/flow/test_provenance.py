@@ -998,8 +998,8 @@ class TestBudget:
         session.see(rows, classes={"payment": ("$[*].name",)})
         assert session.content("ask Name001 Q1").classes == {"staff", "payment"}
 
-    @pytest.mark.parametrize("unique", [True, False])
-    @pytest.mark.parametrize("untrusted", [("$",), ()])
+    @pytest.mark.parametrize("unique", [True, pytest.param(False, marks=pytest.mark.long)])
+    @pytest.mark.parametrize("untrusted", [("$",), pytest.param((), marks=pytest.mark.long)])
     def test_memory_stays_within_the_budget(self, unique: bool, untrusted: tuple[str, ...]) -> None:
         rng = random.Random(2)
         words = [f"{rng.getrandbits(36):09x}" for _ in range(60_000 if unique else 500)]
@@ -1022,28 +1022,31 @@ class TestBudget:
         assert used <= 3 * 2**20
 
 
+HOSTILE = [
+    "a" * 400_000,
+    "word " * 60_000,
+    "\u200b" * 60_000,
+    "[" * 100_000,
+    "1 " * 100_000,
+]
+MORE_HOSTILE = [
+    "'" * 200_000,
+    "\"'`" * 60_000,
+    "a.b." * 60_000,
+    "x@" * 100_000,
+    "A1" * 100_000,
+    "/a" * 100_000,
+    "%41" * 60_000,
+    "dot " * 60_000,
+    "е" * 60_000,
+    "a at b dot " * 20_000,
+    "May 1 " * 30_000,
+    "\n" * 100_000,
+]
+
+
 @pytest.mark.parametrize(
-    "text",
-    [
-        "a" * 400_000,
-        "word " * 60_000,
-        "'" * 200_000,
-        "\"'`" * 60_000,
-        "a.b." * 60_000,
-        "x@" * 100_000,
-        "1 " * 100_000,
-        "A1" * 100_000,
-        "/a" * 100_000,
-        "%41" * 60_000,
-        "dot " * 60_000,
-        "\u200b" * 60_000,
-        "е" * 60_000,
-        "a at b dot " * 20_000,
-        "[" * 100_000,
-        "May 1 " * 30_000,
-        "\n" * 100_000,
-    ],
-    ids=range(17),
+    "text", [*HOSTILE, *(pytest.param(text, marks=pytest.mark.long) for text in MORE_HOSTILE)], ids=range(17)
 )
 def test_hostile_texts_are_linear(text: str) -> None:
     laundered = Laundered(KEY)

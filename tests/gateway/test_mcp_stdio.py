@@ -142,7 +142,7 @@ def test_in_observe_mode_everything_runs_and_is_recorded(shed: Path) -> None:
     [
         (["--charter", "nowhere", "--", "true"], "nowhere"),
         (["--", "no-such-command-at-all"], "cannot be talked to"),
-        (["--", "true"], "cannot be talked to"),
+        pytest.param(["--", "true"], "cannot be talked to", marks=pytest.mark.long),
     ],
 )
 def test_what_cannot_run_says_so(shed: Path, words: list[str], said: str) -> None:

@@ -71,7 +71,9 @@ def took(run: Callable[[], Any]) -> float:
     return time.thread_time() - started
 
 
-@pytest.mark.parametrize("entry", [say, observe, decide, respond, trace])
+@pytest.mark.parametrize(
+    "entry", [observe, decide, *(pytest.param(each, marks=pytest.mark.long) for each in (say, respond, trace))]
+)
 def test_the_time_grows_with_the_text(entry: Callable[[Guard, str], None], make_charter: Any) -> None:
     guard = Guard(make_charter())
     entry(guard, "warm up")

@@ -133,7 +133,9 @@ def test_templates_name_parts_of_the_call_and_its_result() -> None:
     assert find({"a": [{"b": 1}, {"b": 2}]}, "$.a[*].b") == [1, 2]
 
 
-@pytest.mark.parametrize(("path", "rows"), [("$.rows[*]", MAX_WALK + 1), ("$.rows[*].id", MAX_WALK)])
+@pytest.mark.parametrize(
+    ("path", "rows"), [("$.rows[*]", MAX_WALK + 1), pytest.param("$.rows[*].id", MAX_WALK, marks=pytest.mark.long)]
+)
 def test_records_that_cannot_be_looked_through_count_all_the_same(make_charter: Any, path: str, rows: int) -> None:
     dump = {"dump": {"effect": "read", "kind": "read", "output": {"records": path}}}
     with Guard(make_charter(PERMIT, tools=dump)).session(user="ann", task="Dump it") as session:
@@ -235,9 +237,9 @@ def test_what_a_result_counts_for(make_charter: Any, output: Any, value: Any, re
 @pytest.mark.parametrize("text", ["[" * 150 + "]" * 150, '{"a":' * 150 + "1" + "}" * 150])
 @pytest.mark.parametrize("path", ["$.id", "$..id"])
 def test_nested_text_is_looked_through_in_no_time(text: str, path: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     assert find(f"[{','.join([text] * 20)}]", path) == []
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_what_nests_too_deep_is_not_taken_for_nothing() -> None:

@@ -183,7 +183,7 @@ def test_a_store_that_stopped_is_silent(tmp_path: Path, monkeypatch: pytest.Monk
     store.close()
 
 
-@pytest.mark.parametrize("fault", ["connect", "read"])
+@pytest.mark.parametrize("fault", ["connect", pytest.param("read", marks=pytest.mark.long)])
 def test_a_watched_store_that_cannot_hear_is_silent_however_much_it_commits(
     pair: tuple[AnyStore, AnyStore], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
