@@ -3,6 +3,7 @@ nothing more."""
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -29,6 +30,7 @@ from fiducial.errors import StoreBusy
 from fiducial.guard.leases import LATE, LOST
 from fiducial.store.lease import DURATION, SKEW
 from fiducial.store.open import open_store
+from fiducial.store.retained import checkpoint_path
 
 TASK = "email ann@example.com"
 EMAIL = {"to": ["ann@example.com"], "body": "hello"}
@@ -236,7 +238,7 @@ def send_slowly(session: Any, out: Any) -> str:
 
 
 def stop(pid: int, where: str) -> None:
-    """Stop the process; not while it has the lock of a SQLite database, which nobody can take from it then."""
+    """Stop the process; not while it has a lock of a SQLite database, which nobody can take from it then."""
     while True:
         os.kill(pid, signal.SIGSTOP)
         if "://" in where:
@@ -244,8 +246,10 @@ def stop(pid: int, where: str) -> None:
         with closing(sqlite3.connect(where, timeout=0.2, isolation_level=None)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                with checkpoint_path(Path(where)).open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            except sqlite3.OperationalError:
+            except (sqlite3.OperationalError, BlockingIOError):
                 os.kill(pid, signal.SIGCONT)
 
 

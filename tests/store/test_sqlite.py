@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -807,6 +808,23 @@ def test_a_checkpoint_is_read_whole_while_it_is_advanced(
         late.keep(notes[5])
     assert peek(str(retained.load(beside))).size == 2000
     assert [opened.close() for opened in writers] == [None] * 3
+
+
+def test_a_process_that_is_stopped_with_the_checkpoint_locked_stops_nobody_for_ever(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.db"
+    fill(path, make)
+    monkeypatch.setattr(retained, "PATIENCE_SECONDS", 0.2)
+    live = SqliteStore(path)
+    with retained.checkpoint_path(path).open("rb") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        with pytest.raises(StoreBusy, match="locked for"):
+            SqliteStore(path)
+        with pytest.raises(StoreBusy, match="may have been kept"):
+            live.commit(Commit(entries=(make("late"),))).result()
+    live.close()
+    fill(path, make)
 
 
 def test_checkpoints_are_made_durable_every_so_many_entries_and_seconds(

@@ -44,7 +44,7 @@ def drafting(draft: Path, *, mode: int, seconds: float) -> Iterator[BinaryIO]:
     while True:
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
-            if _lock(descriptor, deadline):
+            if take_lock(descriptor, deadline):
                 if not _is_at(descriptor, draft):
                     continue  # put in place, or removed, while this waited
                 try:
@@ -66,15 +66,21 @@ def put_in_place(file: BinaryIO, draft: Path, path: Path) -> None:
     sync_directory(path.parent)
 
 
-def _lock(descriptor: int, deadline: float) -> bool:
+def take_lock(descriptor: int, deadline: float, kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock the file; false when somebody else still has it at `deadline`, on the monotonic clock.
+
+    A process that is stopped keeps what it has locked, so whoever waited for it without end would be stopped with it.
+    """
+    pause = 0.000_2
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             if time.monotonic() > deadline:
                 return False
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

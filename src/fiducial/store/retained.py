@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fiducial.core.event import Entry, RollbackAccepted
 from fiducial.core.ids import EventId, mint
-from fiducial.errors import Corrupt, RolledBack, StoreError, WrongKey
+from fiducial.errors import Corrupt, RolledBack, StoreBusy, StoreError, WrongKey
 from fiducial.store.checkpoint import Checkpoint, Signer, Verifier, note, peek
-from fiducial.store.files import write_atomically, write_once
+from fiducial.store.files import take_lock, write_atomically, write_once
 from fiducial.store.merkle import Tree
 from fiducial.store.reader import LogReader
 from fiducial.store.writer import LogWriter
@@ -38,6 +39,8 @@ except ImportError:
 _MODE = 0o644
 _MAX_BYTES = 1_000_000
 """More than any checkpoint has, cosigned by however many."""
+PATIENCE_SECONDS = 30.0
+"""Until another process that has the checkpoint locked counts as stuck: as long as the database is waited for."""
 
 
 def checkpoint_path(database: Path) -> Path:
@@ -46,11 +49,14 @@ def checkpoint_path(database: Path) -> Path:
 
 
 def load(path: Path) -> str | None:
-    """The text in `path`; `None` when there is no such file. Raises `StoreError` when it cannot be read."""
+    """The text in `path`; `None` when there is no such file.
+
+    Raises `StoreError` when it cannot be read, `StoreBusy` when another process keeps it locked.
+    """
     try:
         with path.open("rb") as file:
             # Whoever overwrites it holds the lock: what is read is one note, whole.
-            fcntl.flock(file, fcntl.LOCK_SH)
+            _lock(file.fileno(), path, fcntl.LOCK_SH)
             return file.read().decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -97,7 +103,7 @@ class Beside:
             return
         while self._descriptor >= 0 or self._open():
             # Until it is unlocked or closed, nobody else changes it.
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            _lock(self._descriptor, self._path)
             try:
                 status = os.fstat(self._descriptor)
                 if status.st_nlink:
@@ -138,13 +144,21 @@ def _locked(path: Path) -> Iterator[str | None]:
             yield None
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, path)
             if not _is_at(descriptor, path):
                 continue  # replaced while this waited for the lock
             yield _text(os.pread(descriptor, _MAX_BYTES, 0), path)
             return
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, kind: int = fcntl.LOCK_EX) -> None:
+    if not take_lock(descriptor, time.monotonic() + PATIENCE_SECONDS, kind):
+        raise StoreBusy(
+            f"another process has kept the checkpoint `{path}` locked for {PATIENCE_SECONDS:g} s, and may have been "
+            "stopped there; end it, or let it go on. What was being written meanwhile may have been kept"
+        )
 
 
 def _descriptor(path: Path) -> int:
