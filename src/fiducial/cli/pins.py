@@ -11,7 +11,7 @@ from rich.text import Text
 from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, opened, who
 from fiducial.cli.reporting import console, plain, print_json, reporting
 from fiducial.core.clock import SystemClock, instant
-from fiducial.core.ids import Digest, PersonId
+from fiducial.core.ids import PersonId
 from fiducial.oversight.pins import Pins
 
 app = typer.Typer(no_args_is_help=True, help="Tools that servers describe otherwise than when they were pinned.")
@@ -33,7 +33,8 @@ def list_pins(db: Database = DEFAULT_DATABASE, json: AsJson = False) -> None:
         pin = change.offered
         if number:
             out.print()
-        out.print(Text(f"{plain(pin.server)}  {plain(pin.tool)}  {pin.digest}", "bold"), soft_wrap=True)
+        tool = "the server itself" if pin.tool is None else plain(pin.tool)
+        out.print(Text(f"{plain(pin.server)}  {tool}  {pin.digest}", "bold"), soft_wrap=True)
         out.print(Text(f"  {pin.why}, found {instant(pin.at_us).strftime('%Y-%m-%d %H:%M:%S')} UTC"))
         for line in change.diff()[2:]:
             out.print(Text("  " + plain(line), _STYLES.get(line[:1], "")), soft_wrap=True)
@@ -41,16 +42,17 @@ def list_pins(db: Database = DEFAULT_DATABASE, json: AsJson = False) -> None:
 
 @app.command()
 def approve(
-    server: Annotated[str, typer.Argument(help="The server, as it calls itself.")],
-    tool: Annotated[str, typer.Argument(help="The tool; `*` is what the server says of itself.")],
+    server: Annotated[str, typer.Argument(help="The server, as the host calls it (`fiducial mcp --name`).")],
     seen: Annotated[str, typer.Argument(metavar="DIGEST", help="Of what you have looked at, as the list prints it.")],
     by: By = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Rely on a tool as it is described now. It takes an operator of the console.
+    """Rely on a tool as it is described now, or on what a server says of itself. It takes an operator of the console.
 
-    Sessions that are open take it at the next look; new ones at once. Exit status: 0 done; 2 could not be done.
+    Sessions that are open take it when they next look at the server's tools; new ones at once. Exit status: 0 done; 2
+    could not be done.
     """
     with reporting(), opened(db) as store:
-        Pins(store, SystemClock()).approve(server, tool, Digest(seen), PersonId(who(by)))
-    console().print(f"{plain(tool)} of {plain(server)} is relied upon as it is now")
+        pin = Pins(store, SystemClock()).approve(server, seen, PersonId(who(by)))
+    what = "what it says of itself" if pin.tool is None else plain(pin.tool)
+    console().print(Text(f"{plain(server)}: {what} is relied upon as it is now"))

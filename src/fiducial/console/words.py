@@ -110,6 +110,8 @@ def _people(event: Event) -> str:
             return f"The notification of the {event.notice} through {event.channel} {became}: {event.why}"
         case ToolPinned():
             did = {"pinned": "is relied upon as it is", "quarantined": "is not used", "approved": "was looked at"}
+            if event.tool is None:
+                return f"What {event.server} says of itself {did[event.act]}, by {event.by}"
             return f"The tool {event.tool} of {event.server} {did[event.act]}, by {event.by}"
         case PersonChanged():
             return f"{event.person}: {event.act}, by {event.by}"

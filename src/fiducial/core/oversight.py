@@ -213,14 +213,16 @@ class PersonChanged(Envelope, frozen=True, kw_only=True, tag="person.changed"):
 
 
 class ToolPinned(Envelope, frozen=True, kw_only=True, tag="tool.pinned"):
-    """What a server says of one of its tools is relied upon, or is not until somebody has looked at it."""
+    """What a server says of one of its tools, or of itself, is relied upon, or not until somebody has looked at it."""
 
     server: str
-    tool: str
+    """As the host calls it."""
+    tool: str | None
+    """`None`: the server itself."""
     digest: Digest
-    """Of what it says."""
+    """Of the tool's name and what is said of it."""
     act: Literal["pinned", "quarantined", "approved"]
-    """`pinned`: the first time that it was seen."""
+    """`pinned`: the first time that it was seen. `quarantined`: when it came to be; not whatever is said meanwhile."""
     by: PersonId
 
 
