@@ -60,6 +60,7 @@ _ADVICE = {
 _FAULTS = {
     "unknown-tool": (1, "No contract describes the tool.", "Write one, or draft it with `fiducial contracts infer`."),
     "bad-arguments": (2, "An argument is undeclared, missing or of another type.", "Send what the contract declares."),
+    "withdrawn": (3, "The host does not use the tool as it is now.", "Look at `fiducial pins list`."),
     "halted": (3, "An operator has switched this agent, tool or everything off.", "Ask the operator."),
     "flow-failed": (4, "The arguments could not be traced.", "Report it: it is a defect."),
     "facts-failed": (5, "A fact could not be gathered.", "Look at the contract's preview and the store."),

@@ -17,6 +17,7 @@ from mcp.shared.memory import create_client_server_memory_streams
 from fiducial.core.ids import HoldId
 from fiducial.gateway.mcp.proxy import Proxy
 from fiducial.gateway.mcp.results import TICKET
+from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests
 from fiducial.oversight.pins import Pins
 
@@ -40,6 +41,11 @@ def upstream(house: House, **handlers: Any) -> Server[Any]:
     return Server("shed", version="1.2", **({"on_list_tools": list_tools, "on_call_tool": call_tool} | handlers))
 
 
+ASKED = types.ClientCapabilities(
+    sampling=types.SamplingCapability(), elicitation=types.ElicitationCapability(), roots=types.RootsCapability()
+)
+
+
 class Line:
     """A client, the proxy and a server, on an event loop of their own."""
 
@@ -52,10 +58,13 @@ class Line:
         task: str | None = None,
         era: str = "legacy",
         wait: float = 0.0,
+        name: str = "shed",
+        can: types.ClientCapabilities = ASKED,
         **client: Any,
     ) -> None:
         self.house, self.session = house, house.guard.session(user=user, task=task)
-        self._server, self._era, self._wait, self._options = server or upstream(house), era, wait, client
+        self._server, self._era, self._options = server or upstream(house), era, client
+        self._name, self._wait, self._can = name, wait, can
         self._ready, self._failed = threading.Event(), ""
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
         self._thread.start()
@@ -70,10 +79,12 @@ class Line:
             serving = asyncio.create_task(
                 self._server.run(*far, self._server.create_initialization_options(NotificationOptions()))
             )
-            self.proxy = await stack.enter_async_context(Proxy.connected(*near))
-            await self.proxy.look(Pins(self.house.store, self.house.guard.clock), self.house.guard.switches)
+            self.up = await stack.enter_async_context(Upstream.connected(*near, self._can))
+            guard, pins = self.house.guard, Pins(self.house.store, self.house.guard.clock)
+            self.proxy = Proxy(self.up, self.session, requests, pins, guard.switches, name=self._name, wait=self._wait)
+            await self.proxy.look(await self.up.tools())
             requests.begin()
-            shown = self.proxy.server(self.session, requests, self._wait)
+            shown = self.proxy.server()
             self.client = await stack.enter_async_context(Client(shown, mode=self._era, **self._options))  # type: ignore[arg-type]
             self._ready.set()
             await self._end.wait()

@@ -14,6 +14,7 @@ from gateway_world import CONTRACTS, OLGA, House
 from mcp.shared.exceptions import MCPError
 from mcp_world import Line, upstream
 
+from fiducial.charter.contracts import Role
 from fiducial.core.event import CallFinished, ResultObserved
 from fiducial.gateway.mcp.proxy import PROMPT, READ
 
@@ -56,6 +57,10 @@ def test_structured_content_is_what_contracts_speak_of(house: House, era: str) -
     came = call(line, "look_up", {"name": "x"})
     assert came.structured_content == {"id": 7}
     assert not events(house, ResultObserved), "the text says the same once more"
+    house.tools.result = result("the order is Q4711", structured={"id": "Q4711"})
+    call(line, "look_up", {"name": "x"})
+    trace = line.session.provenance.trace("name", "Q4711", Role.TARGET)
+    assert "$.id" in {str(each.path) for each in trace.where}
 
 
 def test_what_stands_beside_the_structured_content_is_taken_in_too(house: House) -> None:
@@ -234,7 +239,7 @@ def test_a_resource_is_read_when_the_server_lists_it_and_is_untrusted(house: Hou
         line.do(lambda: line.client.read_resource("shed://other?secret=1"))
     assert dict(house.tools.ran) == {"shed://page": 1}
     assert call(line, "write_note", {"name": "shared-list", "text": "x"}).is_error
-    assert [each.tool for each in events(house, ResultObserved)] == [READ]
+    assert [each.tool for each in events(house, ResultObserved)] == ["resources/list", READ]
 
 
 def test_a_contract_says_which_other_resources_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +261,7 @@ def test_a_prompt_is_the_server_s_words_and_not_the_user_s(house: House, era: st
     assert [each.name for each in line.do(line.client.list_prompts).prompts] == ["greet"]
     line.do(lambda: line.client.get_prompt("greet"))
     assert call(line, "write_note", {"name": "shared-list", "text": "x"}).is_error
-    assert [each.tool for each in events(house, ResultObserved)] == [PROMPT]
+    assert [each.tool for each in events(house, ResultObserved)] == ["prompts/list", PROMPT]
 
 
 @pytest.mark.parametrize("era", ["legacy", "auto"])

@@ -11,10 +11,10 @@ import typer
 from mcp.shared.exceptions import MCPError
 
 from fiducial.cli.log import DEFAULT_DATABASE, Database, made
-from fiducial.cli.reporting import fail, plain, reporting
+from fiducial.cli.reporting import fail
 from fiducial.core.clock import SystemClock
 from fiducial.core.event import Mode
-from fiducial.errors import CharterError, SessionError
+from fiducial.errors import FiducialError
 from fiducial.gateway.mcp.proxy import WAIT
 from fiducial.gateway.mcp.stdio import Host, wrap
 from fiducial.guard.guard import Guard
@@ -44,30 +44,44 @@ def mcp(
     wait: Annotated[
         float, typer.Option(min=0, max=60, help="Seconds that a call which is held waits for people.")
     ] = WAIT,
+    name: Annotated[
+        str | None, typer.Option(help="What the server is pinned as; without it, by its command. See `fiducial pins`.")
+    ] = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Wrap an MCP server: write `fiducial mcp … --` before its command where your client starts it.
 
-    Every call of a tool is decided before the server sees it. Exit status: 0 the client has ended it; 2 could not run.
+    Every call of a tool is decided before the server sees it. Exit status: 0 the client or a signal has ended it;
+    2 could not run, or the server has ended.
     """
     host = Host(user=user or getpass.getuser(), roles=tuple(role or ()), task=task, agent=agent, alone=alone)
     try:
         loaded = load_charter(charter) if charter is not None else None
-        with reporting(), made(db) as store:
+        with made(db) as store:
             people = People(store, SystemClock())
             desk = Desk(store, roles_of=people.roles_of)
             anyio.run(
                 lambda: wrap(
-                    command, host, loaded, lambda made_of: Guard(made_of, store=store, mode=mode, desk=desk), wait=wait
+                    command,
+                    host,
+                    loaded,
+                    lambda made_of: Guard(made_of, store=store, mode=mode, desk=desk),
+                    name=name,
+                    wait=wait,
                 )
             )
-    except* (CharterError, SessionError) as errors:
-        fail(plain(str(first_of(errors)), keep="\n"), 2)
-    except* (MCPError, OSError) as errors:
-        fail(f"the server `{plain(command[0])}` cannot be talked to: {plain(str(first_of(errors)))}", 2)
+    except (FiducialError, MCPError, OSError, RuntimeError, ValueError, ExceptionGroup) as errors:
+        error = first_of(errors)
+        if isinstance(error, FiducialError):
+            fail(str(error), 2)
+        if isinstance(error, (MCPError, OSError, RuntimeError, ValueError)):
+            said = str(error).partition("\n")[0] or "it does not answer in time"
+            fail(f"the server `{command[0]}` cannot be talked to: {said}", 2)
+        raise
 
 
-def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
     """One of several that came at once, as tasks that run beside each other may."""
-    first = errors.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

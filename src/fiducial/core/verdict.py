@@ -27,6 +27,8 @@ class Fault(StrEnum):
 
     UNKNOWN_TOOL = "unknown-tool"
     BAD_ARGUMENTS = "bad-arguments"
+    WITHDRAWN = "withdrawn"
+    """The host does not use the tool as it is now."""
     HALTED = "halted"
     FLOW = "flow-failed"
     FACTS = "facts-failed"

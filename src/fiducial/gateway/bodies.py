@@ -27,7 +27,7 @@ def object_of(raw: msgspec.Raw, what: str) -> dict[str, Any]:
     return found
 
 
-def value_of(raw: msgspec.Raw, what: str) -> Any:
+def value_of(raw: msgspec.Raw | bytes, what: str) -> Any:
     """The JSON value in `raw`, a part of a body that was checked. Raises `Refused` when it cannot be read."""
     return _read(_READING, memoryview(raw), what)
 

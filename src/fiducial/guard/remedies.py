@@ -23,6 +23,11 @@ _FAULTS: dict[Fault, Remedies] = {
         user="The assistant made a malformed request; it can correct itself.",
         operator="if the tool accepts these arguments, correct its contract",
     ),
+    Fault.WITHDRAWN: Remedies(
+        agent="This tool is not in use as it is now. Do not call it again; go on without it, or tell the user.",
+        user="The assistant tried to use a tool that is not in use.",
+        operator="the reason says why; what a server has changed is listed by `fiducial pins list`",
+    ),
     Fault.HALTED: Remedies(
         agent="All such actions are stopped by an operator. Stop, and tell the user.",
         user="An operator has stopped this assistant.",

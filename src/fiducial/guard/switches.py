@@ -79,8 +79,8 @@ class Switches:
         self._lock = threading.Lock()
         self._own: tuple[Halt, ...] = ()
         """Ordered here, and not seen in the store yet."""
-        self._withdrawn: tuple[Halt, ...] = ()
-        """Tools that are not to be used here, whatever else holds."""
+        self.withdrawn: Mapping[str, str] = {}
+        """Tools that are not to be used here, whatever else holds, and why. Replaced as a whole."""
         self.halts: tuple[Halt, ...] = ()
         """Replaced as a whole at each change, so that readers need no lock."""
         heard = weakref.WeakMethod(self._heard)
@@ -94,25 +94,12 @@ class Switches:
             every = read_halts(self._store)
             stored = {halt.id for halt in every}
             self._own = tuple(halt for halt in self._own if halt.id not in stored)
-            self.halts = (*(halt for halt in every if not halt.lifted_us), *self._own, *self._withdrawn)
+            self.halts = (*(halt for halt in every if not halt.lifted_us), *self._own)
 
     def withdraw(self, tools: Mapping[str, str]) -> None:
         """Stop these tools, tool → why, and let go of others that were withdrawn before. It holds for those that use
         these switches alone, and is in no store: nobody resumes it."""
-        now = self._clock.unix_us()
-        with self._lock:
-            before = {halt.id for halt in self._withdrawn}
-            self._withdrawn = tuple(
-                Halt(
-                    id=GrantId(mint("hlt", now // 1000)),
-                    why=why[:MAX_WHY],
-                    by=PersonId("fiducial"),
-                    at_us=now,
-                    tool=name,
-                )
-                for name, why in tools.items()
-            )
-            self.halts = (*(halt for halt in self.halts if halt.id not in before), *self._withdrawn)
+        self.withdrawn = dict(tools)
 
     def _heard(self) -> None:
         """Halts have changed, in this process or another."""

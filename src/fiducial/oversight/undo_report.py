@@ -22,6 +22,7 @@ STANDS = frozenset({"changed", "impossible", "too-late", "held", "denied", "fail
 _WHY = {
     Fault.UNKNOWN_TOOL: "no contract describes the call that takes it back",
     Fault.BAD_ARGUMENTS: "the contract refuses the arguments of the call that takes it back",
+    Fault.WITHDRAWN: "the tool that takes it back is not in use",
     Fault.HALTED: "the call that takes it back is halted",
     Fault.PEOPLE: "people refuse it, or have not answered in time",
     Fault.STORE: "a budget or rate is used up, or the store could not record the call that takes it back",

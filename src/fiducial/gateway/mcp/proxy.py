@@ -1,23 +1,25 @@
 """A server of MCP as its client sees it through the guard.
 
 Calls of tools go the ten steps. Tools that no call of this session's could be permitted for are not listed, nor those
-that no contract describes. Resources and prompts are content by the server, and taken in as untrusted; a resource can
-be read when the server itself listed it, because an address that an agent composes could carry data out. Whatever else
-the protocol has (sampling, elicitation, roots, progress, cancellation, changed lists, completion, logging) is passed on
-as it is.
+that no contract describes. Whatever else the server says is taken in as untrusted: resources, prompts, their lists,
+completions, errors, what it asks of the client.
+
+What an agent puts together can carry data out, so it reaches the server only in calls that a contract describes: of
+tools, and of `resources/read`, `prompts/get` and `completion/complete` as if they were tools. What the server itself
+lists can be had without one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final, Self, TypeVar
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import mcp_types as types
-from mcp.client.session import ClientRequestContext, ClientSession
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.session import ServerSession
 from mcp.shared.dispatcher import ProgressFnT
@@ -26,260 +28,247 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.concurrency import run_in_threadpool
 
 from fiducial.core.verdict import Held, Unclear
-from fiducial.errors import ToolFailed
-from fiducial.gateway.mcp.results import beside, stopped, value_of
+from fiducial.errors import ToolFailed, ToolRefused
+from fiducial.gateway.mcp.results import beside, failure, stopped, unforged, value_of
+from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests, RequestState
 from fiducial.guard.results import Result
 from fiducial.guard.session import Session
 from fiducial.guard.switches import Switches
-from fiducial.oversight.pins import SERVER, Pins
+from fiducial.oversight.pins import Pins
 from fiducial.policy.foresight import never
 
 log = logging.getLogger("fiducial.gateway")
-T = TypeVar("T")
 Context = ServerRequestContext[Any]
+Handler = Callable[[Context, Any], Awaitable[Any]]
 READ: Final = "resources/read"
-"""As which tool reading a resource that the server did not list is decided, where a contract describes it."""
 PROMPT: Final = "prompts/get"
+COMPLETE: Final = "completion/complete"
+_SUBSCRIBE: Final = "resources/subscribe"
+_LISTS: Final = {
+    "resources/list": ("resources", READ, "uri"),
+    "resources/templates/list": ("resourceTemplates", "", ""),
+    "prompts/list": ("prompts", PROMPT, "name"),
+}
+"""Method → what its result holds, and which method takes what of that."""
+_DECIDES_ITSELF: Final = frozenset({"initialize", "ping", "server/discover", "tools/list", "tools/call"})
 MOST_ROUNDS: Final = 8
 """Times that a client which comes back by itself is asked to; after ten it would give up with an error of its own."""
-MOST_PAGES: Final = 100
-"""Pages of a list that are read; a server that has more is not read to its end."""
-_CUT_OFF = frozenset({types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT})
-_RESERVED = "io.modelcontextprotocol/"
 WAIT: Final = 20.0
 """Seconds for which a call that is held waits for people before its client is told to come back; clients give up after
 60 by themselves."""
+_TRACED: Final = ("traceparent", "tracestate")
+"""What of a call's `_meta` reaches the server: W3C Trace Context. All else nobody has decided."""
+_VERSION: Final = re.compile(r"[\w.+-]{1,64}", re.ASCII)
 
 
 class Proxy:
     """Between one client and one server, in one session of the guard."""
 
-    session: Session
-    _pins: Pins
-    _switches: Switches
-    _requests: Requests
-    _wait: float
+    def __init__(
+        self,
+        up: Upstream,
+        session: Session,
+        requests: Requests,
+        pins: Pins,
+        switches: Switches,
+        *,
+        name: str,
+        wait: float = WAIT,
+    ) -> None:
+        """`look` comes before anything else.
 
-    def __init__(self, read: Any, write: Any) -> None:
-        """`read` and `write` are the streams of the server."""
-        self._down: ServerSession | None = None
-        self._listed: set[str] = set()
-        """Addresses of resources that the server listed."""
+        name  what the server is pinned as: its host gives it, and not the server
+        wait  seconds for which a call that is held waits for people
+        """
+        self.session, self.name = session, name
+        self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
+        self._client: ServerSession | None = None
+        self._here = asyncio.Event()
+        """The client can be asked, and told."""
+        self._listed: dict[str, dict[str, Any]] = {READ: {}, PROMPT: {}}
+        """What the server listed, by the method that takes it."""
         self._looked: dict[str, Any] = {}
         """What the server says of its tools, as it was looked at last."""
         self._wrong: dict[str, str] = {}
         """Those that are not to be used, and why."""
+        self._masked = ""
+        """Why what the server says of itself does not reach the client."""
         self._changed = False
         """The server says that its tools have changed, and nobody has looked since."""
         self._looking = asyncio.Lock()
-        self._up = ClientSession(
-            read,
-            write,
-            sampling_callback=self._sample,
-            elicitation_callback=self._elicit,
-            list_roots_callback=self._roots,
-            logging_callback=self._logged,
-            message_handler=self._told,
-        )
+        self.under_way = 0
+        """Requests of the client that have no answer yet."""
 
-    @classmethod
-    @asynccontextmanager
-    async def connected(cls, read: Any, write: Any) -> AsyncIterator[Self]:
-        """A proxy that has shaken hands with the server. Raises `MCPError` when that fails."""
-        made = cls(read, write)
-        async with made._up:
-            await made._up.initialize()
-            yield made
+    # --- what the server says of its tools
 
-    @property
-    def name(self) -> str:
-        """What the server calls itself."""
-        info = self._up.server_info
-        return info.name if info is not None and info.name else "server"
+    async def look(self, said: Sequence[dict[str, Any]]) -> None:
+        """See whether what the server says of its tools (`said`) and of itself is what was pinned. What is not is not
+        used.
 
-    async def described(self) -> dict[str, Any]:
-        """What the server says of its tools, as `tools/list` gives it."""
-        found: list[types.Tool] = []
-        if (self._up.server_capabilities or types.ServerCapabilities()).tools is not None:
-            cursor: str | None = None
-            for _ in range(MOST_PAGES):
-                page = await self._up.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
-                found += page.tools
-                cursor = page.next_cursor
-                if cursor is None:
-                    break
-        return {"tools": [_said(tool) for tool in found]}
-
-    # --- towards the server
-
-    async def _sample(
-        self, context: ClientRequestContext, params: types.CreateMessageRequestParams
-    ) -> types.CreateMessageResult | types.CreateMessageResultWithTools | types.ErrorData:
-        asked = types.CreateMessageRequest(params=params)
-        kind = types.CreateMessageResultWithTools if params.tools else types.CreateMessageResult
-        return await self._ask(asked, kind)
-
-    async def _elicit(
-        self, context: ClientRequestContext, params: types.ElicitRequestParams
-    ) -> types.ElicitResult | types.ErrorData:
-        return await self._ask(types.ElicitRequest(params=params), types.ElicitResult)
-
-    async def _roots(self, context: ClientRequestContext) -> types.ListRootsResult | types.ErrorData:
-        return await self._ask(types.ListRootsRequest(), types.ListRootsResult)
-
-    async def _ask(self, asked: Any, kind: type[T]) -> T | types.ErrorData:
-        if self._down is None or not self._down.can_send_request:
-            return types.ErrorData(code=types.INVALID_REQUEST, message="the client cannot be asked")
-        try:
-            found: T = await self._down.send_request(asked, kind)  # type: ignore[type-var]
-        except MCPError as error:
-            return error.error
-        return found
-
-    async def _logged(self, params: types.LoggingMessageNotificationParams) -> None:
-        await self._pass_on(types.LoggingMessageNotification(params=params))
-
-    async def _told(self, message: Any) -> None:
-        if isinstance(message, Exception):
-            log.warning("the MCP server sent what cannot be read: %s", type(message).__name__)
-        elif isinstance(message, types.ToolListChangedNotification):
-            self._changed = True
-            await self._pass_on(message)
-        elif not isinstance(message, (types.LoggingMessageNotification, types.ProgressNotification)):
-            await self._pass_on(message)
-
-    async def _pass_on(self, notification: Any) -> None:
-        if self._down is not None:
-            await self._down.send_notification(notification)
-
-    # --- towards the client
-
-    async def look(self, pins: Pins, switches: Switches) -> None:
-        """See whether what the server says of its tools, and to the model, is what was pinned. What is not is not used.
-
-        Raises `StoreError` when that cannot be told, `MCPError` when the server does not say it.
+        Raises `StoreError` when that cannot be told.
         """
-        self._pins, self._switches = pins, switches
-        said = (await self.described())["tools"]
-        info = self._up.server_info
-        of_itself = {"instructions": self._up.instructions, "title": info.title if info is not None else None}
-        await self._look([{"name": SERVER, **of_itself}, *said])
+        info = self._up.info.model_dump(mode="json", by_alias=True, exclude_none=True)
+        async with self._looking:
+            await self._look(said, {"instructions": self._up.instructions, **info, "version": None})
+        self._up.join(self)
 
-    async def _look(self, said: list[dict[str, Any]]) -> None:
-        new = {each["name"]: each for each in said if self._looked.get(each["name"]) != each}
-        if new:
-            wrong = await run_in_threadpool(self._pins.check, self.name, new)
-            self._looked |= new
-            self._wrong = {name: why for name, why in self._wrong.items() if name not in new} | wrong
-            self._switches.withdraw({name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()})
+    async def _look(self, said: Sequence[dict[str, Any]], itself: Any = None) -> None:
+        """With the lock held: what was found last is what counts."""
+        count = Counter(each["name"] for each in said)
+        once = {each["name"]: each for each in said if count[each["name"]] == 1}
+        new = {name: each for name, each in once.items() if self._looked.get(name) != each or name in self._wrong}
+        found: dict[Any, str] = {}
+        if new or itself is not None:
+            found = dict(await run_in_threadpool(self._pins.check, self.name, new, itself))
+        if itself is not None:
+            self._masked = found.pop(None, "")
+        self._looked = once
+        self._wrong = found | {name: "the server has several tools of this name" for name in count if count[name] > 1}
+        own = {name for name, tool in self.session.tools.items() if tool.contract.server == "fiducial"}
+        missing = self.session.tools.keys() - count.keys() - own - {READ, PROMPT, COMPLETE}
+        self._switches.withdraw(
+            dict.fromkeys(missing, "the server does not list it")
+            | {name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()}
+        )
 
     async def _look_again(self) -> None:
         async with self._looking:  # whoever calls meanwhile waits for what is found
             if self._changed:
                 self._changed = False
                 try:
-                    await self._look((await self.described())["tools"])
+                    await self._look(await self._up.tools())
                 except BaseException:
                     self._changed = True
                     raise
 
-    def server(self, session: Session, requests: Requests, wait: float = WAIT) -> Server[Any]:
-        """The server that the client sees, which has what the other one has. Its calls are those of `session`; one that
-        is held waits `wait` seconds for people. `look` comes first."""
-        self.session, self._requests, self._wait = session, requests, wait
-        can = self._up.server_capabilities or types.ServerCapabilities()
-        handlers: dict[str, Any] = {}
+    async def _list_tools(self, context: Context, params: Any) -> dict[str, Any]:
+        """All of them at once, whatever pages the server has: only so are two of one name seen."""
+        async with self._looking:
+            self._changed = False
+            said = await self._up.tools()
+            await self._look(said)
+        return {"tools": [each for each in said if self._permits(each["name"])]}
+
+    def _permits(self, name: str) -> bool:
+        if self.session.mode != "enforce":
+            return True
+        tool = self.session.tools.get(name)
+        if tool is None or tool.contract.server == "fiducial" or self._switches.withdrawn.get(name):
+            return False
+        return not never(tool.slice, self.session.principal, self.session.charter.about.tier.value, {})
+
+    # --- the server that the client sees
+
+    def server(self) -> Server[Any]:
+        """A server that has what the other one has."""
+        can, info = self._up.capabilities, self._up.info
+        handlers: dict[str, tuple[Handler, type[types.Result]]] = {}
         if can.tools is not None:
-            handlers |= {"on_list_tools": self._list_tools, "on_call_tool": self._call_tool}
+            handlers["on_list_tools"] = self._list_tools, types.ListToolsResult
+            handlers["on_call_tool"] = self._call_tool, types.CallToolResult
         if can.resources is not None:
-            handlers |= {
-                "on_list_resources": self._list_resources,
-                "on_list_resource_templates": self._list_templates,
-                "on_read_resource": self._read_resource,
-            }
+            handlers["on_list_resources"] = self._list, types.ListResourcesResult
+            handlers["on_list_resource_templates"] = self._list, types.ListResourceTemplatesResult
+            handlers["on_read_resource"] = self._read_resource, types.ReadResourceResult
             if can.resources.subscribe:
-                handlers |= {"on_subscribe_resource": self._subscribe, "on_unsubscribe_resource": self._unsubscribe}
+                handlers["on_subscribe_resource"] = self._subscribe, types.EmptyResult
+                handlers["on_unsubscribe_resource"] = self._subscribe, types.EmptyResult
         if can.prompts is not None:
-            handlers |= {"on_list_prompts": self._list_prompts, "on_get_prompt": self._get_prompt}
-        if can.completions is not None:
-            handlers["on_completion"] = self._complete
-        info = self._up.server_info
-        return Server(
-            self.name,
-            version=info.version if info is not None else "",
-            title=info.title if info is not None else None,
-            instructions=self._up.instructions if SERVER not in self._wrong else None,
-            **handlers,
+            handlers["on_list_prompts"] = self._list, types.ListPromptsResult
+            handlers["on_get_prompt"] = self._get_prompt, types.GetPromptResult
+        if can.completions is not None and (COMPLETE in self.session.tools or self.session.mode != "enforce"):
+            handlers["on_completion"] = self._complete, types.CompleteResult
+        shown = not self._masked or self.session.mode != "enforce"
+        made: Server[Any] = Server(
+            info.name if shown and info.name else self.name,
+            version=info.version if _VERSION.fullmatch(info.version) else "",
+            title=info.title if shown else None,
+            instructions=self._up.instructions if shown else None,
+            **{name: _of_its_time(*handler) for name, handler in handlers.items()},
         )
+        if can.logging is not None:
+            made.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self._forward)
+        made.add_notification_handler("notifications/roots/list_changed", types.NotificationParams, self._roots_changed)
+        made.middleware.append(self._gate)
+        return made
 
     def changes(self) -> NotificationOptions:
         """Which lists the server says that it announces changes of."""
-        can = self._up.server_capabilities or types.ServerCapabilities()
+        can = self._up.capabilities
         return NotificationOptions(
             prompts_changed=bool(can.prompts and can.prompts.list_changed),
             resources_changed=bool(can.resources and can.resources.list_changed),
             tools_changed=bool(can.tools and can.tools.list_changed),
         )
 
-    async def _list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        self._down = context.session
-        found = await self._up.list_tools(params=_page(params))
-        await self._look([_said(tool) for tool in found.tools])
-        return found.model_copy(update={"tools": [tool for tool in found.tools if self._permits(tool.name)]})
+    async def _gate(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Around everything that the client sends."""
+        if ctx.method != "initialize":
+            self._client = ctx.session
+            self._here.set()
+        if ctx.request_id is None:
+            return await call_next(ctx)
+        if ctx.method not in _DECIDES_ITSELF:
+            self._unless_halted(ctx.method)
+        self.under_way += 1
+        try:
+            return await call_next(ctx)
+        finally:
+            self.under_way -= 1
 
-    def _permits(self, name: str) -> bool:
-        if name in self._wrong:
-            return False
-        tool = self.session.tools.get(name)
-        if tool is None or tool.contract.server == "fiducial":
-            return self.session.mode == "observe"
-        session = self.session
-        return session.mode != "enforce" or not never(
-            tool.slice, session.principal, session.charter.about.tier.value, {}
-        )
+    def _unless_halted(self, method: str) -> None:
+        halt = self._switches.stops(self.session.agents, method, self.session.user)
+        if halt is not None and self.session.mode == "enforce":
+            raise MCPError(code=types.INVALID_REQUEST, message="This is stopped by an operator.")
 
-    async def _call_tool(
-        self, context: Context, params: types.CallToolRequestParams
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        self._down = context.session
+    # --- calls of tools
+
+    async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Any:
+        name, given = params.name, params.arguments or {}
+        known = self.session.tools.get(name)
+        if known is not None and known.contract.server == "fiducial":
+            return failure(f"`{name}` is no tool of the server's.")
         await self._look_again()
-        came: list[types.CallToolResult] = []
+        came: list[dict[str, Any]] = []
         refused: list[MCPError] = []
 
-        async def run(**given: Any) -> Any:
+        async def run(**arguments: Any) -> Any:
+            await self._look_again()  # it may have been held for long
+            if self.session.mode == "enforce" and (name in self._wrong or name not in self._looked):
+                raise ToolRefused("the tool is not what it was when this was decided")
+            if self._up.ended.is_set():
+                raise ToolRefused("the server has ended")
+            asked = {"name": name, "arguments": arguments, **_traced(context)}
             try:
-                result = await self._up.call_tool(
-                    params.name, given, progress_callback=_progress(context), meta=_meta(params)
-                )
+                result = await self._up.request("tools/call", asked, seconds=None, progress=_progress(context))
             except MCPError as error:
-                if error.error.code in _CUT_OFF:
-                    raise ToolFailed(
-                        "the server is gone, and the call may have been made", outcome="unknown"
-                    ) from error
+                if self._up.ended.is_set():
+                    why = "the server has ended, and the call may have been made"
+                    raise ToolFailed(why, outcome="unknown") from error
                 refused.append(error)
                 raise
+            except ValueError as error:
+                raise ToolFailed("the server's answer cannot be read", outcome="unknown") from error
             came.append(result)
             return value_of(result)
 
-        given = params.arguments or {}
-        done = await self.session.acall(params.name, given, run=run)
-        waiting = await self._answered(done)
+        done = await self.session.acall(name, given, run=run)
+        waiting = await self._answered(done, self._wait)
         if waiting is not None and not waiting.open:
-            done = await self.session.acall(params.name, given, run=run)  # afresh, with what people said
-            waiting = None
-        if came:
-            if more := beside(came[-1]):
-                self.session.observe(params.name, given, more)
-            if done.status != "unknown":
-                return came[-1]
+            done = await self.session.acall(name, given, run=run)  # afresh, with what people said
+            waiting = await self._answered(done, 0)
+        if came and (more := beside(came[-1])):
+            self.session.observe(name, given, more)
+        if came and done.status != "unknown":
+            return unforged(came[-1])
         if refused and done.status == "failed":
+            self._take_in(name, given, refused[-1])
             raise refused[-1]
         if done.status != "not-run":
             # It ran, and nobody can say what came of it; or it raised what is no result.
-            told = done.error or "the tool failed"
-            return types.CallToolResult(content=[types.TextContent(text=told)], is_error=True)
-        if waiting is not None and context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            return failure(done.error or "the tool failed")
+        if waiting is not None and waiting.open and context.protocol_version in MODERN_PROTOCOL_VERSIONS:
             # The client makes the same call again by itself, and it is decided afresh. What it sends back says how
             # often it did, and nothing more is taken from it.
             rounds = _rounds(params.request_state)
@@ -287,84 +276,118 @@ class Proxy:
                 return types.InputRequiredResult(request_state=f"{rounds + 1} {waiting.request}")
         return stopped(done.verdict, waiting)
 
-    async def _answered(self, done: Result) -> RequestState | None:
+    async def _answered(self, done: Result, seconds: float) -> RequestState | None:
         """Of a call that waits for people: what they have said within the time that its client can wait."""
         verdict = done.verdict
         if done.status != "not-run" or not isinstance(verdict, (Held, Unclear)) or verdict.hold is None:
             return None
-        return await self._requests.state(self.session.id, verdict.hold, self._wait)
+        return await self._requests.state(self.session.id, verdict.hold, seconds)
 
     # --- content of the server's
 
-    async def _list_resources(
-        self, context: Context, params: types.PaginatedRequestParams | None
-    ) -> types.ListResourcesResult:
-        self._down = context.session
-        found = await self._up.list_resources(params=_page(params))
-        self._listed.update(str(resource.uri) for resource in found.resources)
+    async def _forward(self, context: Context, params: Any) -> dict[str, Any]:
+        """What the server answers to the very request."""
+        asked = {name: value for name, value in (context.params or {}).items() if name != "_meta"}
+        try:
+            return await self._up.request(context.method, asked)
+        except MCPError as error:
+            self._take_in(context.method, {}, error)
+            raise
+        except ValueError as error:
+            raise MCPError(code=types.INTERNAL_ERROR, message="the server's answer cannot be read") from error
+
+    def _take_in(self, method: str, arguments: Mapping[str, Any], said: Any) -> None:
+        if isinstance(said, MCPError):
+            said = said.error.model_dump(mode="json", exclude_none=True)
+        self.session.observe(method, arguments, said)
+
+    async def _list(self, context: Context, params: Any) -> dict[str, Any]:
+        found = await self._forward(context, params)
+        kind, method, key = _LISTS[context.method]
+        if method:
+            self._listed[method] |= {each[key]: each for each in found[kind]}
+        self._take_in(context.method, {}, found[kind])
         return found
 
-    async def _list_templates(
-        self, context: Context, params: types.PaginatedRequestParams | None
-    ) -> types.ListResourceTemplatesResult:
-        self._down = context.session
-        return await self._up.list_resource_templates(params=_page(params))
+    async def _decided(
+        self, context: Context, arguments: dict[str, Any], listed: bool, part: Callable[[dict[str, Any]], Any]
+    ) -> dict[str, Any]:
+        """What the server gives for what it listed, or for what the agent has put together where a contract describes
+        that. `part` is what the agent gets to read of it."""
+        method, found = context.method, list[dict[str, Any]]()
 
-    async def _read_resource(
-        self, context: Context, params: types.ReadResourceRequestParams
-    ) -> types.ReadResourceResult:
-        self._down = context.session
-        uri = str(params.uri)
-        found: list[types.ReadResourceResult] = []
+        async def run(**_: Any) -> Any:
+            found.append(await self._forward(context, None))
+            return part(found[-1])
 
-        async def run(uri: str) -> Any:
-            found.append(await self._up.read_resource(uri))
-            return _contents(found[-1])
-
-        if uri not in self._listed and READ in self.session.tools:
-            done = await self.session.acall(READ, {"uri": uri}, run=run)
+        if listed or method not in self.session.tools:
+            if not listed and self.session.mode == "enforce":
+                told = f"The server did not list this, and no contract describes `{method}`."
+                raise MCPError(code=types.INVALID_PARAMS, message=told)
+            self._take_in(method, arguments, await run())
+        else:
+            done = await self.session.acall(method, arguments, run=run)
             if not found or done.status != "ok":
                 raise MCPError(code=types.INVALID_REQUEST, message=done.error or done.verdict.remedies.agent)
-        elif uri not in self._listed and self.session.mode == "enforce":
-            raise MCPError(
-                code=types.INVALID_PARAMS,
-                message="The server did not list this resource, and no contract says what reading another one does.",
-            )
-        else:
-            self.session.observe(READ, {"uri": uri}, await run(uri))
         return found[-1]
 
-    async def _subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
-        self._down = context.session
-        return await self._up.subscribe_resource(params.uri)
+    async def _read_resource(self, context: Context, params: types.ReadResourceRequestParams) -> dict[str, Any]:
+        uri = str(params.uri)
+        return await self._decided(context, {"uri": uri}, uri in self._listed[READ], lambda found: found["contents"])
 
-    async def _unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
-        return await self._up.unsubscribe_resource(params.uri)
+    async def _get_prompt(self, context: Context, params: types.GetPromptRequestParams) -> dict[str, Any]:
+        listed = params.name in self._listed[PROMPT] and not params.arguments
+        arguments = {"name": params.name, "arguments": params.arguments or {}}
+        return await self._decided(context, arguments, listed, lambda found: found)
 
-    async def _list_prompts(
-        self, context: Context, params: types.PaginatedRequestParams | None
-    ) -> types.ListPromptsResult:
-        self._down = context.session
-        return await self._up.list_prompts(params=_page(params))
+    async def _complete(self, context: Context, params: types.CompleteRequestParams) -> dict[str, Any]:
+        arguments = {"name": params.argument.name, "value": params.argument.value}
+        return await self._decided(context, arguments, False, lambda found: found["completion"])
 
-    async def _get_prompt(self, context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        self._down = context.session
-        result = await self._up.get_prompt(params.name, params.arguments)
-        messages = [message.model_dump(mode="json", by_alias=True, exclude_none=True) for message in result.messages]
-        self.session.observe(PROMPT, {"name": params.name}, messages)
-        return result
+    async def _subscribe(self, context: Context, params: Any) -> dict[str, Any]:
+        if str(params.uri) not in self._listed[READ] and self.session.mode == "enforce":
+            raise MCPError(code=types.INVALID_PARAMS, message="The server did not list this resource.")
+        return await self._forward(context, params)
 
-    async def _complete(self, context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
-        self._down = context.session
-        argument = {"name": params.argument.name, "value": params.argument.value}
-        return await self._up.complete(
-            params.ref, argument, params.context.arguments if params.context is not None else None
-        )
+    # --- what the server asks and announces
+
+    async def ask(self, request: types.ServerRequest, kind: type[Any]) -> Any:
+        """See `Listener`."""
+        await self._here.wait()
+        self._unless_halted(request.method)
+        if request.params is not None:
+            self._take_in(request.method, {}, request.params.model_dump(mode="json", by_alias=True, exclude_none=True))
+        assert self._client is not None
+        return await self._client.send_request(request, kind)
+
+    async def told(self, notification: Any) -> None:
+        """See `Listener`."""
+        if isinstance(notification, types.ToolListChangedNotification):
+            self._changed = True
+        if isinstance(notification, Exception):
+            log.warning("the MCP server sent what cannot be read: %s", type(notification).__name__)
+        elif self._client is not None:
+            await self._client.send_notification(notification)
+
+    async def _roots_changed(self, context: Context, params: Any) -> None:
+        await self._up.notify(types.RootsListChangedNotification())
+
+
+def _of_its_time(handler: Handler, kind: type[types.Result]) -> Any:
+    """What the server answers lacks what later versions of the protocol want of it."""
+
+    async def shown(context: Context, params: Any) -> Any:
+        found = await handler(context, params)
+        if isinstance(found, dict) and context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            return kind.model_validate(found, by_name=False)
+        return found
+
+    return shown
 
 
 def _progress(context: Context) -> ProgressFnT | None:
     """What passes progress on, where the client asked to hear of it."""
-    if not (context.meta or {}).get("progress_token"):
+    if (context.meta or {}).get("progress_token") is None:
         return None
 
     async def passed_on(progress: float, total: float | None, message: str | None) -> None:
@@ -373,13 +396,11 @@ def _progress(context: Context) -> ProgressFnT | None:
     return passed_on
 
 
-def _contents(result: types.ReadResourceResult) -> list[Any]:
-    return [part.model_dump(mode="json", by_alias=True, exclude_none=True) for part in result.contents]
-
-
-def _said(tool: types.Tool) -> dict[str, Any]:
-    said: dict[str, Any] = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return said
+def _traced(context: Context) -> dict[str, Any]:
+    """The part of a call's `_meta` that reaches the server."""
+    meta: Mapping[str, Any] = context.meta or {}
+    kept = {name: meta[name] for name in _TRACED if isinstance(meta.get(name), str)}
+    return {"_meta": kept} if kept else {}
 
 
 def _rounds(state: str | None) -> int:
@@ -388,20 +409,4 @@ def _rounds(state: str | None) -> int:
     return int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 0
 
 
-def _page(params: types.PaginatedRequestParams | None) -> types.PaginatedRequestParams | None:
-    """Which page, and nothing of what belongs to the connection with the client."""
-    return types.PaginatedRequestParams(cursor=params.cursor) if params is not None else None
-
-
-def _meta(params: types.CallToolRequestParams) -> Any:
-    """What the client sends along for the server: neither what the protocol says of the connection with the client, nor
-    its token of progress, as towards the server this proxy has one of its own."""
-    kept = {
-        name: value
-        for name, value in (params.meta or {}).items()
-        if not name.startswith(_RESERVED) and name not in ("progress_token", "progressToken")
-    }
-    return kept or None
-
-
-__all__ = ["PROMPT", "READ", "WAIT", "Proxy"]
+__all__ = ["COMPLETE", "PROMPT", "READ", "WAIT", "Proxy"]

@@ -2,77 +2,78 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import mcp_types as types
 
-from fiducial.core.verdict import Allowed, Verdict
+from fiducial.core.verdict import Verdict
 from fiducial.errors import ToolFailed
+from fiducial.gateway import bodies
+from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import RequestState
 
-TICKET = "io.fiducial/request"
+_GUARD = "io.fiducial/"
+TICKET = _GUARD + "request"
 """Key of `_meta` under which a client finds the request that people have before them."""
 
 
-class Failed(ToolFailed):
-    """A tool says that it failed; `result` is how it said so."""
-
-    def __init__(self, result: types.CallToolResult) -> None:
-        self.result = result
-        super().__init__("\n".join(texts(result)) or "the tool failed", outcome="failed")
-
-
-def texts(result: types.CallToolResult) -> list[str]:
-    """Every text in what the agent reads."""
-    return [block.text for block in result.content if isinstance(block, types.TextContent)]
-
-
-def value_of(result: types.CallToolResult) -> Any:
+def value_of(result: dict[str, Any]) -> Any:
     """What the tool returned: its structured content where it has some, else its one text, else all that it holds.
 
-    Contracts name paths in it. Raises `Failed` when the tool says that it failed.
+    Contracts name paths in it. Raises `ToolFailed` when the tool says that it failed.
     """
-    if result.is_error:
-        raise Failed(result)
-    if result.structured_content is not None:
-        return result.structured_content
-    if len(result.content) == 1 and isinstance(result.content[0], types.TextContent):
-        return result.content[0].text
-    return [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in result.content]
+    content = result.get("content", [])
+    if result.get("isError"):
+        words = [block["text"] for block in content if block.get("type") == "text"]
+        raise ToolFailed("\n".join(words) or "the tool failed", outcome="failed")
+    if result.get("structuredContent") is not None:
+        return result["structuredContent"]
+    if len(content) == 1 and content[0].get("type") == "text":
+        return content[0]["text"]
+    return content
 
 
-def beside(result: types.CallToolResult) -> list[Any]:
-    """What the agent reads beside the structured content, and is not only another way of writing that down."""
-    if result.structured_content is None:
+def beside(result: dict[str, Any]) -> list[Any]:
+    """What the agent reads and `value_of` does not give; what only says the same once more is not in it."""
+    content = result.get("content", [])
+    structured = result.get("structuredContent")
+    if result.get("isError"):
+        # Of an error, the words are taken in, and no more of them than an error's words may have.
+        return [*content, *([structured] if structured is not None else [])]
+    if structured is None:
         return []
-    return [
-        block.model_dump(mode="json", by_alias=True, exclude_none=True)
-        for block in result.content
-        if not (isinstance(block, types.TextContent) and _says(block.text, result.structured_content))
-    ]
+    return [block for block in content if not (block.get("type") == "text" and _says(block["text"], structured))]
 
 
 def _says(text: str, structured: Any) -> bool:
     try:
-        return bool(json.loads(text) == structured)
-    except (ValueError, RecursionError):
+        data = text.encode()
+        bodies.check(data)
+        return bool(bodies.value_of(data, "the text") == structured)
+    except (Refused, ValueError):
         return False
+
+
+def unforged(result: dict[str, Any]) -> dict[str, Any]:
+    """The result without what only the guard says in its `_meta`."""
+    meta = result.get("_meta")
+    if not isinstance(meta, dict):
+        return result
+    return {**result, "_meta": {key: value for key, value in meta.items() if not key.startswith(_GUARD)}}
 
 
 def stopped(verdict: Verdict, waiting: RequestState | None = None) -> types.CallToolResult:
     """What a client is told of a call that was not made: as a result, so that the model can go on."""
     told = verdict.remedies.agent or "This was not done."
-    meta: dict[str, Any] | None = None
-    if waiting is not None and waiting.open:
-        told += f" The request is {waiting.request}. Make the same call again once it was answered."
-        meta = {TICKET: waiting.request}
+    if waiting is None or not waiting.open:
+        return failure(told)
+    told += f" The request is {waiting.request}. Make the same call again once it was answered."
+    return failure(told, {TICKET: waiting.request})
+
+
+def failure(told: str, meta: dict[str, Any] | None = None) -> types.CallToolResult:
+    """A result that is an error, in the guard's words."""
     return types.CallToolResult(content=[types.TextContent(text=told)], is_error=True, _meta=meta)
 
 
-def ran(verdict: Verdict) -> bool:
-    """The tool was called."""
-    return isinstance(verdict, Allowed) or not verdict.enforced
-
-
-__all__ = ["TICKET", "Failed", "beside", "ran", "stopped", "texts", "value_of"]
+__all__ = ["TICKET", "beside", "failure", "stopped", "unforged", "value_of"]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Sequence
+import signal
+import stat
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
 
+import anyio
+import mcp_types as types
 import msgspec
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import SessionMessage
 
 from fiducial.charter.model import Charter
+from fiducial.core.canonical import digest
 from fiducial.gateway.mcp.proxy import WAIT, Proxy
+from fiducial.gateway.mcp.upstream import SECONDS, Tapped, Upstream
 from fiducial.gateway.requests import Requests
 from fiducial.guard.guard import Guard
 from fiducial.guard.reopen import classes_of
@@ -19,6 +30,10 @@ from fiducial.oversight.pins import Pins
 
 _OWN = "FIDUCIAL_"
 """Variables that begin so are this process's own, and may hold secrets."""
+_MAX_LINE: Final = 2**26
+"""Bytes of a message; a client that sends a longer one is not served any more."""
+_LAST_WORDS: Final = 5.0
+"""Seconds for what is under way when the server ends."""
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,42 +48,104 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """The agent reads nothing but what this server gives it; otherwise it counts as having read anything."""
 
 
+def name_of(command: Sequence[str]) -> str:
+    """What a server is pinned as whose host gives it no name: what it says itself would be its own choice."""
+    return f"{Path(command[0]).name}-{digest(list(command)).removeprefix('sha256:')[:8]}"
+
+
 async def wrap(
     command: Sequence[str],
     host: Host,
     charter: Charter | None,
     guarded: Callable[[Charter], Guard],
     *,
+    name: str | None = None,
     wait: float = WAIT,
 ) -> None:
-    """Serve on standard input and output until they end.
+    """Serve on standard input and output until they end, or a signal ends this process.
 
     command   what starts the server
     charter   `None`: one that is made of what the server says of its tools, guessed to the safe side
     guarded   makes the guard of a charter, with a desk
+    name      what the server is pinned as
 
-    Raises `CharterError` for a charter that does not compile, `StoreError` when the session cannot be recorded.
+    Raises `CharterError` for a charter that does not compile, `StoreError` when the session cannot be recorded,
+    `MCPError`, `OSError`, `RuntimeError` or `ValueError` when the server cannot be talked to, or has ended.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
-    started = StdioServerParameters(command=command[0], args=list(command[1:]), env=environment)
-    async with stdio_client(started) as (read, write), Proxy.connected(read, write) as proxy:
-        if charter is None:
-            charter = Charter.from_tools(await proxy.described(), server=proxy.name)
-        guard = guarded(charter)
-        assert isinstance(guard.desk, Desk)
-        requests = Requests(guard.desk)
-        await proxy.look(Pins(guard.store, guard.clock), guard.switches)
-        requests.begin()
-        try:
-            with guard.session(user=host.user, roles=host.roles, task=host.task, agent=host.agent) as session:
-                if not host.alone:
-                    with session.lock:
-                        session.doubt(classes_of(*session.tools.values()))
-                server = proxy.server(session, requests, wait)
-                async with stdio_server() as (incoming, outgoing):
-                    await server.run(incoming, outgoing, server.create_initialization_options(proxy.changes()))
-        finally:
-            requests.close()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(_OWN)}
+    started = StdioServerParameters(
+        command=command[0], args=list(command[1:]), env=environment, encoding_error_handler="replace"
+    )
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_end_on_signal, tasks.cancel_scope)
+        async with stdio_client(started) as (read, write), stdio_server(await _standard_input()) as (near, far):
+            first = await anext(aiter(near), None)
+            async with Upstream.connected(read, write, _asked_of(first)) as up:
+                async with asyncio.timeout(SECONDS):
+                    said = await up.tools()
+                name = name or name_of(command)
+                guard = guarded(charter if charter is not None else Charter.from_tools({"tools": said}, server=name))
+                assert isinstance(guard.desk, Desk)
+                requests = Requests(guard.desk)
+                requests.begin()
+                try:
+                    with guard.session(user=host.user, roles=host.roles, task=host.task, agent=host.agent) as session:
+                        if not host.alone:
+                            with session.lock:
+                                session.doubt(classes_of(*session.tools.values()))
+                        pins = Pins(guard.store, guard.clock)
+                        proxy = Proxy(up, session, requests, pins, guard.switches, name=name, wait=wait)
+                        await proxy.look(said)
+                        tasks.start_soon(_end_with, up, proxy)
+                        server = proxy.server()
+                        options = server.create_initialization_options(proxy.changes())
+                        await server.run(Tapped(near, first), far, options)
+                finally:
+                    requests.close()
+        tasks.cancel_scope.cancel()
 
 
-__all__ = ["Host", "wrap"]
+async def _end_on_signal(scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            scope.cancel()
+            return
+
+
+async def _end_with(up: Upstream, proxy: Proxy) -> None:
+    """Once the server has ended, and whoever waits for it has heard of that."""
+    await up.ended.wait()
+    with anyio.move_on_after(_LAST_WORDS):
+        while proxy.under_way:
+            await anyio.sleep(0.02)
+        await anyio.sleep(0.1)  # until the last answer is written
+    raise MCPError(code=types.CONNECTION_CLOSED, message="it has ended")
+
+
+def _asked_of(first: Any) -> types.ClientCapabilities:
+    """What a client says that it can be asked, in its first message; one that shakes no hands cannot be."""
+    message = first.message if isinstance(first, SessionMessage) else None
+    if not isinstance(message, types.JSONRPCRequest) or message.method != "initialize":
+        return types.ClientCapabilities()
+    return types.ClientCapabilities.model_validate((message.params or {}).get("capabilities", {}), by_name=False)
+
+
+async def _standard_input() -> Any:
+    """Its lines, read so that waiting for one can be given up; `None` where nobody waits: for a file, or nothing."""
+    mode = os.fstat(0).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(0)):
+        return None
+    reader = asyncio.StreamReader(limit=_MAX_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb")
+    )
+
+    async def lines() -> AsyncIterator[str]:
+        async for line in reader:
+            yield line.decode(errors="replace")
+
+    return lines()
+
+
+__all__ = ["Host", "name_of", "wrap"]
