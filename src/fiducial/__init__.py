@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fiducial.adapters.tool import in_use, tool, using
     from fiducial.charter.model import Charter
     from fiducial.core.event import Event
     from fiducial.core.label import Integrity, Label
@@ -72,7 +73,10 @@ _HOMES = {
     "Trajectory": "fiducial.core.trajectory",
     "Unclear": "fiducial.core.verdict",
     "Verdict": "fiducial.core.verdict",
+    "in_use": "fiducial.adapters.tool",
     "load_charter": "fiducial.policy.load",
+    "tool": "fiducial.adapters.tool",
+    "using": "fiducial.adapters.tool",
 }
 
 __all__ = [
@@ -107,7 +111,10 @@ __all__ = [
     "Unclear",
     "Verdict",
     "__version__",
+    "in_use",
     "load_charter",
+    "tool",
+    "using",
 ]
 
 

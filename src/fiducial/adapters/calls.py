@@ -1,0 +1,160 @@
+"""A call of a tool as an agent's framework makes it: decided, waited for, run, and put into words for the model."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+
+from fiducial.core.ids import HoldId
+from fiducial.core.verdict import Fault, Held, Unclear
+from fiducial.guard.remedies import for_fault
+from fiducial.guard.results import Result
+from fiducial.guard.session import Session
+from fiducial.oversight.desk import Desk
+from fiducial.oversight.hold import Hold
+
+log = logging.getLogger("fiducial.adapters")
+AT_ONCE: Final = timedelta(0)
+_POLL_SECONDS: Final = 0.2
+_AGAIN: Final = " The request is {request}. Make the same call again once it was answered."
+_UNKNOWN: Final = (
+    "The tool was cut off, and nobody knows whether it had its effect. Do not make the call again; tell the user."
+)
+
+
+class Called(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a call, as an agent gets it."""
+
+    result: Result | None
+    """`None`: the guard broke; `told` says whether the tool was called."""
+    told: str = ""
+    """What the model is told in place of a value; empty when there is a value."""
+    waiting: HoldId | None = None
+    """The request that people, or the user, have before them; nobody had answered it in time."""
+
+    @property
+    def ran(self) -> bool:
+        """It has a value."""
+        return self.result is not None and self.result.status == "ok"
+
+    @property
+    def value(self) -> Any:
+        """What the tool returned; `None` when it did not."""
+        return self.result.value if self.result is not None else None
+
+
+def call(
+    session: Session,
+    tool: str,
+    arguments: Mapping[str, Any],
+    run: Callable[..., Any],
+    *,
+    wait: timedelta = AT_ONCE,
+) -> Called:
+    """All ten steps; `run(**arguments)` is called if it may. Never raises for what a tool, a policy or the guard did.
+
+    wait  how long a call that people are asked about waits for them, on this thread; then it is decided afresh
+    """
+    tried = Tried(run)
+    try:
+        done = session.call(tool, arguments, run=tried.run)
+        if (desk := _desk(session, done, wait)) is not None and not _waited(desk, done, wait).open:
+            done = session.call(tool, arguments, run=tried.run)
+    except Exception as error:  # noqa: BLE001 - what a framework swallows must not have let the tool run
+        return tried.broken(error)
+    return _called(done)
+
+
+async def acall(
+    session: Session,
+    tool: str,
+    arguments: Mapping[str, Any],
+    run: Callable[..., Any],
+    *,
+    wait: timedelta = AT_ONCE,
+) -> Called:
+    """`call` on the running event loop; `run` may be asynchronous, and nothing waits on a thread."""
+    tried = Tried(run)
+    try:
+        done = await session.acall(tool, arguments, run=tried.run)
+        if (desk := _desk(session, done, wait)) is not None and await _settled(desk, done, wait):
+            done = await session.acall(tool, arguments, run=tried.run)
+    except Exception as error:  # noqa: BLE001 - what a framework swallows must not have let the tool run
+        return tried.broken(error)
+    return _called(done)
+
+
+class Tried:
+    """A tool's function, and whether it was called: a guard that breaks may break before that or after."""
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        self.begun = False
+
+        def called(**arguments: Any) -> Any:
+            self.begun = True
+            return run(**arguments)
+
+        async def acalled(**arguments: Any) -> Any:
+            self.begun = True
+            return await run(**arguments)
+
+        self.run: Callable[..., Any] = acalled if inspect.iscoroutinefunction(run) else called
+
+    def broken(self, error: Exception) -> Called:
+        """A guard that cannot say what is allowed has allowed nothing, and one that cannot say what came of it has
+        run the tool all the same."""
+        log.error("the guard broke %s the tool was called", "after" if self.begun else "before", exc_info=error)
+        return Called(result=None, told=_UNKNOWN if self.begun else for_fault(Fault.FACTS).agent)
+
+
+def _asked(done: Result) -> HoldId | None:
+    """The request about a call that was not made, if people can answer it."""
+    verdict = done.verdict
+    return verdict.hold if done.status == "not-run" and isinstance(verdict, (Held, Unclear)) else None
+
+
+def _desk(session: Session, done: Result, wait: timedelta) -> Desk | None:
+    """Where people answer; `None` when nobody is asked, or nothing waits for them."""
+    desk = session.ground.desk
+    return desk if wait > AT_ONCE and _asked(done) is not None and isinstance(desk, Desk) else None
+
+
+def _waited(desk: Desk, done: Result, wait: timedelta) -> Hold:
+    hold = _asked(done)
+    assert hold is not None
+    return desk.wait(hold, wait)
+
+
+async def _settled(desk: Desk, done: Result, wait: timedelta) -> bool:
+    hold = _asked(done)
+    assert hold is not None
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait.total_seconds()
+    while True:
+        if not (await asyncio.to_thread(desk.hold, hold)).open:
+            return True
+        left = deadline - loop.time()
+        if left <= 0:
+            return False
+        await asyncio.sleep(min(_POLL_SECONDS, left))
+
+
+def _called(done: Result) -> Called:
+    if done.status == "ok":
+        return Called(result=done)
+    if done.status == "failed":
+        return Called(result=done, told=done.error or "The tool failed.")
+    if done.status == "unknown":
+        return Called(result=done, told=_UNKNOWN)
+    hold = _asked(done)
+    again = _AGAIN.format(request=hold) if hold is not None else ""
+    return Called(result=done, told=(done.verdict.remedies.agent or "This was not done.") + again, waiting=hold)
+
+
+__all__ = ["AT_ONCE", "Called", "acall", "call"]
