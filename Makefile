@@ -32,7 +32,7 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check $(VENV)/.browser $(VENV)/.mcp1 ## the same, the documentation and the fast tests (under 5 minutes, installation included)
+test: check $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents ## the same, the documentation and the fast tests (under 5 minutes, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
@@ -41,7 +41,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-verify: check $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+verify: check $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
@@ -86,13 +86,19 @@ $(VENV)/.demo: $(BUILT) | $(BIN)/python
 	$(call install,demo)
 
 $(VENV)/.dev: $(BUILT) | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)mcp$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3)
+	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)mcp$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3$(comma)langchain$(comma)pydantic-ai)
 	@touch $(VENV)/.demo
 
 # The MCP SDK of the major version before, beside the environment and not in it: clients still have it.
 $(VENV)/.mcp1: | $(VENV)/.dev
 	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/mcp1 'mcp>=1.30,<2' || \
 	  $(BIN)/python -m pip install -q --target $(VENV)/mcp1 'mcp>=1.30,<2'
+	@touch $@
+
+# The OpenAI Agents SDK, which cannot be installed together with LangGraph: their versions of websockets differ.
+$(VENV)/.openai-agents: | $(VENV)/.dev
+	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/openai-agents 'openai-agents>=0.24,<0.25' || \
+	  $(BIN)/python -m pip install -q --target $(VENV)/openai-agents 'openai-agents>=0.24,<0.25'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
