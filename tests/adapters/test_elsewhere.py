@@ -14,10 +14,8 @@ OPENAI = Path(sys.prefix) / "openai-agents"
 
 
 @pytest.mark.skipif(not OPENAI.exists(), reason="the OpenAI Agents SDK is not there: `make test`")
-@pytest.mark.parametrize(
-    "tests", [["tests/adapters/test_openai_agents.py"], ["tests/test_docs.py", "-k", "openai-agents"]]
-)
-def test_the_openai_agents_sdk(tests: list[str]) -> None:
+def test_the_openai_agents_sdk() -> None:
+    tests = ["tests/adapters/test_openai_agents.py", "tests/test_docs.py", "-k", "openai"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
