@@ -80,7 +80,7 @@ define install
 	@touch $@
 endef
 
-BUILT := pyproject.toml constraints.txt hatch_build.py $(wildcard src/fiducial/*/*.pyx)
+BUILT := pyproject.toml constraints.txt hatch_build.py $(wildcard src/fiducial/*/*.pyx src/fiducial/*/*/*.pyx)
 
 $(VENV)/.demo: $(BUILT) | $(BIN)/python
 	$(call install,demo)

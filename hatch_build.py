@@ -9,7 +9,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULES = ("fiducial.core._shape", "fiducial.flow._table", "fiducial.store._overwrite")
+MODULES = (
+    "fiducial.core._shape",
+    "fiducial.flow._table",
+    "fiducial.flow.formats._yaml_lines",
+    "fiducial.store._overwrite",
+)
 
 
 class Compile(BuildHookInterface):  # type: ignore[type-arg]

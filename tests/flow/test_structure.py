@@ -11,6 +11,7 @@ import threading
 import time
 from datetime import date, datetime
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiducial.flow.formats import long_json
 from fiducial.flow.formats.parse import parse
 from fiducial.flow.structure import Root, leaves, scalar_text, show_place
 
@@ -225,6 +227,40 @@ def test_large_json_reads_as_small_json_does() -> None:
     assert flat(text) == flat({"rows": rows, "next": None})
     assert parse(text[:-1]) == text[:-1]
     assert parse(text + "]") == text + "]"
+
+
+def scalar(rng: random.Random) -> Any:
+    return rng.choice([0, 7, 12.5, True, None, "", "a, b", '"', "}, {", "], [", "1, 1", "\\", "é"])
+
+
+def member(rng: random.Random, kind: int) -> Any:
+    """Of a list whose members are alike, more or less."""
+    if kind == 0:
+        return scalar(rng)
+    if kind == 1:
+        return {key: scalar(rng) for key in "ab"[: rng.randint(0, 2)]}
+    return [member(rng, rng.choice([0, kind - 1, kind - 1])) for _ in range(rng.randint(0, 2))]
+
+
+WRONG = [",", "}", "[", '"', " ", "\\", "},{", "], [", "[], ", "1], [1,", "1, 1"]
+
+
+@pytest.mark.parametrize("kind", range(4), ids=["scalars", "objects", "lists", "nested"])
+def test_members_read_together_are_those_read_one_by_one(kind: int) -> None:
+    rng = random.Random(kind)
+    read = 0
+    for _ in range(500):
+        rows = [member(rng, kind) for _ in range(40)]
+        text = json.dumps(rows, separators=rng.choice([(", ", ": "), (",", ":"), (" ,\n  ", " : ")]))
+        if rng.random() < 0.5:
+            place = rng.randrange(len(text))
+            text = text[:place] + rng.choice(WRONG) + text[place:]
+        with mock.patch.multiple(long_json, _WINDOW=70, _STRETCH=120):
+            found = long_json.read(text)
+            members = list(found.members) if found is not None else None
+        assert members == long_json.read(text)
+        read += members is not None
+    assert 250 <= read < 500
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ class Figures:
 
 def _seen(text: str) -> numbers.Seen | None:
     """The number that a leaf is."""
+    if numbers.PLAIN.fullmatch(text):
+        return numbers.Seen(Decimal(text), False)
     if not _NUMERIC.fullmatch(text):
         return None
     value = numbers.number(text.rstrip("% "))

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 NUMERAL = re.compile(r"(?<![\w.,:/-])[-+]?\d{1,15}(?:[.,]\d{1,6})*(?![\w:/]|[.,-]\d)\s?%?")
 """A number in running text, with its percent sign; parts of dates, times, versions and codes are not."""
-_PLAIN = re.compile(r"[-+]?\d{1,18}(?:\.\d{1,9})?")
+PLAIN = re.compile(r"[-+]?\d{1,18}(?:\.\d{1,9})?")
+"""A number as a program writes it."""
 _GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d{1,9})?")
 _CENT = Decimal("0.01")
 _HUNDRED = Decimal(100)
@@ -37,7 +38,7 @@ def number(value: Any) -> Decimal | None:
         return exact if exact.is_finite() and abs(exact) < 10**18 else None
     if isinstance(value, str) and len(value) <= 32:
         text = value.strip().lstrip("$€£¥").strip()
-        if _PLAIN.fullmatch(text):
+        if PLAIN.fullmatch(text):
             return Decimal(text)
         if _GROUPED.fullmatch(text):
             return Decimal(text.replace(",", ""))

@@ -11,6 +11,8 @@ from fiducial.flow.formats.members import LazyList, LazyMembers, Members
 
 _WINDOW = 256 * 1024
 """Characters of JSON decoded in one C call: about 2 ms on one core."""
+_STRETCH = 32 * 1024
+"""Characters of a list of which the members are decoded together, where they are alike."""
 _MAX_DESCENT = 32
 """Levels of JSON opened by hand because an element is larger than the window; deeper than that it stays text."""
 
@@ -110,8 +112,8 @@ class _Long:
             except (ValueError, RecursionError):
                 continue
             end += self._base
-            # A number at the very end of the window may go on behind it.
-            if end < self._base + len(self._window) or end == len(self._text):
+            # A number at the end of the window may go on behind it, also where its last sign tells nothing yet.
+            if end == len(self._text) or (end < self._base + len(self._window) and self._text[end] not in ".eE"):
                 return value, end
         opener = self._text[index]
         if opener == '"':
@@ -145,16 +147,40 @@ class _Long:
         text = self._text
         index = self._skip(index)
         if text[index] != "]":
+            alike = True
             while True:
-                value, index = self._element(self._skip(index), depth)
-                yield value, index
-                index = self._skip(index)
+                value, end = self._element(self._skip(index), depth)
+                yield value, end
+                index = self._skip(end)
                 if text[index] == "]":
                     break
                 if text[index] != ",":
                     raise _Cut
-                index += 1
+                index = self._skip(index + 1)
+                between = text[end - 1 : index + 1]
+                while alike:
+                    members, index = self._several(index, between)
+                    alike = bool(members)
+                    for member in members:
+                        yield member, index
         yield _NOTHING, index + 1
+
+    def _several(self, index: int, between: str) -> tuple[list[Any], int]:
+        """Members of a list from `index` on, and where the next one starts; none when they are not plain to see.
+
+        `between`: what stood between two members before, from the last character of one to the first of the next.
+        """
+        stretch = self._text[index : index + _STRETCH]
+        size = stretch.rfind(between) + 1
+        if not size:
+            return [], index
+        # Where it stands inside a member or a string, something is open before it, so that this is no list.
+        listed = f"[{stretch[:size]}]"
+        try:
+            members, end = self._decoder.raw_decode(listed)
+        except (ValueError, RecursionError):
+            return [], index
+        return (members, index + size + len(between) - 2) if end == len(listed) else ([], index)
 
     def _pairs(self, index: int, depth: int) -> Iterator[tuple[Any, int]]:
         """Members of an object, as `_items`."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from fiducial.flow.formats import literal, long_json, yaml_events, yaml_lines
+from fiducial.flow.formats import literal, long_json, yaml_events
 from fiducial.flow.formats.members import Members
 from fiducial.flow.structure import plain, scalar_text
+
+try:
+    from fiducial.flow.formats import _yaml_lines as yaml_lines
+except ImportError:  # not compiled: the slower reader reads the same, and more
+    yaml_lines = yaml_events  # type: ignore[misc]
 
 MAX_SLOW: Final = 256 * 1024
 """Characters of YAML or `repr` text read as structure; their slower readers run at about a megabyte a second."""
