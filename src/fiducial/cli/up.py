@@ -21,9 +21,10 @@ from fiducial.cli.undo import mapping_at
 from fiducial.console.app import Console, create_app, lifespan
 from fiducial.console.notify.notifier import Notifier
 from fiducial.console.notify.settings import NotifySettings, read_settings
-from fiducial.console.provider import ProviderSettings, is_loopback
+from fiducial.console.provider import ProviderSettings
 from fiducial.console.services import Services, Settings
 from fiducial.console.undoing import Hands
+from fiducial.core.address import is_loopback
 from fiducial.core.event import Mode
 from fiducial.core.ids import PersonId
 from fiducial.errors import CharterError, OversightError

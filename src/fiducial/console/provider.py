@@ -12,12 +12,10 @@ Nobody is made a person, and no role is given, by signing in.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -29,6 +27,7 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
+from fiducial.core.address import is_private
 from fiducial.core.clock import Clock
 from fiducial.errors import OversightError
 
@@ -217,18 +216,9 @@ def _derived(what: str, secret: str) -> str:
     return hashlib.sha256(f"fiducial/console/{what}\0{secret}".encode()).hexdigest()
 
 
-def is_loopback(host: str | None) -> bool:
-    """The name or address is this machine's."""
-    try:
-        return host == "localhost" or ipaddress.ip_address((host or "").strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _secure(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+    if not is_private(url):
         raise OversightError("an identity provider is reached over https, unless it is on this machine")
 
 
-__all__ = ["AT_ONCE", "CALLBACK", "Provider", "ProviderSettings", "Subject", "is_loopback"]
+__all__ = ["AT_ONCE", "CALLBACK", "Provider", "ProviderSettings", "Subject"]

@@ -14,13 +14,14 @@ from fiducial.console.found import SessionIndex
 from fiducial.console.links import Links
 from fiducial.console.live import Live
 from fiducial.console.notify.health import Health, failing
-from fiducial.console.provider import CALLBACK, Provider, ProviderSettings, is_loopback
+from fiducial.console.provider import CALLBACK, Provider, ProviderSettings
 from fiducial.console.queue import Queue
 from fiducial.console.render import Static, environment
 from fiducial.console.rows import Rows
 from fiducial.console.throttle import Throttle
 from fiducial.console.undoing import Hands, Undoing
 from fiducial.console.verification import Verification
+from fiducial.core.address import is_loopback
 from fiducial.core.clock import Clock, SystemClock
 from fiducial.core.ids import PersonId
 from fiducial.errors import OversightError

@@ -8,7 +8,7 @@ import pytest
 
 from fiducial.console.notify.notices import Notice
 from fiducial.console.notify.settings import NotifySettings, secret_bytes
-from fiducial.console.provider import is_loopback
+from fiducial.core.address import is_loopback
 from fiducial.errors import OversightError
 
 Write = Callable[..., NotifySettings]

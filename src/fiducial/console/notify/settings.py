@@ -22,7 +22,7 @@ from fiducial.charter.findings import did_you_mean, report
 from fiducial.charter.yaml import Document, read_yaml
 from fiducial.console.notify.message import Details
 from fiducial.console.notify.notices import Notice
-from fiducial.console.provider import is_loopback
+from fiducial.core.address import is_loopback
 from fiducial.core.oversight import NoticeKind
 from fiducial.errors import OversightError
 
