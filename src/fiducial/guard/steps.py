@@ -133,7 +133,7 @@ def _stopped(session: State, tool: Tool) -> tuple[Fault, str]:
         return _SESSION, "the session is closed"
     if session.lease is not None and session.lease.lost:
         return _SESSION, LOST
-    if why := session.switches.withdrawn.get(tool.name):
+    if why := session.withdrawn.get(tool.name):
         return Fault.WITHDRAWN, why
     return _HALTED, session.halted(tool)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import unicodedata
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -79,8 +79,6 @@ class Switches:
         self._lock = threading.Lock()
         self._own: tuple[Halt, ...] = ()
         """Ordered here, and not seen in the store yet."""
-        self.withdrawn: Mapping[str, str] = {}
-        """Tools that are not to be used here, whatever else holds, and why. Replaced as a whole."""
         self.halts: tuple[Halt, ...] = ()
         """Replaced as a whole at each change, so that readers need no lock."""
         heard = weakref.WeakMethod(self._heard)
@@ -95,11 +93,6 @@ class Switches:
             stored = {halt.id for halt in every}
             self._own = tuple(halt for halt in self._own if halt.id not in stored)
             self.halts = (*(halt for halt in every if not halt.lifted_us), *self._own)
-
-    def withdraw(self, tools: Mapping[str, str]) -> None:
-        """Stop these tools, tool → why, and let go of others that were withdrawn before. It holds for those that use
-        these switches alone, and is in no store: nobody resumes it."""
-        self.withdrawn = dict(tools)
 
     def _heard(self) -> None:
         """Halts have changed, in this process or another."""

@@ -15,15 +15,18 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
+import anyio
 import mcp_types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.server.session import ServerSession
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.concurrency import run_in_threadpool
 
@@ -57,6 +60,8 @@ MOST_ROUNDS: Final = 8
 WAIT: Final = 20.0
 """Seconds for which a call that is held waits for people before its client is told to come back; clients give up after
 60 by themselves."""
+_LAST_WORDS: Final = 5.0
+"""Seconds for what is under way when the server ends."""
 _TRACED: Final = ("traceparent", "tracestate")
 """What of a call's `_meta` reaches the server: W3C Trace Context. All else nobody has decided."""
 _VERSION: Final = re.compile(r"[\w.+-]{1,64}", re.ASCII)
@@ -75,15 +80,20 @@ class Proxy:
         *,
         name: str,
         wait: float = WAIT,
+        others: Collection[str] = (),
     ) -> None:
         """`look` comes before anything else.
 
-        name  what the server is pinned as: its host gives it, and not the server
-        wait  seconds for which a call that is held waits for people
+        name    what the server is pinned as: its host gives it, and not the server
+        wait    seconds for which a call that is held waits for people
+        others  names of servers beside this one: a tool whose contract is of one of them is none of this one's
         """
         self.session, self.name = session, name
+        self._others = {"fiducial", *others}
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
+        self._at_work: dict[object, Context] = {}
+        """Requests of the client that have no answer yet."""
         self._here = asyncio.Event()
         """The client can be asked, and told."""
         self._listed: dict[str, dict[str, Any]] = {READ: {}, PROMPT: {}}
@@ -97,8 +107,18 @@ class Proxy:
         self._changed = False
         """The server says that its tools have changed, and nobody has looked since."""
         self._looking = asyncio.Lock()
-        self.under_way = 0
+
+    @property
+    def under_way(self) -> int:
         """Requests of the client that have no answer yet."""
+        return len(self._at_work)
+
+    async def answered(self) -> None:
+        """Wait, for some seconds, until whoever waits has an answer: the server has ended, and they can hear of it."""
+        with anyio.move_on_after(_LAST_WORDS):
+            while self.under_way:
+                await anyio.sleep(0.02)
+            await anyio.sleep(0.1)  # until the last answer is written
 
     # --- what the server says of its tools
 
@@ -125,12 +145,16 @@ class Proxy:
             self._masked = found.pop(None, "")
         self._looked = once
         self._wrong = found | {name: "the server has several tools of this name" for name in count if count[name] > 1}
-        own = {name for name, tool in self.session.tools.items() if tool.contract.server == "fiducial"}
-        missing = self.session.tools.keys() - count.keys() - own - {READ, PROMPT, COMPLETE}
-        self._switches.withdraw(
-            dict.fromkeys(missing, "the server does not list it")
-            | {name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()}
-        )
+        tools = self.session.tools
+        missing = {name for name in tools.keys() - count.keys() if not self._elsewhere(name)}
+        self.session.withdrawn = dict.fromkeys(missing - {READ, PROMPT, COMPLETE}, "the server does not list it") | {
+            name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()
+        }
+
+    def _elsewhere(self, name: str) -> bool:
+        """The tool is the guard's own, or another server's."""
+        tool = self.session.tools.get(name)
+        return tool is not None and tool.contract.server in self._others
 
     async def _look_again(self) -> None:
         async with self._looking:  # whoever calls meanwhile waits for what is found
@@ -154,7 +178,7 @@ class Proxy:
         if self.session.mode != "enforce":
             return True
         tool = self.session.tools.get(name)
-        if tool is None or tool.contract.server == "fiducial" or self._switches.withdrawn.get(name):
+        if tool is None or self._elsewhere(name) or self.session.withdrawn.get(name):
             return False
         return not never(tool.slice, self.session.principal, self.session.charter.about.tier.value, {})
 
@@ -180,11 +204,13 @@ class Proxy:
         if can.completions is not None and (COMPLETE in self.session.tools or self.session.mode != "enforce"):
             handlers["on_completion"] = self._complete, types.CompleteResult
         shown = not self._masked or self.session.mode != "enforce"
-        made: Server[Any] = Server(
+        made = _Announcing(
+            self._changes(),
             info.name if shown and info.name else self.name,
             version=info.version if _VERSION.fullmatch(info.version) else "",
             title=info.title if shown else None,
             instructions=self._up.instructions if shown else None,
+            get_tool_input_schema=lambda name: self._looked.get(name, {}).get("inputSchema"),
             **{name: _of_its_time(*handler) for name, handler in handlers.items()},
         )
         if can.logging is not None:
@@ -193,7 +219,7 @@ class Proxy:
         made.middleware.append(self._gate)
         return made
 
-    def changes(self) -> NotificationOptions:
+    def _changes(self) -> NotificationOptions:
         """Which lists the server says that it announces changes of."""
         can = self._up.capabilities
         return NotificationOptions(
@@ -211,11 +237,12 @@ class Proxy:
             return await call_next(ctx)
         if ctx.method not in _DECIDES_ITSELF:
             self._unless_halted(ctx.method)
-        self.under_way += 1
+        this = object()
+        self._at_work[this] = ctx
         try:
             return await call_next(ctx)
         finally:
-            self.under_way -= 1
+            del self._at_work[this]
 
     def _unless_halted(self, method: str) -> None:
         halt = self._switches.stops(self.session.agents, method, self.session.user)
@@ -226,8 +253,7 @@ class Proxy:
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Any:
         name, given = params.name, params.arguments or {}
-        known = self.session.tools.get(name)
-        if known is not None and known.contract.server == "fiducial":
+        if self._elsewhere(name):
             return failure(f"`{name}` is no tool of the server's.")
         await self._look_again()
         came: list[dict[str, Any]] = []
@@ -243,8 +269,8 @@ class Proxy:
             try:
                 result = await self._up.request("tools/call", asked, seconds=None, progress=_progress(context))
             except MCPError as error:
-                if self._up.ended.is_set():
-                    why = "the server has ended, and the call may have been made"
+                if self._up.lost(error):
+                    why = "the server cannot be heard any more, and the call may have been made"
                     raise ToolFailed(why, outcome="unknown") from error
                 refused.append(error)
                 raise
@@ -357,8 +383,13 @@ class Proxy:
         self._unless_halted(request.method)
         if request.params is not None:
             self._take_in(request.method, {}, request.params.model_dump(mode="json", by_alias=True, exclude_none=True))
-        assert self._client is not None
-        return await self._client.send_request(request, kind)
+        if not self._at_work:
+            assert self._client is not None
+            return await self._client.send_request(request, kind)
+        # Beside what it is about: whoever comes over HTTP may listen there alone.
+        *_, about = self._at_work.values()
+        related = ServerMessageMetadata(related_request_id=about.request_id)
+        return await about.session.send_request(request, kind, metadata=related)
 
     async def told(self, notification: Any) -> None:
         """See `Listener`."""
@@ -371,6 +402,20 @@ class Proxy:
 
     async def _roots_changed(self, context: Context, params: Any) -> None:
         await self._up.notify(types.RootsListChangedNotification())
+
+
+class _Announcing(Server[Any]):
+    """A server that announces changes of some of its lists."""
+
+    def __init__(self, changes: NotificationOptions, *named: Any, **given: Any) -> None:
+        super().__init__(*named, **given)
+        self._changes = changes
+
+    def create_initialization_options(
+        self, notification_options: NotificationOptions | None = None, *given: Any, **named: Any
+    ) -> InitializationOptions:
+        """As the SDK does, with what is announced."""
+        return super().create_initialization_options(notification_options or self._changes, *given, **named)
 
 
 def _of_its_time(handler: Handler, kind: type[types.Result]) -> Any:

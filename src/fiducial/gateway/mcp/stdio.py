@@ -32,8 +32,6 @@ _OWN = "FIDUCIAL_"
 """Variables that begin so are this process's own, and may hold secrets."""
 _MAX_LINE: Final = 2**26
 """Bytes of a message; a client that sends a longer one is not served any more."""
-_LAST_WORDS: Final = 5.0
-"""Seconds for what is under way when the server ends."""
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +96,7 @@ async def wrap(
                         await proxy.look(said)
                         tasks.start_soon(_end_with, up, proxy)
                         server = proxy.server()
-                        options = server.create_initialization_options(proxy.changes())
+                        options = server.create_initialization_options()
                         await server.run(Tapped(near, first), far, options)
                 finally:
                     requests.close()
@@ -116,10 +114,7 @@ async def _end_on_signal(scope: anyio.CancelScope, *, task_status: anyio.abc.Tas
 async def _end_with(up: Upstream, proxy: Proxy) -> None:
     """Once the server has ended, and whoever waits for it has heard of that."""
     await up.ended.wait()
-    with anyio.move_on_after(_LAST_WORDS):
-        while proxy.under_way:
-            await anyio.sleep(0.02)
-        await anyio.sleep(0.1)  # until the last answer is written
+    await proxy.answered()
     raise MCPError(code=types.CONNECTION_CLOSED, message="it has ended")
 
 

@@ -22,11 +22,21 @@ SECONDS: Final = 30.0
 """For a handshake, a list, and whatever else is no call of a tool."""
 MOST_PAGES: Final = 100
 """Pages of a list that are read; a server that has more is not read to its end."""
+_UNHEARD: Final = frozenset({types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT, types.PARSE_ERROR})
+"""Codes of errors that the SDK's transport over HTTP says in a server's place."""
+_STAND_INS: Final = frozenset(
+    {(types.INVALID_REQUEST, "Session terminated"), (types.INTERNAL_ERROR, "Server returned an error response")}
+)
+"""Others of them, whose codes servers say too."""
 _AS_IT_IS: Final = TypeAdapter[dict[str, Any]](dict[str, Any])
 
 
 class Listener(Protocol):
-    """Whoever speaks for the client."""
+    """Whoever speaks for the client, in one session."""
+
+    @property
+    def under_way(self) -> int:
+        """Requests that it has made for the client, and that have no answer yet."""
 
     async def ask(self, request: types.ServerRequest, kind: type[Any]) -> Any:
         """The client's answer, or `ErrorData`."""
@@ -77,10 +87,11 @@ class Tapped:
 class Upstream:
     """A server, after the handshake."""
 
-    def __init__(self, read: Tapped, write: Any, can: types.ClientCapabilities) -> None:
+    def __init__(self, read: Tapped, write: Any, can: types.ClientCapabilities, *, over_http: bool = False) -> None:
         """`read` and `write` are the streams of the server; `can` is what the client says that it can be asked."""
+        self._over_http = over_http
         self.ended = read.ended
-        self._listener: Listener | None = None
+        self._listeners: list[Listener] = []
         self._there = asyncio.Event()
         self._session = ClientSession(
             read,
@@ -96,10 +107,15 @@ class Upstream:
     @classmethod
     @asynccontextmanager
     async def connected(
-        cls, read: ReadStream[Any], write: Any, can: types.ClientCapabilities | None = None
+        cls,
+        read: ReadStream[Any],
+        write: Any,
+        can: types.ClientCapabilities | None = None,
+        *,
+        over_http: bool = False,
     ) -> AsyncIterator[Self]:
         """A server that was shaken hands with. Raises `MCPError` or `RuntimeError` when that fails."""
-        made = cls(Tapped(read), write, can or types.ClientCapabilities())
+        made = cls(Tapped(read), write, can or types.ClientCapabilities(), over_http=over_http)
         async with made._session:
             async with asyncio.timeout(SECONDS):
                 await made._session.initialize()
@@ -121,9 +137,20 @@ class Upstream:
         return self._session.instructions
 
     def join(self, listener: Listener) -> None:
-        """From here on the server is heard; what it has asked until now waits for this."""
-        self._listener = listener
+        """From here on the server is heard by this one too; what it has asked until now waits for the first."""
+        self._listeners.append(listener)
         self._there.set()
+
+    def leave(self, listener: Listener) -> None:
+        """It hears nothing more."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def lost(self, error: MCPError) -> bool:
+        """`error` is not what the server said of a request, but that its answer was not heard: it may have done what it
+        was asked."""
+        said = error.code in _UNHEARD or (error.code, error.message) in _STAND_INS
+        return self.ended.is_set() or (self._over_http and said)
 
     async def request(
         self,
@@ -173,9 +200,12 @@ class Upstream:
 
     async def _ask(self, request: types.ServerRequest, kind: type[Any]) -> Any:
         await self._there.wait()
-        assert self._listener is not None
+        at_work = [each for each in self._listeners if each.under_way] or self._listeners
+        if len(at_work) != 1:
+            # In one of the other sessions it would be somebody else's question, and what it says would be read there.
+            return types.ErrorData(code=types.INVALID_REQUEST, message="several sessions are at work, or none is left")
         try:
-            return await self._listener.ask(request, kind)
+            return await at_work[0].ask(request, kind)
         except MCPError as error:
             return error.error
 
@@ -188,8 +218,8 @@ class Upstream:
             await self._tell(message)
 
     async def _tell(self, message: Any) -> None:
-        if self._listener is not None:
-            await self._listener.told(message)
+        for each in list(self._listeners):
+            await each.told(message)
 
 
 __all__ = ["SECONDS", "Listener", "Tapped", "Upstream"]
