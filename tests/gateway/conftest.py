@@ -13,9 +13,10 @@ if HERE not in sys.path:
     sys.path.insert(0, HERE)
 
 from gateway_world import ByAuthZen, Door, House, InProcess, OverHttp  # noqa: E402 - found by the line above
+from mcp_http_world import OverMcpHttp, OverModernMcpHttp  # noqa: E402
 from mcp_world import OverMcp, OverModernMcp  # noqa: E402
 
-DOORS: tuple[type[Door], ...] = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp)
+DOORS: tuple[type[Door], ...] = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from fiducial.core.address import is_loopback
 from fiducial.core.event import Mode
 from fiducial.core.ids import PersonId
 from fiducial.errors import CharterError, OversightError
-from fiducial.gateway.app import Doors
+from fiducial.gateway.app import Doors, Part
 from fiducial.guard.guard import Guard
 from fiducial.policy.load import load_charter
 
@@ -64,6 +64,9 @@ def up(
     mode: Annotated[
         Mode, typer.Option(help="Of what comes through the doors: observe, shadow or enforce.")
     ] = "enforce",
+    mcp: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Serve the MCP servers that this file names, at `/mcp/…`.")
+    ] = None,
     notify: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Tell people by webhook, Slack or mail, as this file says.")
     ] = None,
@@ -101,6 +104,7 @@ def up(
     try:
         loaded = load_charter(charter)
         told = read_settings(notify, os.environ) if notify is not None else None
+        servers = _servers(mcp) if mcp is not None else None
     except (CharterError, OversightError) as error:
         fail(str(error), 2)
     hands = _hands(store, charter, tools, captures)
@@ -118,6 +122,8 @@ def up(
             _notifying(app.services, told)
         guard = Guard(loaded, store=kept, mode=mode, desk=app.services.desk, tools=hands.tools, captures=hands.captures)
         doors = Doors(guard, _host_of(app.services), url=app.services.origin)
+        if servers is not None:
+            doors.add(servers(doors, guard, app.services))
         config = uvicorn.Config(
             Served(app, doors), host=host, port=port, log_level="warning", access_log=False, server_header=False,
             proxy_headers=proxy is not None, forwarded_allow_ips=trusted, timeout_graceful_shutdown=3,
@@ -161,6 +167,28 @@ def _host_of(services: Services) -> Callable[[str], str | None]:
         return signed.person.id if signed is not None and "host" in signed.roles else None
 
     return host_of
+
+
+def _servers(file: Path) -> Callable[[Doors, Guard, Services], Part]:
+    """What makes the door for the MCP servers that `file` names. Raises `CharterError`; ends the command where that
+    door is not installed."""
+    try:
+        from fiducial.gateway.mcp.http import McpGateway
+        from fiducial.gateway.mcp.settings import read_settings as read_servers
+    except ModuleNotFoundError as error:
+        fail(f"`{error.name}` is not installed: pip install 'fiducial[console,mcp]'", 2)
+    settings = read_servers(file, os.environ)
+    charters = {name: load_charter(own) for name in settings.servers if (own := settings.charter(name)) is not None}
+
+    def made(doors: Doors, guard: Guard, services: Services) -> Part:
+        def guard_of(server: str) -> Guard:
+            if server not in charters:
+                return guard
+            return Guard(charters[server], store=guard.store, mode=guard.mode, desk=services.desk)
+
+        return McpGateway(settings, guard_of, doors.requests, _host_of(services), url=services.origin)
+
+    return made
 
 
 def _hands(store: str, charter: Path, tools: str | None, captures: str | None) -> Hands:

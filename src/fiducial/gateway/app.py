@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Final
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -38,6 +38,19 @@ _LOOK: Final = 30.0
 OPENAPI: Final = "/v1/openapi.json"
 
 
+class Part(Protocol):
+    """A door that is an application of its own."""
+
+    def serves(self, path: str) -> bool:
+        """Whether a path is behind it."""
+
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        """Open, until the server stops."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+
+
 class Doors:
     """An ASGI application."""
 
@@ -57,7 +70,12 @@ class Doors:
         hosts = Hosts(admit)
         doors = {route: Door(operation, hosts, self.sessions.threads) for route, operation in self.operations.items()}
         self._direct = {route: door for route, door in doors.items() if "{" not in route}
+        self._parts: list[Part] = []
         self._routed = self._app(doors)
+
+    def add(self, part: Part) -> None:
+        """Have `part` beside the others, before they are opened."""
+        self._parts.append(part)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -66,6 +84,10 @@ class Doors:
             if door is not None:
                 await door(scope, receive, send)
                 return
+            for part in self._parts:
+                if part.serves(scope["path"]):
+                    await part(scope, receive, send)
+                    return
         await self._routed(scope, receive, send)
 
     def _app(self, doors: Mapping[str, Door]) -> Starlette:
@@ -82,7 +104,8 @@ class Doors:
 
     def serves(self, path: str) -> bool:
         """Whether a path is behind one of the doors."""
-        return path.startswith(("/v1/", "/access/v1/")) or path == METADATA
+        own = path.startswith(("/v1/", "/access/v1/")) or path == METADATA
+        return own or any(part.serves(path) for part in self._parts)
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
@@ -90,7 +113,10 @@ class Doors:
         self.requests.begin()
         looking = asyncio.create_task(self._look())
         try:
-            yield
+            async with contextlib.AsyncExitStack() as parts:
+                for part in self._parts:
+                    await parts.enter_async_context(part.lifespan())
+                yield
         finally:
             looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -126,4 +152,4 @@ async def _missing(request: Request, error: Exception) -> Response:
     return Response(problem(status, detail), status, headers, "application/problem+json")
 
 
-__all__ = ["Doors"]
+__all__ = ["Doors", "Part"]

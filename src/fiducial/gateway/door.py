@@ -144,7 +144,7 @@ class Door:
         path, sent, body = scope.get("path_params") or {}, None, b""
         if self._decode is not None:
             try:
-                body = await _body(receive)
+                body = await body_of(receive)
                 sent = await self._threads.sized(host, len(body), partial(self._read, body, kind))
             except Refused as error:
                 if self._operation.unread is None or (not body and error.status != 413):
@@ -182,7 +182,8 @@ def _answer_to(error: Exception, path: str) -> tuple[int, str]:
             return 500, "the server's log says what"
 
 
-async def _body(receive: Receive) -> bytes:
+async def body_of(receive: Receive) -> bytes:
+    """A request's body. Raises `Refused` when it is too large, or did not arrive whole."""
     message: Message = await receive()
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body", False):
@@ -199,4 +200,4 @@ async def _body(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-__all__ = ["ADMITTED", "MAX_BODY", "Asked", "Door", "Hosts", "Operation", "Refused", "Unread", "problem"]
+__all__ = ["ADMITTED", "MAX_BODY", "Asked", "Door", "Hosts", "Operation", "Refused", "Unread", "body_of", "problem"]

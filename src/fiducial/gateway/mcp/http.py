@@ -1,0 +1,272 @@
+"""The door for MCP over streamable HTTP: every server that the settings name, at `/mcp/<server>`.
+
+Each request goes the same way, and is answered where it can go no further:
+
+1. Its path names a server                                            404
+2. Its `Host` is this gateway, and its `Origin` no other site's       421, 403
+3. Its token says who asks, for this server                           401, 403, with where to get one
+4. What its host says that the user asked for; else it is not known
+5. It belongs to a session of that principal at that server           404
+6. The SDK's transport takes it, in that session
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+import mcp_types as types
+import msgspec
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+from starlette.types import Message, Receive, Scope, Send
+
+from fiducial.errors import FiducialError, StoreError
+from fiducial.gateway.door import Hosts, Refused, body_of
+from fiducial.gateway.mcp.lines import Line, Lines, Served
+from fiducial.gateway.mcp.pool import Pool
+from fiducial.gateway.mcp.principals import NotGoodFor, Principal, Principals
+from fiducial.gateway.mcp.proxy import WAIT
+from fiducial.gateway.mcp.settings import McpSettings
+from fiducial.gateway.mcp.statements import Statement, Statements, Unfounded, carried
+from fiducial.gateway.requests import Requests
+from fiducial.guard.guard import Guard
+from fiducial.oversight.pins import Pins
+
+log = logging.getLogger("fiducial.gateway")
+PATH: Final = "/mcp/"
+METADATA: Final = "/.well-known/oauth-protected-resource"
+"""Where a protected resource describes itself: RFC 9728 section 3.1; the resource's path follows."""
+_SESSION: Final = b"mcp-session-id"
+_VERSION: Final = b"mcp-protocol-version"
+_LOOK: Final = 30.0
+"""Seconds between two looks for sessions that nobody uses."""
+_JSON: Final = (b"content-type", b"application/json")
+
+
+class McpGateway:
+    """An ASGI application."""
+
+    def __init__(
+        self,
+        settings: McpSettings,
+        guards: Callable[[str], Guard],
+        requests: Requests,
+        admit: Callable[[str], str | None],
+        *,
+        url: str,
+        wait: float = WAIT,
+    ) -> None:
+        """
+        guards    server → the guard that decides what is called there; all of one store
+        requests  of the desk that they have
+        admit     says which host a token is of
+        url       where clients find this: scheme, host and port
+        wait      seconds for which a call that is held waits for people
+        """
+        self._settings, self._url = settings, url.rstrip("/")
+        parts = urlsplit(self._url)
+        self._host, self._origin = parts.netloc.lower().encode(), self._url.lower().encode()
+        self._lines = Lines()
+        made = {name: guards(name) for name in settings.servers}
+        self._servers = {
+            name: Served(
+                name=name,
+                address=f"{self._url}{PATH}{name}",
+                guard=made[name],
+                pins=Pins(made[name].store, made[name].clock),
+                pool=Pool(name, server, settings.token(name)),
+                requests=requests,
+                others=frozenset(settings.servers.keys() - {name}),
+                alone=server.alone,
+                wait=wait,
+            )
+            for name, server in settings.servers.items()
+        }
+        self._clock = next(iter(made.values())).clock
+        self._principals = Principals(Hosts(admit), settings.users, self._clock)
+        self._statements = Statements(settings.keys, self._clock)
+
+    def serves(self, path: str) -> bool:
+        """Whether a path is behind this door."""
+        return path.startswith((PATH, METADATA + PATH))
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Open, until the server stops; sessions end then."""
+        looking = asyncio.create_task(self._look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await looking
+            await self._lines.close()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            await self._lines.let_go(self._clock.unix_us() / 1e6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        served = self._servers.get(scope["path"].rpartition("/")[2])
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._answer(served, scope, receive, sending)
+        except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
+            status, told = _told(error, scope["path"])
+            if not begun:
+                await _send(send, status, _failure(status, told), self._challenge(served, scope, error))
+
+    async def _answer(self, served: Served | None, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if served is None or scope["path"] not in (PATH + served.name, METADATA + PATH + served.name):
+            raise Refused(404, "there is no such server")
+        self._check_site(headers)
+        if scope["path"].startswith(METADATA):
+            await self._describe(served, scope, send)
+            return
+        principal = await self._principals.of(headers, served.address)
+        stated = self._stated(served, principal, headers)
+        said = {name: value.decode("latin-1") for name, value in headers if name in (_SESSION, _VERSION)}
+        if said.get(_VERSION, HANDSHAKE_PROTOCOL_VERSIONS[0]) not in HANDSHAKE_PROTOCOL_VERSIONS:
+            line = await self._lines.of(served, principal, types.ClientCapabilities(), stated)
+        elif _SESSION in said:
+            line = self._lines.named(said[_SESSION], served, principal)
+            if stated is not None and _same_conversation(stated, line.stated):
+                await line.hear(stated)
+        else:
+            body = await body_of(receive)
+            line = await self._lines.of(served, principal, _asked_of(body), stated, own=True)
+            receive = _again(body, receive)
+        await self._pass_on(line, scope, receive, send)
+
+    def _check_site(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """A page of another site could otherwise be pointed at a gateway on its reader's machine."""
+        if [value.lower() for name, value in headers if name == b"host"] != [self._host]:
+            raise Refused(421, "this gateway is reached by another name; see `--url`")
+        if any(value.lower() != self._origin for name, value in headers if name == b"origin"):
+            raise Refused(403, "pages of other sites are not let in")
+
+    def _stated(self, served: Served, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
+        text = carried(headers)
+        if text is None:
+            return None
+        try:
+            return self._statements.read(text, user=principal.user, audience=served.address, host=principal.host)
+        except Unfounded as error:
+            log.warning("what a host says of a task at `%s` does not count: %s", served.name, error)
+            return None
+
+    async def _pass_on(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
+        """To the SDK; sessions of the protocol's that it opens and ends are kept account of."""
+        session = next((value.decode("latin-1") for name, value in scope["headers"] if name == _SESSION), None)
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                opened = dict(message["headers"]).get(_SESSION)
+                if session is None and opened is not None and status < 400:
+                    self._lines.opened(opened.decode("latin-1"), line)
+            await send(message)
+
+        await line.serve(scope, receive, sending)
+        if session is not None and (status == 404 or (scope["method"] == "DELETE" and status < 400)):
+            await self._lines.closed(session)
+
+    async def _describe(self, served: Served, scope: Scope, send: Send) -> None:
+        users = self._settings.users
+        if users is None or scope["method"] not in ("GET", "HEAD"):
+            raise Refused(404, "no authorization server is set up")
+        described = {
+            "resource": served.address,
+            "authorization_servers": [users.issuer],
+            "scopes_supported": [users.scope],
+            "bearer_methods_supported": ["header"],
+        }
+        await _send(send, 200, msgspec.json.encode(described), [(b"access-control-allow-origin", b"*")])
+
+    def _challenge(self, served: Served | None, scope: Scope, error: Exception) -> list[tuple[bytes, bytes]]:
+        """Where to get a token: RFC 6750 section 3, RFC 9728 section 5.1."""
+        lacking = isinstance(error, NotGoodFor)
+        if served is None or not (lacking or (isinstance(error, Refused) and error.status == 401)):
+            return []
+        parts: list[str] = []
+        if lacking:
+            parts.append('error="insufficient_scope"')
+        elif any(name == b"authorization" for name, _ in scope["headers"]):
+            parts.append('error="invalid_token"')
+        if (users := self._settings.users) is not None:
+            parts += [f'resource_metadata="{self._url}{METADATA}{PATH}{served.name}"', f'scope="{users.scope}"']
+        return [(b"www-authenticate", " ".join(["Bearer", ", ".join(parts)]).strip().encode("latin-1"))]
+
+
+def _same_conversation(stated: Statement, before: Statement | None) -> bool:
+    return before is not None and (stated.host, stated.conversation) == (before.host, before.conversation)
+
+
+def _asked_of(body: bytes) -> types.ClientCapabilities:
+    """What a client says that it can be asked when it opens a session. Raises `Refused` for anything else."""
+    try:
+        asked = json.loads(body)
+        if asked["method"] != "initialize":
+            raise ValueError
+        said = types.ClientCapabilities.model_validate(asked["params"]["capabilities"], by_name=False)
+    except (ValueError, TypeError, KeyError, RecursionError, ValidationError):
+        raise Refused(400, "this opens no session and names none: send `initialize` first") from None
+    sampling = said.sampling
+    if sampling is not None:
+        sampling = types.SamplingCapability(tools=sampling.tools, context=sampling.context)
+    # What else a client can do is no reason for a connection of its own.
+    return types.ClientCapabilities(
+        sampling=sampling,
+        elicitation=types.ElicitationCapability() if said.elicitation is not None else None,
+        roots=types.RootsCapability() if said.roots is not None else None,
+    )
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """What the request still has to say when its body was read."""
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiving() -> Message:
+        return left.pop() if left else await receive()
+
+    return receiving
+
+
+def _told(error: Exception, path: str) -> tuple[int, str]:
+    if isinstance(error, Refused):
+        return error.status, error.detail
+    log.error("%s failed: %s", path, error, exc_info=None if isinstance(error, FiducialError) else error)
+    return (503 if isinstance(error, StoreError) else 500), "the server's log says what"
+
+
+def _failure(status: int, told: str) -> bytes:
+    """As a message of the protocol's, which clients show."""
+    code = types.INVALID_REQUEST if status < 500 else types.INTERNAL_ERROR
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": told}})
+
+
+async def _send(send: Send, status: int, body: bytes, more: list[tuple[bytes, bytes]]) -> None:
+    headers = [_JSON, (b"cache-control", b"no-store"), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+__all__ = ["METADATA", "PATH", "McpGateway"]

@@ -1,0 +1,272 @@
+"""Sessions of the guard that clients of MCP are in over HTTP.
+
+A *line* is one session, with its proxy and the transport of the SDK. Which line a request belongs to:
+
+1. It names a session of the protocol's (`Mcp-Session-Id`, versions up to 2025-11-25): the line where that was opened.
+2. It carries a statement of its host's: the line of that conversation, of this principal at this server.
+3. It opens a session of the protocol's: a line of its own, whose task is not known.
+4. Otherwise (version of 2026-07-28, which has no sessions): the one line of this principal at this server that nobody
+   said anything of. What is read in any of its calls counts for all of them.
+
+While a principal uses a server without a statement too, all their lines at that server count as having read anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+import mcp_types as types
+import msgspec
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
+
+from fiducial.errors import FiducialError
+from fiducial.gateway.door import MAX_BODY
+from fiducial.gateway.mcp.pool import Pool
+from fiducial.gateway.mcp.principals import Principal
+from fiducial.gateway.mcp.proxy import WAIT, Proxy
+from fiducial.gateway.mcp.statements import Statement
+from fiducial.gateway.mcp.upstream import SECONDS, Upstream
+from fiducial.gateway.refusals import Refused
+from fiducial.gateway.requests import Requests
+from fiducial.guard.guard import Guard
+from fiducial.guard.reopen import classes_of
+from fiducial.guard.session import Session
+from fiducial.oversight.pins import Pins
+
+log = logging.getLogger("fiducial.gateway")
+IDLE: Final = 15 * 60.0
+"""Unused for so many seconds, a line ends; not before what its host has stated has expired."""
+MOST: Final = 64
+"""Lines of one principal at once."""
+_CLIENTS: Final = 32
+"""Sessions of the protocol's in one line at once."""
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A server, as lines are made to it."""
+
+    name: str
+    address: str
+    """Where clients find it here; what their tokens are for."""
+    guard: Guard
+    pins: Pins
+    pool: Pool
+    requests: Requests
+    others: frozenset[str]
+    """Names of the servers beside it."""
+    alone: bool = False
+    wait: float = WAIT
+
+
+class Line:
+    """One session of the guard."""
+
+    def __init__(
+        self, served: Served, principal: Principal, can: types.ClientCapabilities, stated: Statement | None
+    ) -> None:
+        self.served, self.principal, self.stated = served, principal, stated
+        self.used = time.monotonic()
+        self.at_work = 0
+        """Requests that are being answered, streams that a client listens at among them."""
+        self.ending = asyncio.Event()
+        self._can = can
+        self._doubted = not served.alone
+        self._said = {stated.task} if stated is not None else set()
+        self._session: Session | None = None
+        self._ready: asyncio.Future[StreamableHTTPSessionManager] = asyncio.get_running_loop().create_future()
+        self.task = asyncio.create_task(self._run())
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. Raises `Refused` when the server cannot be talked to, `StoreError` when the session cannot
+        be kept."""
+        self.at_work += 1
+        try:
+            await (await asyncio.shield(self._ready)).handle_request(scope, receive, send)
+        finally:
+            self.at_work -= 1
+            self.used = time.monotonic()
+
+    async def hear(self, stated: Statement) -> None:
+        """The host says what its user asks for by now. Raises as `serve`."""
+        await asyncio.shield(self._ready)
+        if stated.task not in self._said:
+            assert self._session is not None
+            await run_in_threadpool(self._session.say, stated.task)
+            self._said.add(stated.task)
+        self.stated = max(stated, self.stated or stated, key=lambda each: each.expires)
+
+    def doubt(self) -> None:
+        """Its agent may have read what is not known here."""
+        self._doubted = True
+        if (session := self._session) is not None:
+            with session.lock:
+                session.doubt(classes_of(*session.tools.values()))
+
+    def idle(self, since: float, unix: float) -> bool:
+        """Nobody has used it since, and nobody can come back to it by what was stated."""
+        return not self.at_work and self.used <= since and (self.stated is None or self.stated.expires <= unix)
+
+    async def end(self) -> None:
+        """End the session."""
+        self.ending.set()
+        await asyncio.wait([self.task])
+
+    async def _run(self) -> None:
+        try:
+            async with self.served.pool.borrowed(self.principal.key, self._can) as up:
+                try:
+                    await self._serve(up)
+                finally:
+                    if self._session is not None:
+                        await run_in_threadpool(self._session.close)
+        except (Refused, FiducialError) as error:
+            self._failed(error)
+        except Exception as error:
+            log.exception("a session at the MCP server `%s` has failed", self.served.name)
+            self._failed(error)
+        finally:
+            self.ending.set()
+
+    def _failed(self, error: Exception) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            self._ready.exception()  # nobody may be left who waits
+        else:
+            log.warning("a session at the MCP server `%s` has ended: %s", self.served.name, type(error).__name__)
+
+    async def _serve(self, up: Upstream) -> None:
+        served, stated = self.served, self.stated
+        async with asyncio.timeout(SECONDS):
+            said = await up.tools()
+        self._session = session = await run_in_threadpool(
+            served.guard.session,
+            user=self.principal.user,
+            roles=self.principal.roles,
+            task=stated.task if stated is not None else None,
+        )
+        if self._doubted:
+            self.doubt()
+        proxy = Proxy(
+            up, session, served.requests, served.pins, served.guard.switches,
+            name=served.name, wait=served.wait, others=served.others,
+        )  # fmt: skip
+        try:
+            await proxy.look(said)
+            manager = StreamableHTTPSessionManager(
+                proxy.server(), max_request_body_size=MAX_BODY, max_sessions=_CLIENTS, session_idle_timeout=IDLE
+            )
+            async with manager.run():
+                self._ready.set_result(manager)
+                await _either(self.ending, up.ended)
+                if not self.ending.is_set():
+                    self.ending.set()  # nobody new comes in
+                    await proxy.answered()
+        finally:
+            up.leave(proxy)
+
+
+class Lines:
+    """Used on one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._all: set[Line] = set()
+        self._sessions: dict[str, Line] = {}
+        """Sessions of the protocol's."""
+        self._shared: dict[tuple[object, ...], Line] = {}
+        """Lines that requests find without one."""
+
+    def named(self, session: str, served: Served, principal: Principal) -> Line:
+        """The line in which that session was opened. Raises `Refused` when this principal has none at this server."""
+        line = self._sessions.get(session)
+        if line is None or line.ending.is_set() or line.served is not served or line.principal != principal:
+            raise Refused(404, "you have no such session")
+        return line
+
+    def opened(self, session: str, line: Line) -> None:
+        """A session of the protocol's was opened in it."""
+        self._sessions[session] = line
+
+    async def closed(self, session: str) -> None:
+        """Its client has ended it. A line that others can still come to goes on."""
+        line = self._sessions.pop(session, None)
+        if line is not None and line not in self._shared.values():
+            await line.end()
+
+    async def of(
+        self,
+        served: Served,
+        principal: Principal,
+        can: types.ClientCapabilities,
+        stated: Statement | None,
+        *,
+        own: bool = False,
+    ) -> Line:
+        """The line that a request belongs to, which says `stated`. `own`: it opens a session of the protocol's.
+
+        Raises `Refused` when this principal has too many, and as `Line.serve`.
+        """
+        beside = [each for each in self._all if each.served is served and each.principal == principal]
+        if stated is None:
+            # It may be the agent of one of them, whose host has let the statement expire or left it out.
+            for each in beside:
+                if each.stated is not None:
+                    each.doubt()
+            if own:
+                return self._made(served, principal, can, None)
+        about = (stated.host, stated.conversation) if stated is not None else ()
+        key = served.name, principal, *about
+        line = self._shared.get(key)
+        if line is None or line.ending.is_set():
+            line = self._shared[key] = self._made(served, principal, can, stated)
+            if stated is not None and any(each.stated is None for each in beside):
+                line.doubt()
+        elif stated is not None:
+            await line.hear(stated)
+        return line
+
+    def _made(
+        self, served: Served, principal: Principal, can: types.ClientCapabilities, stated: Statement | None
+    ) -> Line:
+        if sum(each.principal == principal for each in self._all) >= MOST:
+            raise Refused(503, f"you have {MOST} sessions, and no more can be opened before one has ended")
+        line = Line(served, principal, can, stated)
+        self._all.add(line)
+        line.task.add_done_callback(lambda _: self._forget(line))
+        return line
+
+    def _forget(self, line: Line) -> None:
+        self._all.discard(line)
+        self._sessions = {name: each for name, each in self._sessions.items() if each is not line}
+        self._shared = {key: each for key, each in self._shared.items() if each is not line}
+
+    async def let_go(self, unix: float) -> None:
+        """End those that nobody uses; `unix` is the time."""
+        since = self._clock() - IDLE
+        for line in [each for each in self._all if each.idle(since, unix)]:
+            await line.end()
+
+    async def close(self) -> None:
+        """End all."""
+        await asyncio.gather(*(line.end() for line in list(self._all)))
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(each.wait()) for each in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*waiting)
+
+
+__all__ = ["IDLE", "MOST", "Line", "Lines", "Served"]

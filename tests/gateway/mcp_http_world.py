@@ -1,0 +1,274 @@
+"""A real MCP server and the official client, with the gateway between them, all over HTTP on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpx2
+import uvicorn
+from gateway_world import Came, Door, House, Visit
+from joserfc import jwt
+from joserfc.jwk import KeySet, OKPKey
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.lowlevel.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
+from mcp_world import _OverMcp, upstream
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fiducial.gateway.app import Doors
+from fiducial.gateway.mcp.http import McpGateway
+from fiducial.gateway.mcp.lines import Line
+from fiducial.gateway.mcp.settings import read_settings
+from fiducial.gateway.mcp.statements import TYPE
+
+KEY = OKPKey.generate_key("Ed25519", {"kid": "one", "alg": "Ed25519"})
+
+
+def signed(claims: dict[str, Any], key: OKPKey = KEY, typ: str = TYPE) -> str:
+    """A JWT."""
+    return jwt.encode({"alg": "Ed25519", "typ": typ, "kid": key.kid}, claims, key, algorithms=["Ed25519"])
+
+
+class Site:
+    """An ASGI application on a free port, served until it is stopped."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def start(self, app: ASGIApp) -> None:
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=lambda: self._server.run(sockets=[self._socket]), daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+class Upstream:
+    """A server of MCP over streamable HTTP; what its requests said in their headers is kept."""
+
+    def __init__(self, server: Server[Any]) -> None:
+        self.seen: list[dict[str, str]] = []
+        self._manager = StreamableHTTPSessionManager(server, max_request_body_size=2**26)
+        self.site = Site()
+        self.site.start(self)
+
+    @property
+    def sessions(self) -> int:
+        """Clients that have shaken hands and not left."""
+        return len(self._manager._server_instances)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            async with self._manager.run():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        self.seen.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await self._manager.handle_request(scope, receive, send)
+
+
+class Gate:
+    """The gateway before one server, and clients of it on an event loop of their own."""
+
+    def __init__(
+        self,
+        house: House,
+        server: Server[Any] | None = None,
+        *,
+        beside: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        wait: float = 0.0,
+        environment: dict[str, str] | None = None,
+        **shed: Any,
+    ) -> None:
+        self.house, self.up, self.site = house, Upstream(server or upstream(house)), Site()
+        folder = house.path.parent
+        (folder / "keys.json").write_text(json.dumps(KeySet([KEY]).as_dict(private=False)))
+        servers = {"shed": {"url": self.up.site.url + "/mcp", "alone": True} | shed, **(beside or {})}
+        written = {"servers": servers, "hosts": {"one": "keys.json"}, **(settings or {})}
+        (folder / "mcp.yaml").write_text(json.dumps(written))
+        self.doors = Doors(house.guard, house.tokens.get, url=self.site.url)
+        self.gateway = McpGateway(
+            read_settings(folder / "mcp.yaml", environment or {}), lambda _: house.guard, self.doors.requests,
+            house.tokens.get, url=self.site.url, wait=wait,
+        )  # fmt: skip
+        self.doors.add(self.gateway)
+        self.site.start(self.doors)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._clients: list[Connected] = []
+        house.on_stop(self.stop)
+
+    @property
+    def lines(self) -> set[Line]:
+        """Sessions that are open."""
+        return self.gateway._lines._all
+
+    def line(self, user: str) -> Line:
+        """The one session of a user's."""
+        [line] = [line for line in self.lines if line.principal.user == user]
+        return line
+
+    def stated(self, task: str, user: str = "emma", **claims: Any) -> str:
+        """What the host says that a user asked for."""
+        now = int(time.time())
+        known = {"iss": "one", "aud": f"{self.site.url}/mcp/shed", "sub": user, "sid": f"talk-{user}"}
+        return signed(known | {"task": task, "iat": now, "exp": now + 600} | claims)
+
+    def connect(self, headers: dict[str, str], era: str = "legacy", server: str = "shed", **client: Any) -> Connected:
+        """A client, with the headers that its host has set."""
+        made = Connected(self, f"{self.site.url}/mcp/{server}", headers, era, client)
+        self._clients.append(made)
+        return made
+
+    def client(self, user: str = "emma", task: str | None = None, era: str = "legacy", **client: Any) -> Connected:
+        """A client of the host `one`, which works for `user`."""
+        headers = {"Authorization": "Bearer key-of-one", "Fiducial-User": user}
+        if task is not None:
+            headers["Fiducial-Task"] = self.stated(task, user)
+        return self.connect(headers, era, **client)
+
+    def http(self, **headers: str) -> httpx2.Client:
+        """A plain HTTP client of the gateway."""
+        return httpx2.Client(base_url=self.site.url, headers=headers, timeout=20)
+
+    def do(self, action: Callable[[], Awaitable[Any]]) -> Any:
+        """Await something on the clients' loop."""
+
+        async def done() -> Any:
+            return await action()
+
+        return asyncio.run_coroutine_threadsafe(done(), self._loop).result(60)
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.close()
+        self.site.stop()
+        self.up.site.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(20)
+        self._loop.close()
+
+
+class Connected:
+    """One client, connected."""
+
+    def __init__(self, gate: Gate, url: str, headers: dict[str, str], era: str, options: dict[str, Any]) -> None:
+        self.gate = gate
+        self._ready, self._end = asyncio.Event(), asyncio.Event()
+        self._failed: BaseException | None = None
+        self._open = True
+
+        @asynccontextmanager
+        async def transport() -> Any:
+            http = httpx2.AsyncClient(headers=headers, timeout=30)
+            async with http, streamable_http_client(url, http_client=http) as streams:
+                yield streams
+
+        async def main() -> None:
+            try:
+                async with AsyncExitStack() as stack:
+                    self.client = await stack.enter_async_context(Client(transport(), mode=era, **options))
+                    self._ready.set()
+                    await self._end.wait()
+            except BaseException as error:
+                self._failed = error
+            finally:
+                self._ready.set()
+
+        async def begin() -> None:
+            self._task = asyncio.create_task(main())
+            await self._ready.wait()
+
+        gate.do(begin)
+        if self._failed is not None:
+            raise next(_leaves(self._failed))
+
+    def do(self, action: Callable[[], Awaitable[Any]]) -> Any:
+        """Await something of the client's."""
+        return self.gate.do(action)
+
+    def call(self, tool: str, **arguments: Any) -> Any:
+        """The result of a call."""
+        return self.do(lambda: self.client.session.call_tool(tool, arguments, allow_input_required=True))
+
+    def close(self) -> None:
+        """Leave."""
+        if self._open:
+            self._open = False
+
+            async def end() -> None:
+                self._end.set()
+                await self._task
+
+            self.gate.do(end)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+class OverMcpHttp(Door):
+    """MCP over HTTP, by the handshake of the versions up to 2025-11-25."""
+
+    era = "legacy"
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self._gate: Gate | None = None
+
+    def session(self, user: str = "emma", task: str | None = None) -> Visit:
+        self._gate = self._gate or Gate(self.house)
+        return _OverMcpHttp(self._gate, self._gate.client(user, task, self.era), user)
+
+
+class OverModernMcpHttp(OverMcpHttp):
+    """MCP of 2026-07-28 over HTTP, where each request stands by itself."""
+
+    era = "2026-07-28"
+
+
+class _OverMcpHttp(_OverMcp):
+    def __init__(self, gate: Gate, client: Connected, user: str) -> None:
+        self.line: Any = client
+        self._gate, self._user = gate, user
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        try:
+            return super().call(tool, arguments)
+        except MCPError as error:
+            return Came("denied", False, told=error.error.message)  # no session could be opened for it
+
+    def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
+        self.line.call("no_such_tool")  # of the version without sessions, the first request opens one
+        session = self._gate.line(self._user)._session
+        assert session is not None
+        session.observe(tool, arguments, result)
+
+
+__all__ = ["KEY", "Connected", "Gate", "OverMcpHttp", "OverModernMcpHttp", "Site", "Upstream", "signed"]
