@@ -86,7 +86,7 @@ $(VENV)/.demo: $(BUILT) | $(BIN)/python
 	$(call install,demo)
 
 $(VENV)/.dev: $(BUILT) | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)mcp$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3$(comma)langchain$(comma)pydantic-ai)
+	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)mcp$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3$(comma)langchain$(comma)otel$(comma)pydantic-ai)
 	@touch $(VENV)/.demo
 
 # The MCP SDK of the major version before, beside the environment and not in it: clients still have it.

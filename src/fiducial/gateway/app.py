@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fiducial.errors import SessionError
 from fiducial.gateway.authzen import METADATA, AuthZen
@@ -32,10 +32,15 @@ from fiducial.gateway.sessions import Sessions
 from fiducial.guard.guard import Guard
 from fiducial.oversight.desk import Desk
 
+if TYPE_CHECKING:
+    from fiducial.gateway.otlp.receiver import Receiver
+
 log = logging.getLogger("fiducial.gateway")
 _LOOK: Final = 30.0
 """Seconds between two looks for sessions that nobody uses."""
 OPENAPI: Final = "/v1/openapi.json"
+TRACES: Final = "POST /v1/traces"
+"""The route that every OTLP exporter appends to the address it is given."""
 
 
 class Part(Protocol):
@@ -69,7 +74,8 @@ class Doors:
         }
         hosts = Hosts(admit)
         doors = {route: Door(operation, hosts, self.sessions.threads) for route, operation in self.operations.items()}
-        self._direct = {route: door for route, door in doors.items() if "{" not in route}
+        self._direct: dict[str, ASGIApp] = {route: door for route, door in doors.items() if "{" not in route}
+        self.receiver, self._direct[TRACES] = _receiver(guard, hosts)
         self._parts: list[Part] = []
         self._routed = self._app(doors)
 
@@ -111,6 +117,8 @@ class Doors:
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
         """Open, until the server stops; sessions are let go of then, and do not end."""
         self.requests.begin()
+        if self.receiver is not None:
+            self.receiver.begin()
         looking = asyncio.create_task(self._look())
         try:
             async with contextlib.AsyncExitStack() as parts:
@@ -122,6 +130,8 @@ class Doors:
             with contextlib.suppress(asyncio.CancelledError):
                 await looking
             self.requests.close()
+            if self.receiver is not None:
+                await self.receiver.close()
             await self.sessions.close()
 
     async def _look(self) -> None:
@@ -131,6 +141,20 @@ class Doors:
                 await self.sessions.let_go()
             except Exception:
                 log.exception("sessions that nobody uses could not be let go of, which is tried again")
+
+
+def _receiver(guard: Guard, hosts: Hosts) -> tuple[Receiver | None, ASGIApp]:
+    """What takes traces in, and its door; where its packages are not installed, one that says so."""
+    try:
+        from fiducial.gateway.otlp.door import TracesDoor
+        from fiducial.gateway.otlp.receiver import Receiver
+    except ImportError as error:
+        if not (error.name or "").startswith(("google", "opentelemetry")):
+            raise
+        missing = "traces are taken in where `fiducial[otel]` is installed"
+        return None, Response(problem(501, missing), 501, media_type="application/problem+json")
+    receiver = Receiver(guard)
+    return receiver, TracesDoor(receiver, hosts)
 
 
 def _constant(path: str, body: bytes) -> Route:

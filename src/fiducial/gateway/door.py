@@ -131,7 +131,7 @@ class Door:
             done = await self._run(host, kind, scope, receive)
             answer, status = msgspec.json.encode(done), self._operation.status
         except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
-            status, detail = _answer_to(error, scope["path"])
+            status, detail = answer_to(error, scope["path"])
             answer = problem(status, detail)
             headers[0] = (b"content-type", b"application/problem+json")
             if status == 401:
@@ -144,7 +144,7 @@ class Door:
         path, sent, body = scope.get("path_params") or {}, None, b""
         if self._decode is not None:
             try:
-                body = await body_of(receive)
+                body = await body_of(receive, MAX_BODY)
                 sent = await self._threads.sized(host, len(body), partial(self._read, body, kind))
             except Refused as error:
                 if self._operation.unread is None or (not body and error.status != 413):
@@ -166,7 +166,8 @@ class Door:
         return sent
 
 
-def _answer_to(error: Exception, path: str) -> tuple[int, str]:
+def answer_to(error: Exception, path: str) -> tuple[int, str]:
+    """The status of the answer to a request that failed with `error`, and the sentence that says why."""
     match error:
         case Refused():
             return error.status, error.detail
@@ -182,8 +183,8 @@ def _answer_to(error: Exception, path: str) -> tuple[int, str]:
             return 500, "the server's log says what"
 
 
-async def body_of(receive: Receive) -> bytes:
-    """A request's body. Raises `Refused` when it is too large, or did not arrive whole."""
+async def body_of(receive: Receive, most: int) -> bytes:
+    """The body of a request. Raises `Refused` when it has more than `most` bytes, or does not arrive whole."""
     message: Message = await receive()
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body", False):
@@ -193,11 +194,23 @@ async def body_of(receive: Receive) -> bytes:
         message = await receive()
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > MAX_BODY:
-            raise Refused(413, f"a body has at most {MAX_BODY} bytes")
+        if size > most:
+            raise Refused(413, f"a body has at most {most} bytes")
     if message["type"] != "http.request":
         raise Refused(400, "the body did not arrive whole")
     return b"".join(parts)
 
 
-__all__ = ["ADMITTED", "MAX_BODY", "Asked", "Door", "Hosts", "Operation", "Refused", "Unread", "body_of", "problem"]
+__all__ = [
+    "ADMITTED",
+    "MAX_BODY",
+    "Asked",
+    "Door",
+    "Hosts",
+    "Operation",
+    "Refused",
+    "Unread",
+    "answer_to",
+    "body_of",
+    "problem",
+]

@@ -7,7 +7,8 @@ import msgspec
 _TITLES = {
     400: "It cannot be read", 401: "No token, or one that is worth nothing", 404: "There is no such thing",
     405: "Not in this way", 409: "It does not fit what was decided", 413: "It is too large", 415: "It is no JSON",
-    422: "It cannot be done as asked", 500: "Something broke", 503: "The store cannot be reached",
+    422: "It cannot be done as asked", 500: "Something broke",
+    501: "It is not installed", 503: "The store cannot be reached",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -148,6 +149,14 @@ class Guard:
         session = Session(ground, user=user, roles=self._given(roles, user), task=task, agent=agent)
         session.assume(classes_of(*session.tools.values()))
         return session
+
+    def watching(self) -> Guard:
+        """A guard of this one's charter, as it is now, and store that follows what happens elsewhere: its sessions
+        observe, nobody is asked, and nothing is run, not even to find out what a call would do."""
+        other = copy.copy(self)
+        other.mode, other.desk, other.on_held, other.on_unclear = "observe", None, None, None
+        other.tools, other.captures = MappingProxyType({}), MappingProxyType({})
+        return other
 
     def _given(self, roles: Iterable[str], user: str) -> Iterable[str]:
         """What a session begins with: the roles, and the laundry as it is."""

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from fiducial.errors import FiducialError, StoreError
-from fiducial.gateway.door import Hosts, Refused, body_of
+from fiducial.gateway.door import MAX_BODY, Hosts, Refused, body_of
 from fiducial.gateway.mcp.lines import Line, Lines, Served
 from fiducial.gateway.mcp.pool import Pool
 from fiducial.gateway.mcp.principals import NotGoodFor, Principal, Principals
@@ -149,7 +149,7 @@ class McpGateway:
             if stated is not None and _same_conversation(stated, line.stated):
                 await line.hear(stated)
         else:
-            body = await body_of(receive)
+            body = await body_of(receive, MAX_BODY)
             line = await self._lines.of(served, principal, _asked_of(body), stated, own=True)
             receive = _again(body, receive)
         await self._pass_on(line, scope, receive, send)

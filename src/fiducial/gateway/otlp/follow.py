@@ -1,0 +1,218 @@
+"""Following an agent by its spans: what they say is said, decided and observed in a session that enforces nothing.
+
+1. Spans that were there before are left out, and the steps of the others are put in the order of their times.
+2. What stands in a trace more than once is taken in once: a model is given everything that was said before with every
+   request, and a call stands in the request of the model, in the span that is it, and in what the model is given next.
+3. A user's words are the user's only where the span is the agent's own: what stands below a tool or another agent is
+   that agent's instructions. Where the spans above are not there, nobody can tell, and it is an agent's too.
+4. A call whose arguments are told is decided; what came of it is observed, or doubted where it is not told.
+5. Whatever cannot be taken in counts as read, by anybody and with data of any class.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from fiducial.core.event import Outcome
+from fiducial.core.ids import DecisionId
+from fiducial.errors import CallMismatch, StoreError
+from fiducial.gateway.otlp.inbox import Call, Known, Place, digest_of
+from fiducial.gateway.otlp.steps import Asked, Came, Doubted, Heard, Said, Step
+from fiducial.gateway.unread import doubt
+from fiducial.guard.arguments import same
+from fiducial.guard.session import Session
+
+log = logging.getLogger("fiducial.gateway")
+_UNNAMED: Final = "a tool without a name"
+_HIGHEST: Final = 100
+"""Spans above one that are looked at."""
+
+
+def follow(session: Session, known: Known, spans: Iterable[Heard]) -> None:
+    """Take in `spans`, and note in `known` what was. Raises `StoreError` and `SessionError` when it can be gone on with
+    later; what was taken in until then is noted."""
+    _Following(session, known).run(spans)
+
+
+class _Following:
+    def __init__(self, session: Session, known: Known) -> None:
+        self._session, self._known = session, known
+
+    def run(self, spans: Iterable[Heard]) -> None:
+        fresh = {span.id: span for span in spans if span.id not in self._known.spans}
+        places = {id: Place(span.parent, span.entry, span.kind, span.name) for id, span in fresh.items()}
+        self._places = {**self._known.spans, **places}
+        steps = [(step.at_ns, span, step) for span in fresh.values() for step in span.steps]
+        left = {span.id: len(span.steps) for span in fresh.values()}
+        # The sort is stable: of one span, and of spans of one time, the order stays.
+        for _, span, step in sorted(steps, key=lambda each: each[0]):
+            self._take(span, step)
+            left[span.id] -= 1
+            if not left[span.id]:
+                self._known.spans[span.id] = places[span.id]
+        self._known.spans.update(places)
+        self._known.rooted = self._known.rooted or any(span.entry for span in fresh.values())
+
+    def _take(self, span: Heard, step: Step) -> None:
+        self._session.must_be_open()
+        try:
+            match step:
+                case Said():
+                    self._said(span, step)
+                case Asked():
+                    self._asked(span, step)
+                case Came():
+                    self._came(span, step)
+                case Doubted():
+                    self._doubt(step.what)
+        except StoreError:
+            raise
+        except Exception:
+            self._session.must_be_open()
+            log.exception("a step of a span cannot be taken in, and is doubted")
+            self._doubt("a step that could not be taken in")
+
+    # --- what was said
+
+    def _said(self, span: Heard, step: Said) -> None:
+        authority = step.authority
+        if authority == "user" and self._below_another(span):
+            authority = "agent"
+        if authority == "agent" and digest_of("said", "user", step.text) in self._known.texts:
+            return
+        if self._first("said", authority, step.text):
+            self._session.say(step.text, authority=authority)
+
+    def _below_another(self, span: Heard) -> bool:
+        """Whether the span is not for sure the agent's own."""
+        place = Place(span.parent, span.entry, span.kind, span.name)
+        agents = {place.name} if place.kind == "agent" else set()
+        for _ in range(_HIGHEST):
+            above = self._places.get(place.parent)
+            if above is None:
+                return not place.entry
+            agents |= {above.name} if above.kind == "agent" else set()
+            if above.kind == "tool" or len(agents - {""}) > 1:
+                return True
+            place = above
+        return True
+
+    # --- calls
+
+    def _asked(self, span: Heard, step: Asked) -> None:
+        if step.running and self._inside_same(span, step.tool):
+            return
+        call = self._call(span, step)
+        if call is None:
+            call = Call(ids=[], tool=step.tool)
+            self._known.calls.append(call)
+        call.ids += [
+            id for id in (step.call or self._unnamed(step), self._own(span, step)) if id and id not in call.ids
+        ]
+        call.ran = call.ran or step.running
+        if step.arguments is None or call.done or self._is_of(call, step.arguments):
+            return
+        call.decision = self._session.decide(step.tool or _UNNAMED, step.arguments).decision
+
+    def _came(self, span: Heard, step: Came) -> None:
+        if step.running and self._inside_same(span, step.tool):
+            return
+        ids = {step.call, self._own(span, step)} - {""}
+        call = next((each for each in reversed(self._known.calls) if ids.intersection(each.ids)), None)
+        if call is not None and (call.done or (call.ran and not step.running)):
+            # Told already, or the span that is the call will tell.
+            return
+        if call is None and not self._first("came", step.tool, _text(step.result), step.error or ""):
+            return
+        self._observe(call, step)
+        if not step.told:
+            self._doubt(f"what `{step.tool}` gave back is not told", again=True)
+        if call is not None:
+            call.done = True
+
+    def _observe(self, call: Call | None, step: Came) -> None:
+        outcome: Outcome = "failed" if step.failed else "ok"
+        tool, error = (call.tool if call is not None else step.tool) or _UNNAMED, step.error
+        if call is not None and call.decision:
+            try:
+                asked = self._session.awaited(DecisionId(call.decision)).request
+                self._session.observe(
+                    asked.tool, asked.arguments, step.result, decision=DecisionId(call.decision),
+                    outcome=outcome, error=error,
+                )  # fmt: skip
+                return
+            except CallMismatch:
+                # The decision is no longer awaited; the result was read all the same.
+                pass
+        if step.told:
+            # By which arguments it was had, nobody can tell: as the result of no tool that is known.
+            self._session.observe(
+                f"{tool}, by arguments that are not told", {}, step.result, outcome=outcome, error=error
+            )
+
+    def _call(self, span: Heard, step: Asked) -> Call | None:
+        """The call that `step` is about, when it stands somewhere else in the trace as well."""
+        ids = {step.call or self._unnamed(step), self._own(span, step)} - {""}
+        for call in reversed(self._known.calls):
+            if ids.intersection(call.ids):
+                return call
+        if step.running and not step.call:
+            # The oldest that the model asked for, of which no span has come.
+            for call in self._known.calls:
+                open_still = not (call.ran or call.done) and call.tool == step.tool
+                if open_still and (step.arguments is None or self._is_of(call, step.arguments)):
+                    return call
+        return None
+
+    def _is_of(self, call: Call, arguments: Any) -> bool:
+        """Whether `call` was decided with those arguments."""
+        if not call.decision:
+            return False
+        try:
+            return same(self._session.awaited(DecisionId(call.decision)).request.arguments, arguments)
+        except CallMismatch:
+            return False
+
+    def _inside_same(self, span: Heard, tool: str) -> bool:
+        """Whether the span right above is the call of the same tool: a client's and its protocol's are one."""
+        above = self._places.get(span.parent)
+        return above is not None and above.kind == "tool" and above.name == tool
+
+    @staticmethod
+    def _own(span: Heard, step: Asked | Came) -> str:
+        return f"span {span.id.hex()}" if step.running else ""
+
+    @staticmethod
+    def _unnamed(step: Asked) -> str:
+        """Stands for the id of a call that has none, wherever the model's messages repeat it."""
+        return "" if step.running else "unnamed " + digest_of(step.tool, _text(step.arguments)).hex()
+
+    # --- the rest
+
+    def _doubt(self, what: str, *, again: bool = False) -> None:
+        if again or self._first("doubted", what):
+            doubt(self._session, what)
+
+    def _first(self, *parts: str) -> bool:
+        """Whether it was not there before."""
+        key = digest_of(*parts)
+        if key in self._known.texts:
+            return False
+        self._known.texts[key] = None
+        return True
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
+
+
+def entry_in(spans: Sequence[Heard]) -> bool:
+    """Whether the first span of the trace in its process is there: it comes last."""
+    return any(span.entry for span in spans)
+
+
+__all__ = ["entry_in", "follow"]

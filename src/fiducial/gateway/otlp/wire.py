@@ -1,0 +1,213 @@
+"""OTLP over HTTP: what an exporter sends, in both encodings, and what it is answered.
+
+https://opentelemetry.io/docs/specs/otlp/#otlphttp, version 1.10: protobuf, or JSON in which ids are hexadecimal; plain
+or gzip. A request of which nothing can be read is refused as a whole. Of one that can, each span that cannot is counted
+in the answer, which the exporter must not send again.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from fiducial.gateway.refusals import Refused
+
+PROTOBUF: Final = "application/x-protobuf"
+JSON: Final = "application/json"
+MAX_BODY: Final = 16 * 1024 * 1024
+"""Bytes of a request, before and after it is decompressed."""
+MAX_SPANS: Final = 10_000
+"""Spans of a request; twenty times what the SDKs send at once."""
+MAX_SPAN: Final = 4 * 1024 * 1024
+"""Bytes of a span."""
+_REMOTE: Final = trace_pb2.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | trace_pb2.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+_SERVED: Final = (trace_pb2.Span.SPAN_KIND_SERVER, trace_pb2.Span.SPAN_KIND_CONSUMER)
+_TRACE_ID, _SPAN_ID = 16, 8
+_MESSAGE: Final = 1000
+"""Characters of the message in an answer."""
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """One span, as it was sent."""
+
+    trace: bytes
+    id: bytes
+    parent: bytes
+    """Empty for the first of a trace."""
+    entry: bool
+    """The first span of its trace in its process: it has no parent, or that is elsewhere."""
+    name: str
+    start_ns: int
+    end_ns: int
+    failed: bool
+    error: str
+    attributes: Mapping[str, Any]
+    """The resource's under the span's."""
+    events: Sequence[tuple[str, Mapping[str, Any]]]
+    scope: str
+
+
+class Unreadable(NamedTuple):
+    """A span that cannot be taken in."""
+
+    trace: bytes | None
+    """The trace that it belongs to, where that can be told."""
+    id: bytes
+    """Its own id where it has one, or what stands for it."""
+    why: str
+
+
+def decoded(body: bytes, kind: str, encoding: str) -> ExportTraceServiceRequest:
+    """The request in `body`, of content type `kind`. Raises `Refused`."""
+    body = _plain(body, encoding)
+    if kind == PROTOBUF:
+        try:
+            return ExportTraceServiceRequest.FromString(body)
+        except DecodeError as error:
+            raise Refused(400, "the body is no ExportTraceServiceRequest") from error
+    if kind != JSON:
+        raise Refused(415, f"send `{PROTOBUF}` or `{JSON}`")
+    try:
+        found = json.loads(body)
+        _with_binary_ids(found)
+        return json_format.ParseDict(found, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+    except (ValueError, RecursionError, TypeError, AttributeError, json_format.ParseError) as error:
+        raise Refused(400, "the body is no ExportTraceServiceRequest in OTLP's JSON") from error
+
+
+def _plain(body: bytes, encoding: str) -> bytes:
+    """`body` without its compression. Raises `Refused`."""
+    if len(body) > MAX_BODY:
+        raise Refused(413, f"a request has at most {MAX_BODY} bytes")
+    if encoding in ("", "identity"):
+        return body
+    if encoding != "gzip":
+        raise Refused(415, "send it plain or as gzip")
+    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        plain = stream.decompress(body, MAX_BODY + 1)
+    except zlib.error as error:
+        raise Refused(400, "the body is no gzip") from error
+    if len(plain) > MAX_BODY:
+        raise Refused(413, f"a request has at most {MAX_BODY} bytes when it is decompressed")
+    if not stream.eof or stream.unused_data:
+        raise Refused(400, "the body is not one whole gzip stream")
+    return plain
+
+
+def _with_binary_ids(request: Any) -> None:
+    """OTLP's JSON has ids in hexadecimal where protobuf's has base64. Raises `ValueError`, `TypeError` and
+    `AttributeError` for what has another shape."""
+    for resource in request.get("resourceSpans", ()):
+        for scope in resource.get("scopeSpans", ()):
+            for span in scope.get("spans", ()):
+                for each in (span, *span.get("links", ())):
+                    for name in ("traceId", "spanId", "parentSpanId"):
+                        if each.get(name):
+                            each[name] = base64.b64encode(bytes.fromhex(each[name])).decode()
+
+
+def spans(request: ExportTraceServiceRequest) -> Iterator[Span | Unreadable]:
+    """Every span of a request, in the order in which it holds them."""
+    count = 0
+    for resource in request.resource_spans:
+        shared = _attributes(resource.resource.attributes)
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                count += 1
+                yield _read(span, shared, scope.scope.name, count)
+
+
+def _read(span: trace_pb2.Span, shared: Mapping[str, Any], scope: str, count: int) -> Span | Unreadable:
+    if len(span.trace_id) != _TRACE_ID or not any(span.trace_id):
+        return Unreadable(None, b"", "a span has no valid trace id")
+    if len(span.span_id) != _SPAN_ID or not any(span.span_id):
+        # Where it is found stands for its id: sent again, it is the same one.
+        return Unreadable(span.trace_id, b"no id %d" % count, "a span has no valid id")
+    if len(span.parent_span_id) not in (0, _SPAN_ID):
+        return Unreadable(span.trace_id, span.span_id, "a span's parent has no valid id")
+    if count > MAX_SPANS:
+        return Unreadable(span.trace_id, span.span_id, f"a request has at most {MAX_SPANS} spans")
+    if span.ByteSize() > MAX_SPAN:
+        return Unreadable(span.trace_id, span.span_id, f"a span has at most {MAX_SPAN} bytes")
+    parent = span.parent_span_id if any(span.parent_span_id) else b""
+    return Span(
+        trace=span.trace_id,
+        id=span.span_id,
+        parent=parent,
+        entry=not parent or span.flags & _REMOTE == _REMOTE or span.kind in _SERVED,
+        name=span.name,
+        start_ns=span.start_time_unix_nano,
+        end_ns=max(span.start_time_unix_nano, span.end_time_unix_nano),
+        failed=span.status.code == trace_pb2.Status.STATUS_CODE_ERROR,
+        error=span.status.message,
+        attributes={**shared, **_attributes(span.attributes)},
+        events=[(event.name, _attributes(event.attributes)) for event in span.events],
+        scope=scope,
+    )
+
+
+def _attributes(pairs: Sequence[KeyValue]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(each) for each in value.array_value.values]
+    if kind == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
+    if kind == "bytes_value":
+        return base64.b64encode(value.bytes_value).decode()
+    return None if kind is None else getattr(value, kind)
+
+
+def answered(kind: str, rejected: int, message: str) -> bytes:
+    """The answer to a request that was taken in, with how many of its spans were not, and why."""
+    answer = ExportTraceServiceResponse()
+    if rejected or message:
+        answer.partial_success.rejected_spans = rejected
+        answer.partial_success.error_message = message[:_MESSAGE]
+    return _encoded(kind, answer)
+
+
+def refused(kind: str, status: int, detail: str) -> bytes:
+    """The answer to a request that was not: a `google.rpc.Status`."""
+    codes = {401: 16, 413: 8, 429: 8, 500: 13, 503: 14}
+    return _encoded(kind, Status(code=codes.get(status, 3), message=detail[:_MESSAGE]))
+
+
+def _encoded(kind: str, message: Message) -> bytes:
+    encoded: bytes = (
+        json_format.MessageToJson(message, indent=None).encode() if kind == JSON else message.SerializeToString()
+    )
+    return encoded
+
+
+__all__ = [
+    "JSON",
+    "MAX_BODY",
+    "MAX_SPAN",
+    "MAX_SPANS",
+    "PROTOBUF",
+    "Span",
+    "Unreadable",
+    "answered",
+    "decoded",
+    "refused",
+    "spans",
+]
