@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
-from fiducial.cli import parquet, publish, witness
+from fiducial.cli import otlp, parquet, publish, witness
 from fiducial.cli.entries import print_payloads, print_records, print_verified
 from fiducial.cli.reporting import (
     cannot_run,
@@ -54,6 +54,7 @@ app = typer.Typer(
 
 app.command()(publish.publish)
 app.command()(witness.witness)
+app.command()(otlp.otlp)
 
 DEFAULT_DATABASE = ".fiducial/fiducial.db"
 _POLL_SECONDS = 0.5

@@ -1,0 +1,260 @@
+"""From our events to spans, by the GenAI conventions. Version 1 of the mapping.
+
+| entry of the log | span |
+|---|---|
+| `call.finished` | `execute_tool`, from the decision to its end |
+| `call.decided`, when the verdict stops the call | `execute_tool` of no duration, with the verdict as its error |
+| `result.observed` | `execute_tool` of no duration |
+| `session.closed` | `execute_tool` for each call of which nothing was heard, and `invoke_agent`, the parent of all |
+
+The verdict, and that of shadow policies, is an event `gen_ai.evaluation.result` on the span. What the conventions have
+no name for begins with `fiducial.`. Sessions that were delegated are in the trace of the first of them. Ids follow from
+those of the log, so what is sent twice is the same span twice. Other entries are not sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from fiducial.core.event import (
+    CallDecided,
+    CallFinished,
+    Firing,
+    MessageObserved,
+    ResultObserved,
+    SessionClosed,
+    SessionOpened,
+    ShadowDecided,
+)
+from fiducial.core.ids import DecisionId, SessionId
+from fiducial.gateway.otlp import contents
+from fiducial.gateway.otlp import conventions as names
+from fiducial.store.bundle import Record
+from fiducial.store.ledger import Ledger
+
+VERSION: Final = 1
+_KEPT: Final = 10_000
+"""Decisions and sessions remembered; others are looked up."""
+_FAILED: Final = Status.STATUS_CODE_ERROR
+
+
+class Mapping:
+    """Over one log; `content` says whether arguments, results, messages and users are told."""
+
+    def __init__(self, ledger: Ledger, *, content: bool) -> None:
+        self._ledger, self._content = ledger, content
+        self._decided: OrderedDict[DecisionId, list[Record]] = OrderedDict()
+        self._opened: OrderedDict[SessionId, SessionOpened | None] = OrderedDict()
+
+    def spans(self, record: Record) -> Iterator[Span]:
+        """The spans that an entry brings, entries being given in order. Raises `StoreError`."""
+        event = record.event
+        match event:
+            case SessionOpened():
+                assert event.session is not None
+                _remember(self._opened, event.session, event)
+            case CallDecided():
+                _remember(self._decided, event.decision, [record])
+                if _stops(event):
+                    yield self._call(record, None, "")
+            case ShadowDecided():
+                self._of(event.decision).append(record)
+            case CallFinished():
+                entries = self._of(event.decision)
+                self._decided.pop(event.decision, None)
+                decided = next((each for each in entries if isinstance(each.event, CallDecided)), None)
+                if decided is not None:
+                    yield self._call(decided, record, "breach" if event.breach else "", entries)
+            case ResultObserved():
+                yield self._obtained(event)
+            case SessionClosed():
+                yield from self._closed(event)
+
+    # --- spans
+
+    def _call(self, decided: Record, finished: Record | None, part: str, entries: list[Record] | None = None) -> Span:
+        event = decided.event
+        assert isinstance(event, CallDecided)
+        end = finished.event if finished is not None else None
+        span = self._span(event.session, f"{event.decision}{part}", event.at_us, (end or event).at_us)
+        span.name = f"{names.EXECUTE_TOOL} {event.tool}"
+        span.kind = Span.SPAN_KIND_INTERNAL
+        found: dict[str, Any] = {
+            names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: event.tool, names.TOOL_TYPE: "function",
+            names.TOOL_CALL_ID: event.decision, names.CONVERSATION: event.session, "fiducial.verdict": event.verdict,
+            "fiducial.mode": event.mode, "fiducial.risk": event.risk, "fiducial.side_effect": event.side_effect,
+        }  # fmt: skip
+        why = ""
+        if isinstance(end, CallFinished):
+            why = "" if end.outcome == "ok" else end.outcome
+            found |= {
+                "fiducial.outcome": end.outcome, "fiducial.result.integrity": end.integrity.value,
+                "fiducial.result.classes": list(end.classes), "fiducial.breach": end.breach,
+            }  # fmt: skip
+        elif _stops(event):
+            why = event.fault or event.verdict
+        else:
+            why = found["fiducial.outcome"] = "unknown"
+        if self._content:
+            found[names.TOOL_ARGUMENTS] = contents.arguments_of(decided)
+            found[names.TOOL_RESULT] = contents.result_of(event, finished) if finished is not None else None
+        _set(span, found, why)
+        _judged(span, event.at_us, "fiducial.verdict", event.verdict, event.fired, event.fault)
+        for each in entries or ():
+            if isinstance(each.event, ShadowDecided):
+                _judged(span, each.event.at_us, "fiducial.shadow", each.event.verdict, each.event.fired, None)
+        return span
+
+    def _obtained(self, event: ResultObserved) -> Span:
+        span = self._span(event.session, event.source, event.at_us, event.at_us)
+        span.name = f"{names.EXECUTE_TOOL} {event.tool}"
+        found: dict[str, Any] = {
+            names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: event.tool, names.CONVERSATION: event.session,
+            "fiducial.result.integrity": event.integrity.value, "fiducial.result.classes": list(event.classes),
+        }  # fmt: skip
+        _set(span, found, "")
+        return span
+
+    def _closed(self, event: SessionClosed) -> Iterator[Span]:
+        """What of a session was not sent yet."""
+        assert event.session is not None
+        opened: SessionOpened | None = None
+        waiting: dict[DecisionId, list[Record]] = {}
+        said: list[tuple[str, str]] = []
+        for record in self._ledger.session(event.session):
+            each = record.event
+            if isinstance(each, SessionOpened):
+                opened = each
+            elif isinstance(each, CallDecided) and not _stops(each):
+                waiting[each.decision] = [record]
+            elif isinstance(each, ShadowDecided) and each.decision in waiting:
+                waiting[each.decision].append(record)
+            elif isinstance(each, CallFinished):
+                waiting.pop(each.decision, None)
+            elif isinstance(each, MessageObserved) and self._content:
+                said.append((each.authority, contents.text_of(record) or ""))
+        for entries in waiting.values():
+            yield self._call(entries[0], None, "", entries)
+        if opened is not None:
+            yield self._session(opened, event, said)
+
+    def _session(self, opened: SessionOpened, closed: SessionClosed, said: list[tuple[str, str]]) -> Span:
+        assert opened.session is not None
+        span = self._span(opened.session, opened.session, opened.at_us, closed.at_us)
+        span.parent_span_id = _id(opened.parent, 8) if opened.parent is not None else b""
+        span.name = f"invoke_agent {opened.agent}"
+        span.kind = Span.SPAN_KIND_INTERNAL
+        found: dict[str, Any] = {
+            names.OPERATION: "invoke_agent", names.AGENT_NAME: opened.agent, names.CONVERSATION: opened.session,
+            "fiducial.mode": opened.mode, "fiducial.tier": opened.tier, "fiducial.charter": opened.charter,
+            "fiducial.calls": closed.calls,
+        }  # fmt: skip
+        if self._content:
+            found[names.USER_IDS[0]] = opened.user
+            found[names.SYSTEM_INSTRUCTIONS] = _parts([text for who, text in said if who in ("system", "operator")])
+            messages = [
+                {"role": who, "parts": [{"type": "text", "content": text}]}
+                for who, text in said if who not in ("system", "operator")
+            ]  # fmt: skip
+            found[names.INPUT_MESSAGES] = msgspec.json.encode(messages).decode() if messages else None
+        _set(span, found, "" if closed.reason == "done" else closed.reason)
+        return span
+
+    def _span(self, session: SessionId | None, id: str, start_us: int, end_us: int) -> Span:
+        return Span(
+            trace_id=_id(self._top(session), 16),
+            span_id=_id(id, 8),
+            parent_span_id=_id(session or "", 8),
+            start_time_unix_nano=start_us * 1000,
+            end_time_unix_nano=max(start_us, end_us) * 1000,
+        )
+
+    # --- looking up
+
+    def _of(self, decision: DecisionId) -> list[Record]:
+        """The entries of a decision, as far as they were before the one at hand."""
+        found = self._decided.get(decision)
+        if found is None:
+            entries = self._ledger.decision(decision)
+            found = [each for each in entries if isinstance(each.event, (CallDecided, ShadowDecided))]
+            _remember(self._decided, decision, found)
+        return found
+
+    def _top(self, session: SessionId | None) -> str:
+        """The first of the sessions that delegated one to the next."""
+        seen: set[SessionId | None] = set()
+        while session is not None and session not in seen:
+            seen.add(session)
+            if session not in self._opened:
+                events = (each.event for each in self._ledger.session(session))
+                _remember(
+                    self._opened, session, next((each for each in events if isinstance(each, SessionOpened)), None)
+                )
+            opened = self._opened[session]
+            if opened is None or opened.parent is None:
+                break
+            session = opened.parent
+        return session or ""
+
+
+def _remember(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    kept[key] = value
+    if len(kept) > _KEPT:
+        kept.popitem(last=False)
+
+
+def _stops(event: CallDecided) -> bool:
+    """Whether the verdict kept the call from running."""
+    enforced = event.mode == "enforce" or (event.mode == "shadow" and event.fault is not None)
+    return event.verdict != "allowed" and enforced
+
+
+def _id(name: str, size: int) -> bytes:
+    return hashlib.sha256(f"fiducial/otlp/v{VERSION}/{size}/{name}".encode()).digest()[:size]
+
+
+def _parts(texts: list[str]) -> str | None:
+    return msgspec.json.encode([{"type": "text", "content": text} for text in texts]).decode() if texts else None
+
+
+def _judged(span: Span, at_us: int, name: str, verdict: str, fired: tuple[Firing, ...], fault: str | None) -> None:
+    event = span.events.add(name=names.EVALUATION_EVENT, time_unix_nano=at_us * 1000)
+    found = {
+        names.EVALUATION_NAME: name, names.EVALUATION_LABEL: verdict, names.ERROR_TYPE: fault,
+        "fiducial.policies": [each.policy for each in fired],
+        "fiducial.clauses": [each.clause for each in fired if each.clause is not None],
+    }  # fmt: skip
+    event.attributes.extend(_attributes(found))
+
+
+def _set(span: Span, found: dict[str, Any], why: str) -> None:
+    """Set the attributes, and why it failed if it did."""
+    span.attributes.extend(_attributes({**found, names.ERROR_TYPE: why or None}))
+    if why:
+        span.status.CopyFrom(Status(code=_FAILED, message=why))
+
+
+def _attributes(found: dict[str, Any]) -> Iterator[KeyValue]:
+    for name, value in found.items():
+        if value is not None and value != []:
+            yield KeyValue(key=name, value=_value(value))
+
+
+def _value(value: Any) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, list):
+        return AnyValue(array_value=ArrayValue(values=[_value(each) for each in value]))
+    return AnyValue(string_value=value)
+
+
+__all__ = ["VERSION", "Mapping"]

@@ -1,0 +1,394 @@
+"""What was recorded, sent to a collector: complete, in order, without contents, and without holding anybody up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_world import SECRET, House
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from otlp_world import eventually, receiving, trajectory
+from typer.testing import CliRunner
+
+import fiducial
+from fiducial.cli.log import app
+from fiducial.errors import Conflict
+from fiducial.gateway.otlp import exporter as exporting
+from fiducial.gateway.otlp.exporter import Exporter
+
+
+class Collector:
+    """A collector: what it was sent, and what it answers next."""
+
+    def __init__(self) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+        self.headers: list[dict[str, str]] = []
+        self.answers: list[tuple[int, bytes, dict[str, str]]] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                status, answer, headers = collector.answers.pop(0) if collector.answers else (200, b"", {})
+                collector.headers.append({**{k.lower(): v for k, v in self.headers.items()}, "path": self.path})
+                if status == 200:
+                    collector.requests.append(ExportTraceServiceRequest.FromString(body))
+                self.send_response(status)
+                for name, value in {**headers, "content-length": str(len(answer))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    @property
+    def spans(self) -> list[Span]:
+        return [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.close()
+
+
+def told(span: Span) -> dict[str, Any]:
+    return {each.key: value(each.value) for each in span.attributes}
+
+
+def value(any_value: Any) -> Any:
+    kind = any_value.WhichOneof("value")
+    return [value(each) for each in any_value.array_value.values] if kind == "array_value" else getattr(any_value, kind)
+
+
+def judged(span: Span) -> list[tuple[str, str]]:
+    found = [{each.key: value(each.value) for each in event.attributes} for event in span.events]
+    assert {event.name for event in span.events} <= {"gen_ai.evaluation.result"}
+    return [(each["gen_ai.evaluation.name"], each["gen_ai.evaluation.score.label"]) for each in found]
+
+
+def lived(house: House) -> str:
+    """A session in which each kind of verdict is given."""
+    with house.guard.session(user="emma", system="Be brief.", task=f"Write {SECRET} into list") as session:
+        session.call("look_up", {"name": "page"}, run=lambda name: "found")
+        session.call("write_note", {"name": "list", "text": SECRET}, run=lambda name, text: "written")
+        session.call("write_note", {"name": "list", "text": "milk"}, run=_fails)
+        session.call("pay_bill", {"account": "DE1", "amount": 5}, run=lambda **_: "paid")
+        session.call("wipe", {"name": "page"}, run=lambda name: "wiped")
+        session.decide("look_up", {"name": "never heard of again"})
+        session.call("nothing", {"x": "y"}, run=lambda x: None)
+        session.observe("look_up", {"name": "elsewhere"}, "seen elsewhere")
+        child = session.delegate("look", agent="other")
+        child.call("look_up", {"name": "child"}, run=lambda name: "found")
+    house.store.flush()
+    return session.id
+
+
+def _fails(name: str, text: str) -> str:
+    raise RuntimeError("it broke")
+
+
+def sent(house: House, collector: Collector, **more: Any) -> list[Span]:
+    exporter = Exporter(house.store, collector.url, **more)
+    while True:
+        done = exporter.send()
+        assert not done.failed
+        if not done.more:
+            exporter.close()
+            return collector.spans
+
+
+def test_every_call_and_session_is_a_span(house: House, collector: Collector) -> None:
+    session = lived(house)
+    spans = sent(house, collector)
+    rows = [
+        (span.name, told(span).get("fiducial.verdict"), told(span).get("error.type"), judged(span)) for span in spans
+    ]
+
+    def call(tool: str, verdict: str, error: str | None = None) -> tuple[Any, ...]:
+        return f"execute_tool {tool}", verdict, error, [("fiducial.verdict", verdict)]
+
+    assert rows == [
+        call("look_up", "allowed"),
+        call("write_note", "allowed"),
+        call("write_note", "allowed", "failed"),
+        call("pay_bill", "held", "held"),
+        call("wipe", "denied", "denied"),
+        call("nothing", "denied", "unknown-tool"),
+        ("execute_tool look_up", None, None, []),
+        call("look_up", "allowed"),
+        ("invoke_agent other", None, None, []),
+        call("look_up", "allowed", "unknown"),
+        ("invoke_agent clerk", None, None, []),
+    ]
+    assert len({span.trace_id for span in spans}) == 1
+    assert len({span.span_id for span in spans}) == len(spans)
+    other, clerk = spans[8], spans[10]
+    assert clerk.parent_span_id == b""
+    assert other.parent_span_id == clerk.span_id
+    assert {span.parent_span_id for span in spans[:7]} == {clerk.span_id}
+    assert spans[7].parent_span_id == other.span_id
+    assert told(clerk)["gen_ai.conversation.id"] == session
+    assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in spans)
+    assert all(clerk.start_time_unix_nano <= span.start_time_unix_nano for span in spans)
+    scope = collector.requests[0].resource_spans[0].scope_spans[0]
+    assert (scope.scope.name, scope.schema_url) == ("fiducial", "https://opentelemetry.io/schemas/1.45.0")
+
+
+def test_without_content_nothing_that_anybody_wrote_is_sent(house: House, collector: Collector) -> None:
+    lived(house)
+    raw = b"".join(request.SerializeToString() for request in (sent(house, collector), collector.requests)[1])
+    for text in (SECRET, "emma", "Be brief", "milk", "elsewhere", "found", "page", "DE1", "it broke"):
+        assert text.encode() not in raw
+
+
+def test_content_is_sent_on_demand_and_never_what_is_masked(house: House, collector: Collector) -> None:
+    lived(house)
+    spans = sent(house, collector, content=True)
+    raw = b"".join(request.SerializeToString() for request in collector.requests)
+    assert SECRET.encode() not in raw
+    first, masked, *_ = map(told, spans)
+    assert json.loads(first["gen_ai.tool.call.arguments"]) == {"name": "page"}
+    assert json.loads(first["gen_ai.tool.call.result"]) == "found"
+    assert json.loads(masked["gen_ai.tool.call.arguments"]) == {"withheld": ["secrets"]}
+    unknown = next(told(span) for span in spans if span.name == "execute_tool nothing")
+    assert json.loads(unknown["gen_ai.tool.call.arguments"]) == {"withheld": ["not looked at"]}
+    assert (
+        json.loads(told(spans[8])["gen_ai.input.messages"])[-1]["parts"][0]["content"]
+        == '{"withheld":["said by others"]}'
+    )
+    assert b"seen elsewhere" not in raw
+    clerk = told(spans[-1])
+    assert clerk["user.id"] == "emma"
+    assert json.loads(clerk["gen_ai.system_instructions"]) == [{"type": "text", "content": "Be brief."}]
+    assert "[secrets]" in clerk["gen_ai.input.messages"]
+
+
+def test_what_a_tool_without_a_contract_gave_back_is_withheld(tmp_path: Path, collector: Collector) -> None:
+    with House(tmp_path / "f.db") as house:
+        house.guard = fiducial.Guard(house.charter, store=house.store, mode="observe")
+        with house.guard.session(user="emma") as session:
+            session.call("nothing", {"x": "y"}, run=lambda x: "who knows")
+        house.store.flush()
+        (call, _) = sent(house, collector, content=True)
+    assert json.loads(told(call)["gen_ai.tool.call.result"]) == {"withheld": ["not looked at"]}
+
+
+def test_it_goes_on_where_it_was_and_sends_nothing_twice(
+    house: House, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "ENTRIES", 3)
+    lived(house)
+    first = list(sent(house, collector))
+    assert sent(house, collector) == first
+    lived(house)
+    both = sent(house, collector)
+    assert len(both) == 2 * len(first)
+    assert len({span.span_id for span in both}) == len(both)
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.lists(st.sampled_from([429, 503, 502, 500, 401, 301, 0]), max_size=4), st.integers(1, 7))
+def test_whatever_the_collector_answers_nothing_is_lost(faults: list[int], entries: int) -> None:
+    import tempfile
+
+    collector = Collector()
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as where:
+        patch.setattr(exporting, "ENTRIES", entries)
+        with House(Path(where) / "f.db") as house:
+            lived(house)
+            expected = {span.span_id for span in sent(house, collector)}
+            collector.requests.clear()
+            collector.answers += [(status, b"", {}) for status in faults if status]
+            again = Exporter(house.store, collector.url + "/v1/traces/../v1/traces")
+            failures = 0
+            while True:
+                done = again.send()
+                failures += bool(done.failed)
+                if not done.failed and not done.more:
+                    break
+            again.close()
+            assert failures == sum(1 for status in faults if status)
+            assert {span.span_id for span in collector.spans} == expected
+            assert len(collector.spans) == len(expected)
+    collector.close()
+
+
+def test_it_waits_longer_each_time_and_as_long_as_it_is_told(house: House, collector: Collector) -> None:
+    lived(house)
+    exporter = Exporter(house.store, collector.url)
+    collector.answers += [(503, b"", {})] * 9 + [(503, b"", {"retry-after": "7"}), (429, b"", {"retry-after": "99999"})]
+    waits = [exporter.send().wait for _ in range(11)]
+    assert timedelta(seconds=0.5) <= waits[0] <= timedelta(seconds=1)
+    assert timedelta(seconds=30) <= waits[8] <= timedelta(minutes=1)
+    assert waits[9:] == [timedelta(seconds=7), timedelta(minutes=1)]
+    collector.server.shutdown()
+    collector.server.server_close()
+    assert "cannot be reached" in exporter.send().failed
+    exporter.close()
+
+
+def test_what_the_collector_does_not_take_is_said_and_not_sent_again(house: House, collector: Collector) -> None:
+    lived(house)
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 2
+    answer.partial_success.error_message = "too old"
+    collector.answers.append((200, answer.SerializeToString(), {}))
+    exporter = Exporter(house.store, collector.url)
+    assert exporter.send().refused == "the collector does not take 2 spans: too old"
+    assert not exporter.send().more
+    lived(house)
+    collector.answers.append((400, b"", {}))
+    assert "400 to 11 spans" in exporter.send().refused
+    assert len(collector.requests) == 1
+    exporter.close()
+
+
+def test_large_contents_go_in_requests_of_bounded_size(
+    house: House, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "MAX_REQUEST", 2000)
+    lived(house)
+    spans = sent(house, collector)
+    assert len(spans) == 11
+    assert len(collector.requests) > 2
+    assert max(request.ByteSize() for request in collector.requests) < 3000
+
+
+def test_of_two_exporters_one_is_refused(house: House, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    lived(house)
+    one, two = Exporter(house.store, collector.url), Exporter(house.store, collector.url)
+    post = Exporter._posted
+
+    def slow(self: Exporter, request: Any) -> Any:
+        monkeypatch.setattr(Exporter, "_posted", post)
+        assert not two.send().failed
+        return post(self, request)
+
+    monkeypatch.setattr(Exporter, "_posted", slow)
+    with pytest.raises(Conflict):
+        one.send()
+    one.close()
+    two.close()
+
+
+def test_a_call_that_is_made_across_two_runs_is_whole(house: House, collector: Collector) -> None:
+    with house.guard.session(user="emma") as session:
+        verdict = session.decide("look_up", {"name": "page"})
+        house.store.flush()
+        assert sent(house, collector) == []
+        session.observe("look_up", {"name": "page"}, "found", decision=verdict)
+    house.store.flush()
+    assert [span.name for span in sent(house, collector)] == ["execute_tool look_up", "invoke_agent clerk"]
+
+
+def test_what_is_sent_can_be_received_and_is_not_followed(house: House) -> None:
+    lived(house)
+    receiving(house)
+    before = trajectory(house)
+    address = f"http://127.0.0.1:{house.port}"
+    exporter = Exporter(house.store, address, headers={"authorization": "Bearer key-of-one"}, content=True)
+    done = exporter.send()
+    assert (done.failed, done.refused) == ("", "")
+    assert done.spans == 11
+    exporter.close()
+    assert not house.store.scan("otlp/")
+    assert trajectory(house) == before
+
+
+# --- as it is typed
+
+
+def test_the_command(tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = tmp_path / "fiducial.db"
+    with House(database) as house:
+        lived(house)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20abc, x-team = one")
+    run = CliRunner()
+    done = run.invoke(app, ["otlp", str(database), collector.url])
+    assert (done.exit_code, done.output) == (0, "11 spans sent\n")
+    assert collector.headers[0]["authorization"] == "Bearer abc"
+    assert collector.headers[0]["x-team"] == "one"
+    assert collector.headers[0]["path"] == "/v1/traces"
+    assert run.invoke(app, ["otlp", str(database), collector.url]).output == "0 spans sent\n"
+    with House(database) as house:
+        lived(house)
+    collector.answers.append((503, b"", {}))
+    done = run.invoke(app, ["otlp", str(database), collector.url])
+    assert (done.exit_code, "answers 503" in done.output) == (1, True)
+
+
+def test_the_command_follows_through_an_outage(tmp_path: Path, collector: Collector) -> None:
+    database = tmp_path / "fiducial.db"
+    collector.answers.append((503, b"", {"retry-after": "0"}))
+    with House(database) as house:
+        command = [sys.executable, "-c", "from fiducial.cli import main; main()", "log", "otlp"]
+        running = subprocess.Popen(
+            [*command, str(database), collector.url, "--follow"], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            for times in (1, 2):
+                lived(house)
+                eventually(lambda times=times: len(collector.spans) == 11 * times, 20)
+        finally:
+            running.send_signal(signal.SIGINT)
+            _, said = running.communicate(timeout=20)
+    assert running.returncode == 0
+    assert said == "fiducial: the collector answers 503, which is tried again\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "headers", "said"),
+    [
+        (["nowhere.db", "http://127.0.0.1:1"], "", "nowhere.db"),
+        (["nowhere.db", "collector:4318"], "", "URL such as"),
+        (["nowhere.db", "ftp://x"], "", "URL such as"),
+        (["{db}", "http://127.0.0.1:1"], "secret-token", "percent-encoded"),
+        (["{db}", "http://127.0.0.1:1"], "a=%0d%0ax", "percent-encoded"),
+    ],
+)
+def test_what_cannot_run_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], headers: str, said: str
+) -> None:
+    database = tmp_path / "fiducial.db"
+    with House(database):
+        pass
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    done = CliRunner().invoke(app, ["otlp", *(each.format(db=database) for each in arguments)])
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "secret-token" not in done.output
