@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 from gateway_world import House, charter
 from opentelemetry.sdk.trace.export import SpanExportResult
-from otlp_world import Agent, eventually, exporter, receiving, said, settled, trajectory
+from opentelemetry.trace import NonRecordingSpan, use_span
+from otlp_world import Agent, events, eventually, exporter, receiving, said, settled, trajectory
 
+from fiducial.core.event import SessionOpened
+from fiducial.gateway.otlp.inbox import Inbox
 from fiducial.gateway.otlp.receiver import Patience
 from fiducial.oversight.cells import HOLDS
 
@@ -83,6 +87,16 @@ def test_a_call_of_mcp_is_one_with_the_tool_it_is_made_for(house: House) -> None
     ):
         outer.set_attribute("gen_ai.tool.call.result", "y")
     assert followed(house, agent)[1:] == [RUN[3], ("finished", "y", "ok")]
+
+
+def test_of_a_call_that_is_traced_what_its_span_says_counts(house: House) -> None:
+    agent = Agent()
+    found = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look_up", "gen_ai.tool.call.id": "1"}
+    with agent.span("execute_tool look_up", {**found, "gen_ai.tool.call.arguments": '{"name": "page"}'}) as call:
+        seen = {"type": "tool_call_response", "id": "1", "response": "so far"}
+        agent.chat({"role": "tool", "parts": [seen]})
+        call.set_attribute("gen_ai.tool.call.result", "all of it")
+    assert followed(house, agent)[1:] == [RUN[3], ("finished", "all of it", "ok")]
 
 
 def test_a_failed_call_is_observed_with_its_error(house: House) -> None:
@@ -169,7 +183,11 @@ def test_spans_that_come_one_by_one_in_any_order_give_the_same(house: House, rev
     assert trajectory(house) == RUN
 
 
-def test_spans_that_come_again_are_not_taken_in_again(house: House) -> None:
+@pytest.mark.parametrize("calls", [512, 1])
+def test_spans_that_come_again_are_not_taken_in_again(
+    house: House, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fiducial.gateway.otlp.inbox.MAX_CALLS", calls)
     agent = run()
     assert followed(house, agent) == RUN
     assert followed(house, agent) == RUN
@@ -257,7 +275,13 @@ def test_arguments_that_are_not_told_are_not_decided_on(house: House) -> None:
 
 def test_traces_of_one_conversation_share_a_session_and_those_of_two_users_or_hosts_never(house: House) -> None:
     receiving(house)
-    for user, token in [("emma", "key-of-one"), ("emma", "key-of-one"), ("olaf", "key-of-one"), ("emma", "key-of-two")]:
+    for user, token in [
+        ("emma", "key-of-one"),
+        ("emma", "key-of-one"),
+        ("olaf", "key-of-one"),
+        ("emma", "key-of-two"),
+        ("emma", "key-of-one"),
+    ]:
         exporter(house, token).export(run(**{"gen_ai.conversation.id": "default", "user.id": user}).spans)
         settled(house)
     opened = [row for row in trajectory(house) if row[0] == "opened"]
@@ -305,6 +329,44 @@ def test_what_fiducial_sends_is_not_taken_in(house: House) -> None:
     agent.tracer = agent.provider.get_tracer("fiducial")
     agent.tool("wipe", {"name": "page"}, "wiped")
     assert followed(house, agent) == []
+
+
+def test_names_that_are_too_long_are_none(house: House) -> None:
+    roles = ["x" * 201, "y" * 200, *map(str, range(40))]
+    more = {"user.id": "x" * 100_000, "gen_ai.conversation.id": "x" * 100_000, "user.roles": roles}
+    assert followed(house, run(**more))[0] == ("opened", "unknown", "observe")
+    (opened,) = events(house, SessionOpened)
+    assert len(opened.roles) == 32
+    assert set(opened.roles) <= set(roles[1:])
+
+
+def test_a_trace_that_never_pauses_is_followed_all_the_same(house: House) -> None:
+    receiving(house, Patience(settle=timedelta(milliseconds=400), most=timedelta(milliseconds=900)))
+    agent, sender = run(), exporter(house)
+    sender.export(agent.spans)
+    for number in range(40):
+        late = Agent()
+        with use_span(NonRecordingSpan(agent.spans[0].get_span_context())):
+            late.tool("look_up", {"name": str(number)}, "y")
+        sender.export(late.spans)
+        if trajectory(house):
+            return
+        time.sleep(0.1)
+    pytest.fail("it waits for ever")
+
+
+def test_only_the_latest_traces_of_a_conversation_are_remembered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fiducial.gateway.otlp.inbox.MAX_LEADS", 2)
+    receiving(house)
+    added = 0
+    for _ in range(4):
+        exporter(house).export(run(**{"gen_ai.conversation.id": "one"}).spans)
+        settled(house)
+        assert len(house.store.scan("otlp/leads/")) == 2
+        (known,) = Inbox(house.store, house.guard.clock).quiet(house.guard.clock.unix_us() + 1).values()
+        assert known.at_us > added
+        added = known.at_us
+    assert len(events(house, SessionOpened)) == 1
 
 
 def test_many_exporters_at_once(house: House) -> None:

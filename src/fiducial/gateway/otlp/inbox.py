@@ -1,7 +1,8 @@
 """Spans that wait in the store until their trace is there, and what is known of the sessions that they lead to.
 
-Cells: `otlp/waiting/<trace>/<batch>` holds what one request brought of a trace; `otlp/leads/<trace or conversation>`
-the session that follows it; `otlp/known/<session>` what was taken in there. A request is answered once its batches are
+Cells: `otlp/waiting/<host>/<trace>/<batch>` holds what one request brought of a trace, which is called `<host>/<trace>`
+throughout; `otlp/leads/<trace or conversation>` the session that follows it; `otlp/known/<session>` what was taken in
+there. A request is answered once its batches are
 kept; they are deleted by the commit that keeps what came of them. A server that stops in between takes them in again:
 then something may stand in the ledger twice, and nothing is missing.
 """
@@ -26,6 +27,8 @@ MAX_SPANS: Final = 4096
 """Spans remembered of a session; of one that comes once more after so many others, nobody knows that it was there."""
 MAX_TEXTS: Final = 4096
 """Messages and results remembered of a session, by digest."""
+MAX_LEADS: Final = 512
+"""Traces remembered of a session; spans of an older one are followed by their conversation, or in a new session."""
 MAX_CALLS: Final = 512
 """Calls remembered of a session."""
 
@@ -69,7 +72,7 @@ class Known(msgspec.Struct):
     charter: str
     """Digest; the session cannot be read back under another one."""
     leads: list[str]
-    """Cells that lead to it."""
+    """Traces and conversations that lead to it, those of which something came last at the end."""
     spans: dict[bytes, Place] = {}
     texts: dict[bytes, None] = {}
     calls: list[Call] = []
@@ -124,7 +127,7 @@ class Inbox:
         """The traces of which something waits, and how many bytes."""
         found: dict[str, int] = {}
         for key, cell in self._store.scan(WAITING).items():
-            trace = key[len(WAITING) :].partition("/")[0]
+            trace = key[len(WAITING) :].rpartition("/")[0]
             found[trace] = found.get(trace, 0) + len(cell.value)
         return found
 
@@ -142,20 +145,24 @@ class Inbox:
 
     def claim(self, session: str, known: Known, leads: Leads) -> None:
         """Have `leads` lead to a new session. Raises `Conflict` when another server had them lead elsewhere."""
-        self._keep(session, known, leads.unchanged, ())
+        self._keep(session, known, known.leads, leads.unchanged, ())
 
     def known(self, session: str) -> Known | None:
         """What was taken in there; `None` when there is no such session, or it is over."""
         cell = self._store.read([KNOWN + session]).get(KNOWN + session)
         return None if cell is None else _KNOWN.decode(cell.value)
 
-    def keep(self, session: str, known: Known, done: Iterable[str] = ()) -> None:
-        """Keep what is known now, and delete the cells that are `done` with."""
-        self._keep(session, known, (), done)
+    def keep(self, session: str, known: Known, keys: list[str], done: Iterable[str] = ()) -> None:
+        """Keep what is known now, that `keys` lead there, and delete the cells that are `done` with."""
+        self._keep(session, known, keys, (), done)
 
-    def _keep(self, session: str, known: Known, unchanged: tuple[Unchanged, ...], done: Iterable[str]) -> None:
+    def _keep(
+        self, session: str, known: Known, keys: list[str], unchanged: tuple[Unchanged, ...], done: Iterable[str]
+    ) -> None:
         known.bound()
-        leads = [Put(LEADS + key, session.encode()) for key in known.leads]
+        known.leads = [key for key in known.leads if key not in keys] + keys
+        forgotten, known.leads = known.leads[:-MAX_LEADS], known.leads[-MAX_LEADS:]
+        leads = [Put(LEADS + key, session.encode()) for key in keys] + [Put(LEADS + key, None) for key in forgotten]
         kept = Put(KNOWN + session, msgspec.msgpack.encode(known))
         changes = (*leads, kept, *(Put(cell, None) for cell in done))
         self._store.commit(Commit(changes=changes, preconditions=unchanged)).result()

@@ -36,7 +36,11 @@ log = logging.getLogger("fiducial.gateway")
 UNKNOWN_USER: Final = "unknown"
 """Whom an agent works for, where its spans do not tell."""
 MAX_WAITING: Final = 64 * 1024 * 1024
-"""Bytes that may wait; past it, exporters are told to come again."""
+"""Bytes of one host that may wait; past it, its exporters are told to come again."""
+_NAME: Final = 1000
+"""Characters of a name; a longer one is none."""
+_ROLE, _ROLES = 200, 32
+"""Characters of a role, and roles of a user: they fit into the entry that opens a session."""
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +80,10 @@ class Receiver:
         self._waiting: dict[str, int] = {}
         """Bytes that wait, by trace."""
         self._due: dict[str, asyncio.TimerHandle] = {}
+        self._since: dict[str, float] = {}
+        """When the first came of what waits, by trace and the loop's clock."""
+        self._ended = 0.0
+        """When it was last looked for sessions to end, by the loop's clock."""
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By host, held while a trace is followed: two of one conversation would each open a session."""
@@ -100,7 +108,8 @@ class Receiver:
 
     async def take(self, host: str, found: list[Span | Unreadable]) -> Taken:
         """Keep what can be read. Raises `Refused` when too much waits, `StoreError` when it cannot be kept."""
-        if sum(self._waiting.values()) > MAX_WAITING:
+        mine = key_of(host) + "/"
+        if sum(size for trace, size in self._waiting.items() if trace.startswith(mine)) > MAX_WAITING:
             raise Refused(503, "too much waits to be followed; send it again later")
         traces: dict[str, list[Heard]] = {}
         why: list[str] = []
@@ -108,24 +117,28 @@ class Receiver:
             if isinstance(span, Unreadable):
                 why.append(span.why)
             if span.trace is not None and (heard := _heard(span)) is not None:
-                traces.setdefault(key_of(host, span.trace), []).append(heard)
+                traces.setdefault(mine + key_of(span.trace), []).append(heard)
         if traces:
             sizes = await self.sessions.threads.run(host, partial(self._inbox.put, host, traces))
         for trace in traces:
             self._waiting[trace] = self._waiting.get(trace, 0) + sizes[trace]
-            self._soon(trace, self.patience.settle)
+            self._soon(trace)
         return Taken(len(why), "; ".join(dict.fromkeys(why)))
 
-    def _soon(self, trace: str, wait: timedelta) -> None:
+    def _soon(self, trace: str) -> None:
+        """Follow it when nothing comes for a moment, and at the latest when it was waited for long enough."""
         if (before := self._due.pop(trace, None)) is not None:
             before.cancel()
         loop = asyncio.get_running_loop()
-        self._due[trace] = loop.call_later(wait.total_seconds(), self._start, trace)
+        latest = self._since.setdefault(trace, loop.time()) + self.patience.most.total_seconds()
+        at = min(loop.time() + self.patience.settle.total_seconds(), latest)
+        self._due[trace] = loop.call_at(at, self._start, trace)
 
     def _start(self, trace: str) -> None:
         self._due.pop(trace, None)
+        self._since.pop(trace, None)
         if trace in self._busy:
-            self._soon(trace, self.patience.settle)
+            self._soon(trace)
             return
         task = self._busy[trace] = asyncio.get_running_loop().create_task(self._follow(trace))
         task.add_done_callback(lambda _: self._busy.pop(trace, None))
@@ -144,6 +157,11 @@ class Receiver:
             await asyncio.sleep(self.patience.look.total_seconds())
 
     async def _end_quiet(self) -> None:
+        """End the sessions to which nothing comes any more. All of them are read for it, so it is not done often."""
+        now = asyncio.get_running_loop().time()
+        if now < self._ended + self.patience.quiet.total_seconds() / 24:
+            return
+        self._ended = now
         before = self._clock.unix_us() - self.patience.quiet // timedelta(microseconds=1)
         for session, known in (await asyncio.to_thread(self._inbox.quiet, before)).items():
             with contextlib.suppress(Refused):
@@ -180,7 +198,6 @@ class Receiver:
         seat = None if known is None else await self._again(host, leads.session or "", known, age)
         if seat is None or known is None:
             seat, known = await self._opened(host, leads, keys, spans)
-        known.leads += [key for key in keys if key not in known.leads]
         known.at_us = self._clock.unix_us()
         session, into = seat.session, known
 
@@ -190,7 +207,7 @@ class Receiver:
                 follow(session, into, spans)
                 done = waiting.cells
             finally:
-                self._inbox.keep(session.id, into, done)
+                self._inbox.keep(session.id, into, keys, done)
 
         await seat.apart(taken_in)
         self._waiting.pop(trace, None)
@@ -256,12 +273,15 @@ def _keepable(step: Step) -> Step:
 
 
 def _first(attributes: Mapping[str, object], keys: tuple[str, ...]) -> str:
-    return next((found for key in keys if (found := text_of(attributes.get(key)))), "")
+    names = (text_of(attributes.get(key)) for key in keys)
+    return next((name for name in names if 0 < len(name) <= _NAME), "")
 
 
 def _roles(attributes: Mapping[str, object]) -> tuple[str, ...]:
     found = attributes.get(names.USER_ROLES)
-    return tuple(each for each in found if isinstance(each, str) and each) if isinstance(found, list) else ()
+    if not isinstance(found, list):
+        return ()
+    return tuple(each for each in found if isinstance(each, str) and 0 < len(each) <= _ROLE)[:_ROLES]
 
 
 def _conversation(host: str, spans: list[Heard]) -> Iterator[str]:
