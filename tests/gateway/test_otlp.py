@@ -101,17 +101,16 @@ def test_of_a_call_that_is_traced_what_its_span_says_counts(house: House) -> Non
 
 def test_a_failed_call_is_observed_with_its_error(house: House) -> None:
     agent = Agent()
-    with pytest.raises(ValueError), agent.span(
-        "execute_tool look_up",
-        {
-            "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look_up",
-            "gen_ai.tool.call.arguments": '{"name": "page"}',
-        },
-    ):  # fmt: skip
-        raise ValueError(BEGGED)
-    agent.tool("write_note", {"name": "shared-list", "text": "x"}, "written")
+    found = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look_up"}
+    with agent.span("invoke_agent clerk", INVOKED):
+        with (
+            pytest.raises(ValueError),
+            agent.span("execute_tool look_up", {**found, "gen_ai.tool.call.arguments": '{"name": "page"}'}),
+        ):
+            raise ValueError(BEGGED)
+        agent.tool("write_note", {"name": "shared-list", "text": "x"}, "written")
     rows = followed(house, agent)
-    assert [row[-1] for row in rows if row[0] in ("decided", "finished")] == ["allowed", "failed", "allowed", "ok"]
+    assert [row[-1] for row in rows if row[0] in ("decided", "finished")] == ["allowed", "failed", "denied", "ok"]
 
 
 def langchain_run(memory: Agent) -> None:
@@ -286,6 +285,36 @@ def test_traces_of_one_conversation_share_a_session_and_those_of_two_users_or_ho
         settled(house)
     opened = [row for row in trajectory(house) if row[0] == "opened"]
     assert [user for _, user, _ in opened] == ["emma", "olaf", "emma"]
+
+
+def test_a_conversation_goes_on_after_a_restart(house: House) -> None:
+    for _ in range(2):
+        assert followed(house, run(**{"gen_ai.conversation.id": "one"}))[: len(RUN)] == RUN
+        house.stop()
+    rows = trajectory(house)
+    assert [row[0] for row in rows].count("opened") == 1
+    assert [row[0] for row in rows].count("user") == 1
+    assert ("decided", "write_note", '{"name": "shared-list", "text": "x"}', "denied") in rows[len(RUN) :]
+
+
+def test_what_an_application_does_beside_opens_no_session(house: House) -> None:
+    agent = Agent()
+    with agent.span("GET /", {"http.request.method": "GET"}):
+        pass
+    assert followed(house, agent) == []
+    assert not house.store.scan("otlp/")
+
+
+def test_nobody_can_tell_from_the_cells_what_was_said(house: House) -> None:
+    followed(house, run())
+    receiving(house)
+    other = Agent()
+    other.chat(said("user", TASK))
+    followed(house, other)
+    one, two = Inbox(house.store, house.guard.clock).quiet(house.guard.clock.unix_us() + 1).values()
+    assert two.texts
+    assert not one.texts.keys() & two.texts.keys()
+    assert not any(TASK.encode() in cell.value for cell in house.store.scan("otlp/").values())
 
 
 def test_nobody_is_asked_and_no_other_door_goes_on_with_it(house: House) -> None:

@@ -23,7 +23,6 @@ from fiducial.errors import CallMismatch, StoreError
 from fiducial.gateway.otlp.inbox import Call, Known, Place, digest_of
 from fiducial.gateway.otlp.steps import Asked, Came, Doubted, Heard, Said, Step
 from fiducial.gateway.unread import doubt
-from fiducial.guard.arguments import same
 from fiducial.guard.session import Session
 
 log = logging.getLogger("fiducial.gateway")
@@ -82,7 +81,7 @@ class _Following:
         authority = step.authority
         if authority == "user" and self._below_another(span):
             authority = "agent"
-        if authority == "agent" and digest_of("said", "user", step.text) in self._known.texts:
+        if authority == "agent" and self._digest("said", "user", step.text) in self._known.texts:
             return
         if self._first("said", authority, step.text):
             self._session.say(step.text, authority=authority)
@@ -106,27 +105,42 @@ class _Following:
     def _asked(self, span: Heard, step: Asked) -> None:
         if step.running and self._inside_same(span, step.tool):
             return
-        call = self._call(span, step)
+        given = b"" if step.arguments is None else self._digest("given", _text(step.arguments))
+        call = self._call(span, step, given)
         if call is None:
             call = Call(ids=[], tool=step.tool)
             self._known.calls.append(call)
-        call.ids += [
-            id for id in (step.call or self._unnamed(step), self._own(span, step)) if id and id not in call.ids
-        ]
+        ids = (step.call or self._unnamed(step), self._own(span, step))
+        call.ids += [id for id in ids if id and id not in call.ids]
         call.ran = call.ran or step.running
-        if step.arguments is None or call.done or self._is_of(call, step.arguments):
-            return
-        call.decision = self._session.decide(step.tool or _UNNAMED, step.arguments).decision
+        if given and not call.given and not call.done:
+            call.given = given
+            call.decision = self._session.decide(step.tool or _UNNAMED, step.arguments).decision
+
+    def _call(self, span: Heard, step: Asked, given: bytes) -> Call | None:
+        """The call that `step` is about, when it stands somewhere else in the trace as well.
+
+        Some models number their calls, anew in each turn: an id alone does not say which it is.
+        """
+        ids = {step.call or self._unnamed(step), self._own(span, step)} - {""}
+        nameless = step.running and not step.call
+        for call in reversed(self._known.calls):
+            named = ids.intersection(call.ids) or (nameless and not call.done)
+            fits = call.tool == step.tool and (not given or not call.given or given == call.given)
+            if named and fits and not (step.running and call.ran):
+                return call
+        return None
 
     def _came(self, span: Heard, step: Came) -> None:
         if step.running and self._inside_same(span, step.tool):
             return
         ids = {step.call, self._own(span, step)} - {""}
         call = next((each for each in reversed(self._known.calls) if ids.intersection(each.ids)), None)
+        fresh = self._first("came", step.call or step.tool, _text(step.result), step.error or "")
+        if not step.running and not fresh:
+            return
         if call is not None and (call.done or (call.ran and not step.running)):
             # Told already, or the span that is the call will tell.
-            return
-        if call is None and not self._first("came", step.tool, _text(step.result), step.error or ""):
             return
         self._observe(call, step)
         if not step.told:
@@ -154,29 +168,6 @@ class _Following:
                 f"{tool}, by arguments that are not told", {}, step.result, outcome=outcome, error=error
             )
 
-    def _call(self, span: Heard, step: Asked) -> Call | None:
-        """The call that `step` is about, when it stands somewhere else in the trace as well."""
-        ids = {step.call or self._unnamed(step), self._own(span, step)} - {""}
-        for call in reversed(self._known.calls):
-            if ids.intersection(call.ids):
-                return call
-        if step.running and not step.call:
-            # The oldest that the model asked for, of which no span has come.
-            for call in self._known.calls:
-                open_still = not (call.ran or call.done) and call.tool == step.tool
-                if open_still and (step.arguments is None or self._is_of(call, step.arguments)):
-                    return call
-        return None
-
-    def _is_of(self, call: Call, arguments: Any) -> bool:
-        """Whether `call` was decided with those arguments."""
-        if not call.decision:
-            return False
-        try:
-            return same(self._session.awaited(DecisionId(call.decision)).request.arguments, arguments)
-        except CallMismatch:
-            return False
-
     def _inside_same(self, span: Heard, tool: str) -> bool:
         """Whether the span right above is the call of the same tool: a client's and its protocol's are one."""
         above = self._places.get(span.parent)
@@ -186,10 +177,9 @@ class _Following:
     def _own(span: Heard, step: Asked | Came) -> str:
         return f"span {span.id.hex()}" if step.running else ""
 
-    @staticmethod
-    def _unnamed(step: Asked) -> str:
+    def _unnamed(self, step: Asked) -> str:
         """Stands for the id of a call that has none, wherever the model's messages repeat it."""
-        return "" if step.running else "unnamed " + digest_of(step.tool, _text(step.arguments)).hex()
+        return "" if step.running else "unnamed " + self._digest(step.tool, _text(step.arguments)).hex()
 
     # --- the rest
 
@@ -197,9 +187,12 @@ class _Following:
         if again or self._first("doubted", what):
             doubt(self._session, what)
 
+    def _digest(self, *parts: str) -> bytes:
+        return digest_of(self._known.salt, *parts)
+
     def _first(self, *parts: str) -> bool:
         """Whether it was not there before."""
-        key = digest_of(*parts)
+        key = self._digest(*parts)
         if key in self._known.texts:
             return False
         self._known.texts[key] = None

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from fiducial.core.clock import Clock
-from fiducial.core.ids import mint
+from fiducial.core.ids import mint, random_bytes
 from fiducial.core.store import Commit, Put, Store, Unchanged
 from fiducial.gateway.otlp.steps import Heard, Kind
 
@@ -48,6 +48,8 @@ class Call(msgspec.Struct):
     ids: list[str]
     """The model's id for it, and those of the spans that are it."""
     tool: str
+    given: bytes = b""
+    """Digest of the arguments; empty: they are not told."""
     decision: str = ""
     """Empty: not decided, as the arguments are not told."""
     ran: bool = False
@@ -73,6 +75,8 @@ class Known(msgspec.Struct):
     """Digest; the session cannot be read back under another one."""
     leads: list[str]
     """Traces and conversations that lead to it, those of which something came last at the end."""
+    salt: bytes = msgspec.field(default_factory=random_bytes)
+    """Of the digests: without it, they would tell who guesses it what was said."""
     spans: dict[bytes, Place] = {}
     texts: dict[bytes, None] = {}
     calls: list[Call] = []
@@ -166,6 +170,10 @@ class Inbox:
         kept = Put(KNOWN + session, msgspec.msgpack.encode(known))
         changes = (*leads, kept, *(Put(cell, None) for cell in done))
         self._store.commit(Commit(changes=changes, preconditions=unchanged)).result()
+
+    def drop(self, cells: Iterable[str]) -> None:
+        """Delete what waits there."""
+        self._store.commit(Commit(changes=tuple(Put(cell, None) for cell in cells))).result()
 
     def forget(self, session: str, known: Known) -> None:
         """Forget a session."""

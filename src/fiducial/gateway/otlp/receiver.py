@@ -111,19 +111,20 @@ class Receiver:
         mine = key_of(host) + "/"
         if sum(size for trace, size in self._waiting.items() if trace.startswith(mine)) > MAX_WAITING:
             raise Refused(503, "too much waits to be followed; send it again later")
+        sizes = await self.sessions.threads.run(host, partial(self._kept, host, mine, found))
+        for trace, size in sizes.items():
+            self._waiting[trace] = self._waiting.get(trace, 0) + size
+            self._soon(trace)
+        why = [span.why for span in found if isinstance(span, Unreadable)]
+        return Taken(len(why), "; ".join(dict.fromkeys(why)))
+
+    def _kept(self, host: str, mine: str, found: list[Span | Unreadable]) -> dict[str, int]:
+        """Keep the spans, in a thread; how many bytes each trace takes."""
         traces: dict[str, list[Heard]] = {}
-        why: list[str] = []
         for span in found:
-            if isinstance(span, Unreadable):
-                why.append(span.why)
             if span.trace is not None and (heard := _heard(span)) is not None:
                 traces.setdefault(mine + key_of(span.trace), []).append(heard)
-        if traces:
-            sizes = await self.sessions.threads.run(host, partial(self._inbox.put, host, traces))
-        for trace in traces:
-            self._waiting[trace] = self._waiting.get(trace, 0) + sizes[trace]
-            self._soon(trace)
-        return Taken(len(why), "; ".join(dict.fromkeys(why)))
+        return self._inbox.put(host, traces) if traces else {}
 
     def _soon(self, trace: str) -> None:
         """Follow it when nothing comes for a moment, and at the latest when it was waited for long enough."""
@@ -194,6 +195,11 @@ class Receiver:
         late = known is not None and known.rooted and trace in known.leads
         if not (entry_in(spans) or late) and age < self.patience.most:
             # Looked at again with the next spans, or when all is looked at.
+            return
+        if known is None and not any(span.steps or span.kind != "other" for span in spans):
+            # Of what else an application does: no agent is in it.
+            await asyncio.to_thread(self._inbox.drop, waiting.cells)
+            self._waiting.pop(trace, None)
             return
         seat = None if known is None else await self._again(host, leads.session or "", known, age)
         if seat is None or known is None:
