@@ -16,7 +16,8 @@ from opentelemetry.trace import NonRecordingSpan, use_span
 from otlp_world import Agent, events, eventually, exporter, receiving, said, settled, trajectory
 
 from fiducial.core.event import SessionOpened
-from fiducial.gateway.otlp.inbox import Inbox
+from fiducial.errors import Conflict, StoreError
+from fiducial.gateway.otlp.inbox import Inbox, Known
 from fiducial.gateway.otlp.receiver import Patience
 from fiducial.oversight.cells import HOLDS
 
@@ -396,6 +397,33 @@ def test_only_the_latest_traces_of_a_conversation_are_remembered(house: House, m
         assert known.at_us > added
         added = known.at_us
     assert len(events(house, SessionOpened)) == 1
+
+
+def test_of_two_servers_that_open_a_session_for_one_trace_the_second_does_not_follow(house: House) -> None:
+    inbox, clock = Inbox(house.store, house.guard.clock), house.guard.clock
+    one, two = (inbox.leads(["trace", "conversation"]) for _ in range(2))
+    inbox.claim("ses_1", Known(host="one", charter="", leads=["trace", "conversation"], at_us=clock.unix_us()), one)
+    with pytest.raises(Conflict):
+        inbox.claim("ses_2", Known(host="one", charter="", leads=["trace", "conversation"]), two)
+    assert inbox.leads(["other", "conversation"]).session == "ses_1"
+    assert inbox.known("ses_2") is None
+
+
+def test_a_trace_that_cannot_be_followed_yet_is_followed_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving(house)
+    keep, failures = Inbox.keep, [1, 2]
+
+    def lost(*given: Any) -> None:
+        if failures:
+            failures.pop()
+            raise StoreError("it is away")
+        keep(*given)
+
+    monkeypatch.setattr(Inbox, "keep", lost)
+    exporter(house).export(run().spans)
+    settled(house)
+    assert not failures
+    assert [row for row in trajectory(house) if row[0] == "decided"] == [row for row in RUN if row[0] == "decided"]
 
 
 def test_many_exporters_at_once(house: House) -> None:

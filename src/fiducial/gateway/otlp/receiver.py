@@ -87,6 +87,8 @@ class Receiver:
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By host, held while a trace is followed: two of one conversation would each open a session."""
+        self._unkept: dict[str, Known] = {}
+        """What was taken in, by session, while that could not be kept."""
         self._looking: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -190,7 +192,7 @@ class Receiver:
         spans = [span for batch in waiting.batches for span in batch.heard]
         keys = [trace, *_conversation(host, spans)]
         leads = await asyncio.to_thread(self._inbox.leads, keys)
-        known = None if leads.session is None else await asyncio.to_thread(self._inbox.known, leads.session)
+        known = None if leads.session is None else await asyncio.to_thread(self._known, leads.session)
         age = timedelta(microseconds=self._clock.unix_us() - waiting.batches[0].at_us)
         late = known is not None and known.rooted and trace in known.leads
         if not (entry_in(spans) or late) and age < self.patience.most:
@@ -213,10 +215,16 @@ class Receiver:
                 follow(session, into, spans)
                 done = waiting.cells
             finally:
+                self._unkept[session.id] = into
                 self._inbox.keep(session.id, into, keys, done)
+                del self._unkept[session.id]
 
         await seat.apart(taken_in)
         self._waiting.pop(trace, None)
+
+    def _known(self, session: str) -> Known | None:
+        """What was taken in there, kept or not."""
+        return self._unkept.get(session) or self._inbox.known(session)
 
     async def _again(self, host: str, session: str, known: Known, age: timedelta) -> Seat | None:
         """The session that the trace leads to; `None` when nobody can go on with it. Raises `Refused` while another
