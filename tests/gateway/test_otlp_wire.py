@@ -221,7 +221,7 @@ def test_what_has_no_form_in_which_it_could_be_kept_is_doubted(house: House, val
     assert trajectory(house)[-1][1] in ("a report that cannot be read", "look_up")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.binary(max_size=200), st.sampled_from([wire.PROTOBUF, wire.JSON]), st.sampled_from(["", "gzip"]))
 def test_any_bytes_are_read_or_refused(body: bytes, kind: str, encoding: str) -> None:
     # Nothing else is raised.
@@ -271,7 +271,7 @@ SPANS = st.lists(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(SPANS)
 def test_spans_that_say_anything_are_followed(sent: list[Span]) -> None:
     guard = fiducial.Guard(charter()).watching()
