@@ -79,6 +79,17 @@ def test_of_a_run_in_which_only_the_model_is_traced_the_same_is_known(house: Hou
     assert followed(house, agent) == [*RUN[:1], *RUN[2:6]]
 
 
+def test_an_old_result_is_not_that_of_a_new_call_with_the_same_number(house: House) -> None:
+    agent = Agent()
+    old = {"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "response": "old"}]}
+    with agent.span("invoke_agent clerk", INVOKED):
+        agent.chat(said("user", TASK), calls=[("1", "look_up", {"name": "page"})])
+        agent.chat(old, calls=[("1", "look_up", {"name": "other"})])
+        agent.chat(old)
+    rows = [row for row in followed(house, agent) if row[0] in ("decided", "finished")]
+    assert rows == [RUN[3], ("finished", "old", "ok"), ("decided", "look_up", '{"name": "other"}', "allowed")]
+
+
 def test_a_call_of_mcp_is_one_with_the_tool_it_is_made_for(house: House) -> None:
     agent = Agent()
     found = {"gen_ai.tool.name": "look_up", "gen_ai.tool.call.arguments": '{"name": "page"}'}
