@@ -32,7 +32,7 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents ## the same, the documentation and the fast tests (under 5 minutes, installation included)
+test: check $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.inspect-ai ## the same, the documentation and the fast tests (under 5 minutes, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
@@ -41,7 +41,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-verify: check $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+verify: check $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.inspect-ai ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
@@ -99,6 +99,15 @@ $(VENV)/.mcp1: | $(VENV)/.dev
 $(VENV)/.openai-agents: | $(VENV)/.dev
 	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/openai-agents 'openai-agents>=0.24,<0.25' || \
 	  $(BIN)/python -m pip install -q --target $(VENV)/openai-agents 'openai-agents>=0.24,<0.25'
+	@touch $@
+
+# Inspect, which cannot be installed together with moto: their versions of botocore differ. Its Sentinels without what
+# they need to read recorded transcripts, which is larger than all the rest.
+$(VENV)/.inspect-ai: | $(VENV)/.dev
+	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/inspect-ai 'inspect-ai>=0.3.285,<0.4' || \
+	  $(BIN)/python -m pip install -q --target $(VENV)/inspect-ai 'inspect-ai>=0.3.285,<0.4'
+	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/inspect-ai --no-deps 'inspect-sentinel>=0.2,<0.3' || \
+	  $(BIN)/python -m pip install -q --target $(VENV)/inspect-ai --no-deps 'inspect-sentinel>=0.2,<0.3'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -52,7 +52,7 @@ def _line(line: str) -> str:
     return ".*?".join(map(re.escape, line.split("…")))
 
 
-ELSEWHERE = {"openai-agents.md": "agents"}
+ELSEWHERE = {"inspect.md": "inspect_ai", "openai-agents.md": "agents"}
 """Pages whose framework cannot be installed beside the others: page → module."""
 
 

@@ -10,19 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OPENAI = Path(sys.prefix) / "openai-agents"
+ELSEWHERE = Path(sys.prefix)
 
 
-@pytest.mark.skipif(not OPENAI.exists(), reason="the OpenAI Agents SDK is not there: `make test`")
-def test_the_openai_agents_sdk() -> None:
-    tests = ["tests/adapters/test_openai_agents.py", "tests/test_docs.py", "-k", "openai"]
+@pytest.mark.parametrize(("folder", "name"), [("openai-agents", "openai"), ("inspect-ai", "inspect")])
+def test_a_framework_that_has_a_folder_of_its_own(folder: str, name: str) -> None:
+    if not (ELSEWHERE / folder).exists():
+        pytest.skip(f"{folder} is not there: `make test`")
+    [tests] = (ROOT / "tests" / "adapters").glob(f"test_{name}_*.py")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "tests/test_docs.py", "-k", name],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(OPENAI), "PYTEST_ADDOPTS": ""},
+        env={**os.environ, "PYTHONPATH": str(ELSEWHERE / folder), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:]

@@ -113,6 +113,44 @@ class Tried:
         return Called(result=None, told=_UNKNOWN if self.begun else for_fault(Fault.FACTS).agent)
 
 
+class Begun:
+    """A call that a framework makes by itself, between two of its hooks: decided at the first, and at the second it is
+    told what came of it. In between it stands still, on the running event loop, for as long as its contract lets the
+    tool run; after that nobody knows what came of it."""
+
+    def __init__(self, session: Session, tool: str, arguments: Mapping[str, Any], *, wait: timedelta = AT_ONCE) -> None:
+        loop = asyncio.get_running_loop()
+        self._may_run: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self._came: asyncio.Future[Any] = loop.create_future()
+        self._done = asyncio.ensure_future(acall(session, tool, arguments, self._run, wait=wait))
+
+    async def decided(self) -> dict[str, Any] | Called:
+        """The arguments to make the call with, or what came of it as it may not be made."""
+        try:
+            either: set[asyncio.Future[Any]] = {self._may_run, self._done}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            self._done.cancel()
+            raise
+        return self._done.result() if self._done.done() else self._may_run.result()
+
+    async def returned(self, value: Any) -> Called:
+        """What came of it, now that the tool has returned `value`."""
+        if not self._came.done():
+            self._came.set_result(value)
+        return await self._done
+
+    async def raised(self, error: Exception) -> Called:
+        """What came of it, now that the tool has raised `error`."""
+        if not self._came.done():
+            self._came.set_exception(error)
+        return await self._done
+
+    async def _run(self, **given: Any) -> Any:
+        self._may_run.set_result(given)
+        return await self._came
+
+
 def _asked(done: Result) -> HoldId | None:
     """The request about a call that was not made, if people can answer it."""
     verdict = done.verdict
@@ -157,4 +195,4 @@ def _called(done: Result) -> Called:
     return Called(result=done, told=(done.verdict.remedies.agent or "This was not done.") + again, waiting=hold)
 
 
-__all__ = ["AT_ONCE", "Called", "acall", "call"]
+__all__ = ["AT_ONCE", "Begun", "Called", "acall", "call"]
