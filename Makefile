@@ -32,7 +32,7 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.inspect-ai ## the same, the documentation and the fast tests (under 5 minutes, installation included)
+test: check $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai ## the same, the documentation and the fast tests (under 5 minutes, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
@@ -41,7 +41,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-verify: check $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.inspect-ai ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+verify: check $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai $(VENV)/.crewai ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
@@ -95,19 +95,31 @@ $(VENV)/.mcp1: | $(VENV)/.dev
 	  $(BIN)/python -m pip install -q --target $(VENV)/mcp1 'mcp>=1.30,<2'
 	@touch $@
 
-# The OpenAI Agents SDK, which cannot be installed together with LangGraph: their versions of websockets differ.
+# Frameworks that cannot be installed together with the others: each has a folder of its own in the environment.
+define apart
+	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/$(1) $(2) || \
+	  $(BIN)/python -m pip install -q --target $(VENV)/$(1) $(2)
+endef
+
+# Its version of websockets excludes LangGraph's, and so does that of Google's ADK.
 $(VENV)/.openai-agents: | $(VENV)/.dev
-	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/openai-agents 'openai-agents>=0.24,<0.25' || \
-	  $(BIN)/python -m pip install -q --target $(VENV)/openai-agents 'openai-agents>=0.24,<0.25'
+	$(call apart,openai-agents,'openai-agents>=0.24$(comma)<0.25')
 	@touch $@
 
-# Inspect, which cannot be installed together with moto: their versions of botocore differ. Its Sentinels without what
-# they need to read recorded transcripts, which is larger than all the rest.
+$(VENV)/.adk: | $(VENV)/.dev
+	$(call apart,adk,'google-adk>=2.13$(comma)<3')
+	@touch $@
+
+# Its version of botocore excludes moto's. Its Sentinels come without what they need to read recorded transcripts, which is
+# larger than all the rest.
 $(VENV)/.inspect-ai: | $(VENV)/.dev
-	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/inspect-ai 'inspect-ai>=0.3.285,<0.4' || \
-	  $(BIN)/python -m pip install -q --target $(VENV)/inspect-ai 'inspect-ai>=0.3.285,<0.4'
-	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/inspect-ai --no-deps 'inspect-sentinel>=0.2,<0.3' || \
-	  $(BIN)/python -m pip install -q --target $(VENV)/inspect-ai --no-deps 'inspect-sentinel>=0.2,<0.3'
+	$(call apart,inspect-ai,'inspect-ai>=0.3.285$(comma)<0.4')
+	$(call apart,inspect-ai,--no-deps 'inspect-sentinel>=0.2$(comma)<0.3')
+	@touch $@
+
+# It needs the earlier MCP SDK, and 830 MB: `make test` leaves it out.
+$(VENV)/.crewai: | $(VENV)/.dev
+	$(call apart,crewai,'crewai>=1.15.30$(comma)<1.16')
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

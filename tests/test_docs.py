@@ -52,7 +52,12 @@ def _line(line: str) -> str:
     return ".*?".join(map(re.escape, line.split("…")))
 
 
-ELSEWHERE = {"inspect.md": "inspect_ai", "openai-agents.md": "agents"}
+ELSEWHERE = {
+    "adk.md": "google.adk",
+    "crewai.md": "crewai",
+    "inspect.md": "inspect_ai",
+    "openai-agents.md": "agents",
+}
 """Pages whose framework cannot be installed beside the others: page → module."""
 
 

@@ -1,0 +1,42 @@
+"""What a session has taken in of what its agent's model reads, so that nothing is taken in twice."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from weakref import WeakKeyDictionary
+
+from fiducial.core.event import Authority
+from fiducial.errors import SessionError
+from fiducial.guard.session import Session
+
+_HEARD: WeakKeyDictionary[Session, set[str]] = WeakKeyDictionary()
+"""Digests of texts."""
+
+
+def know(session: Session, *texts: str) -> None:
+    """`session` knows where `texts` come from: they are what came of a call, or a part of what it took in."""
+    _HEARD.setdefault(session, set()).update(map(_digest, texts))
+
+
+def hear(session: Session, text: str, authority: Authority) -> None:
+    """Take in `text`, unless the session knows it, or somebody with authority has said the very same in it.
+
+    Raises `StoreError` when it cannot be kept, `SessionError` when the session is closed.
+    """
+    if not text.strip() or _digest(text) in _HEARD.setdefault(session, set()):
+        return
+    said = set[str]()
+    with suppress(SessionError):  # more was said than is kept
+        said = {each.strip() for _, each, _ in session.said}
+    if text.strip() not in said:
+        session.say(text.strip(), authority=authority)
+    know(session, text)
+
+
+def _digest(text: str) -> str:
+    """Of the text without the white space around it."""
+    return hashlib.sha256(text.strip().encode("utf-8", "replace")).hexdigest()
+
+
+__all__ = ["hear", "know"]
