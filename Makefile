@@ -89,19 +89,18 @@ $(VENV)/.dev: $(BUILT) | $(BIN)/python
 	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)mcp$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3$(comma)langchain$(comma)otel$(comma)pydantic-ai)
 	@touch $(VENV)/.demo
 
-# The MCP SDK of the major version before, beside the environment and not in it: clients still have it.
-$(VENV)/.mcp1: | $(VENV)/.dev
-	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/mcp1 'mcp>=1.30,<2' || \
-	  $(BIN)/python -m pip install -q --target $(VENV)/mcp1 'mcp>=1.30,<2'
-	@touch $@
-
-# Frameworks that cannot be installed together with the others: each has a folder of its own in the environment.
+# What cannot be installed together with the rest: each has a folder of its own in the environment.
 define apart
 	@$(BIN)/uv pip install -q --python $(BIN)/python --target $(VENV)/$(1) $(2) || \
 	  $(BIN)/python -m pip install -q --target $(VENV)/$(1) $(2)
 endef
 
-# Its version of websockets excludes LangGraph's, and so does that of Google's ADK.
+# The MCP SDK of the major version before, which clients still have.
+$(VENV)/.mcp1: | $(VENV)/.dev
+	$(call apart,mcp1,'mcp>=1.30$(comma)<2')
+	@touch $@
+
+# The OpenAI Agents SDK's version of websockets excludes LangGraph's, and so does that of Google's ADK.
 $(VENV)/.openai-agents: | $(VENV)/.dev
 	$(call apart,openai-agents,'openai-agents>=0.24$(comma)<0.25')
 	@touch $@
@@ -110,14 +109,14 @@ $(VENV)/.adk: | $(VENV)/.dev
 	$(call apart,adk,'google-adk>=2.13$(comma)<3')
 	@touch $@
 
-# Its version of botocore excludes moto's. Its Sentinels come without what they need to read recorded transcripts, which is
+# Inspect's version of botocore excludes moto's. Its Sentinels come without what they need to read recorded transcripts, which is
 # larger than all the rest.
 $(VENV)/.inspect-ai: | $(VENV)/.dev
 	$(call apart,inspect-ai,'inspect-ai>=0.3.285$(comma)<0.4')
 	$(call apart,inspect-ai,--no-deps 'inspect-sentinel>=0.2$(comma)<0.3')
 	@touch $@
 
-# It needs the earlier MCP SDK, and 830 MB: `make test` leaves it out.
+# CrewAI needs the earlier MCP SDK, and 830 MB: `make test` leaves it out.
 $(VENV)/.crewai: | $(VENV)/.dev
 	$(call apart,crewai,'crewai>=1.15.30$(comma)<1.16')
 	@touch $@

@@ -76,7 +76,8 @@ def decoded(body: bytes, kind: str, encoding: str) -> ExportTraceServiceRequest:
     body = _plain(body, encoding)
     if kind == PROTOBUF:
         try:
-            return ExportTraceServiceRequest.FromString(body)
+            whole: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
+            return whole
         except DecodeError as error:
             raise Refused(400, "the body is no ExportTraceServiceRequest") from error
     if kind != JSON:
@@ -84,7 +85,9 @@ def decoded(body: bytes, kind: str, encoding: str) -> ExportTraceServiceRequest:
     try:
         found = json.loads(body)
         _with_binary_ids(found)
-        return json_format.ParseDict(found, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+        read = ExportTraceServiceRequest()
+        json_format.ParseDict(found, read, ignore_unknown_fields=True)
+        return read
     except (ValueError, RecursionError, TypeError, AttributeError, json_format.ParseError) as error:
         raise Refused(400, "the body is no ExportTraceServiceRequest in OTLP's JSON") from error
 
