@@ -32,7 +32,7 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai ## the same, the documentation and the fast tests (under 5 minutes, installation included)
+test: check $(VENV)/.collected $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai ## the same, the documentation and the fast tests (under 5 minutes, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
@@ -41,7 +41,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-verify: check $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai $(VENV)/.crewai ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+verify: check $(VENV)/.collected $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai $(VENV)/.crewai ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
@@ -120,6 +120,10 @@ $(VENV)/.inspect-ai: | $(VENV)/.dev
 $(VENV)/.crewai: | $(VENV)/.dev
 	$(call apart,crewai,'crewai>=1.15.30$(comma)<1.16')
 	@touch $@
+
+# Everything that the tests import is compiled once, and not by each of their processes.
+$(VENV)/.collected: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q --collect-only >$@ || { cat $@; rm $@; exit 1; }
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(call install,bench)
