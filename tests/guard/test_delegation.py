@@ -139,3 +139,13 @@ def test_a_child_that_ends_leaves_its_parent_open(make_charter: Any) -> None:
     with parent(make_charter) as session:
         session.delegate("Read the file", agent="reader").close()
         assert session.decide("read_file", {"path": "a"}).kind == "allowed"
+
+
+def test_what_is_withdrawn_is_withdrawn_from_those_that_were_delegated_to_before(make_charter: Any) -> None:
+    order = {**PAY, "recipient": "DE89370400440532013000"}
+    with parent(make_charter) as session, session.delegate(f"Transfer to {order['recipient']}", agent="payer") as child:
+        assert child.decide("send_money", order).kind == "allowed"
+        session.withdrawn = {"send_money": "the server describes it otherwise"}
+        assert child.decide("send_money", order).kind == "denied"
+        session.withdrawn = {}
+        assert child.decide("send_money", order).kind == "allowed"

@@ -47,7 +47,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 class Past:
     """What a session and those that it delegates to have done so far: theirs together, like their budget."""
 
-    __slots__ = ("acted", "counting", "courses", "declared", "done", "read", "tainted")
+    __slots__ = ("acted", "counting", "courses", "declared", "done", "read", "tainted", "withdrawn")
 
     def __init__(self) -> None:
         self.courses: tuple[Course, ...] = ()
@@ -62,5 +62,7 @@ class Past:
         """Data classes read."""
         self.done: frozenset[str] = frozenset()
         """Kinds of side effects done."""
+        self.withdrawn: Mapping[str, str] = {}
+        """Tools that are not to be used, and why."""
         self.counting: Future[Receipt] | None = None
         """Of the latest read that a window of records counts: when it is kept, what the read held is given back."""

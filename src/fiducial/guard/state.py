@@ -78,8 +78,6 @@ class State(Knowledge):
         self.agent = agent or about.agent
         self.agents: tuple[str, ...] = (self.agent,)
         """The agent, and above it those that delegated."""
-        self.withdrawn: Mapping[str, str] = {}
-        """Tools that are not to be used in this session, whatever else holds, and why. Replaced as a whole."""
         self.closed = False
         self.lease: Held | None = None
         """That this process is the session's only owner; `None` on a store that no other process has."""
@@ -110,9 +108,18 @@ class State(Knowledge):
     def belong_to(self, parent: State) -> None:
         """Share what `parent` has used up, planned and done, and decide in turns with it. Before anything else."""
         self.lock, self.account, self._past = parent.lock, parent.account, parent._past
-        self.withdrawn = parent.withdrawn
         self.lease, self.delegated = parent.lease, True
         self.agents += parent.agents
+
+    @property
+    def withdrawn(self) -> Mapping[str, str]:
+        """Tools that are not to be used in this session and those that it delegates to, whatever else holds, and why.
+        Replaced as a whole."""
+        return self._past.withdrawn
+
+    @withdrawn.setter
+    def withdrawn(self, why: Mapping[str, str]) -> None:
+        self._past.withdrawn = why
 
     def assume(self, classes: frozenset[str]) -> None:
         """Nothing is known of what was read, with data of `classes`, done and used up before: it is taken at its worst.
