@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +23,7 @@ from mcp_http_world import KEY, Gate, Site, signed
 from starlette.types import Receive, Scope, Send
 
 from fiducial.core.event import SessionOpened
+from fiducial.gateway.door import Refused
 from fiducial.gateway.mcp import issuer
 from fiducial.gateway.mcp.statements import TYPE
 
@@ -132,6 +135,8 @@ BAD: dict[str, Bad] = {
     "expired": lambda gate, provider: provider.token(gate, exp=int(time.time()) - 100),
     "for ever": lambda gate, provider: provider.token(gate, exp=None),
     "of later": lambda gate, provider: provider.token(gate, nbf=int(time.time()) + 1000),
+    "until a time that is too large": lambda gate, provider: provider.token(gate, exp=10**400),
+    "until the end of all time": lambda gate, provider: provider.token(gate, exp=float("inf")),
     "without a time that is one": lambda gate, provider: provider.token(gate, exp="never"),
     "of nobody": lambda gate, provider: provider.token(gate, sub=None),
     "of a user without a name": lambda gate, provider: provider.token(gate, email=None),
@@ -197,6 +202,119 @@ def test_new_keys_are_fetched_and_not_for_every_token(
     monkeypatch.setattr(issuer, "REST", 0.0)
     assert status(gate, provider.token(gate, key=fresh)) == 200
     assert provider.asked.count("/keys") == 2
+
+
+def test_only_of_a_bearer_token_is_it_said_that_it_does_not_hold(gate: Gate) -> None:
+    for given, expected in (("Bearer x", True), ("bearer a.b.c", True), ("Basic eDp5", False), ("Bearerx y", False)):
+        with gate.http(Authorization=given, **PLAIN) as client:
+            answer = client.post("/mcp/shed", json=INITIALIZE)
+        assert answer.status_code == 401
+        assert ("invalid_token" in answer.headers["www-authenticate"]) is expected, given
+
+
+# --- an issuer's keys
+
+
+SHORT = {"kty": "RSA", "kid": "short", "e": "AQAB", "n": urlsafe_b64encode(b"\xc1" * 128).decode().rstrip("=")}
+"""1024 bits."""
+
+
+class Asked(issuer.Issuer):
+    """An issuer that answers what a test says, when it says so."""
+
+    def __init__(self) -> None:
+        self.now, self.asked, self.answers = 0.0, 0, asyncio.Event()
+        self.found = KeySet([OKPKey.generate_key("Ed25519", {"kid": "a"})])
+        super().__init__("https://id.example.org", lambda: self.now)
+
+    async def _fetch(self) -> KeySet:
+        self.asked += 1
+        await self.answers.wait()
+        return self.found
+
+
+def test_a_key_that_nobody_knows_keeps_nobody_else_waiting() -> None:
+    async def main() -> None:
+        asked = Asked()
+        asked.answers.set()
+        kept = await asked.keys()
+        asked.answers.clear()
+        asked.now = issuer.REST + 1
+        forged = [asyncio.create_task(asked.keys(afresh=True)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(asked.keys(), 1) is kept
+        asked.now = issuer.KEEP + 1  # old keys count while others are fetched
+        assert await asyncio.wait_for(asked.keys(), 1) is kept
+        assert not any(each.done() for each in forged)
+        asked.found = KeySet([])
+        asked.answers.set()
+        assert {id(each) for each in await asyncio.gather(*forged)} == {id(asked.found)}
+        assert asked.asked == 2, "one at a time"
+        await asked.keys(afresh=True)
+        assert asked.asked == 2, "it was asked until a moment ago"
+        asked.now += issuer.REST + 1
+        await asked.keys(afresh=True)
+        assert asked.asked == 3
+
+    asyncio.run(main())
+
+
+def test_an_issuer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(issuer, "TIMEOUT", 0.05)
+        asked = Asked()
+        with pytest.raises(Refused):
+            await asyncio.wait_for(asked.keys(), 5)
+        asked.answers.set()
+        asked.now = issuer.REST + 1
+        kept = await asked.keys()
+        asked.answers.clear()
+        asked.now += 2 * issuer.KEEP
+        assert await asked.keys() is kept
+        asked.now += issuer.REST + 1
+        with pytest.raises(Refused):
+            await asyncio.wait_for(asked.keys(), 5)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("named", "where"),
+    [
+        ("", ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]),
+        (
+            "/realms/x",
+            [
+                "/.well-known/oauth-authorization-server/realms/x",
+                "/.well-known/openid-configuration/realms/x",
+                "/realms/x/.well-known/openid-configuration",
+            ],
+        ),
+    ],
+)
+@pytest.mark.parametrize("page", [b"<html>", b"[]", b"null"])
+def test_an_issuer_is_found_behind_pages_for_people(named: str, where: list[str], page: bytes) -> None:
+    site, came = Site(), list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        came.append(scope["path"])
+        body = page
+        if scope["path"] == where[-1]:
+            body = json.dumps({"issuer": site.url + named, "jwks_uri": site.url + "/keys"}).encode()
+        elif scope["path"] == "/keys":
+            body = json.dumps({"keys": [SHORT, KEY.as_dict(private=False)]}).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    site.start(app)
+    try:
+        found = asyncio.run(issuer.Issuer(site.url + named).keys())
+    finally:
+        site.stop()
+    assert came == [*where, "/keys"]
+    assert [key.kid for key in found] == [KEY.kid], "the other one is too short to count"
 
 
 def test_an_issuer_that_calls_itself_otherwise_has_no_keys(gate: Gate, provider: Provider) -> None:

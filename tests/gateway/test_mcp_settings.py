@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ def folder(tmp_path: Path) -> Path:
     shared = KeySet([OctKey.generate_key(256)])
     (tmp_path / "shared.json").write_text(json.dumps(shared.as_dict(private=True)))
     (tmp_path / "mixed.json").write_text(json.dumps({"keys": [KEY.as_dict(private=False), *shared.as_dict()["keys"]]}))
+    short = {"kty": "RSA", "e": "AQAB", "n": urlsafe_b64encode(b"\xc1" * 128).decode()}
+    (tmp_path / "short.json").write_text(json.dumps({"keys": [KEY.as_dict(private=False), short]}))
     (tmp_path / "empty.json").write_text('{"keys": []}')
     return tmp_path
 
@@ -75,6 +78,7 @@ def test_what_the_file_says(folder: Path) -> None:
         ("keys.json", "private.json", "secret"),
         ("keys.json", "shared.json", "secret"),
         ("keys.json", "mixed.json", "secret"),
+        ("keys.json", "short.json", "less than 2048 bits"),
         (GOOD, "", "missing|empty"),
         (GOOD, "servers: {}", "empty"),
         (GOOD, "servers: [", "mcp.yaml"),

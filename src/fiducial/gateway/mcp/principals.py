@@ -10,6 +10,7 @@ A host has a token of `fiducial token`. It is trusted to say for whom an agent w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -144,7 +145,13 @@ def _words(given: Any) -> tuple[str, ...]:
 
 def _time(value: Any) -> float | None:
     """Unix time, seconds; `None` for what is none."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        time = float(value)
+    except OverflowError:
+        return None
+    return time if isfinite(time) else None
 
 
 __all__ = ["ROLES", "USER", "NotGoodFor", "Principal", "Principals"]

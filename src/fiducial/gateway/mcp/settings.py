@@ -20,6 +20,7 @@ from fiducial.charter.findings import report
 from fiducial.charter.yaml import Document, read_yaml
 from fiducial.core.address import is_private
 from fiducial.errors import CharterError
+from fiducial.gateway.mcp.statements import is_short
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
@@ -168,7 +169,11 @@ def _checked(document: Document, folder: Path, environment: Mapping[str, str]) -
 def _keys(document: Document, at: tuple[str, ...], file: Path) -> KeySet | None:
     """The keys in a file; `None`, with a problem, when they cannot be used."""
     try:
-        found = KeySet.import_key_set(json.loads(file.read_text()))
+        written = json.loads(file.read_text())
+        if any(map(is_short, written["keys"])):
+            document.problem(at, "invalid-value", f"`{file.name}` holds an RSA key of less than 2048 bits")
+            return None
+        found = KeySet.import_key_set(written)
     except (OSError, ValueError, KeyError, TypeError, JoseError):
         document.problem(at, "invalid-value", f"`{file.name}` holds no JWK Set that can be read")
         return None

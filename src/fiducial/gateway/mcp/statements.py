@@ -21,8 +21,9 @@ another server or too late it says nothing: the task is then not known.
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from joserfc import jws, jwt
@@ -35,6 +36,8 @@ HEADER: Final = b"fiducial-task"
 TYPE: Final = "fiducial-task+jwt"
 ALGORITHMS: Final = ("EdDSA", "Ed25519", "ES256", "RS256", "PS256")
 """By which tokens and statements may be signed; never `none`, never by a secret that is shared."""
+_SHORTEST_RSA: Final = 2048
+"""Bits: RFC 7518 sections 3.3 and 3.5."""
 LONGEST: Final = 3600
 """Seconds that a statement may count."""
 LEEWAY: Final = 60
@@ -104,6 +107,17 @@ class Statements:
         return Statement(said.iss, said.sid, said.task, said.exp)
 
 
+def is_short(jwk: Any) -> bool:
+    """A JWK of RSA that is too short to count.
+
+    Raises `KeyError`, `TypeError` or `ValueError` for one without a modulus.
+    """
+    if not isinstance(jwk, Mapping) or jwk.get("kty") != "RSA":
+        return False
+    modulus = urlsafe_b64decode(jwk["n"] + "==")  # RFC 7518 section 6.3.1.1, without padding
+    return int.from_bytes(modulus).bit_length() < _SHORTEST_RSA
+
+
 def carried(headers: list[tuple[bytes, bytes]]) -> str | None:
     """The statement that a request carries; `None` when it carries none, or several."""
     found = [value.decode("latin-1") for name, value in headers if name == HEADER]
@@ -120,4 +134,5 @@ __all__ = [
     "Statements",
     "Unfounded",
     "carried",
+    "is_short",
 ]
