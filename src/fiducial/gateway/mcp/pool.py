@@ -26,6 +26,11 @@ from fiducial.gateway.refusals import Refused
 log = logging.getLogger("fiducial.gateway")
 MAX_EVENT: Final = 64 * 1024 * 1024
 """Bytes of one message that a server sends over HTTP."""
+_SESSION: Final = "mcp-session-id"
+
+
+_END: Final = 5.0
+"""Seconds for a connection to close in, its server's answer to that included."""
 
 
 class _Kept:
@@ -35,6 +40,11 @@ class _Kept:
         self.up: asyncio.Future[Upstream] = asyncio.get_running_loop().create_future()
         self.users = 0
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """It is over, and may not be closed yet."""
+        return self.up.done() and (self.up.exception() is not None or self.up.result().ended.is_set())
 
 
 class Pool:
@@ -51,7 +61,7 @@ class Pool:
         closed when nobody uses it. Raises `Refused` when the server cannot be talked to."""
         key = principal, can.model_dump_json(exclude_none=True)
         kept = self._kept.get(key)
-        if kept is None:
+        if kept is None or kept.ended:
             kept = self._kept[key] = _Kept()
             kept.task = asyncio.create_task(self._connect(key, kept, can))
         kept.users += 1
@@ -66,14 +76,17 @@ class Pool:
                     kept.up.result().ended.set()
                 else:
                     kept.task.cancel()
-                await asyncio.wait([kept.task])
+                await over(kept.task, _END)
 
     async def _connect(self, key: Hashable, kept: _Kept, can: types.ClientCapabilities) -> None:
         try:
             async with AsyncExitStack() as stack:
-                read, write = await self._streams(stack)
+                ended = asyncio.Event()
+                read, write = await self._streams(stack, ended)
                 over_http = self._settings.url is not None
-                up = await stack.enter_async_context(Upstream.connected(read, write, can, over_http=over_http))
+                up = await stack.enter_async_context(
+                    Upstream.connected(read, write, can, over_http=over_http, ended=ended)
+                )
                 kept.up.set_result(up)
                 try:
                     await up.ended.wait()
@@ -91,7 +104,8 @@ class Pool:
         if self._kept.get(key) is kept:
             del self._kept[key]
 
-    async def _streams(self, stack: AsyncExitStack) -> Any:
+    async def _streams(self, stack: AsyncExitStack, ended: asyncio.Event) -> Any:
+        """Streams to the server and from it; `ended` is set when a server elsewhere says that the session is over."""
         settings = self._settings
         if settings.url is None:
             passed = {name: os.environ[name] for name in settings.variables if name in os.environ}
@@ -103,13 +117,32 @@ class Pool:
             )
             return await stack.enter_async_context(stdio_client(started))
         headers = {"Authorization": f"Bearer {self._token}"} if self._token is not None else None
-        # How long a call may take, its contract says.
+
+        async def look(response: httpx2.Response) -> None:
+            # MCP 2025-11-25, basic/transports, session management: the client has to begin a new one.
+            if response.status_code == 404 and _SESSION in response.request.headers:
+                ended.set()
+
         client = await stack.enter_async_context(
-            httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(SECONDS, read=None))
+            httpx2.AsyncClient(
+                headers=headers,
+                timeout=httpx2.Timeout(SECONDS, read=None),  # how long a call may take, its contract says
+                event_hooks={"response": [look]},
+            )
         )
         return await stack.enter_async_context(
             streamable_http_client(settings.url, http_client=client, max_sse_event_size=MAX_EVENT)
         )
+
+
+async def over(task: asyncio.Task[None], seconds: float) -> None:
+    """Wait until it has ended; after `seconds` it is cancelled, and after as many again it is left."""
+    for _ in range(2):
+        await asyncio.wait([task], timeout=seconds)
+        if task.done():
+            return
+        task.cancel()
+    log.warning("what is to end in front of an MCP server does not")
 
 
 def _first(error: BaseException) -> str:
@@ -119,4 +152,4 @@ def _first(error: BaseException) -> str:
     return type(error).__name__
 
 
-__all__ = ["MAX_EVENT", "Pool"]
+__all__ = ["MAX_EVENT", "Pool", "over"]

@@ -156,6 +156,10 @@ class Proxy:
         tool = self.session.tools.get(name)
         return tool is not None and tool.contract.server in self._others
 
+    def _described(self, method: str) -> bool:
+        """A contract describes what this server does there."""
+        return method in self.session.tools and not self._elsewhere(method)
+
     async def _look_again(self) -> None:
         async with self._looking:  # whoever calls meanwhile waits for what is found
             if self._changed:
@@ -201,7 +205,7 @@ class Proxy:
         if can.prompts is not None:
             handlers["on_list_prompts"] = self._list, types.ListPromptsResult
             handlers["on_get_prompt"] = self._get_prompt, types.GetPromptResult
-        if can.completions is not None and (COMPLETE in self.session.tools or self.session.mode != "enforce"):
+        if can.completions is not None and (self._described(COMPLETE) or self.session.mode != "enforce"):
             handlers["on_completion"] = self._complete, types.CompleteResult
         shown = not self._masked or self.session.mode != "enforce"
         made = _Announcing(
@@ -267,7 +271,7 @@ class Proxy:
                 raise ToolRefused("the server has ended")
             asked = {"name": name, "arguments": arguments, **_traced(context)}
             try:
-                result = await self._up.request("tools/call", asked, seconds=None, progress=_progress(context))
+                result = await self._up.request("tools/call", asked, seconds=None, progress=self._progress(context))
             except MCPError as error:
                 if self._up.lost(error):
                     why = "the server cannot be heard any more, and the call may have been made"
@@ -346,7 +350,7 @@ class Proxy:
             found.append(await self._forward(context, None))
             return part(found[-1])
 
-        if listed or method not in self.session.tools:
+        if listed or not self._described(method):
             if not listed and self.session.mode == "enforce":
                 told = f"The server did not list this, and no contract describes `{method}`."
                 raise MCPError(code=types.INVALID_PARAMS, message=told)
@@ -398,7 +402,21 @@ class Proxy:
         if isinstance(notification, Exception):
             log.warning("the MCP server sent what cannot be read: %s", type(notification).__name__)
         elif self._client is not None:
+            if (said := notification.params) is not None:
+                self._take_in(notification.method, {}, said.model_dump(mode="json", by_alias=True, exclude_none=True))
             await self._client.send_notification(notification)
+
+    def _progress(self, context: Context) -> ProgressFnT | None:
+        """What passes progress on, where the client asked to hear of it."""
+        if (context.meta or {}).get("progress_token") is None:
+            return None
+
+        async def passed_on(progress: float, total: float | None, message: str | None) -> None:
+            if message is not None:
+                self._take_in("notifications/progress", {}, message)
+            await context.session.report_progress(progress, total, message)
+
+        return passed_on
 
     async def _roots_changed(self, context: Context, params: Any) -> None:
         await self._up.notify(types.RootsListChangedNotification())
@@ -428,17 +446,6 @@ def _of_its_time(handler: Handler, kind: type[types.Result]) -> Any:
         return found
 
     return shown
-
-
-def _progress(context: Context) -> ProgressFnT | None:
-    """What passes progress on, where the client asked to hear of it."""
-    if (context.meta or {}).get("progress_token") is None:
-        return None
-
-    async def passed_on(progress: float, total: float | None, message: str | None) -> None:
-        await context.session.report_progress(progress, total, message)
-
-    return passed_on
 
 
 def _traced(context: Context) -> dict[str, Any]:

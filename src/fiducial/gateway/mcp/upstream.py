@@ -48,9 +48,9 @@ class Listener(Protocol):
 class Tapped:
     """A stream of messages that gives `first` before all others, and says when it has ended."""
 
-    def __init__(self, stream: ReadStream[Any], first: Any = None) -> None:
+    def __init__(self, stream: ReadStream[Any], first: Any = None, ended: asyncio.Event | None = None) -> None:
         self._stream, self._first = stream, first
-        self.ended = asyncio.Event()
+        self.ended = ended or asyncio.Event()
 
     async def receive(self) -> Any:
         """The next message."""
@@ -113,9 +113,13 @@ class Upstream:
         can: types.ClientCapabilities | None = None,
         *,
         over_http: bool = False,
+        ended: asyncio.Event | None = None,
     ) -> AsyncIterator[Self]:
-        """A server that was shaken hands with. Raises `MCPError` or `RuntimeError` when that fails."""
-        made = cls(Tapped(read), write, can or types.ClientCapabilities(), over_http=over_http)
+        """A server that was shaken hands with; `ended` is set by others too.
+
+        Raises `MCPError` or `RuntimeError` when that fails.
+        """
+        made = cls(Tapped(read, ended=ended), write, can or types.ClientCapabilities(), over_http=over_http)
         async with made._session:
             async with asyncio.timeout(SECONDS):
                 await made._session.initialize()
@@ -200,17 +204,25 @@ class Upstream:
 
     async def _ask(self, request: types.ServerRequest, kind: type[Any]) -> Any:
         await self._there.wait()
-        at_work = [each for each in self._listeners if each.under_way] or self._listeners
-        if len(at_work) != 1:
-            # In one of the other sessions it would be somebody else's question, and what it says would be read there.
+        heard = self._only()
+        if heard is None:
             return types.ErrorData(code=types.INVALID_REQUEST, message="several sessions are at work, or none is left")
         try:
-            return await at_work[0].ask(request, kind)
+            return await heard.ask(request, kind)
         except MCPError as error:
             return error.error
 
+    def _only(self) -> Listener | None:
+        """Whom that is about which the server says without saying about whom; `None` when there are several, or none.
+
+        In one of the other sessions it would be somebody else's, and what it says would be read there."""
+        at_work = [each for each in self._listeners if each.under_way] or self._listeners
+        return at_work[0] if len(at_work) == 1 else None
+
     async def _logged(self, params: types.LoggingMessageNotificationParams) -> None:
-        await self._tell(types.LoggingMessageNotification(params=params))
+        heard = self._only()
+        if heard is not None:
+            await heard.told(types.LoggingMessageNotification(params=params))
 
     async def _told(self, message: Any) -> None:
         # Progress goes to whoever called, and log messages are told of above.
