@@ -185,19 +185,17 @@ def answer_to(error: Exception, path: str) -> tuple[int, str]:
 
 async def body_of(receive: Receive, most: int) -> bytes:
     """The body of a request. Raises `Refused` when it has more than `most` bytes, or does not arrive whole."""
-    message: Message = await receive()
-    body: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        return body
-    parts, size = [body], len(body)
-    while message["type"] == "http.request" and message.get("more_body", False):
-        message = await receive()
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message: Message = await receive()
+        if message["type"] != "http.request":
+            raise Refused(400, "the body did not arrive whole")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > most:
             raise Refused(413, f"a body has at most {most} bytes")
-    if message["type"] != "http.request":
-        raise Refused(400, "the body did not arrive whole")
+        more = message.get("more_body", False)
     return b"".join(parts)
 
 

@@ -4,10 +4,11 @@ Each request goes the same way, and is answered where it can go no further:
 
 1. Its path names a server                                            404
 2. Its `Host` is this gateway, and its `Origin` no other site's       421, 403
-3. Its token says who asks, for this server                           401, 403, with where to get one
-4. What its host says that the user asked for; else it is not known
-5. It belongs to a session of that principal at that server           404
-6. The SDK's transport takes it, in that session
+3. Its method and its version are some of the protocol's              405, 400
+4. Its token says who asks, for this server                           401, 403, with where to get one
+5. What its host says that the user asked for; else it is not known
+6. It belongs to a session of that principal at that server           404
+7. The SDK's transport takes it, in that session
 """
 
 from __future__ import annotations
@@ -16,20 +17,22 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import mcp_types as types
 import msgspec
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, SUPPORTED_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from fiducial.errors import FiducialError, StoreError
-from fiducial.gateway.door import MAX_BODY, Hosts, Refused, body_of
-from fiducial.gateway.mcp.lines import Line, Lines, Served
+from fiducial.gateway.door import Hosts, Refused, body_of
+from fiducial.gateway.mcp.lines import Line, Lines, McpServer
+from fiducial.gateway.mcp.marks import Marks
 from fiducial.gateway.mcp.pool import Pool
 from fiducial.gateway.mcp.principals import NotGoodFor, Principal, Principals
 from fiducial.gateway.mcp.proxy import WAIT
@@ -45,8 +48,12 @@ METADATA: Final = "/.well-known/oauth-protected-resource"
 """Where a protected resource describes itself: RFC 9728 section 3.1; the resource's path follows."""
 _SESSION: Final = b"mcp-session-id"
 _VERSION: Final = b"mcp-protocol-version"
+_METHODS: Final = ("GET", "POST", "DELETE")
+_OPENING: Final = 64 * 1024
+"""Bytes of a request that opens a session."""
 _LOOK: Final = 30.0
 """Seconds between two looks for sessions that nobody uses."""
+_BEARER: Final = re.compile(rb"bearer\b", re.IGNORECASE)
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -76,11 +83,12 @@ class McpGateway:
         self._lines = Lines()
         made = {name: guards(name) for name in settings.servers}
         self._servers = {
-            name: Served(
+            name: McpServer(
                 name=name,
                 address=f"{self._url}{PATH}{name}",
                 guard=made[name],
                 pins=Pins(made[name].store, made[name].clock),
+                marks=Marks(made[name].store, name),
                 pool=Pool(name, server, settings.token(name)),
                 requests=requests,
                 others=frozenset(settings.servers.keys() - {name}),
@@ -112,7 +120,14 @@ class McpGateway:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK)
-            await self._lines.let_go(self._clock.unix_us() / 1e6)
+            try:
+                await self._lines.let_go(self._now())
+            except Exception:
+                log.exception("sessions that nobody uses could not all be ended")
+
+    def _now(self) -> float:
+        """Unix time, seconds."""
+        return self._clock.unix_us() / 1e6
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -129,9 +144,10 @@ class McpGateway:
         except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
             status, told = _told(error, scope["path"])
             if not begun:
-                await _send(send, status, _failure(status, told), self._challenge(served, scope, error))
+                more = _allowed(error) or self._challenge(served, scope, error)
+                await _send(send, status, _failure(status, told, error), more)
 
-    async def _answer(self, served: Served | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, served: McpServer | None, scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if served is None or scope["path"] not in (PATH + served.name, METADATA + PATH + served.name):
             raise Refused(404, "there is no such server")
@@ -139,20 +155,24 @@ class McpGateway:
         if scope["path"].startswith(METADATA):
             await self._describe(served, scope, send)
             return
+        version, session = _once(headers, _VERSION) or HANDSHAKE_PROTOCOL_VERSIONS[0], _once(headers, _SESSION)
+        _check_protocol(scope["method"], version)
         principal = await self._principals.of(headers, served.address)
         stated = self._stated(served, principal, headers)
-        said = {name: value.decode("latin-1") for name, value in headers if name in (_SESSION, _VERSION)}
-        if said.get(_VERSION, HANDSHAKE_PROTOCOL_VERSIONS[0]) not in HANDSHAKE_PROTOCOL_VERSIONS:
+        if version not in HANDSHAKE_PROTOCOL_VERSIONS:
             line = await self._lines.of(served, principal, types.ClientCapabilities(), stated)
-        elif _SESSION in said:
-            line = self._lines.named(said[_SESSION], served, principal)
-            if stated is not None and _same_conversation(stated, line.stated):
-                await line.hear(stated)
-        else:
-            body = await body_of(receive, MAX_BODY)
+            await line.serve(scope, receive, send)
+        elif session is None:
+            body = await body_of(receive, _OPENING)
             line = await self._lines.of(served, principal, _asked_of(body), stated, own=True)
-            receive = _again(body, receive)
-        await self._pass_on(line, scope, receive, send)
+            await self._open(line, scope, _again(body, receive), send)
+        else:
+            line = self._lines.named(session, served, principal)
+            if stated is not None and line.talks(stated):
+                await line.hear(stated)
+            elif scope["method"] != "DELETE" and line.stated is not None and line.stated.expires <= self._now():
+                raise Refused(404, "what your host said of its user's task has expired: begin a new session")
+            await self._go_on(session, line, scope, receive, send)
 
     def _check_site(self, headers: list[tuple[bytes, bytes]]) -> None:
         """A page of another site could otherwise be pointed at a gateway on its reader's machine."""
@@ -161,7 +181,7 @@ class McpGateway:
         if any(value.lower() != self._origin for name, value in headers if name == b"origin"):
             raise Refused(403, "pages of other sites are not let in")
 
-    def _stated(self, served: Served, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
+    def _stated(self, served: McpServer, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
         text = carried(headers)
         if text is None:
             return None
@@ -171,25 +191,36 @@ class McpGateway:
             log.warning("what a host says of a task at `%s` does not count: %s", served.name, error)
             return None
 
-    async def _pass_on(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
-        """To the SDK; sessions of the protocol's that it opens and ends are kept account of."""
-        session = next((value.decode("latin-1") for name, value in scope["headers"] if name == _SESSION), None)
+    async def _open(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
+        """A session of the protocol's, in the line."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                opened = dict(message["headers"]).get(_SESSION)
+                if opened is not None:
+                    self._lines.opened(opened.decode("latin-1"), line)
+            await send(message)
+
+        try:
+            await line.serve(scope, receive, sending)
+        finally:
+            await self._lines.left(line)
+
+    async def _go_on(self, session: str, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
+        """In a session of the protocol's, which may end by this."""
         status = 0
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                opened = dict(message["headers"]).get(_SESSION)
-                if session is None and opened is not None and status < 400:
-                    self._lines.opened(opened.decode("latin-1"), line)
             await send(message)
 
         await line.serve(scope, receive, sending)
-        if session is not None and (status == 404 or (scope["method"] == "DELETE" and status < 400)):
-            await self._lines.closed(session)
+        if status == 404 or (scope["method"] == "DELETE" and status < 400):
+            await self._lines.closed(session, line)
 
-    async def _describe(self, served: Served, scope: Scope, send: Send) -> None:
+    async def _describe(self, served: McpServer, scope: Scope, send: Send) -> None:
         users = self._settings.users
         if users is None or scope["method"] not in ("GET", "HEAD"):
             raise Refused(404, "no authorization server is set up")
@@ -201,7 +232,7 @@ class McpGateway:
         }
         await _send(send, 200, msgspec.json.encode(described), [(b"access-control-allow-origin", b"*")])
 
-    def _challenge(self, served: Served | None, scope: Scope, error: Exception) -> list[tuple[bytes, bytes]]:
+    def _challenge(self, served: McpServer | None, scope: Scope, error: Exception) -> list[tuple[bytes, bytes]]:
         """Where to get a token: RFC 6750 section 3, RFC 9728 section 5.1."""
         lacking = isinstance(error, NotGoodFor)
         if served is None or not (lacking or (isinstance(error, Refused) and error.status == 401)):
@@ -209,15 +240,49 @@ class McpGateway:
         parts: list[str] = []
         if lacking:
             parts.append('error="insufficient_scope"')
-        elif any(name == b"authorization" for name, _ in scope["headers"]):
+        elif any(name == b"authorization" and _BEARER.match(value) for name, value in scope["headers"]):
             parts.append('error="invalid_token"')
         if (users := self._settings.users) is not None:
             parts += [f'resource_metadata="{self._url}{METADATA}{PATH}{served.name}"', f'scope="{users.scope}"']
         return [(b"www-authenticate", " ".join(["Bearer", ", ".join(parts)]).strip().encode("latin-1"))]
 
 
-def _same_conversation(stated: Statement, before: Statement | None) -> bool:
-    return before is not None and (stated.host, stated.conversation) == (before.host, before.conversation)
+class _OtherVersion(Refused):
+    """The version of the protocol is none that is known here."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(400, "this version of the protocol is not known here")
+        self.asked = asked
+
+
+class _OtherMethod(Refused):
+    """No request of this version has this method."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__(405, f"use {', '.join(allowed)}")
+        self.allowed = allowed
+
+
+def _once(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str | None:
+    """A header's value. Raises `Refused` when it is there several times: others may take another one of them."""
+    found = [value.decode("latin-1") for name, value in headers if name == wanted]
+    if len(found) > 1:
+        raise Refused(400, f"`{wanted.decode()}` is there several times")
+    return found[0] if found else None
+
+
+def _check_protocol(method: str, version: str) -> None:
+    """Raises `Refused` for what no request of the protocol's is, before anything is begun for it."""
+    if version not in SUPPORTED_PROTOCOL_VERSIONS:
+        raise _OtherVersion(version)
+    allowed = _METHODS if version in HANDSHAKE_PROTOCOL_VERSIONS else ("POST",)
+    if method not in allowed:
+        raise _OtherMethod(allowed)
+
+
+def _allowed(error: Exception) -> list[tuple[bytes, bytes]]:
+    """RFC 9110 section 15.5.6."""
+    return [(b"allow", ", ".join(error.allowed).encode())] if isinstance(error, _OtherMethod) else []
 
 
 def _asked_of(body: bytes) -> types.ClientCapabilities:
@@ -257,10 +322,13 @@ def _told(error: Exception, path: str) -> tuple[int, str]:
     return (503 if isinstance(error, StoreError) else 500), "the server's log says what"
 
 
-def _failure(status: int, told: str) -> bytes:
-    """As a message of the protocol's, which clients show."""
-    code = types.INVALID_REQUEST if status < 500 else types.INTERNAL_ERROR
-    return msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": told}})
+def _failure(status: int, told: str, error: Exception) -> bytes:
+    """As a message of the protocol's, which clients show; of a version, with those that are known (2026-07-28)."""
+    said: dict[str, Any] = {"code": types.INVALID_REQUEST if status < 500 else types.INTERNAL_ERROR, "message": told}
+    if isinstance(error, _OtherVersion):
+        known = {"supported": list(SUPPORTED_PROTOCOL_VERSIONS), "requested": error.asked[:100]}
+        said |= {"code": types.UNSUPPORTED_PROTOCOL_VERSION, "data": known}
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": said})
 
 
 async def _send(send: Send, status: int, body: bytes, more: list[tuple[bytes, bytes]]) -> None:

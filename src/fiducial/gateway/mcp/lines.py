@@ -8,7 +8,8 @@ A *line* is one session, with its proxy and the transport of the SDK. Which line
 4. Otherwise (version of 2026-07-28, which has no sessions): the one line of this principal at this server that nobody
    said anything of. What is read in any of its calls counts for all of them.
 
-While a principal uses a server without a statement too, all their lines at that server count as having read anything.
+Who uses a server both with and without a statement counts as having read anything in all their lines there. So does a
+line that is made anew for a conversation: see `marks.py`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from fiducial.errors import FiducialError
-from fiducial.gateway.door import MAX_BODY
-from fiducial.gateway.mcp.pool import Pool
+from fiducial.gateway.mcp.marks import Marks
+from fiducial.gateway.mcp.pool import Pool, over
 from fiducial.gateway.mcp.principals import Principal
 from fiducial.gateway.mcp.proxy import WAIT, Proxy
 from fiducial.gateway.mcp.statements import Statement
@@ -45,11 +46,15 @@ IDLE: Final = 15 * 60.0
 """Unused for so many seconds, a line ends; not before what its host has stated has expired."""
 MOST: Final = 64
 """Lines of one principal at once."""
+MAX_BODY: Final = 16 * 1024 * 1024
+"""Bytes of a request: while one is read, the others wait."""
 _CLIENTS: Final = 32
 """Sessions of the protocol's in one line at once."""
+_END: Final = 20.0
+"""Seconds for a line to end in: longer than its connection takes."""
 
 
-class Served(msgspec.Struct, frozen=True, kw_only=True):
+class McpServer(msgspec.Struct, frozen=True, kw_only=True):
     """A server, as lines are made to it."""
 
     name: str
@@ -57,6 +62,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """Where clients find it here; what their tokens are for."""
     guard: Guard
     pins: Pins
+    marks: Marks
     pool: Pool
     requests: Requests
     others: frozenset[str]
@@ -69,9 +75,16 @@ class Line:
     """One session of the guard."""
 
     def __init__(
-        self, served: Served, principal: Principal, can: types.ClientCapabilities, stated: Statement | None
+        self,
+        served: McpServer,
+        principal: Principal,
+        can: types.ClientCapabilities,
+        stated: Statement | None,
+        *,
+        own: bool,
     ) -> None:
-        self.served, self.principal, self.stated = served, principal, stated
+        """`own`: nobody comes to it but by the session of the protocol's that is opened in it."""
+        self.served, self.principal, self.stated, self._own = served, principal, stated, own
         self.used = time.monotonic()
         self.at_work = 0
         """Requests that are being answered, streams that a client listens at among them."""
@@ -88,7 +101,10 @@ class Line:
         be kept."""
         self.at_work += 1
         try:
-            await (await asyncio.shield(self._ready)).handle_request(scope, receive, send)
+            manager = await asyncio.shield(self._ready)
+            if self.ending.is_set():
+                raise Refused(503, "this session is ending; ask again")
+            await manager.handle_request(scope, receive, send)
         finally:
             self.at_work -= 1
             self.used = time.monotonic()
@@ -109,18 +125,28 @@ class Line:
             with session.lock:
                 session.doubt(classes_of(*session.tools.values()))
 
+    def talks(self, stated: Statement) -> bool:
+        """It is of the conversation that a statement names."""
+        own = self.stated
+        return own is not None and (own.host, own.conversation) == (stated.host, stated.conversation)
+
+    def may_know(self, stated: Statement | None) -> bool:
+        """Its agent may be that of another line of the principal's, which says `stated`: of the same conversation with
+        other roles, or because the host has let a statement expire or left it out."""
+        return self.talks(stated) if stated is not None and self.stated is not None else stated is not self.stated
+
     def idle(self, since: float, unix: float) -> bool:
         """Nobody has used it since, and nobody can come back to it by what was stated."""
         return not self.at_work and self.used <= since and (self.stated is None or self.stated.expires <= unix)
 
     async def end(self) -> None:
-        """End the session."""
+        """End the session. What does not end within some seconds is left."""
         self.ending.set()
-        await asyncio.wait([self.task])
+        await over(self.task, _END)
 
     async def _run(self) -> None:
         try:
-            async with self.served.pool.borrowed(self.principal.key, self._can) as up:
+            async with self.served.pool.borrowed(self.principal, self._can) as up:
                 try:
                     await self._serve(up)
                 finally:
@@ -145,6 +171,8 @@ class Line:
         served, stated = self.served, self.stated
         async with asyncio.timeout(SECONDS):
             said = await up.tools()
+        been = await run_in_threadpool(served.marks.leave, self.principal.who, stated, own=self._own)
+        self._doubted = self._doubted or been
         self._session = session = await run_in_threadpool(
             served.guard.session,
             user=self.principal.user,
@@ -183,26 +211,32 @@ class Lines:
         self._shared: dict[tuple[object, ...], Line] = {}
         """Lines that requests find without one."""
 
-    def named(self, session: str, served: Served, principal: Principal) -> Line:
+    def named(self, session: str, served: McpServer, principal: Principal) -> Line:
         """The line in which that session was opened. Raises `Refused` when this principal has none at this server."""
         line = self._sessions.get(session)
         if line is None or line.ending.is_set() or line.served is not served or line.principal != principal:
             raise Refused(404, "you have no such session")
+        line.used = self._clock()
         return line
 
     def opened(self, session: str, line: Line) -> None:
         """A session of the protocol's was opened in it."""
         self._sessions[session] = line
 
-    async def closed(self, session: str) -> None:
-        """Its client has ended it. A line that others can still come to goes on."""
-        line = self._sessions.pop(session, None)
-        if line is not None and line not in self._shared.values():
+    async def closed(self, session: str, line: Line) -> None:
+        """Its client has ended a session that was opened in the line; one that was opened in another one goes on."""
+        if self._sessions.get(session) is line:
+            del self._sessions[session]
+            await self.left(line)
+
+    async def left(self, line: Line) -> None:
+        """A client has left, or has opened no session after all: a line that nobody can come to any more ends."""
+        if line not in self._shared.values() and line not in self._sessions.values():
             await line.end()
 
     async def of(
         self,
-        served: Served,
+        served: McpServer,
         principal: Principal,
         can: types.ClientCapabilities,
         stated: Statement | None,
@@ -213,31 +247,35 @@ class Lines:
 
         Raises `Refused` when this principal has too many, and as `Line.serve`.
         """
-        beside = [each for each in self._all if each.served is served and each.principal == principal]
-        if stated is None:
-            # It may be the agent of one of them, whose host has let the statement expire or left it out.
-            for each in beside:
-                if each.stated is not None:
-                    each.doubt()
-            if own:
-                return self._made(served, principal, can, None)
+        if stated is None and own:
+            return self._made(served, principal, can, None, own=True)
         about = (stated.host, stated.conversation) if stated is not None else ()
         key = served.name, principal, *about
         line = self._shared.get(key)
         if line is None or line.ending.is_set():
             line = self._shared[key] = self._made(served, principal, can, stated)
-            if stated is not None and any(each.stated is None for each in beside):
-                line.doubt()
-        elif stated is not None:
-            await line.hear(stated)
+        else:
+            line.used = self._clock()
+            if stated is not None:
+                await line.hear(stated)
         return line
 
     def _made(
-        self, served: Served, principal: Principal, can: types.ClientCapabilities, stated: Statement | None
+        self,
+        served: McpServer,
+        principal: Principal,
+        can: types.ClientCapabilities,
+        stated: Statement | None,
+        *,
+        own: bool = False,
     ) -> Line:
         if sum(each.principal == principal for each in self._all) >= MOST:
             raise Refused(503, f"you have {MOST} sessions, and no more can be opened before one has ended")
-        line = Line(served, principal, can, stated)
+        line = Line(served, principal, can, stated, own=own)
+        for each in self._all:
+            if each.served is served and each.principal.who == principal.who and each.may_know(stated):
+                each.doubt()
+                line.doubt()
         self._all.add(line)
         line.task.add_done_callback(lambda _: self._forget(line))
         return line
@@ -250,8 +288,12 @@ class Lines:
     async def let_go(self, unix: float) -> None:
         """End those that nobody uses; `unix` is the time."""
         since = self._clock() - IDLE
-        for line in [each for each in self._all if each.idle(since, unix)]:
-            await line.end()
+
+        async def end(line: Line) -> None:
+            if line.idle(since, unix):  # still: nothing is awaited between this and its end's beginning
+                await line.end()
+
+        await asyncio.gather(*(end(line) for line in list(self._all)))
 
     async def close(self) -> None:
         """End all."""
@@ -269,4 +311,4 @@ async def _either(*events: asyncio.Event) -> None:
             await asyncio.gather(*waiting)
 
 
-__all__ = ["IDLE", "MOST", "Line", "Lines", "Served"]
+__all__ = ["IDLE", "MAX_BODY", "MOST", "Line", "Lines", "McpServer"]

@@ -42,11 +42,11 @@ class NotGoodFor(Refused):
 class Principal(msgspec.Struct, frozen=True):
     """Who asks."""
 
-    key: tuple[str, ...]
-    """The issuer, and who it says that this is; the host, and for whom it works. No two share anything."""
+    who: tuple[str, ...]
+    """The issuer, and who it says that this is; the host, and for whom it works."""
     user: str
     roles: tuple[str, ...] = ()
-    """In order. A session belongs to them too: who has lost one begins another."""
+    """In order. A session belongs to them too: who has lost one begins another. What was read is known to all."""
     host: str | None = None
     """Who comes in for them; `None`: they do themselves."""
 
@@ -126,7 +126,7 @@ def _for_whom(host: str, headers: list[tuple[bytes, bytes]]) -> Principal:
     roles = tuple(sorted({_text(each) for each in said[ROLES][0].split(b",")})) if said[ROLES] else ()
     if not user:
         raise Refused(400, "`Fiducial-User` is empty")
-    return Principal(("host", host, user, *roles), user, roles, host)
+    return Principal(("host", host, user), user, roles, host)
 
 
 def _text(given: bytes) -> str:
