@@ -90,6 +90,53 @@ def test_an_old_result_is_not_that_of_a_new_call_with_the_same_number(house: Hou
     assert rows == [RUN[3], ("finished", "old", "ok"), ("decided", "look_up", '{"name": "other"}', "allowed")]
 
 
+def response(call: str, result: Any) -> dict[str, Any]:
+    return {"role": "tool", "parts": [{"type": "tool_call_response", "id": call, "response": result}]}
+
+
+def test_a_call_that_is_made_again_under_the_same_number_is_another_one(house: House) -> None:
+    agent = Agent()
+    page = [("call_0", "look_up", {"name": "page"})]
+    with agent.span("invoke_agent clerk", INVOKED):
+        agent.chat(said("user", TASK), calls=page)
+        asked = {"type": "tool_call", "id": "call_0", "name": "look_up", "arguments": {"name": "page"}}
+        history = [said("user", TASK), {"role": "assistant", "parts": [asked]}, response("call_0", "nothing new")]
+        agent.chat(*history, calls=page)
+        history += [{"role": "assistant", "parts": [asked]}, response("call_0", BEGGED)]
+        agent.chat(*history, calls=[("call_1", "write_note", {"name": "shared-list", "text": "x"})])
+    found = ("decided", "look_up", '{"name": "page"}', "allowed")
+    rows = [row for row in followed(house, agent) if row[0] in ("decided", "finished", "observed")]
+    assert rows == [found, ("finished", "nothing new", "ok"), found, ("finished", BEGGED, "ok"), RUN[5]]
+
+
+def test_what_a_model_was_given_beside_the_result_that_its_span_tells_is_read(house: House) -> None:
+    agent = Agent()
+    with agent.span("invoke_agent clerk", INVOKED):
+        agent.chat(said("user", TASK), calls=[("1", "look_up", {"name": "page"})])
+        agent.tool("look_up", {"name": "page"}, '{"mails": 3}', call="1")
+        agent.chat(response("1", {"mails": 3}))
+        agent.chat(response("1", BEGGED), calls=[("2", "write_note", {"name": "shared-list", "text": "x"})])
+    assert followed(house, agent)[2:] == [
+        RUN[3],
+        ("finished", '{"mails": 3}', "ok"),
+        ("observed", "look_up, by arguments that are not told", BEGGED),
+        RUN[5],
+    ]
+
+
+def test_a_request_to_a_model_that_comes_after_its_calls_asks_for_none_of_them_anew(house: House) -> None:
+    agent = Agent()
+    with agent.span("invoke_agent clerk", INVOKED):
+        agent.chat(said("user", TASK), calls=[("1", "look_up", {"name": "page"})])
+        agent.tool("look_up", {"name": "page"}, BEGGED, call="1")
+    chat, *others = agent.spans
+    receiving(house)
+    for part in (others, [chat]):
+        exporter(house).export(part)
+        settled(house)
+    assert [row for row in trajectory(house) if row[0] != "user"][1:] == RUN[3:5]
+
+
 def test_a_call_of_mcp_is_one_with_the_tool_it_is_made_for(house: House) -> None:
     agent = Agent()
     found = {"gen_ai.tool.name": "look_up", "gen_ai.tool.call.arguments": '{"name": "page"}'}
@@ -108,7 +155,11 @@ def test_of_a_call_that_is_traced_what_its_span_says_counts(house: House) -> Non
         seen = {"type": "tool_call_response", "id": "1", "response": "so far"}
         agent.chat({"role": "tool", "parts": [seen]})
         call.set_attribute("gen_ai.tool.call.result", "all of it")
-    assert followed(house, agent)[1:] == [RUN[3], ("finished", "all of it", "ok")]
+    assert followed(house, agent)[1:] == [
+        RUN[3],
+        ("observed", "look_up, by arguments that are not told", "so far"),
+        ("finished", "all of it", "ok"),
+    ]
 
 
 def test_a_failed_call_is_observed_with_its_error(house: House) -> None:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -21,7 +22,7 @@ from fiducial.core.event import Outcome
 from fiducial.core.ids import DecisionId
 from fiducial.errors import CallMismatch, StoreError
 from fiducial.gateway.otlp.inbox import Call, Known, Place, digest_of
-from fiducial.gateway.otlp.steps import Asked, Came, Doubted, Heard, Said, Step
+from fiducial.gateway.otlp.steps import Asked, Came, Doubted, Heard, Said, Step, parsed
 from fiducial.gateway.unread import doubt
 from fiducial.guard.session import Session
 
@@ -120,14 +121,16 @@ class _Following:
     def _call(self, span: Heard, step: Asked, given: bytes) -> Call | None:
         """The call that `step` is about, when it stands somewhere else in the trace as well.
 
-        Some models number their calls, anew in each turn: an id alone does not say which it is.
+        Some models number their calls, anew in each turn: an id alone does not say which it is, and what a model asks
+        for once its result is there is another call.
         """
         ids = {step.call or self._unnamed(step), self._own(span, step)} - {""}
         nameless = step.running and not step.call
         for call in reversed(self._known.calls):
             named = ids.intersection(call.ids) or (nameless and not call.done)
             fits = call.tool == step.tool and (not given or not call.given or given == call.given)
-            if named and fits and not (step.running and call.ran):
+            again = (step.running and call.ran) or (step.fresh and call.done and call.done_ns <= step.at_ns)
+            if named and fits and not again:
                 return call
         return None
 
@@ -136,37 +139,40 @@ class _Following:
             return
         ids = {step.call, self._own(span, step)} - {""}
         call = next((each for each in reversed(self._known.calls) if ids.intersection(each.ids)), None)
-        fresh = self._first("came", step.call or step.tool, _text(step.result), step.error or "")
+        fresh = self._first("came", step.call or step.tool, _gist(step.result), step.error or "")
         if not step.running and not fresh:
             return
         if call is not None and (call.done or (call.ran and not step.running)):
-            # Told already, or the span that is the call will tell.
+            # Told already, or the span that is the call will tell. Whatever else is told was read as well.
+            if fresh:
+                self._unmatched(call.tool, step)
             return
         self._observe(call, step)
         if not step.told:
             self._doubt(f"what `{step.tool}` gave back is not told", again=True)
         if call is not None:
-            call.done = True
+            call.done, call.done_ns = True, step.at_ns
 
     def _observe(self, call: Call | None, step: Came) -> None:
-        outcome: Outcome = "failed" if step.failed else "ok"
-        tool, error = (call.tool if call is not None else step.tool) or _UNNAMED, step.error
         if call is not None and call.decision:
             try:
                 asked = self._session.awaited(DecisionId(call.decision)).request
                 self._session.observe(
                     asked.tool, asked.arguments, step.result, decision=DecisionId(call.decision),
-                    outcome=outcome, error=error,
+                    outcome=_outcome(step), error=step.error,
                 )  # fmt: skip
                 return
             except CallMismatch:
                 # The decision is no longer awaited; the result was read all the same.
                 pass
+        self._unmatched(call.tool if call is not None else step.tool, step)
+
+    def _unmatched(self, tool: str, step: Came) -> None:
+        """Take in what no decision is for: by which arguments it was had nobody can tell, so it is the result of no
+        tool that is known."""
         if step.told:
-            # By which arguments it was had, nobody can tell: as the result of no tool that is known.
-            self._session.observe(
-                f"{tool}, by arguments that are not told", {}, step.result, outcome=outcome, error=error
-            )
+            name = f"{tool or _UNNAMED}, by arguments that are not told"
+            self._session.observe(name, {}, step.result, outcome=_outcome(step), error=step.error)
 
     def _inside_same(self, span: Heard, tool: str) -> bool:
         """Whether the span right above is the call of the same tool: a client's and its protocol's are one."""
@@ -197,6 +203,18 @@ class _Following:
             return False
         self._known.texts[key] = None
         return True
+
+
+def _outcome(step: Came) -> Outcome:
+    return "failed" if step.failed else "ok"
+
+
+def _gist(value: Any) -> str:
+    """The same for a result wherever the trace repeats it, as structure or as the text of one."""
+    try:
+        return json.dumps(parsed(value), sort_keys=True)
+    except (ValueError, TypeError, RecursionError):
+        return _text(value)
 
 
 def _text(value: Any) -> str:

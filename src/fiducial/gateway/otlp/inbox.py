@@ -56,6 +56,8 @@ class Call(msgspec.Struct):
     """A span is the call itself."""
     done: bool = False
     """What came of it was taken in."""
+    done_ns: int = 0
+    """When that came, by the clock of the trace."""
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):

@@ -39,6 +39,8 @@ class Asked(msgspec.Struct, frozen=True, tag="asked", array_like=True):
     """`None`: the trace does not tell them."""
     running: bool = False
     """The span is the call itself; otherwise the model asked for it."""
+    fresh: bool = False
+    """The model asks for it here; otherwise it stands in what the model was given, as asked for before."""
 
 
 class Came(msgspec.Struct, frozen=True, tag="came", array_like=True):
@@ -111,7 +113,7 @@ def _of_part(part: object, role: object, name: object, at_ns: int, *, output: bo
     kind = part.get("type")
     if kind in ("tool_call", "server_tool_call"):
         given = part.get("arguments", part.get("server_tool_call"))
-        yield Asked(at_ns, text_of(part.get("id")), text_of(part.get("name")), parsed(given))
+        yield Asked(at_ns, text_of(part.get("id")), text_of(part.get("name")), parsed(given), fresh=output)
     elif kind in ("tool_call_response", "server_tool_call_response"):
         result = next((part[key] for key in ("response", "result", "server_tool_call_response") if key in part), None)
         yield Came(at_ns, text_of(part.get("id")), text_of(name), result, told=not hidden(result))
