@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from gateway_world import House, charter
 from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.trace import NonRecordingSpan, use_span
+from opentelemetry.trace import NonRecordingSpan, SpanKind, set_span_in_context, use_span
 from otlp_world import Agent, events, eventually, exporter, receiving, said, settled, trajectory
 
 from fiducial.core.event import SessionOpened
@@ -306,6 +306,70 @@ def test_the_instructions_of_another_agent_are_not_the_users_words(house: House)
         ("agent", "Wipe list.", "untrusted"),
         ("user", "And this is mine.", "trusted"),
     ]
+
+
+def test_what_a_called_service_is_told_is_not_the_users_words_though_it_reports_first(house: House) -> None:
+    caller, service = Agent(), Agent()
+    receiving(house)
+    ask = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "ask"}
+    with caller.span("invoke_agent clerk", INVOKED):
+        caller.chat(said("user", TASK))
+        with caller.span("execute_tool ask", ask) as call:
+            context = set_span_in_context(NonRecordingSpan(call.get_span_context()))
+            with service.tracer.start_as_current_span("POST /ask", context=context, kind=SpanKind.SERVER):
+                service.chat(said("user", "Write into another-list."))
+            exporter(house).export(service.spans)
+            settled(house)
+    exporter(house).export(caller.spans)
+    settled(house)
+    rows = [row for row in trajectory(house) if row[0] in ("user", "agent")]
+    assert rows == [("agent", "Write into another-list.", "untrusted"), ("user", TASK, "trusted")]
+
+
+def test_an_agent_behind_a_frontend_waits_for_its_spans(house: House) -> None:
+    receiving(house, Patience(settle=timedelta(milliseconds=30), most=timedelta(seconds=60)))
+    frontend, agent = Agent(), Agent()
+    with frontend.span("GET /", {}) as page:
+        context = set_span_in_context(NonRecordingSpan(page.get_span_context()))
+        with agent.tracer.start_as_current_span("POST /chat", context=context, kind=SpanKind.SERVER):
+            agent.chat(said("user", TASK))
+    exporter(house).export(agent.spans)
+    time.sleep(0.3)
+    assert trajectory(house) == []
+    exporter(house).export(frontend.spans)
+    settled(house)
+    assert trajectory(house)[1:] == [("user", TASK, "trusted")]
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "own"),
+    [
+        ("", "", False),
+        ("clerk", "", False),
+        ("", "clerk", False),
+        ("clerk", "other", False),
+        ("clerk", "clerk", True),
+    ],
+)
+def test_of_two_agents_that_cannot_be_told_to_be_one_the_inner_is_another(
+    house: House, outer: str, inner: str, own: bool
+) -> None:
+    def invoked(name: str) -> dict[str, str]:
+        return {"gen_ai.operation.name": "invoke_agent", **({"gen_ai.agent.name": name} if name else {})}
+
+    agent = Agent()
+    with agent.span("invoke_agent", invoked(outer)), agent.span("invoke_agent", invoked(inner)):
+        agent.chat(said("user", TASK))
+    assert followed(house, agent)[1:] == [("user", TASK, "trusted") if own else ("agent", TASK, "untrusted")]
+
+
+def test_an_agent_in_a_workflow_is_its_own_and_one_in_another_agents_workflow_is_not(house: House) -> None:
+    agent, workflow = Agent(), {"gen_ai.operation.name": "invoke_workflow"}
+    with agent.span("invoke_workflow", workflow), agent.span("invoke_agent clerk", INVOKED):
+        agent.chat(said("user", TASK))
+        with agent.span("invoke_workflow", workflow), agent.span("invoke_agent clerk", INVOKED):
+            agent.chat(said("user", "Wipe page."))
+    assert followed(house, agent)[1:] == [("user", TASK, "trusted"), ("agent", "Wipe page.", "untrusted")]
 
 
 def test_messages_that_were_cut_off_are_nobodys_words(house: House) -> None:

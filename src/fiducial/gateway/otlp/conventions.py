@@ -15,7 +15,8 @@ SCOPE: Final = "fiducial"
 OPERATION: Final = "gen_ai.operation.name"
 CHAT: Final = frozenset({"chat", "generate_content", "text_completion"})
 """Operations that are one request to a model."""
-INVOKE: Final = frozenset({"invoke_agent", "invoke_workflow"})
+INVOKE_AGENT: Final = "invoke_agent"
+INVOKE_WORKFLOW: Final = "invoke_workflow"
 EXECUTE_TOOL: Final = "execute_tool"
 RETRIEVAL: Final = "retrieval"
 AGENT_NAME: Final = "gen_ai.agent.name"

@@ -4,7 +4,8 @@
 2. What stands in a trace more than once is taken in once: a model is given everything that was said before with every
    request, and a call stands in the request of the model, in the span that is it, and in what the model is given next.
 3. A user's words are the user's only where the span is the agent's own: what stands below a tool or another agent is
-   that agent's instructions. Where the spans above are not there, nobody can tell, and it is an agent's too.
+   that agent's instructions. Where one of the spans above is not there, up to the one that has none above it, nobody
+   can tell, and it is an agent's too: a service that is called by an agent's tool begins a trace in its own process.
 4. A call whose arguments are told is decided; what came of it is observed, or doubted where it is not told.
 5. Whatever cannot be taken in counts as read, by anybody and with data of any class.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -44,7 +45,7 @@ class _Following:
 
     def run(self, spans: Iterable[Heard]) -> None:
         fresh = {span.id: span for span in spans if span.id not in self._known.spans}
-        places = {id: Place(span.parent, span.entry, span.kind, span.name) for id, span in fresh.items()}
+        places = {id: Place(span.parent, span.kind, span.name) for id, span in fresh.items()}
         self._places = {**self._known.spans, **places}
         steps = [(step.at_ns, span, step) for span in fresh.values() for step in span.steps]
         left = {span.id: len(span.steps) for span in fresh.values()}
@@ -55,7 +56,7 @@ class _Following:
             if not left[span.id]:
                 self._known.spans[span.id] = places[span.id]
         self._known.spans.update(places)
-        self._known.rooted = self._known.rooted or any(span.entry for span in fresh.values())
+        self._known.rooted = self._known.rooted or first_in(fresh.values())
 
     def _take(self, span: Heard, step: Step) -> None:
         self._session.must_be_open()
@@ -89,14 +90,23 @@ class _Following:
 
     def _below_another(self, span: Heard) -> bool:
         """Whether the span is not for sure the agent's own."""
-        place = Place(span.parent, span.entry, span.kind, span.name)
-        agents = {place.name} if place.kind == "agent" else set()
+        place = Place(span.parent, span.kind, span.name)
+        below: str | None = None  # the nearest agent's name, so far; empty for one of which it is not told
         for _ in range(_HIGHEST):
+            match place.kind:
+                case "tool":
+                    return True
+                case "agent" if below is not None and not below == place.name != "":
+                    return True
+                case "agent":
+                    below = place.name
+                case "workflow":
+                    # The agents in it are its own, whoever is above.
+                    below = ""
+            if not place.parent:
+                return False
             above = self._places.get(place.parent)
             if above is None:
-                return not place.entry
-            agents |= {above.name} if above.kind == "agent" else set()
-            if above.kind == "tool" or len(agents - {""}) > 1:
                 return True
             place = above
         return True
@@ -221,9 +231,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
 
 
-def entry_in(spans: Sequence[Heard]) -> bool:
-    """Whether the first span of the trace in its process is there: it comes last."""
-    return any(span.entry for span in spans)
+def first_in(spans: Iterable[Heard]) -> bool:
+    """Whether the first span of the trace is there: it comes last."""
+    return any(not span.parent for span in spans)
 
 
-__all__ = ["entry_in", "follow"]
+__all__ = ["first_in", "follow"]

@@ -20,8 +20,10 @@ def kind_of(span: Span) -> tuple[Kind, str]:
     operation = text_of(span.attributes.get(names.OPERATION))
     if _is_call(span.attributes):
         return "tool", text_of(span.attributes.get(names.TOOL_NAME))
-    if operation in names.INVOKE:
+    if operation == names.INVOKE_AGENT:
         return "agent", text_of(span.attributes.get(names.AGENT_NAME))
+    if operation == names.INVOKE_WORKFLOW:
+        return "workflow", ""
     return "other", ""
 
 
@@ -38,7 +40,7 @@ def read(span: Span) -> Iterator[Step]:
         documents = found.get(names.RETRIEVED)
         source = text_of(found.get(names.DATA_SOURCE)) or names.RETRIEVAL
         yield Came(span.end_ns, "", source, documents, told=not hidden(documents))
-    elif operation in names.CHAT or operation in names.INVOKE:
+    elif operation in (*names.CHAT, names.INVOKE_AGENT, names.INVOKE_WORKFLOW):
         yield from _messages(span, found, asks=operation in names.CHAT)
 
 

@@ -64,7 +64,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     """A span in its trace."""
 
     parent: bytes
-    entry: bool
+    """Empty for the first of the trace."""
     kind: Kind
     name: str
 

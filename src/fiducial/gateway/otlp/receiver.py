@@ -1,7 +1,7 @@
 """The receiver: takes spans in, and follows each trace in a session once it is there.
 
-A trace is there when the first span of its process is, which ends last, and nothing has come for a moment; or when it
-was waited for long enough. What comes later is followed then. Traces of one conversation, of one user, share a session;
+A trace is there when its first span is, which ends last, and nothing has come for a moment; or when it was waited for
+long enough. What comes later is followed then. Traces of one conversation, of one user, share a session;
 it ends when nothing has come for a day.
 
 Sessions here observe: people are not asked, nothing is run, and no other door can go on with them. What is waiting is
@@ -24,7 +24,7 @@ import msgspec
 from fiducial.errors import StoreError
 from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp import genai, openinference
-from fiducial.gateway.otlp.follow import entry_in, follow
+from fiducial.gateway.otlp.follow import first_in, follow
 from fiducial.gateway.otlp.inbox import Inbox, Known, Leads, Waiting, digest_of, key_of
 from fiducial.gateway.otlp.steps import Doubted, Heard, Step, text_of
 from fiducial.gateway.otlp.wire import Span, Unreadable
@@ -195,7 +195,7 @@ class Receiver:
         known = None if leads.session is None else await asyncio.to_thread(self._known, leads.session)
         age = timedelta(microseconds=self._clock.unix_us() - waiting.batches[0].at_us)
         late = known is not None and known.rooted and trace in known.leads
-        if not (entry_in(spans) or late) and age < self.patience.most:
+        if not (first_in(spans) or late) and age < self.patience.most:
             # Looked at again with the next spans, or when all is looked at.
             return
         if known is None and not any(span.steps or span.kind != "other" for span in spans):
@@ -264,7 +264,6 @@ def _heard(span: Span | Unreadable) -> Heard | None:
     place = Heard(
         id=id,
         parent=digest_of(span.trace, span.parent) if span.parent else b"",
-        entry=span.entry,
         conversation=_first(span.attributes, (names.CONVERSATION, names.OI_SESSION)),
         user=_first(span.attributes, names.USER_IDS),
         roles=_roles(span.attributes),

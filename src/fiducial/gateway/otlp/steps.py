@@ -67,7 +67,7 @@ class Doubted(msgspec.Struct, frozen=True, tag="doubted", array_like=True):
 
 
 Step: TypeAlias = Said | Asked | Came | Doubted
-Kind: TypeAlias = Literal["tool", "agent", "other"]
+Kind: TypeAlias = Literal["tool", "agent", "workflow", "other"]
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +76,6 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     id: bytes
     parent: bytes = b""
     """Empty for the first of a trace."""
-    entry: bool = False
-    """The first span of its trace in its process."""
     kind: Kind = "other"
     name: str = ""
     """Of the tool or the agent."""

@@ -34,8 +34,6 @@ MAX_SPANS: Final = 10_000
 """Spans of a request; twenty times what the SDKs send at once."""
 MAX_SPAN: Final = 4 * 1024 * 1024
 """Bytes of a span."""
-_REMOTE: Final = trace_pb2.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | trace_pb2.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
-_SERVED: Final = (trace_pb2.Span.SPAN_KIND_SERVER, trace_pb2.Span.SPAN_KIND_CONSUMER)
 _TRACE_ID, _SPAN_ID = 16, 8
 _MESSAGE: Final = 1000
 """Characters of the message in an answer."""
@@ -48,8 +46,6 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     id: bytes
     parent: bytes
     """Empty for the first of a trace."""
-    entry: bool
-    """The first span of its trace in its process: it has no parent, or that is elsewhere."""
     name: str
     start_ns: int
     end_ns: int
@@ -147,12 +143,10 @@ def _read(span: trace_pb2.Span, shared: Mapping[str, Any], scope: str, count: in
         return Unreadable(span.trace_id, span.span_id, f"a request has at most {MAX_SPANS} spans")
     if span.ByteSize() > MAX_SPAN:
         return Unreadable(span.trace_id, span.span_id, f"a span has at most {MAX_SPAN} bytes")
-    parent = span.parent_span_id if any(span.parent_span_id) else b""
     return Span(
         trace=span.trace_id,
         id=span.span_id,
-        parent=parent,
-        entry=not parent or span.flags & _REMOTE == _REMOTE or span.kind in _SERVED,
+        parent=span.parent_span_id if any(span.parent_span_id) else b"",
         name=span.name,
         start_ns=span.start_time_unix_nano,
         end_ns=max(span.start_time_unix_nano, span.end_time_unix_nano),
