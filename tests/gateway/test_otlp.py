@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from gateway_world import House, charter
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import NonRecordingSpan, SpanKind, set_span_in_context, use_span
 from otlp_world import Agent, events, eventually, exporter, receiving, said, settled, trajectory
@@ -565,10 +566,11 @@ def test_many_exporters_at_once(house: House) -> None:
 
 
 def test_too_much_that_waits_is_sent_again_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fiducial.gateway.otlp.receiver.MAX_WAITING", 100)
+    monkeypatch.setattr("fiducial.gateway.otlp.receiver.MAX_WAITING", 4000)
     receiving(house, Patience(settle=timedelta(hours=1), look=timedelta(hours=1)))
     assert exporter(house).export(run().spans) is SpanExportResult.SUCCESS
-    answer = house.client().post("/v1/traces", headers={"content-type": "application/x-protobuf"})
+    body = encode_spans(run().spans).SerializeToString()
+    answer = house.client().post("/v1/traces", content=body, headers={"content-type": "application/x-protobuf"})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     receiving(house)
     settled(house)

@@ -1,10 +1,10 @@
 """Spans that wait in the store until their trace is there, and what is known of the sessions that they lead to.
 
-Cells: `otlp/waiting/<host>/<trace>/<batch>` holds what one request brought of a trace, which is called `<host>/<trace>`
-throughout; `otlp/leads/<trace or conversation>` the session that follows it; `otlp/known/<session>` what was taken in
-there. A request is answered once its batches are
-kept; they are deleted by the commit that keeps what came of them. A server that stops in between takes them in again:
-then something may stand in the ledger twice, and nothing is missing.
+Cells: `otlp/spans/<host>/<trace>/<batch>` holds what one request brought of a trace, which is called `<host>/<trace>`
+throughout, and `otlp/waiting/…` its size in bytes, so that whoever looks for what waits need not read all of it;
+`otlp/leads/<trace or conversation>` the session that follows it; `otlp/known/<session>` what was taken in there. A
+request is answered once its batches are kept; they are deleted by the commit that keeps what came of them. A server
+that stops in between takes them in again: then something may stand in the ledger twice, and nothing is missing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fiducial.core.ids import mint, random_bytes
 from fiducial.core.store import Commit, Put, Store, Unchanged
 from fiducial.gateway.otlp.steps import Heard, Kind
 
+SPANS: Final = "otlp/spans/"
 WAITING: Final = "otlp/waiting/"
 LEADS: Final = "otlp/leads/"
 KNOWN: Final = "otlp/known/"
@@ -40,6 +41,14 @@ class Batch(msgspec.Struct, frozen=True):
     at_us: int
     """When it came."""
     heard: tuple[Heard, ...]
+
+
+class _Encoded(msgspec.Struct, frozen=True):
+    """A `Batch` of spans that are encoded already."""
+
+    host: str
+    at_us: int
+    heard: list[msgspec.Raw]
 
 
 class Call(msgspec.Struct):
@@ -121,11 +130,14 @@ class Inbox:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
 
-    def put(self, host: str, traces: Mapping[str, Iterable[Heard]]) -> dict[str, int]:
-        """Keep spans, by trace; returns how many bytes each of them takes."""
+    def put(self, host: str, traces: Mapping[str, list[msgspec.Raw]]) -> dict[str, int]:
+        """Keep spans, each a `Heard` in msgpack, by trace; returns how many bytes each trace takes."""
         now = self._clock.unix_us()
-        kept = {trace: msgspec.msgpack.encode(Batch(host, now, tuple(heard))) for trace, heard in traces.items()}
-        changes = [Put(f"{WAITING}{trace}/{mint('otl', now // 1000)}", data) for trace, data in kept.items()]
+        kept = {trace: msgspec.msgpack.encode(_Encoded(host, now, heard)) for trace, heard in traces.items()}
+        changes = []
+        for trace, data in kept.items():
+            batch = f"{trace}/{mint('otl', now // 1000)}"
+            changes += [Put(SPANS + batch, data), Put(WAITING + batch, b"%d" % len(data))]
         self._store.commit(Commit(changes=tuple(changes))).result()
         return {trace: len(data) for trace, data in kept.items()}
 
@@ -134,13 +146,14 @@ class Inbox:
         found: dict[str, int] = {}
         for key, cell in self._store.scan(WAITING).items():
             trace = key[len(WAITING) :].rpartition("/")[0]
-            found[trace] = found.get(trace, 0) + len(cell.value)
+            found[trace] = found.get(trace, 0) + int(cell.value)
         return found
 
     def waiting(self, trace: str) -> Waiting:
         """All that waits of a trace."""
-        cells = self._store.scan(f"{WAITING}{trace}/")
-        return Waiting(tuple(cells), tuple(_BATCH.decode(cell.value) for cell in cells.values()))
+        found = self._store.scan(f"{SPANS}{trace}/")
+        cells = [prefix + key[len(SPANS) :] for key in found for prefix in (SPANS, WAITING)]
+        return Waiting(tuple(cells), tuple(_BATCH.decode(cell.value) for cell in found.values()))
 
     def leads(self, keys: Iterable[str]) -> Leads:
         """Where `keys` lead, the first of them first."""
@@ -202,4 +215,17 @@ def digest_of(*parts: str | bytes) -> bytes:
     return hashed.digest()[:16]
 
 
-__all__ = ["KNOWN", "LEADS", "WAITING", "Batch", "Call", "Inbox", "Known", "Place", "Waiting", "digest_of", "key_of"]
+__all__ = [
+    "KNOWN",
+    "LEADS",
+    "SPANS",
+    "WAITING",
+    "Batch",
+    "Call",
+    "Inbox",
+    "Known",
+    "Place",
+    "Waiting",
+    "digest_of",
+    "key_of",
+]

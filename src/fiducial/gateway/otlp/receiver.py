@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -37,6 +38,9 @@ UNKNOWN_USER: Final = "unknown"
 """Whom an agent works for, where its spans do not tell."""
 MAX_WAITING: Final = 64 * 1024 * 1024
 """Bytes of one host that may wait; past it, its exporters are told to come again."""
+MAX_STEPS: Final = 10_000
+"""Of what a span says; past it, the rest is doubted."""
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
 _NAME: Final = 1000
 """Characters of a name; a longer one is none."""
 _ROLE, _ROLES = 200, 32
@@ -111,21 +115,27 @@ class Receiver:
     async def take(self, host: str, found: list[Span | Unreadable]) -> Taken:
         """Keep what can be read. Raises `Refused` when too much waits, `StoreError` when it cannot be kept."""
         mine = key_of(host) + "/"
-        if sum(size for trace, size in self._waiting.items() if trace.startswith(mine)) > MAX_WAITING:
-            raise Refused(503, "too much waits to be followed; send it again later")
-        sizes = await self.sessions.threads.run(host, partial(self._kept, host, mine, found))
+        left = MAX_WAITING - sum(size for trace, size in self._waiting.items() if trace.startswith(mine))
+        sizes = await self.sessions.threads.run(host, partial(self._kept, host, mine, found, left))
         for trace, size in sizes.items():
             self._waiting[trace] = self._waiting.get(trace, 0) + size
             self._soon(trace)
         why = [span.why for span in found if isinstance(span, Unreadable)]
         return Taken(len(why), "; ".join(dict.fromkeys(why)))
 
-    def _kept(self, host: str, mine: str, found: list[Span | Unreadable]) -> dict[str, int]:
-        """Keep the spans, in a thread; how many bytes each trace takes."""
-        traces: dict[str, list[Heard]] = {}
+    def _kept(self, host: str, mine: str, found: list[Span | Unreadable], left: int) -> dict[str, int]:
+        """Keep the spans, in a thread; how many bytes each trace takes. Raises `Refused` when that is over `left`."""
+        traces: dict[str, list[msgspec.Raw]] = {}
+        size = 0
         for span in found:
             if span.trace is not None and (heard := _heard(span)) is not None:
-                traces.setdefault(mine + key_of(span.trace), []).append(heard)
+                data = msgspec.Raw(_ENCODE(heard))
+                size += len(bytes(data))
+                if size > MAX_WAITING:
+                    raise Refused(413, f"what a request says takes at most {MAX_WAITING} bytes")
+                if size > left:
+                    raise Refused(503, "too much waits to be followed; send it again later")
+                traces.setdefault(mine + key_of(span.trace), []).append(data)
         return self._inbox.put(host, traces) if traces else {}
 
     def _soon(self, trace: str) -> None:
@@ -271,8 +281,10 @@ def _heard(span: Span | Unreadable) -> Heard | None:
     for convention in (genai, openinference):
         if convention.speaks(span.attributes):
             kind, name = convention.kind_of(span)
-            steps = tuple(_keepable(step) for step in convention.read(span))
-            return msgspec.structs.replace(place, kind=kind, name=name, steps=steps)
+            steps = [_keepable(step) for step in islice(convention.read(span), MAX_STEPS)]
+            if len(steps) == MAX_STEPS:
+                steps[-1] = Doubted(span.end_ns, "what a span says is too much")
+            return msgspec.structs.replace(place, kind=kind, name=name, steps=tuple(steps))
     return place
 
 

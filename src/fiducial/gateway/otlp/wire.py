@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +24,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from fiducial.gateway.otlp import conventions as names
+from fiducial.gateway.otlp.counting import check_json, check_protobuf
 from fiducial.gateway.refusals import Refused
 
 PROTOBUF: Final = "application/x-protobuf"
@@ -34,6 +36,14 @@ MAX_SPANS: Final = 10_000
 """Spans of a request; twenty times what the SDKs send at once."""
 MAX_SPAN: Final = 4 * 1024 * 1024
 """Bytes of a span."""
+_MEMBERS: Final = 100
+"""Members of a gzip, RFC 1952 section 2.2; each costs, and may hold nothing."""
+_SHARED: Final = frozenset(
+    {names.CONVERSATION, names.OI_SESSION, *names.USER_IDS, names.USER_ROLES, names.AGENT_NAME, names.OI_AGENT}
+)
+"""What a resource says of each of its spans; what else it holds is about the process."""
+_MAX_SHARED: Final = 64 * 1024
+"""Bytes of one of those."""
 _TRACE_ID, _SPAN_ID = 16, 8
 _MESSAGE: Final = 1000
 """Characters of the message in an answer."""
@@ -52,7 +62,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool
     error: str
     attributes: Mapping[str, Any]
-    """The resource's under the span's."""
+    """The span's, over those of the resource that say whose it is."""
     events: Sequence[tuple[str, Mapping[str, Any]]]
     scope: str
 
@@ -70,7 +80,23 @@ class Unreadable(NamedTuple):
 def decoded(body: bytes, kind: str, encoding: str) -> ExportTraceServiceRequest:
     """The request in `body`, of content type `kind`. Raises `Refused`."""
     body = _plain(body, encoding)
+    request = _request(body, kind)
+    containers = len(request.resource_spans)
+    if containers <= MAX_SPANS:
+        containers = sum(len(resource.scope_spans) for resource in request.resource_spans)
+    # Whoever has so many containers has more of them than spans.
+    if containers > MAX_SPANS or sum(map(len, _lists(request))) > MAX_SPANS:
+        raise Refused(413, f"a request has at most {MAX_SPANS} spans")
+    return request
+
+
+def _lists(request: ExportTraceServiceRequest) -> Iterator[Sequence[trace_pb2.Span]]:
+    return (scope.spans for resource in request.resource_spans for scope in resource.scope_spans)
+
+
+def _request(body: bytes, kind: str) -> ExportTraceServiceRequest:
     if kind == PROTOBUF:
+        check_protobuf(body)
         try:
             whole: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
             return whole
@@ -80,6 +106,7 @@ def decoded(body: bytes, kind: str, encoding: str) -> ExportTraceServiceRequest:
         raise Refused(415, f"send `{PROTOBUF}` or `{JSON}`")
     try:
         found = json.loads(body)
+        check_json(found)
         _with_binary_ids(found)
         read = ExportTraceServiceRequest()
         json_format.ParseDict(found, read, ignore_unknown_fields=True)
@@ -96,16 +123,24 @@ def _plain(body: bytes, encoding: str) -> bytes:
         return body
     if encoding != "gzip":
         raise Refused(415, "send it plain or as gzip")
-    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        plain = stream.decompress(body, MAX_BODY + 1)
-    except zlib.error as error:
-        raise Refused(400, "the body is no gzip") from error
-    if len(plain) > MAX_BODY:
-        raise Refused(413, f"a request has at most {MAX_BODY} bytes when it is decompressed")
-    if not stream.eof or stream.unused_data:
-        raise Refused(400, "the body is not one whole gzip stream")
-    return plain
+    parts: list[bytes] = []
+    left = MAX_BODY
+    for _ in range(_MEMBERS):
+        stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            part = stream.decompress(body, left + 1)
+        except zlib.error as error:
+            raise Refused(400, "the body is no gzip") from error
+        parts.append(part)
+        left -= len(part)
+        if left < 0:
+            raise Refused(413, f"a request has at most {MAX_BODY} bytes when it is decompressed")
+        if not stream.eof:
+            raise Refused(400, "the body ends within its gzip")
+        body = stream.unused_data
+        if not body:
+            return b"".join(parts)
+    raise Refused(400, f"the body's gzip has at most {_MEMBERS} members")
 
 
 def _with_binary_ids(request: Any) -> None:
@@ -124,7 +159,8 @@ def spans(request: ExportTraceServiceRequest) -> Iterator[Span | Unreadable]:
     """Every span of a request, in the order in which it holds them."""
     count = 0
     for resource in request.resource_spans:
-        shared = _attributes(resource.resource.attributes)
+        pairs = resource.resource.attributes
+        shared = _attributes([pair for pair in pairs if pair.key in _SHARED and pair.ByteSize() <= _MAX_SHARED])
         for scope in resource.scope_spans:
             for span in scope.spans:
                 count += 1
@@ -139,8 +175,6 @@ def _read(span: trace_pb2.Span, shared: Mapping[str, Any], scope: str, count: in
         return Unreadable(span.trace_id, b"no id %d" % count, "a span has no valid id")
     if len(span.parent_span_id) not in (0, _SPAN_ID):
         return Unreadable(span.trace_id, span.span_id, "a span's parent has no valid id")
-    if count > MAX_SPANS:
-        return Unreadable(span.trace_id, span.span_id, f"a request has at most {MAX_SPANS} spans")
     if span.ByteSize() > MAX_SPAN:
         return Unreadable(span.trace_id, span.span_id, f"a span has at most {MAX_SPAN} bytes")
     return Span(
@@ -158,7 +192,7 @@ def _read(span: trace_pb2.Span, shared: Mapping[str, Any], scope: str, count: in
     )
 
 
-def _attributes(pairs: Sequence[KeyValue]) -> dict[str, Any]:
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     return {pair.key: _value(pair.value) for pair in pairs}
 
 
