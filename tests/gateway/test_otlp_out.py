@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_world import SECRET, House
+from gateway_world import SECRET, House, charter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -27,8 +28,10 @@ from typer.testing import CliRunner
 
 import fiducial
 from fiducial.cli.log import app
-from fiducial.errors import Conflict
+from fiducial.core.store import Commit, Put
+from fiducial.errors import Conflict, RolledBack
 from fiducial.gateway.otlp import exporter as exporting
+from fiducial.gateway.otlp import mapping
 from fiducial.gateway.otlp.exporter import Exporter
 
 
@@ -147,8 +150,8 @@ def test_every_call_and_session_is_a_span(house: House, collector: Collector) ->
         call("write_note", "allowed", "failed"),
         call("pay_bill", "held", "held"),
         call("wipe", "denied", "denied"),
-        call("nothing", "denied", "unknown-tool"),
-        ("execute_tool look_up", None, None, []),
+        call("unknown", "denied", "unknown-tool"),
+        ("execute_tool unknown", None, None, []),
         call("look_up", "allowed"),
         ("invoke_agent other", None, None, []),
         call("look_up", "allowed", "unknown"),
@@ -175,6 +178,50 @@ def test_without_content_nothing_that_anybody_wrote_is_sent(house: House, collec
         assert text.encode() not in raw
 
 
+def test_the_name_of_a_tool_that_no_contract_describes_is_not_sent(house: House, collector: Collector) -> None:
+    with house.guard.session(user="emma") as session:
+        session.call("the card is 4111111111111111", {}, run=lambda: None)
+        session.observe("by the way, it is 4111111111111111", {}, "x")
+    house.store.flush()
+    for content in (False, True):
+        spans = sent(house, collector, content=content)
+        assert [told(span)["gen_ai.tool.name"] for span in spans[:2]] == ["unknown", "unknown"]
+        assert b"4111" not in b"".join(span.SerializeToString() for span in spans)
+        house.store.commit(Commit(changes=tuple(Put(key, None) for key in house.store.scan(exporting.SENT)))).result()
+        collector.requests.clear()
+
+
+LATER = '@id("charter/later") @mode("shadow") @reason("no") forbid (principal, action == Action::"{}", resource);'
+
+
+@pytest.mark.parametrize(("tool", "told_too"), [("pay_bill", True), ("look_up", False)])
+def test_what_shadow_policies_say_of_a_stopped_call_is_on_its_span(
+    tmp_path: Path, collector: Collector, tool: str, told_too: bool
+) -> None:
+    with House(tmp_path / "f.db", charter(LATER.format(tool))) as house:
+        with house.guard.session(user="emma", task="Pay 5 EUR to DE1") as session:
+            for _ in range(2):
+                session.call("pay_bill", {"account": "DE1", "amount": 5}, run=lambda **_: "paid")
+        house.store.flush()
+        first, second, _ = sent(house, collector)
+    for span in (first, second):
+        assert judged(span) == [("fiducial.verdict", "held"), *([("fiducial.shadow", "denied")] if told_too else [])]
+
+
+def test_no_more_is_remembered_than_the_calls_under_way(house: House) -> None:
+    with house.guard.session(user="emma") as session:
+        for _ in range(5):
+            session.call("wipe", {"name": "x" * 10_000}, run=lambda **_: "")
+        session.call("look_up", {"name": "x"}, run=lambda **_: "done")
+        session.decide("look_up", {"name": "x" * 10_000})
+        house.store.flush()
+        mapped = mapping.Mapping(house.store.ledger(), content=False)
+        spans = [span for record in house.store.ledger().entries(0) for span in mapped.spans(record)]
+    assert len(spans) == 6
+    assert len(mapped._decided) == 1
+    assert len(pickle.dumps(mapped._decided)) < 10_000
+
+
 def test_content_is_sent_on_demand_and_never_what_is_masked(house: House, collector: Collector) -> None:
     lived(house)
     spans = sent(house, collector, content=True)
@@ -184,7 +231,7 @@ def test_content_is_sent_on_demand_and_never_what_is_masked(house: House, collec
     assert json.loads(first["gen_ai.tool.call.arguments"]) == {"name": "page"}
     assert json.loads(first["gen_ai.tool.call.result"]) == "found"
     assert json.loads(masked["gen_ai.tool.call.arguments"]) == {"withheld": ["secrets"]}
-    unknown = next(told(span) for span in spans if span.name == "execute_tool nothing")
+    unknown = next(told(span) for span in spans if span.name == "execute_tool unknown")
     assert json.loads(unknown["gen_ai.tool.call.arguments"]) == {"withheld": ["not looked at"]}
     assert (
         json.loads(told(spans[8])["gen_ai.input.messages"])[-1]["parts"][0]["content"]
@@ -275,6 +322,29 @@ def test_what_the_collector_does_not_take_is_said_and_not_sent_again(house: Hous
     assert "400 to 11 spans" in exporter.send().refused
     assert len(collector.requests) == 1
     exporter.close()
+
+
+def test_whatever_2xx_the_collector_answers_is_taken_as_taken(house: House, collector: Collector) -> None:
+    lived(house)
+    collector.answers.append((202, b"", {}))
+    exporter = Exporter(house.store, collector.url)
+    done = exporter.send()
+    assert (done.spans, done.refused, done.failed) == (11, "", "")
+    exporter.close()
+
+
+def test_a_log_that_is_shorter_than_what_was_sent_is_an_error(tmp_path: Path, collector: Collector) -> None:
+    database = tmp_path / "fiducial.db"
+    with House(database) as house:
+        lived(house)
+        sent(house, collector)
+        (cell,) = house.store.scan(exporting.SENT)
+        house.store.commit(Commit(changes=(Put(cell, b"1000"),))).result()
+        with pytest.raises(RolledBack, match="1000 entries of this log, which has"):
+            sent(house, collector)
+    for more in ([], ["--follow"]):
+        done = CliRunner().invoke(app, ["otlp", str(database), collector.url, *more])
+        assert (done.exit_code, "1000 entries of this log" in done.output) == (1, True)
 
 
 def test_large_contents_go_in_requests_of_bounded_size(
@@ -376,6 +446,7 @@ def test_the_command_follows_through_an_outage(tmp_path: Path, collector: Collec
         (["nowhere.db", "http://127.0.0.1:1"], "", "nowhere.db"),
         (["nowhere.db", "collector:4318"], "", "URL such as"),
         (["nowhere.db", "ftp://x"], "", "URL such as"),
+        (["{db}", "http://collector.example.org:4318"], "", "https://"),
         (["{db}", "http://127.0.0.1:1"], "secret-token", "percent-encoded"),
         (["{db}", "http://127.0.0.1:1"], "a=%0d%0ax", "percent-encoded"),
     ],

@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from fiducial.cli.reporting import fail, reporting, warn
-from fiducial.errors import Conflict, StoreError
+from fiducial.core.address import is_private
+from fiducial.errors import Conflict, RolledBack, StoreError
 
 if TYPE_CHECKING:
     from fiducial.gateway.otlp.exporter import Exporter
@@ -43,6 +44,8 @@ def otlp(
 
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         fail("the collector's address is a URL such as http://127.0.0.1:4318", 2)
+    if not is_private(url):
+        fail("what goes to another machine is read by nobody on the way: give the collector's https:// address", 2)
     with (
         reporting(),
         opened(store) as kept,
@@ -78,7 +81,7 @@ def _follow(exporter: Exporter) -> None:
         wait = _LOOK
         try:
             sent = exporter.send()
-        except Conflict:
+        except (Conflict, RolledBack):
             raise
         except StoreError as error:
             failed, refused = str(error), ""

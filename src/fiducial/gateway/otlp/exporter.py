@@ -32,6 +32,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 import fiducial
 from fiducial.core.store import Commit, Put, Unchanged
+from fiducial.errors import RolledBack
 from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp import mapping
 from fiducial.gateway.otlp.wire import PROTOBUF
@@ -80,7 +81,7 @@ class Exporter:
         self._store, self._ledger = store, store.ledger()
         self._url = url if url.endswith("/v1/traces") else url.rstrip("/") + "/v1/traces"
         self._cell = SENT + hashlib.sha256(self._url.encode()).hexdigest()[:32]
-        self._mapping = mapping.Mapping(self._ledger, content=content)
+        self._mapping, self._content = mapping.Mapping(self._ledger, content=content), content
         self._headers = {**(headers or {}), "content-type": PROTOBUF, "user-agent": f"fiducial/{fiducial.__version__}"}
         self._client = httpx2.Client(timeout=TIMEOUT, follow_redirects=False)
         self._failures = 0
@@ -90,15 +91,22 @@ class Exporter:
         self._client.close()
 
     def send(self) -> Sent:
-        """Send what comes next. Raises `StoreError` when the log cannot be read or the cursor not kept, `Conflict`
-        among them when another exporter sends to the same collector."""
+        """Send what comes next. Raises `StoreError` when the log cannot be read or the cursor not kept: among them
+        `Conflict` when another exporter sends to the same collector, `RolledBack` when more was sent than the log has.
+        """
         cell = self._store.read([self._cell]).get(self._cell)
         start, version = (int(cell.value), cell.version) if cell is not None else (0, 0)
         size = self._ledger.size
+        if start > size:
+            raise RolledBack(
+                f"the collector was sent {start} entries of this log, which has {size}: it is an older copy; "
+                "run `fiducial log verify` with a checkpoint from before"
+            )
         stop = min(size, start + ENTRIES)
         if stop <= start:
             return Sent()
-        spans = [span for record in self._ledger.entries(start, stop) for span in self._mapping.spans(record)]
+        entries = self._ledger.entries(start, stop, payloads=self._content)
+        spans = [span for record in entries for span in self._mapping.spans(record)]
         refused: list[str] = []
         for request in self._requests(spans):
             failed, said, wait = self._posted(request)
@@ -142,7 +150,7 @@ class Exporter:
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError) as error:
             return f"the collector cannot be reached ({type(error).__name__})", "", None
         status, after = answer.status_code, answer.headers.get("retry-after", "")
-        if status == 200:
+        if 200 <= status < 300:
             return "", _partly(answer.content), None
         if status in _AGAIN or status >= 500 or status in _NOT_NOW or 300 <= status < 400:
             asked = timedelta(seconds=int(after)) if after.isascii() and after.isdigit() and len(after) < 6 else None

@@ -7,9 +7,10 @@
 | `result.observed` | `execute_tool` of no duration |
 | `session.closed` | `execute_tool` for each call of which nothing was heard, and `invoke_agent`, the parent of all |
 
-The verdict, and that of shadow policies, is an event `gen_ai.evaluation.result` on the span. What the conventions have
-no name for begins with `fiducial.`. Sessions that were delegated are in the trace of the first of them. Ids follow from
-those of the log, so what is sent twice is the same span twice. Other entries are not sent.
+The verdict, and that of shadow policies, is an event `gen_ai.evaluation.result` on the span. A tool's name is sent
+where a contract describes it; any other is whatever the agent wrote, and `unknown` stands for it. What the conventions
+have no name for begins with `fiducial.`. Sessions that were delegated are in the trace of the first of them. Ids follow
+from those of the log, so what is sent twice is the same span twice. Other entries are not sent.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any, Final
+from itertools import takewhile
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
@@ -41,8 +43,14 @@ from fiducial.store.ledger import Ledger
 
 VERSION: Final = 1
 _KEPT: Final = 10_000
-"""Decisions and sessions remembered; others are looked up."""
+"""Calls under way and sessions remembered; others are looked up."""
+_NEAR: Final = 16
+"""Entries among which those of one commit are looked for."""
+_UNKNOWN: Final = "unknown"
 _FAILED: Final = Status.STATUS_CODE_ERROR
+
+
+Judged: TypeAlias = CallDecided | ShadowDecided
 
 
 class Mapping:
@@ -50,7 +58,7 @@ class Mapping:
 
     def __init__(self, ledger: Ledger, *, content: bool) -> None:
         self._ledger, self._content = ledger, content
-        self._decided: OrderedDict[DecisionId, list[Record]] = OrderedDict()
+        self._decided: OrderedDict[DecisionId, list[Judged]] = OrderedDict()
         self._opened: OrderedDict[SessionId, SessionOpened | None] = OrderedDict()
 
     def spans(self, record: Record) -> Iterator[Span]:
@@ -61,17 +69,17 @@ class Mapping:
                 assert event.session is not None
                 _remember(self._opened, event.session, event)
             case CallDecided():
-                _remember(self._decided, event.decision, [record])
                 if _stops(event):
-                    yield self._call(record, None, "")
+                    yield self._call([event, *self._shadow(record, event.decision)], None, "")
+                else:
+                    _remember(self._decided, event.decision, [event])
             case ShadowDecided():
-                self._of(event.decision).append(record)
+                # Of a call that was stopped, its span has told it.
+                self._decided.get(event.decision, []).append(event)
             case CallFinished():
-                entries = self._of(event.decision)
-                self._decided.pop(event.decision, None)
-                decided = next((each for each in entries if isinstance(each.event, CallDecided)), None)
-                if decided is not None:
-                    yield self._call(decided, record, "breach" if event.breach else "", entries)
+                judged = self._decided.pop(event.decision, None) or self._of(event.decision)
+                if any(isinstance(each, CallDecided) for each in judged):
+                    yield self._call(judged, record, "breach" if event.breach else "")
             case ResultObserved():
                 yield self._obtained(event)
             case SessionClosed():
@@ -79,15 +87,15 @@ class Mapping:
 
     # --- spans
 
-    def _call(self, decided: Record, finished: Record | None, part: str, entries: list[Record] | None = None) -> Span:
-        event = decided.event
-        assert isinstance(event, CallDecided)
+    def _call(self, judged: list[Judged], finished: Record | None, part: str) -> Span:
+        event = next(each for each in judged if isinstance(each, CallDecided))
+        tool = event.tool if event.contract is not None else _UNKNOWN
         end = finished.event if finished is not None else None
         span = self._span(event.session, f"{event.decision}{part}", event.at_us, (end or event).at_us)
-        span.name = f"{names.EXECUTE_TOOL} {event.tool}"
+        span.name = f"{names.EXECUTE_TOOL} {tool}"
         span.kind = Span.SPAN_KIND_INTERNAL
         found: dict[str, Any] = {
-            names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: event.tool, names.TOOL_TYPE: "function",
+            names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: tool, names.TOOL_TYPE: "function",
             names.TOOL_CALL_ID: event.decision, names.CONVERSATION: event.session, "fiducial.verdict": event.verdict,
             "fiducial.mode": event.mode, "fiducial.risk": event.risk, "fiducial.side_effect": event.side_effect,
         }  # fmt: skip
@@ -103,20 +111,21 @@ class Mapping:
         else:
             why = found["fiducial.outcome"] = "unknown"
         if self._content:
-            found[names.TOOL_ARGUMENTS] = contents.arguments_of(decided)
+            decided = self._ledger.find(event.id)
+            found[names.TOOL_ARGUMENTS] = contents.arguments_of(decided) if decided is not None else None
             found[names.TOOL_RESULT] = contents.result_of(event, finished) if finished is not None else None
         _set(span, found, why)
         _judged(span, event.at_us, "fiducial.verdict", event.verdict, event.fired, event.fault)
-        for each in entries or ():
-            if isinstance(each.event, ShadowDecided):
-                _judged(span, each.event.at_us, "fiducial.shadow", each.event.verdict, each.event.fired, None)
+        for each in judged:
+            if isinstance(each, ShadowDecided):
+                _judged(span, each.at_us, "fiducial.shadow", each.verdict, each.fired, None)
         return span
 
     def _obtained(self, event: ResultObserved) -> Span:
         span = self._span(event.session, event.source, event.at_us, event.at_us)
-        span.name = f"{names.EXECUTE_TOOL} {event.tool}"
+        span.name = f"{names.EXECUTE_TOOL} {_UNKNOWN}"  # the log does not say whether a contract describes it
         found: dict[str, Any] = {
-            names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: event.tool, names.CONVERSATION: event.session,
+            names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: _UNKNOWN, names.CONVERSATION: event.session,
             "fiducial.result.integrity": event.integrity.value, "fiducial.result.classes": list(event.classes),
         }  # fmt: skip
         _set(span, found, "")
@@ -126,22 +135,22 @@ class Mapping:
         """What of a session was not sent yet."""
         assert event.session is not None
         opened: SessionOpened | None = None
-        waiting: dict[DecisionId, list[Record]] = {}
+        waiting: dict[DecisionId, list[Judged]] = {}
         said: list[tuple[str, str]] = []
         for record in self._ledger.session(event.session):
             each = record.event
             if isinstance(each, SessionOpened):
                 opened = each
             elif isinstance(each, CallDecided) and not _stops(each):
-                waiting[each.decision] = [record]
+                waiting[each.decision] = [each]
             elif isinstance(each, ShadowDecided) and each.decision in waiting:
-                waiting[each.decision].append(record)
+                waiting[each.decision].append(each)
             elif isinstance(each, CallFinished):
                 waiting.pop(each.decision, None)
             elif isinstance(each, MessageObserved) and self._content:
                 said.append((each.authority, contents.text_of(record) or ""))
-        for entries in waiting.values():
-            yield self._call(entries[0], None, "", entries)
+        for judged in waiting.values():
+            yield self._call(judged, None, "")
         if opened is not None:
             yield self._session(opened, event, said)
 
@@ -178,14 +187,17 @@ class Mapping:
 
     # --- looking up
 
-    def _of(self, decision: DecisionId) -> list[Record]:
-        """The entries of a decision, as far as they were before the one at hand."""
-        found = self._decided.get(decision)
-        if found is None:
-            entries = self._ledger.decision(decision)
-            found = [each for each in entries if isinstance(each.event, (CallDecided, ShadowDecided))]
-            _remember(self._decided, decision, found)
-        return found
+    def _of(self, decision: DecisionId) -> list[Judged]:
+        """The verdicts on a call: its own, and that of shadow policies."""
+        events = (each.event for each in self._ledger.decision(decision))
+        return [each for each in events if isinstance(each, (CallDecided, ShadowDecided))]
+
+    def _shadow(self, decided: Record, decision: DecisionId) -> list[ShadowDecided]:
+        """The verdict of shadow policies on a call: where there is one, it is kept in the commit of the call's own,
+        and before any other call is decided."""
+        after = self._ledger.entries(decided.index + 1, decided.index + 1 + _NEAR, payloads=False)
+        events = takewhile(lambda event: not isinstance(event, CallDecided), (each.event for each in after))
+        return [each for each in events if isinstance(each, ShadowDecided) and each.decision == decision][:1]
 
     def _top(self, session: SessionId | None) -> str:
         """The first of the sessions that delegated one to the next."""
