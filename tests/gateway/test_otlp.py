@@ -223,9 +223,52 @@ def test_a_run_of_langchain_by_openinference_is_followed(house: House) -> None:
     assert followed(house, agent) == RUN[:-2]
 
 
-def test_what_openinference_retrieves_is_read(house: House) -> None:
+BRINGING = [
+    {"gen_ai.operation.name": "search_memory", "gen_ai.memory.records": BEGGED},
+    {"gen_ai.operation.name": "whatever_comes_next"},
+    {"gen_ai.operation.name": ""},
+    {"gen_ai.operation.name": "embeddings", "mcp.method.name": "resources/read"},
+    {"mcp.method.name": "resources/read"},
+    {"mcp.method.name": "prompts/get"},
+    {"openinference.span.kind": "UNKNOWN"},
+]
+BRINGING_NOTHING = [
+    {"gen_ai.operation.name": "embeddings"},
+    {"gen_ai.operation.name": "create_agent"},
+    {"mcp.method.name": "initialize"},
+    {"mcp.method.name": "tools/list"},
+    {"openinference.span.kind": "CHAIN"},
+]
+
+
+@pytest.mark.parametrize(
+    ("found", "read"), [(each, True) for each in BRINGING] + [(each, False) for each in BRINGING_NOTHING]
+)
+def test_what_is_not_known_to_bring_nothing_is_doubted(house: House, found: dict[str, str], read: bool) -> None:
     agent = Agent()
-    found = {"openinference.span.kind": "RETRIEVER", "retrieval.documents.0.document.content": BEGGED}
+    with agent.span("invoke_agent clerk", INVOKED), agent.span("some span", found):
+        pass
+    rows = followed(house, agent)
+    assert [row[:2] for row in rows[1:]] == [("observed", "a report that cannot be read")] * read
+
+
+@pytest.mark.parametrize("operation", ["whatever_comes_next", "fetch_response", "embeddings"])
+def test_messages_are_read_wherever_they_stand(house: House, operation: str) -> None:
+    agent = Agent()
+    call = [("1", "write_note", {"name": "shared-list", "text": "x"})]
+    with agent.span("invoke_agent clerk", INVOKED):
+        agent.chat(response("0", BEGGED), calls=call, **{"gen_ai.operation.name": operation})
+    rows = [row for row in followed(house, agent) if row[0] in ("observed", "decided")]
+    assert rows[0] == ("observed", "a tool without a name, by arguments that are not told", BEGGED)
+    assert rows[-1] == RUN[5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "documents"), [("RETRIEVER", "retrieval.documents"), ("RERANKER", "reranker.output_documents")]
+)
+def test_what_openinference_retrieves_is_read(house: House, kind: str, documents: str) -> None:
+    agent = Agent()
+    found = {"openinference.span.kind": kind, f"{documents}.0.document.content": BEGGED}
     with agent.span("shelf", found):
         pass
     agent.tool("write_note", {"name": "shared-list", "text": "x"}, "written")
@@ -400,6 +443,45 @@ def test_arguments_that_are_not_told_are_not_decided_on(house: House) -> None:
 # --- sessions
 
 
+def test_whose_a_session_is_only_the_outermost_of_the_agents_spans_says(house: House) -> None:
+    agent = Agent()
+    service = {"user.id": "crm", "user.roles": ["admin"], "gen_ai.conversation.id": "crm's own"}
+    with (
+        agent.span("GET /", {"user.roles": ["admin"]}),
+        agent.span("POST login", service),
+        agent.span("invoke_agent clerk", {**INVOKED, "user.id": "emma"}),
+    ):
+        with agent.span("GET crm", service):
+            pass
+        with agent.span("invoke_agent other", {**INVOKED, **service, "gen_ai.agent.name": "other"}):
+            agent.chat(said("user", TASK), **service)
+    assert followed(house, agent)[0] == ("opened", "emma", "observe")
+    (opened,) = events(house, SessionOpened)
+    assert opened.roles == ()
+
+
+@pytest.mark.parametrize("name", ["user.id", "enduser.id"])
+def test_the_first_span_of_a_trace_says_whose_it_is_before_its_agents(house: House, name: str) -> None:
+    agent = Agent()
+    inner = {**INVOKED, "user.id": "olaf", "user.roles": ["admin"]}
+    with agent.span("GET /", {name: "emma", "user.roles": ["clerk"]}), agent.span("invoke_agent clerk", inner):
+        agent.chat(said("user", TASK))
+    assert followed(house, agent)[0] == ("opened", "emma", "observe")
+    (opened,) = events(house, SessionOpened)
+    assert opened.roles == ("clerk",)
+
+
+def test_a_conversation_is_that_of_the_outermost_span_that_names_one(house: House) -> None:
+    receiving(house)
+    for inner in ("x", "y"):
+        agent = Agent()
+        with agent.span("invoke_agent clerk", {**INVOKED, "gen_ai.conversation.id": "one", "user.id": "emma"}):
+            agent.chat(said("user", inner), **{"gen_ai.conversation.id": inner})
+        exporter(house).export(agent.spans)
+        settled(house)
+    assert len(events(house, SessionOpened)) == 1
+
+
 def test_traces_of_one_conversation_share_a_session_and_those_of_two_users_or_hosts_never(house: House) -> None:
     receiving(house)
     for user, token in [
@@ -490,11 +572,13 @@ def test_what_fiducial_sends_is_not_taken_in(house: House) -> None:
 
 def test_names_that_are_too_long_are_none(house: House) -> None:
     roles = ["x" * 201, "y" * 200, *map(str, range(40))]
-    more = {"user.id": "x" * 100_000, "gen_ai.conversation.id": "x" * 100_000, "user.roles": roles}
-    assert followed(house, run(**more))[0] == ("opened", "unknown", "observe")
-    (opened,) = events(house, SessionOpened)
-    assert len(opened.roles) == 32
-    assert set(opened.roles) <= set(roles[1:])
+    more = {"gen_ai.conversation.id": "x" * 100_000, "user.roles": roles}
+    for user in ("emma", "x" * 100_000):
+        followed(house, run(**more, **{"user.id": user}))
+    one, two = events(house, SessionOpened)
+    assert (one.user, len(one.roles)) == ("emma", 32)
+    assert set(one.roles) <= set(roles[1:])
+    assert (two.user, two.roles) == ("unknown", ())
 
 
 def test_a_trace_that_never_pauses_is_followed_all_the_same(house: House) -> None:
@@ -566,9 +650,10 @@ def test_many_exporters_at_once(house: House) -> None:
 
 
 def test_too_much_that_waits_is_sent_again_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fiducial.gateway.otlp.receiver.MAX_WAITING", 4000)
     receiving(house, Patience(settle=timedelta(hours=1), look=timedelta(hours=1)))
     assert exporter(house).export(run().spans) is SpanExportResult.SUCCESS
+    size = sum(int(cell.value) for cell in house.store.scan("otlp/waiting/").values())
+    monkeypatch.setattr("fiducial.gateway.otlp.receiver.MAX_WAITING", size + 100)
     body = encode_spans(run().spans).SerializeToString()
     answer = house.client().post("/v1/traces", content=body, headers={"content-type": "application/x-protobuf"})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

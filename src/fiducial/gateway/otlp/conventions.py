@@ -39,6 +39,18 @@ EVALUATION_LABEL: Final = "gen_ai.evaluation.score.label"
 EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 MCP_METHOD: Final = "mcp.method.name"
 MCP_CALL: Final = "tools/call"
+NOTHING: Final = frozenset({"embeddings", "create_agent"})
+"""Operations that bring nothing that an agent reads."""
+MCP_NOTHING: Final = frozenset(
+    {
+        "initialize", "ping", "server/discover", "logging/setLevel", "resources/subscribe", "resources/unsubscribe",
+        "tools/list", "resources/list", "resources/templates/list", "prompts/list", "roots/list",
+        "notifications/initialized", "notifications/cancelled", "notifications/progress",
+        "notifications/roots/list_changed", "notifications/tools/list_changed", "notifications/prompts/list_changed",
+        "notifications/resources/list_changed", "notifications/resources/updated",
+    }
+)  # fmt: skip
+"""The same, of MCP's methods."""
 ERROR_TYPE: Final = "error.type"
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_MESSAGE: Final = "exception.message"
@@ -56,4 +68,7 @@ OI_OUTPUT: Final = "output.value"
 OI_INPUT_MESSAGES: Final = "llm.input_messages."
 OI_OUTPUT_MESSAGES: Final = "llm.output_messages."
 OI_DOCUMENTS: Final = "retrieval.documents."
+OI_RERANKED: Final = "reranker.output_documents."
+OI_NOTHING: Final = frozenset({"CHAIN", "AGENT", "EMBEDDING", "PROMPT", "GUARDRAIL", "EVALUATOR"})
+"""Kinds of spans that bring nothing that an agent reads, or in which other spans say it all."""
 OI_REDACTED: Final = "__REDACTED__"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -236,4 +236,18 @@ def first_in(spans: Iterable[Heard]) -> bool:
     return any(not span.parent for span in spans)
 
 
-__all__ = ["first_in", "follow"]
+def outermost(spans: Sequence[Heard]) -> list[Heard]:
+    """`spans`, those that have the fewest of them above first."""
+    parents = {span.id: span.parent for span in spans}
+
+    def depth(span: Heard) -> int:
+        above = 0
+        parent = span.parent
+        while parent in parents and above < _HIGHEST:
+            above, parent = above + 1, parents[parent]
+        return above
+
+    return sorted(spans, key=depth)
+
+
+__all__ = ["first_in", "follow", "outermost"]

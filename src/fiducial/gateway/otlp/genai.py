@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp.steps import Asked, Came, Doubted, Kind, Step, hidden, of_messages, parsed, text_of
 from fiducial.gateway.otlp.wire import Span
+
+_SHOWN: Final = 100
+"""Characters of a name that is shown."""
 
 
 def speaks(attributes: Mapping[str, Any]) -> bool:
@@ -40,12 +43,24 @@ def read(span: Span) -> Iterator[Step]:
         documents = found.get(names.RETRIEVED)
         source = text_of(found.get(names.DATA_SOURCE)) or names.RETRIEVAL
         yield Came(span.end_ns, "", source, documents, told=not hidden(documents))
-    elif operation in (*names.CHAT, names.INVOKE_AGENT, names.INVOKE_WORKFLOW):
-        yield from _messages(span, found, asks=operation in names.CHAT)
+    else:
+        # Messages count wherever they stand; of agents and workflows, the spans in them say what came.
+        inner = operation in (names.INVOKE_AGENT, names.INVOKE_WORKFLOW)
+        method = text_of(found.get(names.MCP_METHOD))
+        if not inner and operation not in names.CHAT and not _brings_nothing(operation, method):
+            # Before the answer, which may follow from it.
+            yield Doubted(span.end_ns, f"what `{(operation or method)[:_SHOWN]}` brought is not told")
+        yield from _messages(span, found, asks=operation in names.CHAT, answers=not inner)
 
 
 def _is_call(attributes: Mapping[str, Any]) -> bool:
     return attributes.get(names.OPERATION) == names.EXECUTE_TOOL or attributes.get(names.MCP_METHOD) == names.MCP_CALL
+
+
+def _brings_nothing(operation: str, method: str) -> bool:
+    """Nothing that the agent reads: known for what is named, and for nothing else."""
+    named = (operation, names.NOTHING), (method, names.MCP_NOTHING)
+    return bool(operation or method) and all(name in known for name, known in named if name)
 
 
 def _call(span: Span, found: Mapping[str, Any]) -> Iterator[Step]:
@@ -66,7 +81,7 @@ def error_of(span: Span) -> str | None:
     return span.error or None
 
 
-def _messages(span: Span, found: Mapping[str, Any], *, asks: bool) -> Iterator[Step]:
+def _messages(span: Span, found: Mapping[str, Any], *, asks: bool, answers: bool) -> Iterator[Step]:
     instructions = parsed(found.get(names.SYSTEM_INSTRUCTIONS))
     if instructions is not None:
         parts = [{"type": "text", "content": instructions}] if isinstance(instructions, str) else instructions
@@ -78,7 +93,7 @@ def _messages(span: Span, found: Mapping[str, Any], *, asks: bool) -> Iterator[S
     elif asks:
         yield Doubted(span.start_ns, "what a model was given is not told")
     answer = parsed(found.get(names.OUTPUT_MESSAGES))
-    if asks and answer is not None:
+    if answers and answer is not None:
         yield from of_messages(answer, span.end_ns, output=True)
 
 

@@ -31,18 +31,20 @@ def read(span: Span) -> Iterator[Step]:
     kind = text_of(span.attributes.get(names.OI_KIND)).upper()
     if kind == "TOOL":
         yield from _call(span)
-    elif kind == "LLM":
-        given = list(_messages(_listed(span.attributes, names.OI_INPUT_MESSAGES)))
-        if given:
-            yield from of_messages(given, span.start_ns)
-        else:
-            yield Doubted(span.start_ns, "what a model was given is not told")
-        answer = list(_messages(_listed(span.attributes, names.OI_OUTPUT_MESSAGES)))
-        yield from of_messages(answer, span.end_ns, output=True)
-    elif kind == "RETRIEVER":
-        found = [_below(each, "document") for each in _listed(span.attributes, names.OI_DOCUMENTS)]
-        contents = [each.get("content") for each in found]
+    if kind == "TOOL" or kind in names.OI_NOTHING:
+        return
+    given = list(_messages(_listed(span.attributes, names.OI_INPUT_MESSAGES)))
+    yield from of_messages(given, span.start_ns)
+    if kind == "LLM" and not given:
+        yield Doubted(span.start_ns, "what a model was given is not told")
+    elif kind in ("RETRIEVER", "RERANKER"):
+        documents = names.OI_DOCUMENTS if kind == "RETRIEVER" else names.OI_RERANKED
+        contents = [_below(each, "document").get("content") for each in _listed(span.attributes, documents)]
         yield Came(span.end_ns, "", span.name, contents, told=bool(contents) and not any(map(hidden, contents)))
+    elif kind != "LLM":
+        yield Doubted(span.end_ns, "what a span of a kind that is not known brought is not told")
+    answer = list(_messages(_listed(span.attributes, names.OI_OUTPUT_MESSAGES)))
+    yield from of_messages(answer, span.end_ns, output=True)
 
 
 def _call(span: Span) -> Iterator[Step]:

@@ -25,7 +25,7 @@ import msgspec
 from fiducial.errors import StoreError
 from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp import genai, openinference
-from fiducial.gateway.otlp.follow import first_in, follow
+from fiducial.gateway.otlp.follow import first_in, follow, outermost
 from fiducial.gateway.otlp.inbox import Inbox, Known, Leads, Waiting, digest_of, key_of
 from fiducial.gateway.otlp.steps import Doubted, Heard, Step, text_of
 from fiducial.gateway.otlp.wire import Span, Unreadable
@@ -251,9 +251,8 @@ class Receiver:
         """A new session to follow in. Raises `Conflict` when another server opened one meanwhile."""
         if self.sessions.guard.current is not self._guard.current:
             self.sessions.guard = self._guard.watching()
-        user = next((span.user for span in spans if span.user), UNKNOWN_USER)
-        roles = next((span.roles for span in spans if span.roles), ())
-        seat = await self.sessions.open(host, user=user, roles=roles)
+        whose = _whose(spans)
+        seat = await self.sessions.open(host, user=whose.user or UNKNOWN_USER, roles=whose.roles)
         charter = self.sessions.guard.charter.digest
         known = Known(host=host, charter=charter, leads=keys, at_us=self._clock.unix_us())
         try:
@@ -311,9 +310,16 @@ def _roles(attributes: Mapping[str, object]) -> tuple[str, ...]:
 
 def _conversation(host: str, spans: list[Heard]) -> Iterator[str]:
     """What the conversation of a trace is called, when it is in one: for each user another."""
-    name = next((span.conversation for span in spans if span.conversation), "")
+    name = next((span.conversation for span in outermost(spans) if span.conversation), "")
     if name:
-        yield key_of(host, next((span.user for span in spans if span.user), ""), name)
+        yield key_of(host, _whose(spans).user, name)
+
+
+def _whose(spans: list[Heard]) -> Heard:
+    """The span that says for whom the agent works: the outermost that names a user, of agents' and the first one. Any
+    other may name whom it calls, and by which roles."""
+    named = (span for span in outermost(spans) if span.user and (span.kind == "agent" or not span.parent))
+    return next(named, Heard(id=b""))
 
 
 __all__ = ["MAX_WAITING", "UNKNOWN_USER", "Patience", "Receiver", "Taken"]
