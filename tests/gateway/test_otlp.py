@@ -556,6 +556,21 @@ def test_a_new_charter_is_for_new_traces(house: House) -> None:
     assert verdicts == ["allowed", "denied"]
 
 
+def test_where_a_conversation_cannot_be_gone_on_with_what_was_read_in_it_is_doubted(house: House) -> None:
+    one = {"gen_ai.conversation.id": "one"}
+    followed(house, run(**one))
+    house.stop()
+    house.guard.use(charter('@id("charter/none") forbid (principal, action == Action::"wipe", resource);'))
+    agent = Agent()
+    with agent.span("invoke_agent clerk", {**INVOKED, **one, "user.id": "emma"}):
+        agent.tool("write_note", {"name": "page", "text": "x"}, "written")
+    followed(house, agent)
+    rows = trajectory(house)
+    second = rows[rows.index(("opened", "emma", "observe"), 1) :]
+    assert second[1][:2] == ("observed", "a report that cannot be read")
+    assert second[2][0] == "decided"
+
+
 def test_a_session_ends_when_nothing_comes_any_more(house: House) -> None:
     followed(house, run())
     receiving(house, Patience(quiet=timedelta(0), look=timedelta(milliseconds=50)))

@@ -283,6 +283,21 @@ def test_more_than_a_span_may_say_is_doubted(house: House, monkeypatch: pytest.M
     assert trajectory(house)[1:] == [("user", "0", "trusted"), ("user", "1", "trusted"), doubt]
 
 
+@pytest.mark.parametrize("depth", [101, 600, 940, 960, 980])
+def test_what_is_nested_deep_keeps_nothing_from_being_followed(house: House, depth: int) -> None:
+    receiving(house)
+    agent = a_run()
+    with agent.span("chat m", {"gen_ai.operation.name": "chat"}) as chat:
+        part = '[{"role": "tool", "parts": [{"type": "tool_call_response", "id": "2", "response": %s}]}]'
+        chat.set_attribute("gen_ai.input.messages", part % ("[" * depth + "]" * depth))
+    body = encode_spans(agent.spans).SerializeToString()
+    assert house.client().post("/v1/traces", content=body, headers=PROTOBUF).status_code == 200
+    settled(house)
+    rows = trajectory(house)
+    assert [row for row in rows if row[0] == "decided"] == ROWS[2:3]
+    assert [row[1] for row in rows if row[0] == "observed"] == ["a report that cannot be read"]
+
+
 @pytest.mark.parametrize("value", ["\\ud800", "9" * 400, "1e999"])
 def test_what_has_no_form_in_which_it_could_be_kept_is_doubted(house: House, value: str) -> None:
     receiving(house)

@@ -31,6 +31,7 @@ from fiducial.gateway.otlp.steps import Doubted, Heard, Step, text_of
 from fiducial.gateway.otlp.wire import Span, Unreadable
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.sessions import Seat, Sessions
+from fiducial.gateway.unread import doubt
 from fiducial.guard.guard import Guard
 
 log = logging.getLogger("fiducial.gateway")
@@ -41,6 +42,8 @@ MAX_WAITING: Final = 64 * 1024 * 1024
 MAX_STEPS: Final = 10_000
 """Of what a span says; past it, the rest is doubted."""
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
+_DEPTH: Final = 100
+"""Values within one another."""
 _NAME: Final = 1000
 """Characters of a name; a longer one is none."""
 _ROLE, _ROLES = 200, 32
@@ -213,15 +216,19 @@ class Receiver:
             await asyncio.to_thread(self._inbox.drop, waiting.cells)
             self._waiting.pop(trace, None)
             return
+        lost = False
         seat = None if known is None else await self._again(host, leads.session or "", known, age)
         if seat is None or known is None:
             seat, known = await self._opened(host, leads, keys, spans)
+            lost = leads.session is not None
         known.at_us = self._clock.unix_us()
         session, into = seat.session, known
 
         def taken_in() -> None:
             done: tuple[str, ...] = ()
             try:
+                if lost:
+                    doubt(session, "what was read before, in a session that cannot be gone on with")
                 follow(session, into, spans)
                 done = waiting.cells
             finally:
@@ -288,12 +295,29 @@ def _heard(span: Span | Unreadable) -> Heard | None:
 
 
 def _keepable(step: Step) -> Step:
-    """`step`, or a doubt where it has no form in which it could be kept: half a character, a number without end."""
+    """`step`, or a doubt where it has no form in which it could be kept: half a character, a number without end, or
+    more within one another than could be read again wherever it is."""
     try:
         msgspec.msgpack.encode(step)
+        if _deep(step):
+            return Doubted(step.at_ns, "what is nested too deep")
     except (ValueError, OverflowError, TypeError, RecursionError):
         return Doubted(step.at_ns, "what has no form in which it could be kept")
     return step
+
+
+def _deep(step: Step) -> bool:
+    """Whether values in it are nested deeper than `_DEPTH`."""
+    layer = [getattr(step, name, None) for name in ("arguments", "result")]
+    for _ in range(_DEPTH):
+        layer = [
+            inner
+            for each in layer if isinstance(each, (dict, list))
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]  # fmt: skip
+        if not layer:
+            return False
+    return True
 
 
 def _first(attributes: Mapping[str, object], keys: tuple[str, ...]) -> str:
