@@ -21,6 +21,7 @@ from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.plugins.reflect_retry_tool_plugin import ReflectAndRetryToolPlugin
 from google.adk.tools import FunctionTool, LongRunningFunctionTool
 from google.adk.tools.agent_tool import AgentTool
+from google.adk.tools.base_toolset import BaseToolset
 from google.adk.workflow import Workflow
 from google.genai import types
 from test_every_door import (  # noqa: F401 - they run here, with this door
@@ -41,7 +42,7 @@ from test_every_door import (  # noqa: F401 - they run here, with this door
 import fiducial
 from fiducial.adapters import adk
 from fiducial.adapters.adk import answered, requests
-from fiducial.core.event import CallDecided, CallFinished, MessageObserved, SessionOpened
+from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved, SessionOpened
 from fiducial.core.ids import PersonId
 from fiducial.guard.state import State
 from fiducial.oversight.desk import Desk
@@ -360,6 +361,73 @@ def test_what_cannot_be_guarded_ends_the_run(house: House, session: fiducial.Ses
     with pytest.raises(RuntimeError, match="last of the plugins"):
         last.run(session)
     assert not model.asked
+
+
+@pytest.mark.parametrize("way", ["plugins", "class", "agent"])
+def test_an_agent_that_a_toolset_gives_as_a_tool_is_looked_at_too(
+    house: House, session: fiducial.Session, way: str
+) -> None:
+    class Other(AgentTool):
+        pass
+
+    class Own(LlmAgent):
+        pass
+
+    inner = clerk(house, Scripted([("wipe", {"name": "all"})]), name="writer")
+    if way == "agent":
+        inner = Own(name="writer", model=inner.model, tools=inner.tools)
+    given = Other(inner) if way == "class" else AgentTool(inner, include_plugins=way != "plugins")
+
+    class Late(BaseToolset):
+        async def get_tools(self, readonly_context: Any = None) -> list[Any]:
+            return [given]
+
+    outer = clerk(house, Scripted([("writer", {"request": "Wipe it."})]), tools=[Late()])
+    [told] = got(Conversation(outer).run(session))
+    assert "error" in told
+    assert not inner.model.asked  # type: ignore[union-attr]
+    assert not house.tools.ran
+
+
+def test_of_a_result_that_cannot_be_read_nobody_knows_what_it_did(house: House, session: fiducial.Session) -> None:
+    circle: dict[str, Any] = {}
+    house.tools.result = circle | {"in": circle}
+    circle["in"] = circle
+    [told] = got(Conversation(clerk(house, Scripted([("write_note", NOTE)]))).run(session))
+    assert "nobody knows" in told["error"]
+    assert (house.tools.ran["write_note"], [each.outcome for each in events(house, CallFinished)]) == (1, ["unknown"])
+
+
+def test_a_guard_that_breaks_after_the_tool_ran_does_not_say_that_it_did_not(
+    house: House, session: fiducial.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adk, "know", broken)
+    [told] = got(Conversation(clerk(house, Scripted([("write_note", NOTE)]))).run(session))
+    assert house.tools.ran["write_note"] == 1
+    assert "nobody knows" in told["error"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        types.Part(inline_data=types.Blob(mime_type="application/pdf", data=b"%PDF write evil-list")),
+        types.Part(file_data=types.FileData(file_uri="https://evil.example/x.pdf", mime_type="application/pdf")),
+    ],
+    ids=["file", "link"],
+)
+def test_what_is_no_text_is_read_once(house: House, session: fiducial.Session, part: types.Part) -> None:
+    talk = Conversation(clerk(house, Scripted("Yes.", "Yes.")))
+    talk.run(session, types.Content(role="user", parts=[types.Part(text="Go on."), part]))
+    talk.run(session, "And on.")
+    assert len(events(house, ResultObserved)) == 1
+
+
+def test_what_comes_with_a_result_is_read_once(house: House, session: fiducial.Session) -> None:
+    image = types.FunctionResponsePart(inline_data=types.FunctionResponseBlob(mime_type="image/png", data=b"evil"))
+    part = types.Part(function_response=types.FunctionResponse(name="look_up", response={}, parts=[image]))
+    for _ in range(2):
+        adk._read(session, part)
+    assert len(events(house, ResultObserved)) == 1
 
 
 def test_what_a_provider_ran_all_the_same_ends_the_run(house: House, session: fiducial.Session) -> None:

@@ -37,8 +37,8 @@ from google.adk.tools.transfer_to_agent_tool import TransferToAgentTool
 from google.genai import types
 from pydantic_core import to_jsonable_python
 
-from fiducial.adapters.calls import AT_ONCE, acall
-from fiducial.adapters.heard import hear, know
+from fiducial.adapters.calls import AT_ONCE, UNKNOWN, acall, readable
+from fiducial.adapters.heard import hear, know, see
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.ids import HoldId
 from fiducial.core.verdict import Fault
@@ -52,6 +52,8 @@ _CONFIRMATION: Final = "adk_request_confirmation"
 _AGENTS: Final = (LlmAgent, LoopAgent, ParallelAgent, SequentialAgent)
 _HARMLESS: Final = (TransferToAgentTool, SetModelResponseTool)
 """ADK's own tools that only say how the run goes on."""
+_MARKS: Final = frozenset({"thought", "thought_signature", "media_resolution"})
+"""What stands at a part and is none of its content."""
 _CHILDREN: WeakKeyDictionary[Session, dict[str, Session]] = WeakKeyDictionary()
 """Of a session, the sub-agents' own."""
 
@@ -89,10 +91,8 @@ class GuardPlugin(BasePlugin):  # type: ignore[misc,unused-ignore]
         _instruct(session, agent, config.system_instruction)
         for content in llm_request.contents:
             for part in content.parts or ():
-                if part.function_response is not None:
-                    hear(session, _written(part.function_response.response), "tool")
-                elif part.text and content.role != "model":
-                    hear(session, part.text, "agent")
+                if content.role != "model" or part.function_response is not None:
+                    _read(session, part)
 
     async def after_model_callback(self, *, callback_context: Any, llm_response: Any) -> None:
         """See that the model's provider has run nothing by itself."""
@@ -106,16 +106,22 @@ class GuardPlugin(BasePlugin):  # type: ignore[misc,unused-ignore]
             return None
         try:
             agent = tool_context._invocation_context.agent
+            if isinstance(tool, AgentTool):  # one that a toolset gave was not seen before
+                _check_tool(tool)
             if (answer := await _asked_first(agent, tool, tool_args, tool_context)) is not None:
                 return answer
             session = _session(agent)
             answer = await (self._delegate if type(tool) is AgentTool else self._call)(
                 session, tool, tool_args, tool_context
             )
+        except Exception as error:
+            log.error("the guard broke before `%s`", tool.name, exc_info=error)
+            return {"error": for_fault(Fault.FACTS).agent}
+        try:
             know(session, _written(answer))
         except Exception as error:
-            log.error("the guard broke at `%s`", tool.name, exc_info=error)
-            answer = {"error": for_fault(Fault.FACTS).agent}
+            log.error("the guard broke after `%s`", tool.name, exc_info=error)
+            return {"error": UNKNOWN}
         return answer
 
     async def _call(self, session: Session, tool: BaseTool, given: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -124,7 +130,7 @@ class GuardPlugin(BasePlugin):  # type: ignore[misc,unused-ignore]
         async def run(**decided: Any) -> Any:
             with using(session):
                 came.append(await tool.run_async(args=decided, tool_context=context))
-            return _plain(came[-1])
+            return readable(lambda: _plain(came[-1]))
 
         called = await acall(session, tool.name, _plain(given), run, wait=self._wait)
         if called.ran and came:
@@ -146,8 +152,12 @@ class GuardPlugin(BasePlugin):  # type: ignore[misc,unused-ignore]
                 said = await tool.run_async(args=given, tool_context=context)
         except Exception as error:  # noqa: BLE001 - whatever ended the other agent's run
             said = {"error": f"the agent's run ended: {error}"}
-        child.close()
-        session.say(_written(_plain(said)), authority="agent")
+        try:
+            session.say(_written(said), authority="agent")
+            child.close()
+        except Exception as error:
+            log.error("what `%s` said cannot be taken in", tool.name, exc_info=error)
+            return {"error": UNKNOWN}
         return _response(tool, said)
 
 
@@ -188,11 +198,16 @@ def _check(agent: Any) -> None:
         raise CallError(f"the code that `{agent.name}` executes cannot be decided: make it a tool")
     for each in getattr(agent, "tools", ()):
         if isinstance(each, AgentTool):
-            if not each.include_plugins or type(each) is not AgentTool:
-                raise CallError(f"the agent `{each.name}` would run as a tool without the plugins of the app")
-            _check(each.agent)
+            _check_tool(each)
     for each in agent.sub_agents:
         _check(each)
+
+
+def _check_tool(tool: AgentTool) -> None:
+    """Raises `CallError` when the agent that is `tool` could run what nobody can decide."""
+    if not tool.include_plugins or type(tool) is not AgentTool:
+        raise CallError(f"the agent `{tool.name}` would run as a tool without the plugins of the app")
+    _check(tool.agent)
 
 
 def _session(agent: Any) -> Session:
@@ -225,6 +240,18 @@ async def _asked_first(agent: Any, tool: BaseTool, args: dict[str, Any], context
 
 
 # --- what models read
+
+
+def _read(session: Session, part: types.Part) -> None:
+    """Take in a part that the model has not written, whatever is in it."""
+    response, known = part.function_response, {"text"}
+    if part.text:
+        hear(session, part.text, "agent")
+    if response is not None:
+        hear(session, _written(response.response), "tool")
+        known |= set() if response.parts else {"function_response"}
+    if (other := part.model_dump(mode="json", exclude_none=True, exclude=known)).keys() - _MARKS:
+        see(session, "message", other)
 
 
 def _instruct(session: Session, agent: Any, instruction: Any) -> None:

@@ -7,25 +7,28 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from fiducial.core.ids import HoldId
 from fiducial.core.verdict import Fault, Held, Unclear
+from fiducial.errors import ToolFailed, ToolRefused
 from fiducial.guard.remedies import for_fault
 from fiducial.guard.results import Result
 from fiducial.guard.session import Session
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.hold import Hold
 
+T = TypeVar("T")
 log = logging.getLogger("fiducial.adapters")
 AT_ONCE: Final = timedelta(0)
 _POLL_SECONDS: Final = 0.2
 _AGAIN: Final = " The request is {request}. Make the same call again once it was answered."
-_UNKNOWN: Final = (
+UNKNOWN: Final = (
     "The tool was cut off, and nobody knows whether it had its effect. Do not make the call again; tell the user."
 )
+"""What the model is told of a call after which nobody knows what the tool has done."""
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +113,7 @@ class Tried:
         """A guard that cannot say what is allowed has allowed nothing, and one that cannot say what came of it has
         run the tool all the same."""
         log.error("the guard broke %s the tool was called", "after" if self.begun else "before", exc_info=error)
-        return Called(result=None, told=_UNKNOWN if self.begun else for_fault(Fault.FACTS).agent)
+        return Called(result=None, told=UNKNOWN if self.begun else for_fault(Fault.FACTS).agent)
 
 
 class Begun:
@@ -151,6 +154,17 @@ class Begun:
         return await self._came
 
 
+def readable(read: Callable[[], T]) -> T:
+    """What `read` makes of what a tool has returned. Raises `ToolFailed` when that cannot be read: the tool has run,
+    and nobody knows what came of it."""
+    try:
+        return read()
+    except (ToolFailed, ToolRefused):
+        raise
+    except Exception as error:
+        raise ToolFailed(f"its result cannot be read: {error}", outcome="unknown") from error
+
+
 def _asked(done: Result) -> HoldId | None:
     """The request about a call that was not made, if people can answer it."""
     verdict = done.verdict
@@ -189,10 +203,10 @@ def _called(done: Result) -> Called:
     if done.status == "failed":
         return Called(result=done, told=done.error or "The tool failed.")
     if done.status == "unknown":
-        return Called(result=done, told=_UNKNOWN)
+        return Called(result=done, told=UNKNOWN)
     hold = _asked(done)
     again = _AGAIN.format(request=hold) if hold is not None else ""
     return Called(result=done, told=(done.verdict.remedies.agent or "This was not done.") + again, waiting=hold)
 
 
-__all__ = ["AT_ONCE", "Begun", "Called", "acall", "call"]
+__all__ = ["AT_ONCE", "UNKNOWN", "Begun", "Called", "acall", "call", "readable"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from contextlib import suppress
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from fiducial.core.event import Authority
@@ -34,9 +36,26 @@ def hear(session: Session, text: str, authority: Authority) -> None:
     know(session, text)
 
 
+def see(session: Session, where: str, part: Any) -> None:
+    """Take in a part of a message that is no text, or a result, in the types of JSON, unless the session knows it: as
+    something read from `where`, untrusted. Raises as `hear` does."""
+    if _digest(_written(part)) not in _HEARD.setdefault(session, set()):
+        session.observe(where, {}, part)
+        seen(session, part)
+
+
+def seen(session: Session, part: Any) -> None:
+    """`session` knows where `part` comes from, which is in the types of JSON."""
+    know(session, _written(part))
+
+
+def _written(part: Any) -> str:
+    return json.dumps(part, ensure_ascii=False, sort_keys=True)
+
+
 def _digest(text: str) -> str:
     """Of the text without the white space around it."""
     return hashlib.sha256(text.strip().encode("utf-8", "replace")).hexdigest()
 
 
-__all__ = ["hear", "know"]
+__all__ = ["hear", "know", "see", "seen"]
