@@ -20,10 +20,11 @@ from crewai.agent.planning_config import PlanningConfig
 from crewai.agents.agent_executor import AgentExecutor
 from crewai.hooks.dispatch import HookAborted, InterceptionPoint, clear_all, register
 from crewai.tools import tool
+from crewai.tools.agent_tools.agent_tools import AgentTools
 from crewai.tools.tool_failure import ToolExecutionFailedError, ToolFailure, ToolFailurePolicy
 from crewai_world import Of, OverCrewAI, Scripted, clerk, crew, run, work
 from gateway_world import OLGA, SECRET, Door, House, charter
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from test_every_door import (  # noqa: F401 - they run here, with this door
     test_a_guard_that_breaks_lets_nothing_run,
     test_a_halt_stops_and_its_end_lets_go_on,
@@ -467,6 +468,43 @@ def test_arguments_are_decided_as_the_tool_gets_them(house: House, session: fidu
     assert len(events(house, CallDecided)) == 1
 
 
+class Folder(BaseModel):
+    """Parameters that are others when they are validated again."""
+
+    name: str
+    text: str
+
+    @field_validator("name")
+    @classmethod
+    def within(cls, given: str) -> str:
+        return f"notes/{given}"
+
+
+def test_a_schema_that_changes_what_was_decided_runs_nothing(
+    house: House, session: fiducial.Session, native: bool
+) -> None:
+    model = Scripted([("write_note", NOTE)], native=native)
+    run(guarded(crew(clerk(house, model, tools=[Of(house, "write_note", args_schema=Folder)]))), session)
+    assert not house.tools.ran
+    assert "other arguments" in model.got[0]
+
+
+class Unreadable:
+    """A value that nobody can put into words."""
+
+    __str__ = __repr__ = broken
+
+
+def test_of_a_result_that_cannot_be_read_nobody_knows_what_it_did(
+    house: House, session: fiducial.Session, native: bool
+) -> None:
+    house.tools.result = Unreadable()
+    model = Scripted([("write_note", NOTE)], native=native)
+    run(guarded(crew(clerk(house, model))), session)
+    assert "nobody knows" in model.got[0]
+    assert (house.tools.ran["write_note"], [each.outcome for each in events(house, CallFinished)]) == (1, ["unknown"])
+
+
 # --- who says what
 
 
@@ -539,6 +577,18 @@ def test_a_coworker_works_in_a_session_of_its_own(
     assert untrusted == ["Go on.", "held"]
     words = [each.authority for each in events(house, MessageObserved) if each.session == child.session]
     assert (words.count("agent"), words.count("system")) == (1, 6), "the order, once, and what the system says to both"
+
+
+def test_a_coworker_that_breaks_leaves_no_session_open(
+    house: House, session: fiducial.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payer = clerk(house, Scripted(), role="payer", allow_delegation=False)
+    asking = AgentTools(agents=[guarded(payer)]).tools()[0]
+    monkeypatch.setattr(type(asking), "run", broken)
+    with using(session), pytest.raises(ZeroDivisionError):
+        adapter._wrapped(asking, adapter.AT_ONCE).run(task="Pay DE1.", context="It is due.", coworker="payer")
+    [_, child] = events(house, SessionOpened)
+    assert [each.session for each in events(house, SessionClosed)] == [child.session]
 
 
 def test_a_coworker_that_is_not_guarded_gets_no_work(house: House, session: fiducial.Session) -> None:

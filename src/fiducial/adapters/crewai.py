@@ -39,11 +39,12 @@ from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
-from fiducial.adapters.calls import AT_ONCE, Called, call
-from fiducial.adapters.heard import hear, know
+from fiducial.adapters.calls import AT_ONCE, UNKNOWN, Called, call, readable
+from fiducial.adapters.heard import hear, know, see
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.verdict import Fault
 from fiducial.errors import CallError, SessionError, ToolFailed, ToolRefused
+from fiducial.guard.arguments import same
 from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 
@@ -132,13 +133,19 @@ class GuardedTool(BaseTool):  # type: ignore[misc,unused-ignore]
         session, came = in_use(), list[Any]()
 
         def run(**decided: Any) -> Any:
+            if not same(self._validated(decided), decided):
+                raise ToolRefused("its schema makes other arguments of those that were decided")
             with using(session):
                 came.append(self.inner.run(**decided))
-            return self._read(came[-1])
+            return readable(lambda: self._read(came[-1]))
 
         called = call(session, self._name, self._arguments(given), run, wait=self.wait)
         if came and called.result is not None and called.result.status in ("ok", "failed"):
-            return self._given(session, came[-1])
+            try:
+                return self._given(session, came[-1])
+            except Exception as error:
+                log.error("what `%s` gave cannot be read", self._name, exc_info=error)
+                return self._given(session, ToolFailure(message=UNKNOWN, reason=ToolFailureReason.EXCEPTION))
         return self._given(session, _failure(called))
 
     def format_output_for_agent(self, raw_result: Any) -> str:
@@ -169,6 +176,14 @@ class GuardedTool(BaseTool):  # type: ignore[misc,unused-ignore]
             plain if type(raw) in (str, int, float, bool, type(None), dict, list) else self.format_output_for_agent(raw)
         )
 
+    def _validated(self, decided: dict[str, Any]) -> Any:
+        """What the tool will make of `decided` when it is run, by its schema again. Raises `ToolRefused` when it does
+        not fit."""
+        try:
+            return self._arguments(self.inner._validate_kwargs(dict(decided)))
+        except Exception as error:
+            raise ToolRefused(f"what was decided does not fit the tool: {error}") from error
+
     def _arguments(self, given: dict[str, Any]) -> Any:
         """The arguments of the model, which CrewAI has completed by the tool's schema, in JSON. What has no such form
         stays as it is, which the guard denies."""
@@ -198,10 +213,16 @@ class _Delegation(GuardedTool):
             return self._given(session, ToolFailure(message=for_fault(Fault.FACTS).agent))
         context = I18N_DEFAULT.slice("task_with_context").format(task="", context=words[-1])
         know(child, *words, context)
-        with using(child):
-            said = inner.run(**given)
-        session.say(str(said), authority="agent")
-        child.close()
+        try:
+            with using(child):
+                said = inner.run(**given)
+        except BaseException:
+            child.close("error")
+            raise
+        try:
+            session.say(str(said), authority="agent")
+        finally:
+            child.close()
         return self._given(session, said)
 
 
@@ -291,6 +312,8 @@ def _before_model(context: LLMCallHookContext) -> None:
                 for text in _pieces(message, context):
                     if text.strip() not in _CREWAIS:
                         hear(session, text, "tool" if message["role"] == "tool" else "agent")
+                for name, file in (message.get("files") or {}).items():
+                    see(session, "message", [name, to_jsonable_python(file, serialize_unknown=True)])
 
 
 def _in_use() -> bool:
