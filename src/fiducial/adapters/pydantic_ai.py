@@ -12,7 +12,7 @@ runs within a durable workflow.
 
 What is decided is JSON. The tool runs with what its own validator makes of that, and with nothing else. What the model
 gets to read is known to the session before it reads it: the prompt as the user's words, the agent's instructions as the
-system's, and results of tools; all else as untrusted. Messages of earlier runs were seen in those runs.
+system's, and results of tools; all else as untrusted, also messages of earlier runs that this session has not seen.
 """
 
 from __future__ import annotations
@@ -47,10 +47,12 @@ from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, RunContext, Tool
 from pydantic_ai.toolsets import AbstractToolset, CombinedToolset, FunctionToolset, ToolsetTool, WrapperToolset
 from pydantic_core import to_jsonable_python
 
-from fiducial.adapters.calls import AT_ONCE, acall
+from fiducial.adapters.calls import AT_ONCE, acall, readable
+from fiducial.adapters.heard import hear, see, seen
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.event import Authority
 from fiducial.errors import SessionError, ToolFailed, ToolRefused
+from fiducial.guard.arguments import same
 from fiducial.guard.session import Session
 
 _CALLING: ContextVar[Session | None] = ContextVar("fiducial-pydantic-ai", default=None)
@@ -92,8 +94,10 @@ class Guarded(AbstractCapability[AgentDepsT]):
     only the run's has."""
     id: str | None = field(default="fiducial", kw_only=True)
     """One of a run takes the place of the agent's."""
-    _known: set[Any] = field(default_factory=set, init=False, repr=False, compare=False)
-    """Words, and ids of calls, that the session knows of by now."""
+    _known: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Words that the session knows of by now, each with whose they are."""
+    _calls: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Ids of the calls of this run that were decided here."""
 
     def __post_init__(self) -> None:
         if self.defer_loading:
@@ -144,9 +148,9 @@ class Guarded(AbstractCapability[AgentDepsT]):
         for each in asked.instruction_parts or ():
             self._instruct(each.content)
         for message in request_context.messages:
-            if isinstance(message, ModelRequest) and message.run_id in (ctx.run_id, None):
+            if isinstance(message, ModelRequest):
                 for part in message.parts:
-                    self._read(part, ctx.prompt, own=message.run_id is not None)
+                    self._read(part, ctx.prompt, own=message.run_id == ctx.run_id)
         return request_context
 
     def _read(self, part: Any, prompt: Any, *, own: bool) -> None:
@@ -159,13 +163,17 @@ class Guarded(AbstractCapability[AgentDepsT]):
                 self._say(text, authority)
             for each in () if isinstance(part.content, str) else part.content:
                 if not isinstance(each, (str, TextContent)):
-                    self._observe("user_prompt", ("seen", str(_plain(each))), each)
+                    see(self._open(), "user_prompt", _plain(each))
         elif isinstance(part, ToolReturnPart):
-            if part.outcome not in ("denied", "retried"):  # those are the host's words, or the framework's
-                self._observe(part.tool_name, ("call", part.tool_call_id), part.content)
+            if own and (part.outcome in ("denied", "retried") or part.tool_call_id in self._calls):
+                seen(self._open(), _plain(part.content))  # the host's words, the framework's, or what came of a call
+            else:
+                see(self._open(), part.tool_name, _plain(part.content))
         elif isinstance(part, InstructionDeltaPart):
             self._instruct(part.content or "")
-        elif not isinstance(part, RetryFeedbackPart) and isinstance(words := getattr(part, "content", None), str):
+        elif not (own and isinstance(part, RetryFeedbackPart)) and isinstance(
+            words := getattr(part, "content", None), str
+        ):
             self._say(words, "agent")
 
     def _instruct(self, text: str) -> None:
@@ -176,17 +184,14 @@ class Guarded(AbstractCapability[AgentDepsT]):
         session, text = self._open(), text.strip()
         if text and (authority, text) not in self._known:
             self._known.add((authority, text))
+            if authority == "agent":
+                hear(session, text, authority)
+                return
             said = set[tuple[str, str]]()
             with suppress(SessionError):  # more was said than is kept
                 said = {(by, words.strip()) for by, words, _ in session.said}
-            trusted = {("user", text), ("system", text)} & said
-            if (authority, text) not in said and not (authority == "agent" and trusted):
+            if (authority, text) not in said:
                 session.say(text, authority=authority)
-
-    def _observe(self, tool: str, key: Any, value: Any) -> None:
-        if key not in self._known:
-            self._known.add(key)
-            self._open().observe(tool, {}, _plain(value))
 
     # --- what it calls
 
@@ -231,6 +236,8 @@ class Guarded(AbstractCapability[AgentDepsT]):
                 valid = tool.args_validator.validate_json(json.dumps(decided), context=ctx.validation_context)
             except ValidationError as error:
                 raise ToolRefused(f"what was decided does not fit the tool: {error}") from error
+            if not same(_arguments(valid, tool), decided):
+                raise ToolRefused("the tool's validators make other arguments of those that were decided")
             began, token = True, _CALLING.set(session)
             try:
                 with using(session):
@@ -242,7 +249,8 @@ class Guarded(AbstractCapability[AgentDepsT]):
                 raise
             finally:
                 _CALLING.reset(token)
-            read = _result(value)
+            read = readable(lambda: _result(value))
+            seen(session, read)
             came.append(value)
             return read
 
@@ -250,7 +258,7 @@ class Guarded(AbstractCapability[AgentDepsT]):
         if raised and isinstance(raised[-1], (flow.CallDeferred, flow.ApprovalRequired)):
             raise raised[-1]
         if ctx.tool_call_id is not None:
-            self._known.add(("call", ctx.tool_call_id))
+            self._calls.add(ctx.tool_call_id)
         if (
             raised
             and isinstance(raised[-1], _SIGNALS)
@@ -329,11 +337,8 @@ def _arguments(given: Any, tool: ToolsetTool[Any]) -> Any:
 
 
 def _result(value: Any) -> Any:
-    """What the model reads of a tool's result, in JSON. Raises `ToolFailed` when it cannot be read."""
-    try:
-        return _plain(value.return_value if isinstance(value, ToolReturn) else value)
-    except Exception as error:
-        raise ToolFailed("its result cannot be read", outcome="unknown") from error
+    """What the model reads of a tool's result, in JSON."""
+    return _plain(value.return_value if isinstance(value, ToolReturn) else value)
 
 
 def _plain(value: Any) -> Any:
