@@ -500,6 +500,13 @@ def test_a_call_is_decided_once_and_its_id_is_not_used_again(house: House) -> No
     assert house.tools.ran == {"write_note": 1}
 
 
+def test_a_call_without_a_history_is_rejected(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "have_tool_review", lambda: True)
+    with house.guard.session(user="emma") as session, using(session):
+        call = output([NOTE]).message.tool_calls[0]  # type: ignore[index]
+        assert asyncio.run(guarded(house).approve("", call, None, [])).decision == "reject"
+
+
 def test_where_there_is_no_session_nothing_runs(house: House) -> None:
     async def alone() -> Any:
         guard = guarded(house)

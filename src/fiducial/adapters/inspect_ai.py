@@ -85,6 +85,9 @@ class Guarded:
         """Whether `call` is made, and with which arguments, as an Inspect approver."""
         if not have_tool_review():
             return _rejected("Nothing was run: the host has to set `review=guarded.review` as well.")
+        if not history:
+            log.error("nobody said what the agent has read, so `%s` was not called", call.function)
+            return _rejected(_BROKEN)
         return await self.decide(call, history, turn=history[-1].id)
 
     async def decide(self, call: ToolCall, history: Sequence[ChatMessage], *, turn: str | None) -> Approval:
