@@ -15,6 +15,7 @@ from gateway_world import CONTRACTS, Came, Door, House, Visit
 import fiducial
 from fiducial.adapters.openai_agents import guarded, requests
 from fiducial.adapters.tool import using
+from fiducial.errors import StoreError
 
 _IDS = itertools.count(1)
 
@@ -74,7 +75,10 @@ class _OverOpenAIAgents(Visit):
         self.house, self.session, self.agent = house, session, guarded(clerk(house))
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
-        result = run(self.agent, says([(tool, arguments)]), self.session)
+        try:
+            result = run(self.agent, says([(tool, arguments)]), self.session)
+        except StoreError as error:  # what its model was to read cannot be recorded
+            return Came("denied", False, told=str(error))
         if result.interruptions:
             [waiting] = result.interruptions
             return Came("held", False, request=requests(self.session).get(waiting.call_id or ""))

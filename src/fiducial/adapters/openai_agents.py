@@ -37,6 +37,7 @@ from agents.tool import set_function_tool_failure_error_function
 from agents.tool_context import ToolContext
 
 from fiducial.adapters.calls import AT_ONCE, Called, acall
+from fiducial.adapters.heard import hear, know, see, seen
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.ids import HoldId
 from fiducial.core.verdict import Fault
@@ -226,6 +227,7 @@ class _Call:
     async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:
         try:
             run = _run_of(in_use())
+            run.made.add(ctx.tool_call_id)
             run.requests.pop(ctx.tool_call_id, None)
             (begun, _), arguments = run.begun.pop(ctx.tool_call_id, (None, None)), _object(input or "{}")
             if begun is not None and (begun.name, begun.arguments) != (self._name, arguments):
@@ -299,6 +301,7 @@ class _Delegation:
     async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:
         run = _run_of(in_use())
         session = run.session(self.agent, self._entry)
+        run.made.add(ctx.tool_call_id)
         try:
             child = run.delegated.get(ctx.tool_call_id)
             if child is None:  # else it was interrupted, and goes on
@@ -326,6 +329,8 @@ class _Run:
         """Id of the tool call → the session of the agent that is the tool."""
         self.begun: dict[str, tuple[_Begun, RunContextWrapper[Any]]] = {}
         """Id of the tool call → what was decided before the SDK made it, and in which run."""
+        self.made: set[str] = set()
+        """Ids of the calls that were made here, and whose output no model has read yet."""
         self._sessions: dict[str, Session] = {}
         self._heard: dict[str, int] = {}
         """Agent → how much of what was said in the first session it has heard."""
@@ -345,15 +350,23 @@ class _Run:
                 self._sessions[agent], self._heard[agent] = above.delegate(given(), agent=agent), heard
             return self._sessions[agent]
 
-    def turn(self, agent: GuardedAgent, system: str | None, read: Callable[[], str], *, history: bool) -> None:
-        """The model of `agent` is about to be asked. `history`: it has more to read than messages of the user's."""
+    def turn(self, agent: GuardedAgent, system: str | None, items: list[Any]) -> None:
+        """The model of `agent` is about to be asked, with `items` to read: what its session has not seen, and it has
+        not written, is taken in."""
+        history = any(not isinstance(each, dict) or each.get("role") not in _NO_HISTORY for each in items)
+
+        def read() -> str:
+            return json.dumps(_plain(items), ensure_ascii=False)
+
         with self._lock:
             known, first = agent.name in self._sessions, not self._last
             if first and history:
                 self.root.say(read(), authority="agent")  # nobody has seen it here
             session = self.session(agent.name, agent.entry, read)
-            if known and self._sessions.get(self._last, self.root) is not session:
+            changed = known and self._sessions.get(self._last, self.root) is not session
+            if changed:
                 session.say(read(), authority="agent")  # another agent has seen it
+            whole = changed or (first and history) or (not known and session is not self.root)
             if session is not self.root:
                 for authority, text, integrity in self.root.said[self._heard[agent.name] :]:
                     session.say(text, authority=authority, integrity=integrity)
@@ -363,6 +376,27 @@ class _Run:
                     session.say(system, authority="system" if system == agent.instructions else "agent")
                 self._instructed.add((agent.name, system))
             self._last = agent.name
+            for each in _plain(items):
+                self._read(session, each, known=whole)
+
+    def _read(self, session: Session, item: Any, *, known: bool) -> None:
+        """Take in one item, once. `known`: it was taken in with all the others."""
+        kind = item.get("type", "message") if isinstance(item, dict) else "?"
+        if kind in _OF_THE_MODEL - {"message"}:
+            return
+        if kind != "message":
+            made = kind == "function_call_output" and item.get("call_id") in self.made
+            if made:
+                self.made.remove(item["call_id"])  # another of that id is none that was made here
+            seen(session, item) if known or made else see(session, kind, item)
+            return
+        content, own = item.get("content") or (), item.get("role") == "assistant"
+        for part in [content] if isinstance(content, str) else content:
+            text = part.get("text") if isinstance(part, dict) else part
+            if isinstance(text, str):
+                know(session, text) if known else hear(session, text, "agent")
+            elif not own:
+                seen(session, part) if known else see(session, "message", part)
 
     async def give_up(self, context: RunContextWrapper[Any]) -> None:
         """The calls of this run that were decided and not made, because a guardrail of the host's was against them."""
@@ -393,16 +427,13 @@ class _Hooks(AgentHooks[Any]):
             raise UserError(f"`{agent.name}` is not guarded")
         run = _run_of(in_use())
         await run.give_up(context)
-        history = any(not isinstance(each, dict) or each.get("role") not in _NO_HISTORY for each in input_items)
-
-        def read() -> str:
-            return json.dumps(_plain(input_items), ensure_ascii=False)
-
-        run.turn(agent, system_prompt, read, history=history)
+        run.turn(agent, system_prompt, input_items)
         await self._own.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
         session = _run_of(in_use()).session(agent.name, getattr(agent, "entry", False))
+        for part in (part for each in response.output for part in getattr(each, "content", None) or ()):
+            know(session, str(getattr(part, "text", "")))
         ran = [each for each in response.output if getattr(each, "type", "") not in _OF_THE_MODEL]
         for each in ran:
             session.observe(str(getattr(each, "type", "?")), {}, _plain(each))
