@@ -398,6 +398,29 @@ def test_tools_that_middleware_brings_are_guarded_like_all(agent: Callable[..., 
     assert (message.status, "not available" in message.text) == ("error", True)
 
 
+class Late(AgentMiddleware[Any, Any, Any]):
+    """Brings the tool when the call is made."""
+
+    def __init__(self, tool: Any) -> None:
+        super().__init__()
+        self._tool = tool
+
+    def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        return handler(request.override(tool=self._tool))
+
+    async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        return await handler(request.override(tool=self._tool))
+
+
+def test_a_tool_that_comes_after_the_decision_is_not_run(house: House, asynchronous: bool) -> None:
+    write, *others = sorted(tools_of(house), key=lambda each: each.name != "write_note")
+    model = scripted(calls(("write_note", {"name": "list", "text": "milk"})))
+    made = Agent(house.guard.session(user="emma"), model, others, inner=[Late(write)], asynchronous=asynchronous)
+    [message] = told(made.run())
+    assert (message.status, "before the guard" in message.text) == ("error", True)
+    assert not house.tools.ran
+
+
 @pytest.mark.parametrize("first", ["allowed", "held"])
 def test_a_tool_that_pauses_by_itself_gets_its_own_answer(
     agent: Callable[..., Agent], house: House, monkeypatch: pytest.MonkeyPatch, first: str

@@ -34,8 +34,9 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command, interrupt
 
 from fiducial.adapters.calls import AT_ONCE, Called, acall, call
+from fiducial.adapters.heard import hear, know
 from fiducial.adapters.tool import in_use, using
-from fiducial.errors import CallError, ToolFailed
+from fiducial.errors import CallError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
 from fiducial.guard.session import Session
 
@@ -45,8 +46,6 @@ _MARK: Final = "fiducial"
 _PROVIDED: Final = re.compile(r"server_tool|_(call|result|use)$|^mcp_")
 _MODELS: Final = frozenset({"tool_call", "invalid_tool_call", "function_call", "custom_tool_call", "tool_use"})
 """Of those, what a model asks for and this process runs."""
-_HEARD: WeakKeyDictionary[Session, set[str]] = WeakKeyDictionary()
-"""Digests of what was taken in here, or said in another way than by somebody with authority."""
 _PAUSED: WeakKeyDictionary[Session, dict[tuple[str | None, str, str], Session]] = WeakKeyDictionary()
 """Child sessions whose tool has paused the run."""
 
@@ -134,9 +133,12 @@ class _Made:
         """By which the tool itself has paused the run."""
 
     def decided(self, arguments: dict[str, Any]) -> ToolCallRequest:
-        """The call with the arguments that were decided, whose tool runs with those alone, and once."""
+        """The call with the arguments that were decided, whose tool runs with those alone, and once. Raises
+        `ToolRefused` when there is no tool yet: one that comes from further in could run in any way."""
+        if self._request.tool is None:
+            raise ToolRefused("no tool of this name is there when it is decided; put what brings it before the guard")
         request = self._request.override(tool_call={**self._request.tool_call, "args": arguments})
-        return request if request.tool is None else request.override(tool=_once(request.tool, arguments))
+        return request.override(tool=_once(self._request.tool, arguments))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -215,7 +217,7 @@ def delegated(instructions: str, *, agent: str, runtime: ToolRuntime[Any, Any]) 
     child = paused.pop(key, None)
     if child is None or child.closed:
         child = parent.delegate(instructions, agent=agent)
-        _HEARD.setdefault(child, set()).add(_digest(instructions))
+        know(child, instructions)
     try:
         with using(child):
             yield child
@@ -247,16 +249,11 @@ def _provided(message: BaseMessage) -> list[Any]:
 
 def _hear(session: Session, messages: Sequence[BaseMessage]) -> None:
     """Take in, once, what nobody has said in the session: as the words of nobody who has authority."""
-    heard = _HEARD.setdefault(session, set())
-    known = {text for _, text, _ in session.said}
     for message in messages:
         if (mark := message.response_metadata.get(_MARK)) and mark == _mark(session, message):
             continue
         for text in _texts(message):
-            if text.strip() and text not in known and (digest := _digest(text)) not in heard:
-                log.info("a message (%s) that nobody said in the session counts as untrusted", message.type)
-                session.say(text, authority="tool" if isinstance(message, ToolMessage) else "agent")
-                heard.add(digest)
+            hear(session, text, "tool" if isinstance(message, ToolMessage) else "agent")
 
 
 def _texts(message: BaseMessage) -> Iterator[str]:
