@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +39,6 @@ from fiducial.errors import CallError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
 from fiducial.guard.session import Session
 
-log = logging.getLogger("fiducial.adapters")
 _MARK: Final = "fiducial"
 """In a message's `response_metadata`: in which session its very content was taken in with a call."""
 _PROVIDED: Final = re.compile(r"server_tool|_(call|result|use)$|^mcp_")
