@@ -255,6 +255,42 @@ def test_a_cut_connection_costs_nothing(postgres: Any, make: Make) -> None:
         assert store.ledger().verify().size == 4
 
 
+def test_connections_that_were_cut_while_idle_cost_nothing(postgres: Any, make: Make) -> None:
+    with postgres.open() as store, postgres.open() as other:
+        store.commit(Commit(entries=(make("1"),), changes=(Add("n", 1),))).result(30)
+        assert store.scan("n").keys() == {"n"}
+        ledger = store.ledger()
+        ledger.verify()
+        for use in (
+            lambda: store.read(["n"]),
+            lambda: store.scan("n"),
+            store.ledger,
+            store.flush,
+            store.lag,
+            store.checkpoint,
+            ledger.verify,
+            lambda: list(ledger.entries()),
+            lambda: other.rotate_key(by="ann"),
+        ):
+            postgres.cut()
+            use()
+
+
+def test_what_holds_the_gate_does_not_go_on_over_another_connection(postgres: Any, make: Make) -> None:
+    with postgres.open() as store:
+        before = store.ledger().verify().size
+
+        def cut() -> None:
+            postgres.cut()
+            store._sequencer.drain()
+
+        with pytest.raises(StoreBusy):
+            store._sequencer.alone(cut)
+        # The gate is open again.
+        store.commit(Commit(entries=(make("1"),))).result(30)
+        assert store.ledger().verify().size == before + 1
+
+
 @pytest.mark.parametrize("fault", ["freeze", "refuse"])
 def test_a_server_that_does_not_answer_is_told_in_time(postgres: Any, proxy: Proxy, make: Make, fault: str) -> None:
     with through(proxy, postgres, patience=SECOND) as store:

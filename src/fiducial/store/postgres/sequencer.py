@@ -99,12 +99,16 @@ class Sequencer:
     def alone(self, run: Callable[[], _T]) -> _T:
         """`run` with the inbox empty and nobody committing, whose transactions wait meanwhile."""
         with self.lock:
+            # Most of it before the others have to wait.
+            self.drain()
             # The waits of others for the gate end with their patience; this one's must end before.
             self._tables.execute(LOCK_GATE, GATE)
+            self._tables.bound = True
             try:
                 self.drain()
                 return run()
             finally:
+                self._tables.bound = False
                 self._tables.execute(UNLOCK_GATE, GATE)
 
     def _step(self) -> int:

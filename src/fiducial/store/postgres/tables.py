@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import RawServerCursor
@@ -29,6 +29,8 @@ from fiducial.store.merkle import Tree
 from fiducial.store.postgres import foreign
 from fiducial.store.postgres.link import Link, Target, connect, translate
 from fiducial.store.watch import Pulse
+
+_T = TypeVar("_T")
 
 SEQUENCE: Final = 0x46494401
 GATE: Final = 0x46494402
@@ -79,6 +81,8 @@ class PostgresRows:
         self._ended = ended
         self._link: Link | None = None
         self._closed = False
+        self.bound = False
+        """Whether something hangs on this very connection, such as a lock of it: then no other may take its place."""
 
     @property
     def link(self) -> Link:
@@ -99,7 +103,9 @@ class PostgresRows:
 
     def fetch(self, sql: str, parameters: Sequence[Any], budget: int | None) -> list[tuple[Any, ...]]:
         """See `Rows.fetch`."""
-        sql = numbered(sql)
+        return self._renewed(lambda: self._fetch(numbered(sql), parameters, budget))
+
+    def _fetch(self, sql: str, parameters: Sequence[Any], budget: int | None) -> list[tuple[Any, ...]]:
         try:
             if budget is None:
                 rows = self.link.execute(sql, parameters, binary=True).fetchall()
@@ -129,7 +135,17 @@ class PostgresRows:
 
     def begin(self) -> None:
         """See `Rows.begin`."""
-        self.execute(_BEGIN_READ)
+        self._renewed(lambda: self.execute(_BEGIN_READ))
+
+    def _renewed(self, read: Callable[[], _T]) -> _T:
+        """`read`, once more over a new connection when the idle one turns out to have been cut: only using it tells."""
+        idle = self._link is not None and not self._link.closed and not self.inside and not self.bound
+        try:
+            return read()
+        except StoreBusy:
+            if not idle or self._link is None or not self._link.closed:
+                raise
+            return read()
 
     def end(self) -> None:
         """See `Rows.end`."""
