@@ -12,12 +12,13 @@ from typing import Any
 
 import mcp_types as types
 import pytest
-from gateway_world import CONTRACTS, SECRET, House
+from gateway_world import CONTRACTS, OLGA, SECRET, House
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 from mcp_world import Line, upstream
 
 from fiducial.core.event import CallFinished
+from fiducial.core.ids import HoldId
 from fiducial.gateway.mcp.proxy import COMPLETE, PROMPT
 from fiducial.gateway.mcp.results import TICKET
 
@@ -329,19 +330,24 @@ def test_a_result_is_not_lost_when_the_server_cannot_list_its_tools_any_more(hou
 
 def test_a_hold_after_a_hold_gives_a_ticket_too(house: House) -> None:
     line = Line(house, wait=20)
+    asked: list[HoldId] = []
 
     def void() -> None:
         until = time.monotonic() + 10
-        while not house.desk.waiting() and time.monotonic() < until:
+        while not asked and time.monotonic() < until:
+            asked.extend(hold.id for hold in house.desk.waiting())
             time.sleep(0.02)
-        halt = house.guard.halt("a look", by="olga", tool="pay_bill")
-        house.guard.resume(halt, by="olga")
+        house.tools.result = f"pay to {PAYMENT['account']}"
+        call(line, "look_up", {"name": "x"})
+        # Where the account comes from is no longer what was approved.
+        house.desk.vote(asked[0], OLGA, "approve")
 
     voiding = threading.Thread(target=void)
     voiding.start()
     came = call(line, "pay_bill", PAYMENT)
     voiding.join()
     [waiting] = house.desk.waiting()
+    assert waiting.id not in asked
     assert (came.meta or {}).get(TICKET) == waiting.id
     assert house.tools.ran["pay_bill"] == 0
 
