@@ -26,6 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from fiducial import Guard, MemoryStore, SessionError, ToolFailed
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import CallDecided, CallFinished, SessionTaken
+from fiducial.core.ids import SessionId
 from fiducial.errors import StoreBusy
 from fiducial.guard.leases import LATE, LOST
 from fiducial.store.lease import DURATION, SKEW
@@ -423,6 +424,28 @@ def test_sessions_are_opened_and_dropped_while_others_are_renewed(
     finally:
         sys.setswitchinterval(before)
     assert not caplog.records
+
+
+def test_a_session_is_not_lost_that_is_renewed_while_it_is_opened(
+    make_charter: Any, place: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, key_path = place
+    with open_store(where, key_path=key_path) as store:
+        guard = Guard(make_charter(), store=store)
+        first = guard.leases.first
+
+        def late(session: SessionId) -> Any:
+            made = first(session)
+            guard.leases.beat()
+            store.flush()
+            return made
+
+        monkeypatch.setattr(guard.leases, "first", late)
+        session = guard.session(user="ann", task=TASK)
+        store.flush()
+        assert session.lease is not None
+        assert not session.lease.lost
+        assert session.lease in guard.leases.mine()
 
 
 def test_the_thread_that_renews_goes_on_after_a_fault(

@@ -80,11 +80,11 @@ class Leases:
             store.before_close(partial(_give_up, weakref.ref(self), store, self._orphans))
 
     def first(self, session: SessionId) -> tuple[Held | None, Commit]:
-        """The lease of a new session, and what of the commit that opens it makes it."""
+        """The lease of a new session, and what of the commit that opens it makes it: `keep` the lease from then on."""
         if not self._owner:
             return None, Commit(durable=False)
         lease, commit = leasing.first(session, self._owner, self._clock.unix_us() + _DURATION_US)
-        return self._keep(Held(lease)), commit
+        return Held(lease), commit
 
     def take(self, session: SessionId, claim: str | None) -> Held | None:
         """The lease of a session that is gone on with. `claim`: why it is taken although it has not run out.
@@ -95,7 +95,9 @@ class Leases:
             return None
         found = leasing.take(self._store, session, self._owner, clock=self._clock, claim=claim)
         if isinstance(found, leasing.Lease):
-            return self._keep(Held(found))
+            held = Held(found)
+            self.keep(held)
+            return held
         left = max(0, found.until_us - self._clock.unix_us()) / 1e6 + leasing.SKEW.total_seconds()
         raise SessionError(
             f"the session belongs to another process (`{found.owner}`); it can be gone on with when that closes it, "
@@ -135,7 +137,8 @@ class Leases:
         with self._lock:
             return [held for held in self._held if not held.lost]
 
-    def _keep(self, held: Held) -> Held:
+    def keep(self, held: Held) -> None:
+        """Renew it from now on. Whoever renews a lease before it is made takes it for another's."""
         # The garbage collector calls it, wherever it happens to be: it takes no lock.
         held.orphaned = weakref.finalize(held, self._orphans.append, (held.lease, held.fence))
         held.orphaned.atexit = False
@@ -145,7 +148,6 @@ class Leases:
                 run: Callable[[], None] = partial(_run, weakref.ref(self))
                 self._thread = threading.Thread(target=run, name="fiducial-leases", daemon=True)
                 self._thread.start()
-        return held
 
 
 def _given_up(lease: leasing.Lease, fence: Unchanged) -> Commit:

@@ -98,6 +98,8 @@ class Session(State):
             ),
             commit,
         )
+        if self.lease is not None and parent is None:
+            ground.leases.keep(self.lease)
         if system is not None:
             self.say(system, authority="system")
         if operator is not None:
