@@ -874,3 +874,46 @@ def test_retention_is_a_setting(tmp_path: Path, make: Make) -> None:
         store.flush()
         store.flush()
         assert store.ledger().verify().payloads == 0
+
+
+def test_a_commit_comes_between_those_of_a_busy_process(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "log.db"
+    fill(path, make)
+    done = threading.Event()
+    turns = 0
+
+    def hold() -> None:
+        nonlocal turns
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            while not done.is_set():
+                other.execute("BEGIN IMMEDIATE")
+                turns += 1
+                done.wait(0.08)
+                other.execute("ROLLBACK")
+                done.wait(0.004)
+
+    with SqliteStore(path) as store, ThreadPoolExecutor(1) as pool:
+        pool.submit(hold)
+        waited = []
+        for number in range(8):
+            done.wait(0.02)
+            before = turns
+            store.commit(Commit(entries=(make(f"n{number}"),))).result()
+            waited.append(turns - before)
+        done.set()
+    assert max(waited) <= 5, f"each could come in after one or two of the other's transactions, not {waited}"
+
+
+def test_a_transaction_that_hangs_is_not_waited_for_without_end(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.db"
+    fill(path, make)
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 0.1)
+    with SqliteStore(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusy, match="another process holds"):
+            store.commit(Commit(entries=(make("late"),))).result()
+        other.execute("ROLLBACK")
+    with SqliteStore(path) as store:
+        assert store.commit(Commit(entries=(make("later"),))).result().first == 4

@@ -183,7 +183,7 @@ def empty_wal(connection: sqlite3.Connection, where: str, seconds: float) -> Non
         try:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
-            connection.execute(f"PRAGMA busy_timeout={round(schema.BUSY_SECONDS * 1000)}")
+            connection.execute("PRAGMA busy_timeout=0")
     except schema.FAULTS as error:
         raise schema.translate(error, where) from error
     if busy:

@@ -7,13 +7,17 @@ Whatever the database raises leaves here as a `StoreError`; nothing above knows 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from fiducial.errors import StoreClosed
 from fiducial.store import schema
 from fiducial.store.merkle import Tree
+
+_AGAIN_SECONDS: Final = 0.001
+"""Between two tries to write while another process does. A transaction lasts a few of these."""
 
 
 class Rows(Protocol):
@@ -102,7 +106,7 @@ class SqliteRows:
         if self._closed:
             raise StoreClosed(f"the database `{self.where}` is closed; open it again")
         try:
-            cursor = self.connection.execute(sql, parameters)
+            cursor = self._execute(sql, parameters)
             if budget is None:
                 return cursor.fetchall()
             return _within(cursor, budget)
@@ -129,6 +133,9 @@ class SqliteRows:
         self._closed = True
         self.connection.close()
 
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+        return self.connection.execute(sql, parameters)
+
 
 class SqliteTables(SqliteRows):
     """`Tables` over an SQLite connection."""
@@ -136,6 +143,7 @@ class SqliteTables(SqliteRows):
     def __init__(self, connection: sqlite3.Connection, where: str) -> None:
         super().__init__(connection, where)
         self._seen = -1
+        connection.execute("PRAGMA busy_timeout=0")
 
     def begin_write(self) -> None:
         """See `Tables.begin_write`."""
@@ -159,7 +167,7 @@ class SqliteTables(SqliteRows):
     def run(self, sql: str, *parameters: Any) -> None:
         """See `Tables.run`."""
         try:
-            self.connection.execute(sql, parameters)
+            self._execute(sql, parameters)
         except schema.FAULTS as error:
             raise schema.translate(error, self.where) from error
 
@@ -171,7 +179,7 @@ class SqliteTables(SqliteRows):
         """`append` as a transaction by itself, which one statement is; false, and nothing is kept, when another
         process's bundle stands there."""
         try:
-            self.connection.execute(schema.APPEND, row)
+            self._execute(schema.APPEND, row)
         except sqlite3.IntegrityError:
             return False
         except schema.FAULTS as error:
@@ -196,6 +204,23 @@ class SqliteTables(SqliteRows):
         except schema.FAULTS as error:
             raise schema.translate(error, self.where) from error
         return True
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+        # SQLite's own waiting asks ever more rarely, up to every 100 ms: beside processes that write all the time, who
+        # ask every millisecond, it may be seconds before one question falls between two of their transactions. A halt
+        # cannot wait for that. So everybody asks equally often.
+        deadline = 0.0
+        while True:
+            try:
+                return self.connection.execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                # Within a transaction, waiting would not help: this one is what the others wait for.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self.connection.in_transaction:
+                    raise
+                deadline = deadline or time.monotonic() + schema.BUSY_SECONDS
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_AGAIN_SECONDS)
 
 
 def _within(cursor: sqlite3.Cursor, budget: int) -> list[tuple[Any, ...]]:
