@@ -15,7 +15,8 @@ except ImportError:  # not compiled: the slower reader reads the same, and more
     yaml_lines = yaml_events  # type: ignore[misc]
 
 MAX_SLOW: Final = 256 * 1024
-"""Characters of YAML or `repr` text read as structure; their slower readers run at about a megabyte a second."""
+"""Characters of YAML or `repr` text read as structure; their slower readers run at about a megabyte a second. And of a
+string of JSON: only lists and objects are decoded piece by piece."""
 
 _YAML_HEAD = re.compile(r"(?:---\s*\n)?(?:- |-\n|[\w.@/ +&()'\"-]{1,120}:(?: |\n|$)|\? )")
 
@@ -23,12 +24,18 @@ _YAML_HEAD = re.compile(r"(?:---\s*\n)?(?:- |-\n|[\w.@/ +&()'\"-]{1,120}:(?: |\n
 def parse(text: str, *, exact: bool = False) -> Any:
     """The mapping or list that `text` is in JSON, YAML or `repr` form; `text` itself when it is none of them.
 
+    A text that is one string of JSON is what the string says: between its escapes, nothing would be found again.
+
     `exact`: as dicts and lists, the numbers of JSON as numbers, and none where a key is said twice; else as it is
     written.
     """
     start = re.match(r"\s{0,1000}", text)
     head = text[start.end() : start.end() + 400] if start else ""
     value = None
+    if head[:1] == '"' and len(text) <= MAX_SLOW:
+        said = long_json.read(text, exact=exact)
+        if isinstance(said, str):
+            return parse(said, exact=exact)  # each time it is shorter, and quoted again it doubles its escapes
     if head[:1] in ("{", "["):
         value = long_json.read(text, exact=exact)
         if value is not None:
