@@ -144,6 +144,10 @@ def test_hints_raise_caution_and_lower_it_only_where_nothing_contradicts() -> No
         assert one(name, annotations=read_only).effect is not Effect.READ
     assert one("get_user", "Gets a user", annotations=writing).effect is Effect.IRREVERSIBLE
     assert one("rename_file", annotations={"destructiveHint": True}).effect is Effect.IRREVERSIBLE
+    alone = one("get_usage", "Gets usage data", annotations={"destructiveHint": True})
+    assert (alone.effect, alone.kind) == (Effect.IRREVERSIBLE, Kind.UPDATE)
+    assert one("get_usage", "Gets usage data", annotations={"destructiveHint": False}).effect is Effect.READ
+    assert one("get_usage", "Gets it", annotations=read_only | {"destructiveHint": True}).effect is Effect.READ
     assert one("delete_file", annotations={"destructiveHint": False}).effect is Effect.IRREVERSIBLE
     assert one("get_order", "Gets an order").output.prose == ("$",)
     assert not vouched(one("get_order", "Gets an order", annotations={"openWorldHint": True}))

@@ -8,8 +8,8 @@
 3. The description's first verb decides when the name has none, and overrules it when it says that more happens. Before
    a tool is taken to read only, the whole description is looked through for what else it does
    (`fiducial.charter.further`).
-4. Hints are claims by the server. `readOnlyHint` is believed only where no word contradicts it; `readOnlyHint: false`
-   and `destructiveHint: true` are always believed, since they only raise caution.
+4. Hints are claims by the server. `readOnlyHint` is believed only where no word contradicts it; `readOnlyHint: false`,
+   and `destructiveHint: true` where the tool is not said to be read-only, are believed, since they only raise caution.
 5. What remains unknown changes something, irreversibly.
 """
 
@@ -381,7 +381,8 @@ def _hinted(found: _Verb | None, hints: Mapping[str, bool]) -> _Verb | None:
     read_only = hints.get("readOnlyHint")
     if found is None:
         return _Verb("", Kind.READ, Effect.READ) if read_only else None
-    if read_only is False and found.effect is Effect.READ:
+    destroys = hints.get("destructiveHint") and not read_only  # MCP: it says nothing beside `readOnlyHint: true`
+    if (read_only is False or destroys) and found.effect is Effect.READ:
         return _Verb(found.word, Kind.UPDATE if found.kind is Kind.READ else found.kind, Effect.IRREVERSIBLE)
     if hints.get("destructiveHint") and found.effect is not Effect.READ:
         return _Verb(found.word, found.kind, Effect.IRREVERSIBLE)
