@@ -49,6 +49,46 @@ def test_what_a_program_writes_reads_alike(value: Any, width: int, unicode: bool
     same(yaml.safe_dump(value, width=width, allow_unicode=unicode, indent=indent))
 
 
+LINES = st.lists(
+    st.tuples(
+        st.integers(0, 4).map(" ".__mul__),
+        st.sampled_from(["", "", "a", "b c", "é“”", "\\", "\\\\", "x\\", "\\ y", "long words\\\\\\", "''", "z: "]),
+        st.sampled_from(["", "", "", " ", "  "]),
+    ).map("".join),
+    min_size=1,
+    max_size=6,
+).map("\n".join)
+
+
+@given(st.sampled_from(["- ", "a: ", "a:\n  b: ", "a:\n- b: "]), st.sampled_from(["'", '"', ""]), LINES)
+def test_folded_lines_read_alike(before: str, quote: str, lines: str) -> None:
+    same(f"{before}{quote}{lines}{quote}\n")
+    same(f"{before}{quote}{lines}{quote}\nc: d\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("'a  \n  b'", "a b"),
+        ("'\n  a\n\n\n  b\n  '", " a\n\nb "),
+        ('"a \\\n  b\\\n  \\ c"', "a b c"),
+        ('"a\\\\\n  b"', "a\\ b"),
+        ("a\n   b  \n  c  ", "a b c"),
+        ("é\n  “”", "é “”"),
+    ],
+    ids=range(6),
+)
+def test_lines_are_folded(written: str, value: str) -> None:
+    text = f"k:\n- {written}\n"
+    assert yaml_lines.read(text) == (("k", [value]),)
+    assert same(text)
+
+
+@pytest.mark.parametrize("written", ["'a\nb'", '"a\\ \n  b"', '"a\\\n\n  b"', "'a\n  b\n'"], ids=range(4))
+def test_lines_that_may_be_folded_otherwise_are_left_alone(written: str) -> None:
+    assert yaml_lines.read(f"- {written}\n") is None
+
+
 PROSE = 'Dear all,\n\nthe meeting is at ten: bring this. Don\'t be "late".\n Bye\n' * 3
 
 
@@ -68,6 +108,14 @@ PROSE = 'Dear all,\n\nthe meeting is at ten: bring this. Don\'t be "late".\n Bye
 def test_results_of_tools_are_read_line_by_line(value: Any) -> None:
     assert same(yaml.safe_dump(value, sort_keys=False))
     assert same("---\n" + yaml.safe_dump(value, sort_keys=False, indent=4))
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_text_that_ends_anywhere_reads_alike(quote: str) -> None:
+    value = [{"body": PROSE[:90], "cc": [], "meta": {}, "é": {"a b": "“quoted”"}}, ["x"]]
+    text = yaml.dump(value, Dumper=yaml.SafeDumper, width=30, default_style=quote, allow_unicode=True)
+    for end in range(len(text)):
+        same(text[:end])
 
 
 @pytest.mark.parametrize(

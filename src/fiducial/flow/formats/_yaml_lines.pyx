@@ -8,13 +8,16 @@ other.
 
 Memory safety, since any text may come in: the bytes end with a line end, which nothing that goes forward byte by byte
 passes; what stands behind it is looked at only where a comparison with the size came before. What is looked for is ASCII,
-so that no byte of another character is taken for it.
+so that no byte of another character is taken for it. Folding makes no text longer, so that a buffer as long as the whole
+text holds each of its scalars.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.string cimport memchr, memcpy, memset
 
 from fiducial.flow.formats.members import MAX_DEPTH, Members
-from fiducial.flow.formats.yaml_scalars import printable, unescaped, unfolded
+from fiducial.flow.formats.yaml_scalars import printable, unescaped
 
 cdef extern from "Python.h":
     str PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
@@ -53,18 +56,26 @@ cdef class Lines:
 
     cdef bytes encoded
     cdef const char* text
+    cdef char* folded
     cdef Py_ssize_t at, size, column
-    cdef list outer, keys, items
+    cdef list outer, items
+    cdef str key
     cdef bint awaits
 
     def __cinit__(self, str text not None):
         self.encoded = text.encode()
         self.text = PyBytes_AS_STRING(self.encoded)
         self.at, self.size = 0, len(self.encoded)
+        self.folded = <char*>PyMem_Malloc(self.size)
+        if self.folded == NULL:
+            raise MemoryError
         self.outer = []
-        # At first a list that holds nothing but the whole.
-        self.column, self.keys, self.items = -1, None, []
+        # At first a list that holds nothing but the whole; a list has no key.
+        self.column, self.key, self.items = -1, None, []
         self.awaits = True  # a value is still to come
+
+    def __dealloc__(self):
+        PyMem_Free(self.folded)
 
     cdef bint line(self) except -1:
         """One line, and those that its scalar goes on over. Whether it can stand here."""
@@ -99,7 +110,7 @@ cdef class Lines:
             value = self._scalar()
             if value is None:
                 return False
-            self.items.append(value)
+            self._add(value)
             self.awaits = False
         at = self.at
         while text[at] == b" ":
@@ -135,12 +146,10 @@ cdef class Lines:
             end = self._quoted_end(at + 1, c)
             if end < 0:
                 return None
-            written = _piece(text, at + 1, end)
             self.at = end + 1
-            if "\n" in written:
-                written = unfolded(written, self.column, escapes=c == b'"')
-                if written is None:
-                    return None
+            written = self._said(at + 1, end, c == b'"')
+            if written is None:
+                return None
             return written.replace("''", "'") if c == b"'" else unescaped(written)
         if c == b"[" or c == b"{":
             self.at = at + 2
@@ -152,11 +161,76 @@ cdef class Lines:
         end = self._plain_end(at)
         if end < 0:
             return None
-        written = _piece(text, at, end)
-        self.at = end
-        if "\n" in written:
-            written = unfolded(written, self.column, escapes=False)
-        return None if written is None else written.rstrip(" ")
+        self.at = self._before_spaces(at, end)
+        return self._said(at, self.at, False)
+
+    cdef str _said(self, Py_ssize_t start, Py_ssize_t end, bint escapes):
+        """What stands there; `None` when it goes over several lines and is not clear."""
+        if memchr(self.text + start, b"\n", end - start) == NULL:
+            return _piece(self.text, start, end)
+        end = self._fold(start, end, escapes)
+        return None if end < 0 else _piece(self.folded, 0, end)
+
+    cdef Py_ssize_t _fold(self, Py_ssize_t start, Py_ssize_t end, bint escapes) noexcept:
+        """Fold the lines there into one: a line end is a space, each empty line after it a line end. How long it is.
+
+        -1 when a line is not further in than its collection. `escapes`: a line end may be escaped, as in double quotes.
+        """
+        cdef const char* text = self.text
+        cdef const char* found
+        cdef Py_ssize_t low = start, at, high, stop, size = 0
+        # How many empty lines came since the last other one; -1 where that ended with an escape, and before the first.
+        cdef Py_ssize_t empty = -1
+        cdef bint escaped
+        while True:
+            found = <const char*>memchr(text + low, b"\n", end - low)
+            stop = end if found == NULL else found - text
+            at = low if low == start else self._after_spaces(low, stop)
+            high = stop if found == NULL else self._before_spaces(at, stop)
+            if at == high and low > start and found != NULL:
+                if empty < 0:
+                    return -1
+                empty += 1
+            elif low > start and at - low <= self.column:
+                return -1
+            else:
+                escaped = escapes and found != NULL and self._escaped(at, high)
+                if escaped and high < stop:
+                    return -1
+                size = self._join(size, empty, at, high - escaped)
+                if found == NULL:
+                    return size
+                empty = -1 if escaped else 0
+            low = stop + 1
+
+    cdef inline Py_ssize_t _after_spaces(self, Py_ssize_t at, Py_ssize_t end) noexcept:
+        while at < end and self.text[at] == b" ":
+            at += 1
+        return at
+
+    cdef inline Py_ssize_t _before_spaces(self, Py_ssize_t start, Py_ssize_t at) noexcept:
+        while at > start and self.text[at - 1] == b" ":
+            at -= 1
+        return at
+
+    cdef inline bint _escaped(self, Py_ssize_t start, Py_ssize_t end) noexcept:
+        """What stands at `end` has a backslash before it that itself has none."""
+        cdef bint escaped = False
+        while end > start and self.text[end - 1] == b"\\":
+            escaped = not escaped
+            end -= 1
+        return escaped
+
+    cdef inline Py_ssize_t _join(self, Py_ssize_t size, Py_ssize_t empty, Py_ssize_t start, Py_ssize_t end) noexcept:
+        """One line more of a folded scalar, behind the `size` bytes that there are; how many there are then."""
+        if empty == 0:
+            self.folded[size] = b" "
+            size += 1
+        elif empty > 0:
+            memset(self.folded + size, b"\n", empty)
+            size += empty
+        memcpy(self.folded + size, self.text + start, end - start)
+        return size + end - start
 
     cdef Py_ssize_t _quoted_end(self, Py_ssize_t at, char quote):
         """Where the closing quote is of a scalar whose text starts at `at`; -1 when there is none."""
@@ -202,9 +276,13 @@ cdef class Lines:
 
     # Collections
 
+    cdef int _add(self, value) except -1:
+        self.items.append(value if self.key is None else (self.key, value))
+        return 0
+
     cdef bint _dash(self, Py_ssize_t column) except -1:
         """A member of a list starts. Whether it can."""
-        if column == self.column and self.keys is None:
+        if column == self.column and self.key is None:
             self._settle()
         elif not self.awaits or not self._enter(column, None):
             return False
@@ -213,14 +291,14 @@ cdef class Lines:
 
     cdef bint _key(self, Py_ssize_t column, str key) except -1:
         """A member of a mapping starts. Whether it can."""
-        if column == self.column and self.keys is None and self.outer[len(self.outer) - 1][0] == column:
+        if column == self.column and self.key is None and self.outer[len(self.outer) - 1][0] == column:
             # A list may stand where its key does.
             self._close()
-        if column == self.column and self.keys is not None:
+        if column == self.column and self.key is not None:
             self._settle()
-        elif column <= self.column or not self.awaits or not self._enter(column, []):
+            self.key = key
+        elif column <= self.column or not self.awaits or not self._enter(column, key):
             return False
-        self.keys.append(key)
         self.awaits = True
         return True
 
@@ -230,23 +308,23 @@ cdef class Lines:
             self._close()
         return 0
 
-    cdef bint _enter(self, Py_ssize_t column, list keys) except -1:
-        self.outer.append((self.column, self.keys, self.items))
-        self.column, self.keys, self.items = column, keys, []
+    cdef bint _enter(self, Py_ssize_t column, str key) except -1:
+        self.outer.append((self.column, self.key, self.items))
+        self.column, self.key, self.items = column, key, []
         return len(self.outer) <= DEEPEST
 
     cdef int _settle(self) except -1:
         """What was awaited does not come: it is empty."""
         if self.awaits:
-            self.items.append("")
+            self._add("")
             self.awaits = False
         return 0
 
     cdef int _close(self) except -1:
         self._settle()
-        value = self.items if self.keys is None else Members(zip(self.keys, self.items, strict=True))
-        self.column, self.keys, self.items = self.outer.pop()
-        self.items.append(value)
+        value = self.items if self.key is None else Members(self.items)
+        self.column, self.key, self.items = self.outer.pop()
+        self._add(value)
         return 0
 
     cdef object closed(self):
