@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,6 +14,10 @@ from fiducial.flow.formats import yaml_events
 from fiducial.flow.formats.members import MAX_DEPTH
 
 yaml_lines = pytest.importorskip("fiducial.flow.formats._yaml_lines", reason="not compiled")
+
+
+MAX_KEY = 120
+"""Characters of the longest key that is read line by line."""
 
 
 def same(text: str) -> bool:
@@ -110,6 +115,14 @@ def test_results_of_tools_are_read_line_by_line(value: Any) -> None:
     assert same("---\n" + yaml.safe_dump(value, sort_keys=False, indent=4))
 
 
+def test_keys_that_are_alike_are_told_apart() -> None:
+    keys = ["a" * size for size in range(1, MAX_KEY + 1)] + ["".join(two) for two in product("abyz019_", repeat=2)]
+    for order in (keys, keys[::-1]):
+        text = "".join(f"- {key}: 1\n" for key in order)
+        assert [record[0][0] for record in yaml_lines.read(text)] == order
+        assert same(text)
+
+
 @pytest.mark.parametrize("quote", ["'", '"'])
 def test_a_text_that_ends_anywhere_reads_alike(quote: str) -> None:
     value = [{"body": PROSE[:90], "cc": [], "meta": {}, "é": {"a b": "“quoted”"}}, ["x"]]
@@ -135,11 +148,16 @@ def test_a_text_that_ends_anywhere_reads_alike(quote: str) -> None:
         "a:\n  b\n",
         'a: "\\q"\n',
         "a: \x85b\n",
+        "a: é\x85b\n",
+        "a: \x7fb\n",
+        "a: b\tc\n",
+        "a: é\tc\n",
+        "a: \ud800\n",
         "just text\n",
         "",
         "- " * (MAX_DEPTH + 1) + "a",
     ],
-    ids=range(17),
+    ids=range(22),
 )
 def test_what_may_mean_something_else_is_left_alone(text: str) -> None:
     assert yaml_lines.read(text) is None

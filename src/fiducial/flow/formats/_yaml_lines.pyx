@@ -14,25 +14,30 @@ text holds each of its scalars.
 
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.string cimport memchr, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from fiducial.flow.formats.members import MAX_DEPTH, Members
-from fiducial.flow.formats.yaml_scalars import printable, unescaped
+from fiducial.flow.formats.yaml_escapes import unescaped
 
 cdef extern from "Python.h":
     str PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
+    Py_ssize_t PyUnicode_GET_LENGTH(str text)
+    const void* PyUnicode_DATA(str text)
 
 cdef enum:
     MAX_KEY = 120
+    KEYS = 64
 
 cdef Py_ssize_t DEEPEST = MAX_DEPTH
 
 
 def read(str text not None):
     """The block mapping or list that `text` is; `None` when it is not, or not in this part of the language."""
-    if not printable(text):
+    if not (text.isascii() or text.replace("\n", "").isprintable()):
         return None
     cdef Lines lines = Lines(text.lstrip("\n").removeprefix("---\n").rstrip(" \n") + "\n")
+    if lines.controlled():
+        return None
     while lines.at < lines.size:
         if not lines.line():
             return None
@@ -56,9 +61,10 @@ cdef class Lines:
 
     cdef bytes encoded
     cdef const char* text
-    cdef char* folded
+    cdef char* folded  # room for one scalar
     cdef Py_ssize_t at, size, column
     cdef list outer, items
+    cdef list known  # keys that came, where `_name` looks for them
     cdef str key
     cdef bint awaits
 
@@ -69,13 +75,21 @@ cdef class Lines:
         self.folded = <char*>PyMem_Malloc(self.size)
         if self.folded == NULL:
             raise MemoryError
-        self.outer = []
+        self.outer, self.known = [], [None] * KEYS
         # At first a list that holds nothing but the whole; a list has no key.
         self.column, self.key, self.items = -1, None, []
         self.awaits = True  # a value is still to come
 
     def __dealloc__(self):
         PyMem_Free(self.folded)
+
+    cdef bint controlled(self) noexcept:
+        """Some character is a control of ASCII, and no line end."""
+        cdef Py_ssize_t at
+        cdef bint found = False
+        for at in range(self.size):
+            found |= 0 <= self.text[at] < b" " and self.text[at] != b"\n" or self.text[at] == 127
+        return found
 
     cdef bint line(self) except -1:
         """One line, and those that its scalar goes on over. Whether it can stand here."""
@@ -98,7 +112,7 @@ cdef class Lines:
         if end >= 0:
             if not dashed:
                 self._back_to(first)
-            if end - at > MAX_KEY or not self._key(at - start, _piece(text, at, end)):
+            if end - at > MAX_KEY or not self._key(at - start, self._name(at, end)):
                 return False
             at = end + 1
             while text[at] == b" ":
@@ -135,6 +149,17 @@ cdef class Lines:
             if at == end or not _in_key(text[at]):
                 break
         return end if text[end] == b":" and text[end + 1] in b" \n" else -1
+
+    cdef str _name(self, Py_ssize_t start, Py_ssize_t end):
+        """The key there: mostly the same string that it was before, since records have the same members."""
+        cdef const char* text = self.text
+        cdef Py_ssize_t size = end - start
+        cdef Py_ssize_t place = (3 * text[start] + 5 * text[end - 1] + size) % KEYS
+        cdef str key = self.known[place]
+        # Keys are ASCII, a byte for each character.
+        if key is None or PyUnicode_GET_LENGTH(key) != size or memcmp(PyUnicode_DATA(key), text + start, size) != 0:
+            key = self.known[place] = _piece(text, start, end)
+        return key
 
     cdef object _scalar(self):
         """The scalar or empty collection at the place of reading, which goes behind it; `None` when it is not clear."""

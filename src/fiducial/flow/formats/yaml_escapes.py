@@ -1,4 +1,4 @@
-"""What the characters of YAML's scalars say."""
+"""What YAML between double quotes says."""
 
 from __future__ import annotations
 
@@ -10,14 +10,6 @@ _ESCAPE = re.compile(
 )
 _WHOLE = re.compile(r'(?:[^"\\]|\\.)*+', re.DOTALL)
 _ONE = {"n": "\n", "r": "\r", "t": "\t"}
-_ASCII = bytes(range(32, 127)) + b"\n"
-
-
-def printable(text: str) -> bool:
-    """No character of `text` but the line end is a control, a separator other than the space, or unassigned."""
-    if text.isascii():
-        return not text.encode().translate(None, _ASCII)
-    return text.replace("\n", "").isprintable()
 
 
 def unescaped(written: str) -> str | None:
