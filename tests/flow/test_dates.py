@@ -28,7 +28,7 @@ def test_moments(text: str, day: date | None, minute: int | None) -> None:
     assert dates.moment(text) == dates.Moment(day, minute)
 
 
-@pytest.mark.parametrize("text", ["", "bill.txt", "tomorrow", "May", "2030-13-01", "7 apples"])
+@pytest.mark.parametrize("text", ["", "bill.txt", "tomorrow", "May", "2030-13-01", "2030-W01-1", "7 apples"])
 def test_what_is_none(text: str) -> None:
     assert dates.moment(text) is None
 
@@ -41,3 +41,9 @@ def test_every_spelling_with_a_year_is_that_day(day: date) -> None:
     assert all(one in (told, None) for one in found.values()), found
     # Only `03/04/2030` may be one day or another.
     assert all(one == told for spelling, one in found.items() if "/" not in spelling[:6] and "." not in spelling), found
+
+
+@given(st.dates().map(date.isoformat) | st.from_regex(r"\A(?:2024|\d{4})-(?:0|W|\d)\d-\d(?:\d|-)\Z"))
+def test_a_day_is_the_same_with_a_time_behind_it(text: str) -> None:
+    timed = dates.moment(f"{text}T00:00")
+    assert dates.moment(text) == (timed and dates.Moment(timed.day, None))

@@ -431,6 +431,15 @@ class TestMagnitudes:
         assert session.magnitude(1).origin is Origin.CONSTANT
         assert session.magnitude(4321).origin is Origin.UNKNOWN
 
+    def test_a_percentage_of_a_record_is_one(self) -> None:
+        session = Session("Pay what is due")
+        session.see(
+            [{"due": "1,000.00", "rate": "19.5%"}, {"due": "4000.00", "rate": "$3"}, {"due": "n/a", "rate": "0"}]
+        )
+        assert session.magnitude(5000).derivation == "total of a list"
+        assert session.magnitude(195).derivation == "percentage of a seen number"
+        assert session.magnitude(4003).derivation == "sum of seen numbers"
+
     def test_how_long_a_list_is_counts_when_nobody_else_writes_into_it(self) -> None:
         session = Session("Order one for each of them")
         session.see([f"guest {number}" for number in range(57)])

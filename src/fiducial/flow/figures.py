@@ -95,8 +95,8 @@ class Figures:
             for shape, text in numerals:
                 columns.setdefault(shape, []).append(text)
             for column in columns.values():
-                if len(column) > 1 and any("." in text and _seen(text) for text in column):
-                    values = [seen.value for seen in map(_seen, column) if seen is not None]
+                if len(column) > 1 and any("." in text and _value(text) is not None for text in column):
+                    values = [value for value in map(_value, column) if value is not None]
                     if len(values) > 1:
                         self.totals.append(sum(values, Decimal()))
         latest: dict[numbers.Seen, None] = {}
@@ -109,8 +109,8 @@ class Figures:
         for number in reversed(latest):
             if number not in self.record_numbers:
                 self.record_numbers.append(number)
-        for text in dict.fromkeys(text for _, text in numerals[:_NUMERALS]):
-            if text[4:5] == "-" and _DATE_LEAF.fullmatch(text):
+        for text in dict.fromkeys(text for _, text in numerals[:_NUMERALS] if text[4:5] == "-"):
+            if _DATE_LEAF.fullmatch(text):
                 self._date(text, told=told)
 
     def _date(self, text: str, *, told: bool) -> None:
@@ -128,9 +128,12 @@ class Figures:
 
 def _seen(text: str) -> numbers.Seen | None:
     """The number that a leaf is."""
-    if numbers.PLAIN.fullmatch(text):
-        return numbers.Seen(Decimal(text), False)
-    if not _NUMERIC.fullmatch(text):
-        return None
-    value = numbers.number(text.rstrip("% "))
+    value = _value(text)
     return None if value is None else numbers.Seen(value, text.endswith("%"))
+
+
+def _value(text: str) -> Decimal | None:
+    """The number that a leaf is, of a percentage what stands before its sign."""
+    if numbers.PLAIN.fullmatch(text):
+        return Decimal(text)
+    return numbers.number(text.rstrip("% ")) if _NUMERIC.fullmatch(text) else None
