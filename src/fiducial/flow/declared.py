@@ -225,7 +225,8 @@ def spans(classed: Classed, text: str, classes: frozenset[str]) -> Iterator[tupl
         yield 0, len(text), min(classed.assumed & classes)
         return
     # Imported here: the detectors are needed by the few calls that are masked.
-    from fiducial.flow.classes import Found, masked
+    from fiducial.flow.masking.detector import Found
+    from fiducial.flow.masking.values import masked
 
     found = [Found(*span) for span in _spans(classed, _located(text), classes)]
     found += [Found(start, end, min(held & classes)) for start, end, held in classed.codes(text) if held & classes]

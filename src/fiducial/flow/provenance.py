@@ -227,18 +227,20 @@ class Provenance:
     def mask(self, value: Any, classes: frozenset[str]) -> Any:
         """`value` (JSON) with what belongs to `classes` replaced by the class in brackets.
 
-        That is every value observed where a contract declares one of them, and whatever `fiducial.flow.classes` can
+        That is every value observed where a contract declares one of them, and whatever `fiducial.flow.masking` can
         tell from the text itself, also where it is spelled out, encoded (`fiducial.flow.disguise`) or backwards.
         """
         # Imported here: the detectors are needed by the few calls that are masked.
-        from fiducial.flow.classes import Found, find, mask_with
         from fiducial.flow.disguise import disguises
+        from fiducial.flow.masking.detect import find
+        from fiducial.flow.masking.detector import Found
+        from fiducial.flow.masking.values import mask_with
 
         classed = self._memory.classed
 
         def shown(text: str) -> list[Found]:
             declared = [Found(*span) for span in spans(classed, text, classes)] if classed else []
-            return declared + [found for found in find(text) if found.data_class in classes]
+            return declared + find(text, classes)
 
         def finder(text: str) -> list[Found]:
             found = shown(text)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from fiducial.charter.contracts import Audience, Role
 from fiducial.core.label import Integrity, Label
-from fiducial.flow.classes import classify
 from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.laundry import Echo
+from fiducial.flow.masking.detect import classify
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import RANK, Asked
 from fiducial.guard.risk import SENSITIVE

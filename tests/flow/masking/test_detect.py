@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiducial.flow.classes import classify, find, mask
+from fiducial.flow.masking.detect import DETECTABLE, classify, find
+from fiducial.flow.masking.values import mask_with
+
+
+def mask(value: object, classes: frozenset[str] = DETECTABLE) -> object:
+    return mask_with(value, lambda text: find(text, classes))
 
 
 @pytest.mark.parametrize(

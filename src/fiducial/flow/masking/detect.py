@@ -1,0 +1,166 @@
+"""Finding values of data classes in text.
+
+1. RE2 looks once, in linear time, which detectors could find anything (one `Set`), and where (each of those).
+2. Around those places, and nowhere else, each detector is tried at every character; every repetition in it is bounded.
+3. What it matches is judged exactly: check digits, issuers, metadata, words before it.
+4. A value inside another of its detector is none, and neither is a number inside any other number: part of an IBAN can
+   pass for a telephone number.
+
+Classes are those of `fiducial.charter.classes`; `location` and `children`, and what a charter adds, cannot be told from
+text alone: contracts declare where they stand (`fiducial.flow.declared`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+import re2
+from re2 import _re2
+
+from fiducial.flow.masking.accounts import IBAN, WALLET
+from fiducial.flow.masking.codes import CODE
+from fiducial.flow.masking.contact import EMAIL
+from fiducial.flow.masking.detector import Detector, Found
+from fiducial.flow.masking.numbers import NUMBER
+from fiducial.flow.masking.secrets import NAMED, SECRETS
+
+_OF_NUMBERS = (NUMBER, IBAN, WALLET, CODE)
+_NUMBERS = len(_OF_NUMBERS)
+DETECTORS = (*_OF_NUMBERS, EMAIL, *SECRETS, *NAMED)
+DETECTABLE = frozenset().union(*(each.classes for each in DETECTORS))
+"""Classes that can be told from text alone."""
+_STRETCH = 64 * 1024
+"""Characters that RE2 is given at a time, so that other threads are not held up."""
+_OVERLAP = 1024
+"""Characters of the longest match of a screen."""
+
+
+class _Screen:
+    """The screens of all detectors."""
+
+    __slots__ = ("_set", "_singly")
+
+    def __init__(self) -> None:
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        options.never_capture = True
+        self._set = _re2.Set(_re2.RE2.Anchor.UNANCHORED, options)
+        self._singly = []
+        for detector in DETECTORS:
+            pattern = detector.screen.encode("ascii", "replace")
+            if self._set.Add(pattern) < 0:
+                raise ValueError(f"the screen `{detector.screen}` is not RE2")
+            self._singly.append(_re2.RE2(pattern, options).Match)
+        if not self._set.Compile():
+            raise ValueError("the screens do not compile")
+
+    def hits(self, plain: bytes) -> list[tuple[int, list[tuple[int, int]]]]:
+        """Index of each detector whose screen hits `plain`, and where."""
+        any_in, size = self._set.Match, len(plain)
+        if size <= _STRETCH + _OVERLAP:
+            return [(index, _places(self._singly[index], plain, 0, size, size)) for index in any_in(plain)]
+        found: dict[int, list[tuple[int, int]]] = {}
+        for start in range(0, size, _STRETCH):
+            end = min(size, start + _STRETCH + _OVERLAP)
+            for index in any_in(plain[start:end]):
+                places = _places(self._singly[index], plain, start, end, start + _STRETCH)
+                found.setdefault(index, []).extend(places)
+        return sorted(found.items())
+
+
+_ANYWHERE = _re2.RE2.Anchor.UNANCHORED
+
+
+def _places(match: _re2.RE2.Match, plain: bytes, start: int, end: int, before: int) -> list[tuple[int, int]]:
+    """Where the pattern matches `plain[start:end]`, beginning before `before`."""
+    places: list[tuple[int, int]] = []
+    while True:
+        at, to = match(_ANYWHERE, plain, start, end)[0]
+        if at < 0 or at >= before:
+            return places
+        places.append((at, to))
+        start = to
+
+
+def find(text: str, classes: frozenset[str] = DETECTABLE) -> list[Found]:
+    """Every value of `classes` in `text`, by start and then the longest first; values may overlap."""
+    if not text.isascii():
+        text = _folded(text)
+    found: list[Found] = []
+    numbers: list[Found] = []
+    for index, places in _SCREEN.hits(text.encode("ascii", "replace")):
+        detector = DETECTORS[index]
+        if index < _NUMBERS:
+            numbers += _values(detector, text, places)
+        elif not detector.classes.isdisjoint(classes):
+            found += _values(detector, text, places)
+    found += _outermost(numbers) if len(numbers) > 1 else numbers
+    found = [each for each in found if each.data_class in classes]
+    if len(found) > 1:
+        found.sort(key=_by_start)
+    return found
+
+
+def _by_start(found: Found) -> tuple[int, int]:
+    return found.start, -found.end
+
+
+def _outermost(numbers: list[Found]) -> Iterator[Found]:
+    covered = 0
+    for each in sorted(numbers, key=_by_start):
+        if each.end > covered:
+            covered = each.end
+            yield each
+
+
+def classify(text: str) -> frozenset[str]:
+    """Data classes of the values in `text`."""
+    return frozenset(found.data_class for found in find(text))
+
+
+def _values(detector: Detector, text: str, places: list[tuple[int, int]]) -> Iterator[Found]:
+    search, judge, covered = detector.find.search, detector.judge, 0
+    for start, end in _regions(detector, places):
+        match = search(text, start, end)
+        while match is not None:
+            # What ends within a value of this detector is part of it.
+            if match.end() > covered:
+                value = judge(match)
+                if value is not None:
+                    covered = value.end
+                    yield value
+            match = search(text, match.start() + 1, end)
+
+
+def _regions(detector: Detector, places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Where values can be, without overlaps."""
+    before, after = detector.before, detector.after
+    start, end = max(0, places[0][0] - before), places[0][1] + after
+    for at, to in places:
+        if at - before > end:
+            yield start, end
+            start = at - before
+        end = to + after
+    yield start, end
+
+
+_FOLDED = {
+    **{ord("\uff01") + offset: ord("!") + offset for offset in range(94)},
+    **dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F], ord(" ")),
+    **dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63], ord("-")),
+}
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+_FOLDABLE = re2.compile("[" + "".join(map(chr, _FOLDED)).replace("]", "") + r"]|[^\P{Nd}0-9]")
+
+
+def _folded(text: str) -> str:
+    """`text` with full-width characters, digits of other scripts, and spaces and dashes of all kinds in their ASCII
+    form; each character stays where it is."""
+    if _FOLDABLE.search(text.encode("utf-8", "replace")) is None:
+        return text
+    return _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text.translate(_FOLDED))
+
+
+_SCREEN = _Screen()

@@ -1,0 +1,203 @@
+"""Masking and restoring texts and JSON values.
+
+What is masked can be restored: `mask` puts a token of the session's `Vault` in the place of each value. A caller that
+has no vault puts the class in brackets there (`bracketed`), which nothing restores; so does `mask` when it is full.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from fiducial.core.path import Path, PathPattern
+from fiducial.flow.masking.detect import DETECTABLE, find
+from fiducial.flow.masking.detector import Found
+from fiducial.flow.masking.tokens import tokens
+from fiducial.flow.masking.vault import Scalar, Vault
+
+_DEPTH = 100
+"""Levels of nesting; what lies deeper than any real argument is masked as a whole."""
+
+Put: TypeAlias = Callable[[Any, str], str]
+"""Value and class → what stands in its place."""
+Finder: TypeAlias = Callable[[str], Sequence[Found]]
+
+
+def bracketed(_: Any, data_class: str) -> str:
+    """The class in brackets."""
+    return f"[{data_class}]"
+
+
+def into(vault: Vault) -> Put:
+    """Tokens of `vault`."""
+
+    def put(value: Scalar, data_class: str) -> str:
+        return vault.token(value, data_class) or bracketed(value, data_class)
+
+    return put
+
+
+def masked(text: str, found: Sequence[Found], put: Put = bracketed) -> str:
+    """`text` with every found value replaced; of overlapping ones, the first (and there the longest), then the rest."""
+    pieces: list[str] = []
+    at = 0
+    for start, end, data_class in sorted(found, key=lambda one: (one.start, -one.end)):
+        if end > at:
+            start = max(start, at)
+            pieces += [text[at:start], put(text[start:end], data_class)]
+            at = end
+    return "".join(pieces) + text[at:]
+
+
+def finder_for(vault: Vault, classes: frozenset[str]) -> Finder:
+    """Finds values of `classes`, but not in what is a token of `vault` already."""
+
+    def finder(text: str) -> Sequence[Found]:
+        found = find(text, classes)
+        if not found:
+            return found
+        own = [(start, end) for start, end, token in tokens(text) if vault.held(token) is not None]
+        return [part for each in found for part in _outside(each, own, text)] if own else found
+
+    return finder
+
+
+def _outside(found: Found, own: list[tuple[int, int]], text: str) -> Iterator[Found]:
+    """What of a value lies outside the tokens; punctuation alone does not count."""
+    start = found.start
+    for token_start, token_end in own:
+        if start < token_end and token_start < found.end:
+            yield from _said(Found(start, token_start, found.data_class), text)
+            start = token_end
+    yield from [found] if start == found.start else _said(Found(start, found.end, found.data_class), text)
+
+
+def _said(found: Found, text: str) -> Iterator[Found]:
+    if any(map(str.isalnum, text[found.start : found.end])):
+        yield found
+
+
+def mask(
+    value: Any,
+    vault: Vault,
+    *,
+    classes: frozenset[str] = DETECTABLE,
+    declared: Sequence[tuple[PathPattern, str]] = (),
+) -> Any:
+    """`value` (a text or JSON) with tokens in the place of values, in keys too; a number becomes text.
+
+    `classes`: what is looked for in texts. `declared`: where a contract says that values of a class stand; whatever is
+    there, is masked as a whole.
+    """
+    return mask_with(value, finder_for(vault, classes), into(vault), declared, is_token=_is_token(vault))
+
+
+def _is_token(vault: Vault) -> Callable[[str], bool]:
+    def is_token(text: str) -> bool:
+        return any(end - start == len(text) and vault.held(token) is not None for start, end, token in tokens(text))
+
+    return is_token
+
+
+def mask_with(
+    value: Any,
+    finder: Finder,
+    put: Put = bracketed,
+    declared: Sequence[tuple[PathPattern, str]] = (),
+    *,
+    is_token: Callable[[str], bool] = lambda _: False,
+) -> Any:
+    """`value` (JSON) masked where `finder` finds something, and where it is `declared`. See `mask`."""
+
+    def walk(value: Any, path: Path) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, str | int | float):
+            return leaf(value, path)
+        if len(path) > _DEPTH:
+            return "[masked]"
+        if isinstance(value, dict):
+            return {
+                key_of(key): walk(member, (*path, key if isinstance(key, str) else str(key)))
+                for key, member in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [walk(member, (*path, index)) for index, member in enumerate(value)]
+        return "[masked]"
+
+    def key_of(key: Any) -> Any:
+        return leaf(key, None) if isinstance(key, str | int | float) else key
+
+    def leaf(value: Scalar, path: Path | None) -> Any:
+        here = None if path is None else next((name for each, name in declared if each.covers(path)), None)
+        if here is not None and value != "":
+            return value if isinstance(value, str) and is_token(value) else put(value, here)
+        if isinstance(value, bool):
+            return value
+        text = value if isinstance(value, str) else str(value)
+        found = finder(text)
+        if not found:
+            return value
+        return masked(text, found, put) if isinstance(value, str) else put(value, found[0].data_class)
+
+    return walk(value, ())
+
+
+def restore(value: Any, vault: Vault, classes: Collection[str]) -> Any:
+    """`value` (a text or JSON) with the values of `classes` back in their places; other tokens stay.
+
+    `classes`: those that may flow to whoever gets it; that is decided elsewhere. A text that is one token becomes what
+    was masked, a number again if it was one. What only looks like a token stays text.
+    """
+    return _restored(value, vault, classes, 0)
+
+
+def restore_text(text: str, vault: Vault, classes: Collection[str], *, in_json: bool = False) -> str:
+    """`restore` for a text that goes on as text. `in_json`: `text` is JSON, and values are written as within a string
+    there, so that no value can end it."""
+    pieces: list[str] = []
+    at = 0
+    for start, end, token in tokens(text):
+        held = vault.held(token)
+        if held is not None and held.data_class in classes:
+            plain = held.value if isinstance(held.value, str) else json.dumps(held.value)
+            pieces += [text[at:start], json.dumps(plain)[1:-1] if in_json else plain]
+            at = end
+    return "".join(pieces) + text[at:] if pieces else text
+
+
+def held_in(value: Any, vault: Vault) -> frozenset[str]:
+    """Classes of the tokens in `value` (a text or JSON): what restoring all of it would have to be allowed for."""
+    found: set[str] = set()
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            found |= {held.data_class for _, _, token in tokens(item) if (held := vault.held(token)) is not None}
+        elif isinstance(item, dict):
+            todo += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple):
+            todo += item
+    return frozenset(found)
+
+
+def _restored(value: Any, vault: Vault, classes: Collection[str], depth: int) -> Any:
+    if isinstance(value, str):
+        for start, end, token in tokens(value):
+            held = vault.held(token)
+            if end - start == len(value) and held is not None and held.data_class in classes:
+                return held.value
+        return restore_text(value, vault, classes)
+    if depth > _DEPTH:
+        return value
+    if isinstance(value, dict):
+        return {
+            restore_text(key, vault, classes) if isinstance(key, str) else key: _restored(
+                member, vault, classes, depth + 1
+            )
+            for key, member in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_restored(member, vault, classes, depth + 1) for member in value]
+    return value
