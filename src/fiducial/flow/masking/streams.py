@@ -1,0 +1,154 @@
+"""Masking and restoring what comes in pieces: the same as masking, or restoring, all of it at once.
+
+A stream gives out what no longer can become part of a value (or of a token), and holds back the rest: mostly the last
+word, and the numbers before it; at most `LONGEST` characters (`tokens.LONGEST` where it restores). What it gave out it
+remembers for `CONTEXT` characters, because words before a number say what it is. See `detector` for why that is enough.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Collection
+from typing import Protocol
+
+from fiducial.flow.masking.detect import DETECTABLE
+from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_ROW, UNSPACED
+from fiducial.flow.masking.tokens import begun
+from fiducial.flow.masking.values import finder_for, into, restore_text
+from fiducial.flow.masking.vault import Vault
+
+_SOLID = re.compile(rf"[^\s{UNSPACED}]*")
+_WORD_BEFORE = re.compile(rf"(?:(?<=[\s{UNSPACED}])|\A)([^\s{UNSPACED}]+)[^\S\n]{{1,3}}\Z")
+_IN_ROW = re.compile(
+    r"\S{1,4}|(?:jan|feb|m[aä]r|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-zä]{0,6}[.,]{0,2}", re.IGNORECASE
+)
+"""What may stand within a row: a group of an IBAN, what stands between the digits of a telephone number, a month."""
+_BEGINS_ROW = re.compile(r"\d|(?<![^\W_])[A-Z\uff21-\uff3a]{2}\Z")
+"""Numbers, and the two letters that some codes begin with."""
+_KEY_HEAD = re.compile(r"-----BEGIN [A-Z ]{0,30}(?:PRIVATE KEY(?: BLOCK)?-----|[A-Z -]{0,30}\Z)")
+_KEY_END = re.compile(r"-----END [A-Z ]{0,30}KEY[A-Z ]{0,10}-----")
+
+
+class TextStream(Protocol):
+    """Takes text in pieces and gives text in pieces."""
+
+    def feed(self, piece: str) -> str:
+        """What can be given out after `piece`."""
+
+    def close(self) -> str:
+        """The rest."""
+
+
+class MaskStream:
+    """Masks a text that comes in pieces."""
+
+    __slots__ = ("_at", "_done", "_find", "_put", "_text")
+
+    def __init__(self, vault: Vault, *, classes: frozenset[str] = DETECTABLE) -> None:
+        self._find, self._put = finder_for(vault, classes), into(vault)
+        self._text = ""
+        """What was given out last, and what is held back."""
+        self._done = 0
+        """Where in it the first value may begin that is not decided about."""
+        self._at = 0
+        """Where in it what is held back begins."""
+
+    def feed(self, piece: str) -> str:
+        """What can be given out after `piece`."""
+        self._text += piece
+        return self._given(settled(self._text))
+
+    def close(self) -> str:
+        """The rest."""
+        return self._given(len(self._text))
+
+    def _given(self, upto: int) -> str:
+        if upto <= self._done:
+            return ""
+        text, done, at = self._text, self._done, self._at
+        pieces: list[str] = []
+        for start, end, data_class in self._find(text):
+            if done <= start < upto and end > at:
+                start = max(start, at)
+                pieces += [text[at:start], self._put(text[start:end], data_class)]
+                at = end
+        pieces.append(text[at:upto])
+        forget = max(0, upto - CONTEXT)
+        self._text, self._done, self._at = text[forget:], upto - forget, max(at, upto) - forget
+        return "".join(pieces)
+
+
+def settled(text: str) -> int:
+    """How much of `text` no value is in that ends behind it, whatever comes next."""
+    size = len(text)
+    last_word = _SOLID.match(text[: -LONGEST - 1 : -1])
+    end = _before_row(text, size - (last_word.end() if last_word is not None else 0))
+    for head in _KEY_HEAD.finditer(text, max(0, size - LONGEST_KEY)):
+        if head.start() >= end:
+            break
+        if _KEY_END.search(text, head.end()) is None:
+            return head.start()
+    return end
+
+
+def _before_row(text: str, end: int) -> int:
+    """Where the row of numbers begins that the text before `end` ends in."""
+    least = max(0, len(text) - LONGEST_ROW)
+    start = at = end
+    while at > least:
+        word = _WORD_BEFORE.search(text, least, at)
+        if word is None:
+            return start
+        at = word.start(1)
+        if _BEGINS_ROW.search(word[1]) is not None:
+            start = at
+        elif _IN_ROW.fullmatch(word[1]) is None:
+            return start
+    return start
+
+
+class RestoreStream:
+    """Restores a text that comes in pieces."""
+
+    __slots__ = ("_classes", "_in_json", "_text", "_vault")
+
+    def __init__(self, vault: Vault, classes: Collection[str], *, in_json: bool = False) -> None:
+        """`classes`, `in_json`: see `restore_text`."""
+        self._vault, self._classes, self._in_json = vault, classes, in_json
+        self._text = ""
+
+    def feed(self, piece: str) -> str:
+        """What can be given out after `piece`."""
+        text = self._text + piece
+        end = begun(text)
+        self._text = text[end:]
+        return self._restored(text[:end])
+
+    def close(self) -> str:
+        """The rest."""
+        text, self._text = self._text, ""
+        return self._restored(text)
+
+    def _restored(self, text: str) -> str:
+        return restore_text(text, self._vault, self._classes, in_json=self._in_json)
+
+
+class ByteStream:
+    """A stream of UTF-8 around a stream of text; pieces may end within a character. Bytes that are no UTF-8 pass as
+    they are."""
+
+    __slots__ = ("_decode", "_stream")
+
+    def __init__(self, stream: TextStream) -> None:
+        self._stream = stream
+        self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+
+    def feed(self, piece: bytes) -> bytes:
+        """What can be given out after `piece`."""
+        return self._stream.feed(self._decode(piece)).encode("utf-8", "surrogateescape")
+
+    def close(self) -> bytes:
+        """The rest."""
+        last = self._stream.feed(self._decode(b"", True))
+        return (last + self._stream.close()).encode("utf-8", "surrogateescape")
