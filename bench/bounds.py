@@ -93,6 +93,16 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        "masking",
+        ("masking.py", "--json"),
+        (
+            Bound("mb_per_s/everyday/find", "≥", 40),
+            Bound("over_presidio/*", "≥", 50),
+            Bound("recall_over_presidio", "≥", 0),
+            Bound("precision_over_presidio", "≥", 0),
+        ),
+    ),
+    Benchmark(
         "ledger throughput",
         ("ledger_throughput.py", "--million", "--json"),
         (
