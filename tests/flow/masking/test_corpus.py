@@ -96,6 +96,10 @@ def test_ibans(text: str, size: int) -> None:
     assert iban(text) == size
 
 
+def test_one_pair_of_check_digits_is_right() -> None:
+    assert [check for check in range(2, 99) if iban(f"GB{check:02}NWBK60161331926819")] == [29]
+
+
 def test_a_card_of_no_issuer_counts_where_it_is_named() -> None:
     assert not card("9000000000000001"[:15] + "9")
     number = next(f"900000000000000{last}" for last in range(10) if luhn(f"900000000000000{last}"))
