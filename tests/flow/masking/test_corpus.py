@@ -20,6 +20,10 @@ from masking_corpus import KINDS, corpus
 CORPUS = corpus(seed=7, each=25)
 
 
+def test_a_card_that_could_be_a_french_number_is_a_card() -> None:
+    assert classify("card 346999434047631") == {"payment"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_value_is_found_whole_and_few_near_misses(kind: str) -> None:
     wrong = 0

@@ -59,6 +59,8 @@ def _goes_on(value: str, after: str) -> bool:
 def _class_of(value: str, text: str, start: int) -> str | None:
     digits = value.translate(_NOT_DIGITS)
     size = len(digits)
+    if 13 <= size <= 19 and luhn(digits) and _CARD_SEPARATED.fullmatch(value) and _card(digits, text, start):
+        return "payment"
     national = BY_SHAPE.get(value.translate(_SHAPE))
     if national is not None:
         before = text[max(0, start - NAMED_WITHIN) : start]
@@ -67,8 +69,6 @@ def _class_of(value: str, text: str, start: int) -> str | None:
                 continue
             if each.check(value) and not (each.apart and _in_a_row(text, start, start + len(value))):
                 return each.data_class
-    if 13 <= size <= 19 and luhn(digits) and _CARD_SEPARATED.fullmatch(value) and _card(digits, text, start):
-        return "payment"
     if 7 <= size <= 17 and _phone(value, digits, text, start):
         return "contact"
     if 7 <= size <= 17 and value == digits and _named(_ACCOUNT_NAMED, ("account",), text, start):
