@@ -14,8 +14,8 @@ import msgspec
 
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved
 from fiducial.core.payload import PayloadRole
-from fiducial.flow.classes import find, mask_with
-from fiducial.flow.classes import masked as without
+from fiducial.flow.masking.detect import find
+from fiducial.flow.masking.values import mask_with, masked
 from fiducial.guard.record import decode_decision, decode_result
 from fiducial.store.bundle import Record
 
@@ -57,11 +57,11 @@ def text_of(message: Record) -> str | None:
     if event.authority in ("agent", "tool"):
         return _withheld(("said by others",))
     text = data.decode("utf-8", "replace")
-    return without(text, list(find(text))) if len(text) <= MAX_CONTENT else _withheld(("too long",))
+    return masked(text, find(text)) if len(text) <= MAX_CONTENT else _withheld(("too long",))
 
 
 def _shown(value: Any) -> str:
-    text = msgspec.json.encode(mask_with(value, lambda each: list(find(each)))).decode()
+    text = msgspec.json.encode(mask_with(value, find)).decode()
     return text if len(text) <= MAX_CONTENT else _withheld(("too long",))
 
 
