@@ -11,7 +11,7 @@ from masking_values import KEY, SAMPLES
 
 from fiducial.flow.masking.streams import ByteStream, MaskStream, RestoreStream, settled
 from fiducial.flow.masking.tokens import LONGEST
-from fiducial.flow.masking.values import mask, restore
+from fiducial.flow.masking.values import mask, restore, restore_text
 from fiducial.flow.masking.vault import Vault
 
 VAULT = Vault(b"0" * 32, "one")
@@ -67,6 +67,28 @@ def test_any_split_restores_the_same(text: str, rng: random.Random) -> None:
     cuts = sorted(rng.randint(0, len(text)) for _ in range(rng.randint(0, 12)))
     assert restored_in([text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]) == whole
     assert restored_in(list(text)) == whole
+
+
+@pytest.mark.parametrize("lost", range(1, 8))
+def test_a_token_that_was_cut_short_takes_nothing_of_the_next(lost: int) -> None:
+    text = CARD[:-lost] + CARD
+    whole = CARD[:-lost] + str(restore(CARD, VAULT, EVERYTHING))
+    assert restore(text, VAULT, EVERYTHING) == whole
+    for cut in range(len(text)):
+        assert restored_in([text[:cut], text[cut:]]) == whole
+
+
+@pytest.mark.parametrize("after", ["", " ", "m", "a", "ango", "ask", "asked", "asked again"])
+def test_a_token_that_ends_like_the_next_begins_is_whole(after: str) -> None:
+    own = "a-class-of-its-very-own"
+    text = next(token for n in range(4000) if (token := str(VAULT.token(f"value {n}", own))).endswith("m")) + after
+    whole = restore_text(text, VAULT, {own})
+    assert whole.startswith("value ")
+    for cut in range(len(text)):
+        stream = RestoreStream(VAULT, {own})
+        assert stream.feed(text[:cut]) + stream.feed(text[cut:]) + stream.close() == whole
+    stream = RestoreStream(VAULT, {own})
+    assert "".join(map(stream.feed, text)) + stream.close() == whole
 
 
 @given(st.lists(_PIECES, max_size=6).map("".join), st.integers(1, 5))

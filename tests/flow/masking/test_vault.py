@@ -135,8 +135,12 @@ _TEXT = st.lists(st.one_of(st.sampled_from([each.text for each in SAMPLES]), st.
 
 
 @given(_TEXT.map(" ".join))
-def test_masking_is_undone_by_restoring_and_changes_nothing_twice(text: str) -> None:
+def test_masking_is_undone_by_restoring_and_changes_no_token(text: str) -> None:
     one = vault()
-    masked = mask([text], one)
-    assert mask(masked, one) == masked
-    assert restore(masked, one, ALL) == [text]
+    [masked] = mask([text], one)
+    # Behind a token may stand what was no value of its own while digits stood before it.
+    [again] = mask([masked], one)
+    before = [token for _, _, token in tokens(masked)]
+    rest = iter(token for _, _, token in tokens(again))
+    assert all(token in rest for token in before)
+    assert restore([masked], one, ALL) == restore([again], one, ALL) == [text]

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from fiducial.flow.masking.detect import DETECTABLE
 from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_ROW, UNSPACED
-from fiducial.flow.masking.tokens import begun
+from fiducial.flow.masking.tokens import begun, tokens
 from fiducial.flow.masking.values import finder_for, into, restore_text
 from fiducial.flow.masking.vault import Vault
 
@@ -122,6 +122,8 @@ class RestoreStream:
         """What can be given out after `piece`."""
         text = self._text + piece
         end = begun(text)
+        # What looks like the last letters of a token may be the first ones of the next.
+        end = next((start for start, stop, _ in tokens(text) if start < end < stop), end)
         self._text = text[end:]
         return self._restored(text[:end])
 

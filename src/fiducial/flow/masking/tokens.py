@@ -18,10 +18,11 @@ _ID = 20
 LONGEST = len(_PREFIX) + _NAME + 1 + _ID
 """Characters of the longest token."""
 _TOKEN = re.compile(
-    rf"masked-(?:(?!masked-)[0-9a-z-]){{1,{_NAME}}}?-[{_ALPHABET}]{{{_ID}}}",
+    rf"masked-(?:(?!masked-)[0-9a-z-]){{1,{_NAME}}}?-(?:(?!masked-)[{_ALPHABET}]){{{_ID}}}",
     re.IGNORECASE | re.ASCII,
 )
-"""Wherever it stands: values that overlap leave tokens without anything between them."""
+"""Wherever it stands: values that overlap leave tokens without anything between them. None has the beginning of another
+in it, so that one that was cut short takes nothing of the next."""
 _BEGUN = re.compile(
     rf"(?:m|ma|mas|mask|maske|masked|masked-[0-9a-z-]{{0,{LONGEST - len(_PREFIX)}}})\Z",
     re.IGNORECASE | re.ASCII,
