@@ -121,6 +121,22 @@ def test_a_card_of_no_issuer_counts_where_it_is_named() -> None:
         ('{"password": "hunter2x"}', '{"password": "[credentials]"}'),
         ("4111 1111 1111 1111 123", "[payment] 123"),
         ("12 4111 1111 1111 1111-12/27", "12 [payment]-12/27"),
+        ("(4111111111111111)", "([payment])"),
+        ("(4111-1111-1111-1111)", "([payment])"),
+        ("card(4111 1111 1111 1111) 5", "card([payment]) 5"),
+        ("(536-90-4399)", "([identity])"),
+        ("SSN (536-90-4399)", "SSN ([identity])"),
+        ("NHS (943 476 5919)", "NHS ([health])"),
+        ("routing (021000021)", "routing ([payment])"),
+        ("call (415) 555-0134", "call [contact]"),
+        ("1/2 4111111111111111", "1/2 [payment]"),
+        ("1 2 4111 1111 1111 1111", "1 2 [payment]"),
+        ("Nr.4111 1111 1111 1111", "Nr.[payment]"),
+        ("card-4111111111111111", "card-[payment]"),
+        ("id-536-90-4399", "id-[identity]"),
+        ("4111  1111  1111  1111", "[payment]"),
+        ("4111\t1111\t1111\t1111", "[payment]"),
+        ("NHS 943  476\t5919", "NHS [health]"),
     ],
 )
 def test_other_ways_to_write_them(text: str, masked: str) -> None:
@@ -128,7 +144,23 @@ def test_other_ways_to_write_them(text: str, masked: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["NHS 943 476 5918", "01.02.2031", "05/11/2026", "+999 123 4567", "(000) 555-0134", "in 12 34 56 a"]
+    "text",
+    [
+        "NHS 943 476 5918",
+        "01.02.2031",
+        "05/11/2026",
+        "+999 123 4567",
+        "(000) 555-0134",
+        "in 12 34 56 a",
+        "(943 476 5918)",
+        "v-415-555-0134",
+        "0.4111111111111111",
+        "1-4111111111111111",
+        "the secret is a long story",
+        "tokens: 12345678",
+        "415\t555\t0134",
+        'password: "is  "',
+    ],
 )
 def test_near_misses(text: str) -> None:
     assert classify(f"see {text}.") == frozenset()
@@ -139,7 +171,24 @@ def test_a_row_of_numbers_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["12 ", "02 ", "1/", "a.b://c:d@", "A1B2", "pin 1", "bc1", "１", "ab@c.", "(0", "card 4111 "]
+    "unit",
+    [
+        "12 ",
+        "02 ",
+        "1/",
+        "a.b://c:d@",
+        "A1B2",
+        "pin 1",
+        "bc1",
+        "１",
+        "ab@c.",
+        "(0",
+        "card 4111 ",
+        "1 - ",
+        "(0) ",
+        'password: "',
+        "password: '\\\\",
+    ],
 )
 def test_time_grows_with_the_length(unit: str) -> None:
     def taken(size: int) -> float:
@@ -149,4 +198,4 @@ def test_time_grows_with_the_length(unit: str) -> None:
         return time.thread_time() - start
 
     short = min(taken(4_000) for _ in range(3))
-    assert taken(32_000) < 40 * short + 0.05
+    assert min(taken(32_000) for _ in range(3)) < 24 * short + 0.05
