@@ -104,6 +104,21 @@ def test_bytes_may_be_split_within_a_character(text: str, size: int) -> None:
         assert out == whole.encode()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "éAB 12 34 56 C",
+        "born January 2, 1980 in",
+        'password: "correct horse battery staple" is',
+        "ｐassword：＂correct horse battery＂ is",
+        "4111  1111\t1111\u30001111",
+    ],
+)
+def test_what_a_stream_must_hold_back_is_held_back(text: str) -> None:
+    assert mask(text, VAULT) != text
+    assert masked_in(list(text)) == mask(text, VAULT)
+
+
 def test_bytes_that_are_no_text_pass_as_they_are() -> None:
     stream = ByteStream(MaskStream(VAULT))
     out = stream.feed(b"\xff\xfe ann@x.org \xc3") + stream.feed(b"\x28 x") + stream.close()

@@ -31,6 +31,7 @@ def card(digits: str, *, named: bool = False) -> bool:
     return named or _ISSUED.fullmatch(digits) is not None
 
 
+_UNGROUPED = str.maketrans("", "", " -")
 _PART = re.compile(r"(\d+)!([nac])")
 _KINDS = {"n": "[0-9]", "a": "[A-Z]", "c": "[A-Z0-9]"}
 
@@ -47,7 +48,7 @@ def _structure(country: str) -> tuple[int, re.Pattern[str]] | None:
 
 
 def iban(text: str) -> int:
-    """Characters of the IBAN that `text` begins with, compact or in groups of four; 0 when there is none."""
+    """Characters of the IBAN that `text` begins with, compact or in groups (spaces, hyphens); 0 when there is none."""
     structure = _structure(text[:2].upper())
     if structure is None:
         return 0
@@ -56,11 +57,11 @@ def iban(text: str) -> int:
     for character in text:
         if seen == size:
             break
-        seen += character != " "
+        seen += character not in " -"
         end += 1
-    if seen < size or (end < len(text) and text[end] != " "):
+    if seen < size or (end < len(text) and text[end] not in " -"):
         return 0
-    number = text[:end].replace(" ", "").upper()
+    number = text[:end].translate(_UNGROUPED).upper()
     if shape.fullmatch(number, 4) is None:
         return 0
     moved = number[4:] + number[:4]
@@ -73,8 +74,10 @@ def _iban(match: re.Match[str]) -> Found | None:
 
 
 IBAN = Detector(
-    screen=r"[A-Za-z]{2}[0-9]{2} ?[0-9A-Za-z]{4}",
-    find=re.compile(r"(?<!\w)[A-Za-z]{2}[0-9]{2}(?: ?[0-9A-Za-z]{4}){2,7}(?: ?[0-9A-Za-z]{1,4}(?![0-9A-Za-z]))?(?!\w)"),
+    screen=r"[A-Za-z]{2}[0-9]{2}[ -]?[0-9A-Za-z]{4}",
+    find=re.compile(
+        r"(?<!\w)[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]{4}){2,7}(?:[ -]?[0-9A-Za-z]{1,4}(?![0-9A-Za-z]))?(?!\w)"
+    ),
     judge=_iban,
     before=2,
     after=48,

@@ -86,11 +86,10 @@ def _places(match: _re2.RE2.Match, plain: bytes, start: int, end: int, before: i
 
 def find(text: str, classes: frozenset[str] = DETECTABLE) -> list[Found]:
     """Every value of `classes` in `text`, by start and then the longest first; values may overlap."""
-    if not text.isascii():
-        text = _folded(text)
+    text = folded(text)
     found: list[Found] = []
     numbers: list[Found] = []
-    for index, places in _SCREEN.hits(text.encode("ascii", "replace")):
+    for index, places in _SCREEN.hits(_shown(text)):
         detector = DETECTORS[index]
         if index < _NUMBERS:
             numbers += _values(detector, text, places)
@@ -101,6 +100,11 @@ def find(text: str, classes: frozenset[str] = DETECTABLE) -> list[Found]:
     if len(found) > 1:
         found.sort(key=_by_start)
     return found
+
+
+def _shown(text: str) -> bytes:
+    """What the screens see of `text`."""
+    return text.encode("ascii", "replace").translate(_SPACES)
 
 
 def _by_start(found: Found) -> tuple[int, int]:
@@ -148,17 +152,20 @@ def _regions(detector: Detector, places: list[tuple[int, int]]) -> Iterator[tupl
 
 _FOLDED = {
     **{ord("\uff01") + offset: ord("!") + offset for offset in range(94)},
-    **dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F], ord(" ")),
+    **dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], ord(" ")),
+    **dict.fromkeys([0x85, 0x2028, 0x2029], ord("\n")),
     **dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63], ord("-")),
 }
+_SPACES = bytes.maketrans(b"\x0b\x1c\x1d\x1e\x1f", b"     ")
+"""What is whitespace to Python and not to RE2."""
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _FOLDABLE = re2.compile("[" + "".join(map(chr, _FOLDED)).replace("]", "") + r"]|[^\P{Nd}0-9]")
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """`text` with full-width characters, digits of other scripts, and spaces and dashes of all kinds in their ASCII
     form; each character stays where it is."""
-    if _FOLDABLE.search(text.encode("utf-8", "replace")) is None:
+    if text.isascii() or _FOLDABLE.search(text.encode("utf-8", "replace")) is None:
         return text
     return _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text.translate(_FOLDED))
 

@@ -3,10 +3,11 @@
 1. Whether a value stands at a character depends on at most `CONTEXT` characters before it and on the value itself, plus
    two characters behind it. It does not depend on what else was found: values of one text may overlap.
 2. A value is at most `LONGEST` characters; a private key, at most `LONGEST_KEY`.
-3. Only numbers in groups, dates and private keys hold whitespace. The first two are rows of at most `LONGEST_ROW`
-   characters, parted by at most three spaces and no end of a line; such a row begins with a group that has a digit, or
-   with two capitals, and its other groups have a digit, or are of at most four characters, or name a month.
-4. No value holds a letter of a script that is written without spaces (`UNSPACED`).
+3. Only numbers in groups, dates, private keys and passwords in quotes hold whitespace. The first two are rows of at
+   most `LONGEST_ROW` characters, parted by at most three spaces and no end of a line; such a row begins with a group
+   that has a digit, or with two capitals or a month, and its other groups have a digit, or are of at most four
+   characters, or name a month. Passwords in quotes stand on one line and have at most `LONGEST_QUOTED` characters.
+4. No other value holds a letter of a script that is written without spaces (`UNSPACED`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ LONGEST = 9600
 """Characters of the longest value but a key: a token of three parts (JWT)."""
 LONGEST_KEY = 8300
 """Characters of the longest private key: RSA with 8192 bits in PEM takes 6,400."""
+LONGEST_QUOTED = 100
+"""Characters, some of them written as two, of the longest password that is in quotes and holds spaces."""
 LONGEST_ROW = 128
 """Characters of the longest number in groups."""
 UNSPACED = "\u2e80-\u9fff"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fiducial.flow.masking.detector import LONGEST_KEY, UNSPACED, Detector, Found, always
+from fiducial.flow.masking.detector import LONGEST_KEY, LONGEST_QUOTED, UNSPACED, Detector, Found, always
 
 _IS = r"[\"']?\s{0,3}(?:is\s?:?|[:=])\s{0,3}"
 _IS_GIVEN = rf"{_IS}[\"'`]?"
@@ -46,11 +46,24 @@ def _password(match: re.Match[str]) -> Found | None:
     return None if match[1].lower() in _PREDICATES else Found(*match.span(1), "credentials")
 
 
+_LOCKED_BY = r"password|passwort|passwd|passphrase|passcode|pwd|contrase.a|mot de passe"
+_QUOTED = "|".join(
+    rf"(?<={quote})(?=[^\s{quote}])(?:[^{quote}\\\n]|\\.){{3,{LONGEST_QUOTED}}}(?<!\s)(?={quote})" for quote in "\"'`"
+)
+QUOTE_OPEN = re.compile(
+    rf"(?:{_LOCKED_BY}){_IS}(?:"
+    + "|".join(rf"{quote}(?:[^{quote}\\\n]|\\.){{0,{LONGEST_QUOTED}}}\\?" for quote in "\"'`")
+    + r")\Z",
+    re.IGNORECASE,
+)
+"""A password in quotes that may close behind the text."""
 _KEY_LIKE = re.compile(r"[0-9]|.{20}")
 _DIGIT = re.compile(r"[0-9]")
+MONTH = r"(?:jan|feb|m[aä]r|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-zä]{0,6}"
+"""The name of a month, or the beginning of it."""
 _DATE = (
     r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}"
-    r"|[0-9]{1,2}\.? (?:jan|feb|m[aä]r|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-zä]{0,6}\.?,? [0-9]{4}"
+    rf"|[0-9]{{1,2}}\.? {MONTH}\.?,? [0-9]{{4}}|{MONTH}\.? [0-9]{{1,2}},? [0-9]{{4}}"
 )
 
 SECRETS = (
@@ -67,13 +80,13 @@ SECRETS = (
     ),
     Detector(
         screen=(
-            r"AKIA|ASIA|gh[pousr]_|github_pat_|xox[abeoprs]-|AIza|sk-|[sr]k_live_|glpat-|npm_|pypi-|SG\.|hf_|dop_v1_"
+            r"AKIA|ASIA|gh[pousr]_|github_pat_|xox[abeoprs]-|AIza|sk-|[sr]k_(?:live|test)_|hooks\.slack\.com|glpat-|npm_|pypi-|SG\.|hf_|dop_v1_"
         ),
         find=re.compile(
             r"(?<![\w-])(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[0-9A-Za-z]{30,255}|github_pat_\w{22,255}"
-            r"|xox[abeoprs]-[0-9A-Za-z-]{10,255}|AIza[\w-]{35}|[sr]k_live_[0-9A-Za-z]{16,255}|sk-[\w-]{20,255}"
+            r"|xox[abeoprs]-[0-9A-Za-z-]{10,255}|AIza[\w-]{35}|[sr]k_(?:live|test)_[0-9A-Za-z]{16,255}|sk-[\w-]{20,255}"
             r"|glpat-[\w-]{20,255}|npm_[0-9A-Za-z]{36}|pypi-[\w-]{50,255}|SG\.[\w-]{20,24}\.[\w-]{40,50}"
-            r"|hf_[0-9A-Za-z]{30,64}|dop_v1_[0-9a-f]{64})",
+            r"|hf_[0-9A-Za-z]{30,64}|dop_v1_[0-9a-f]{64}|hooks\.slack\.com/services/[0-9A-Za-z/]{20,120})",
             re.ASCII,
         ),
         judge=always("secrets"),
@@ -82,9 +95,9 @@ SECRETS = (
         classes=frozenset({"secrets"}),
     ),
     Detector(
-        screen=r"[a-z]://[^/\s:@]+:[^/\s@]+@",
+        screen=r"[a-z]://[^/\s:@]*:[^/\s@]+@",
         find=re.compile(
-            rf"(?<!\w)[a-z][a-z0-9+.-]{{1,30}}://[^/\s:@{UNSPACED}]{{1,256}}:[^/\s@{UNSPACED}]{{1,256}}@[^\s\"'<>{UNSPACED}]{{1,512}}"
+            rf"(?<!\w)[a-z][a-z0-9+.-]{{1,30}}://[^/\s:@{UNSPACED}]{{0,256}}:[^/\s@{UNSPACED}]{{1,256}}@[^\s\"'<>{UNSPACED}]{{1,512}}"
         ),
         judge=always("secrets"),
         before=32,
@@ -99,6 +112,16 @@ SECRETS = (
         longest=512,
         check=_KEY_LIKE,
     ),
+    _said(
+        "secrets", r"token|secret", rf"{_SOLID}{{8,512}}", begins=_ANY_SOLID, longest=512, sure=True, check=_KEY_LIKE
+    ),
+    _said(
+        "credentials",
+        r"authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?basic",
+        "[0-9A-Za-z+/]{6,512}={0,2}",
+        begins="[0-9A-Za-z+/]",
+        longest=514,
+    ),
     Detector(
         screen=r"eyJ[\w-]{8}",
         find=re.compile(r"(?<![\w-])eyJ[\w-]{8,4096}\.[\w-]{8,4096}(?:\.[\w-]{0,1024})?", re.ASCII),
@@ -109,8 +132,8 @@ SECRETS = (
     ),
     _said(
         "credentials",
-        r"password|passwort|passwd|passphrase|passcode|pwd|contrase.a|mot de passe",
-        rf"{_SOLID}{{3,256}}",
+        _LOCKED_BY,
+        rf"(?:{_QUOTED}|{_SOLID}{{3,256}})",
         begins=_ANY_SOLID,
         longest=256,
         sure=True,
@@ -137,7 +160,7 @@ NAMED = (
         "identity",
         r"date of birth|birth ?date|dob|born(?: on)?|geburtsdatum|geboren(?: am)?",
         _DATE,
-        begins="[0-9]{1,4}[./ -]",
+        begins="(?:[0-9]{1,4}[./ -]|jan|feb|m|apr|ju[nl]|aug|sep|o[ck]t|nov|de[cz])",
         longest=24,
     ),
     _said(

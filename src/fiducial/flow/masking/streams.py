@@ -12,21 +12,22 @@ import re
 from collections.abc import Collection
 from typing import Protocol
 
-from fiducial.flow.masking.detect import DETECTABLE
-from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_ROW, UNSPACED
+from fiducial.flow.masking.detect import DETECTABLE, folded
+from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_QUOTED, LONGEST_ROW, UNSPACED
+from fiducial.flow.masking.secrets import MONTH, QUOTE_OPEN
 from fiducial.flow.masking.tokens import begun, tokens
 from fiducial.flow.masking.values import finder_for, into, restore_text
 from fiducial.flow.masking.vault import Vault
 
 _SOLID = re.compile(rf"[^\s{UNSPACED}]*")
 _WORD_BEFORE = re.compile(rf"(?:(?<=[\s{UNSPACED}])|\A)([^\s{UNSPACED}]+)[^\S\n]{{1,3}}\Z")
-_IN_ROW = re.compile(
-    r"\S{1,4}|(?:jan|feb|m[aä]r|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-zä]{0,6}[.,]{0,2}", re.IGNORECASE
-)
+_IN_ROW = re.compile(rf"\S{{1,4}}|{MONTH}[.,]{{0,2}}", re.IGNORECASE)
 """What may stand within a row: a group of an IBAN, what stands between the digits of a telephone number, a month."""
-_BEGINS_ROW = re.compile(r"\d|(?<![^\W_])[A-Z\uff21-\uff3a]{2}\Z")
-"""Numbers, and the two letters that some codes begin with."""
+_BEGINS_ROW = re.compile(rf"\d|[A-Z]{{2}}\Z|(?i:{MONTH}[.,]{{0,2}}\Z)")
+"""Numbers, months, and the two letters that some codes begin with, whatever stands before these."""
 _KEY_HEAD = re.compile(r"-----BEGIN [A-Z ]{0,30}(?:PRIVATE KEY(?: BLOCK)?-----|[A-Z -]{0,30}\Z)")
+_LEAD = 48
+"""Characters of the longest words before a password, with what stands between."""
 _KEY_END = re.compile(r"-----END [A-Z ]{0,30}KEY[A-Z ]{0,10}-----")
 
 
@@ -81,9 +82,12 @@ class MaskStream:
 
 def settled(text: str) -> int:
     """How much of `text` no value is in that ends behind it, whatever comes next."""
-    size = len(text)
+    text, size = folded(text), len(text)
     last_word = _SOLID.match(text[: -LONGEST - 1 : -1])
     end = _before_row(text, size - (last_word.end() if last_word is not None else 0))
+    quote = QUOTE_OPEN.search(text, max(0, size - 2 * LONGEST_QUOTED - _LEAD))
+    if quote is not None:
+        end = min(end, quote.start())
     for head in _KEY_HEAD.finditer(text, max(0, size - LONGEST_KEY)):
         if head.start() >= end:
             break
