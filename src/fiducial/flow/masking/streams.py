@@ -1,8 +1,9 @@
 """Masking and restoring what comes in pieces: the same as masking, or restoring, all of it at once.
 
 A stream gives out what no longer can become part of a value (or of a token), and holds back the rest: mostly the last
-word, and the numbers before it; at most `LONGEST` characters (`tokens.LONGEST` where it restores). What it gave out it
-remembers for `CONTEXT` characters, because words before a number say what it is. See `detector` for why that is enough.
+word, and the numbers before it; at most a little more than `LONGEST` characters (`tokens.LONGEST` where it restores).
+What it gave out it remembers for `CONTEXT` characters, because words before a number say what it is. See `detector` for
+why that is enough.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import re
 from collections.abc import Collection
 from typing import Protocol
 
-from fiducial.flow.masking.detect import DETECTABLE, folded
+from fiducial.flow.masking import tokens
+from fiducial.flow.masking.detect import DETECTABLE, find, folded
 from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_QUOTED, LONGEST_ROW, UNSPACED
 from fiducial.flow.masking.secrets import MONTH, QUOTE_OPEN
-from fiducial.flow.masking.tokens import begun, tokens
-from fiducial.flow.masking.values import finder_for, into, restore_text
+from fiducial.flow.masking.values import Put, into, restore_text
 from fiducial.flow.masking.vault import Vault
 
 _SOLID = re.compile(rf"[^\s{UNSPACED}]*")
@@ -30,6 +31,9 @@ _LEAD = 48
 """Characters of the longest words before a password, with what stands between."""
 _KEY_END = re.compile(r"-----END [A-Z ]{0,30}KEY[A-Z ]{0,10}-----")
 
+_GROWN = 8
+"""Part of what is held back by which it grows before it is looked at again."""
+
 
 class TextStream(Protocol):
     """Takes text in pieces and gives text in pieces."""
@@ -42,23 +46,66 @@ class TextStream(Protocol):
 
 
 class MaskStream:
-    """Masks a text that comes in pieces."""
+    """Masks a text that comes in pieces. Each stretch between tokens of the vault is a text of its own, as it is for
+    `values.mask`."""
 
-    __slots__ = ("_at", "_done", "_find", "_put", "_text")
+    __slots__ = ("_classes", "_stretch", "_text", "_vault")
 
     def __init__(self, vault: Vault, *, classes: frozenset[str] = DETECTABLE) -> None:
-        self._find, self._put = finder_for(vault, classes), into(vault)
+        self._vault, self._classes = vault, classes
+        self._stretch = _Stretch(classes, into(vault))
+        self._text = ""
+        """What may be the beginning of a token."""
+
+    def feed(self, piece: str) -> str:
+        """What can be given out after `piece`."""
+        text = self._text + piece
+        end = tokens.settled(text)
+        self._text = text[end:]
+        return self._masked(text[:end])
+
+    def close(self) -> str:
+        """The rest."""
+        text, self._text = self._text, ""
+        return self._masked(text) + self._stretch.close()
+
+    def _masked(self, text: str) -> str:
+        pieces: list[str] = []
+        at = 0
+        for start, end, token in tokens.tokens(text):
+            if self._vault.held(token) is not None:
+                pieces += [self._stretch.feed(text[at:start]), self._stretch.close(), text[start:end]]
+                self._stretch = _Stretch(self._classes, into(self._vault))
+                at = end
+        pieces.append(self._stretch.feed(text[at:]))
+        return "".join(pieces)
+
+
+class _Stretch:
+    """A stream of text without a token in it."""
+
+    __slots__ = ("_at", "_classes", "_done", "_put", "_seen", "_text")
+
+    def __init__(self, classes: frozenset[str], put: Put) -> None:
+        self._classes, self._put = classes, put
         self._text = ""
         """What was given out last, and what is held back."""
         self._done = 0
         """Where in it the first value may begin that is not decided about."""
         self._at = 0
         """Where in it what is held back begins."""
+        self._seen = 0
+        """How long it was when it was looked at."""
 
     def feed(self, piece: str) -> str:
-        """What can be given out after `piece`."""
+        """What can be given out after `piece`. Looks again when what is held back has grown by a part of itself, so
+        that the time for a character does not depend on how much is held back."""
         self._text += piece
-        return self._given(settled(self._text))
+        if (len(self._text) - self._seen) * _GROWN <= self._seen - self._done:
+            return ""
+        given = self._given(settled(self._text))
+        self._seen = len(self._text)
+        return given
 
     def close(self) -> str:
         """The rest."""
@@ -69,7 +116,7 @@ class MaskStream:
             return ""
         text, done, at = self._text, self._done, self._at
         pieces: list[str] = []
-        for start, end, data_class in self._find(text):
+        for start, end, data_class in find(text, self._classes):
             if done <= start < upto and end > at:
                 start = max(start, at)
                 pieces += [text[at:start], self._put(text[start:end], data_class)]
@@ -125,9 +172,7 @@ class RestoreStream:
     def feed(self, piece: str) -> str:
         """What can be given out after `piece`."""
         text = self._text + piece
-        end = begun(text)
-        # What looks like the last letters of a token may be the first ones of the next.
-        end = next((start for start, stop, _ in tokens(text) if start < end < stop), end)
+        end = tokens.settled(text)
         self._text = text[end:]
         return self._restored(text[:end])
 

@@ -48,3 +48,10 @@ def begun(text: str) -> int:
     """Where a token that `text` ends in may begin; the length of `text` if there is none."""
     match = _BEGUN.search(text, max(0, len(text) - LONGEST - 1))
     return len(text) if match is None else match.start()
+
+
+def settled(text: str) -> int:
+    """How much of `text` no token is in, whatever comes next, that ends behind it."""
+    end = begun(text)
+    # What looks like the last letters of a token may be the first ones of the next.
+    return next((start for start, stop, _ in tokens(text) if start < end < stop), end)

@@ -7,7 +7,7 @@ has no vault puts the class in brackets there (`bracketed`), which nothing resto
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeAlias
 
 from fiducial.core.path import Path, PathPattern
@@ -51,31 +51,20 @@ def masked(text: str, found: Sequence[Found], put: Put = bracketed) -> str:
 
 
 def finder_for(vault: Vault, classes: frozenset[str]) -> Finder:
-    """Finds values of `classes`, but not in what is a token of `vault` already."""
+    """Finds values of `classes`. A token of `vault` ends one text and begins another: nothing is found across it."""
 
     def finder(text: str) -> Sequence[Found]:
-        found = find(text, classes)
-        if not found:
-            return found
         own = [(start, end) for start, end, token in tokens(text) if vault.held(token) is not None]
-        return [part for each in found for part in _outside(each, own, text)] if own else found
+        if not own:
+            return find(text, classes)
+        found: list[Found] = []
+        at = 0
+        for start, end in [*own, (len(text), len(text))]:
+            found += [Found(at + one, at + other, name) for one, other, name in find(text[at:start], classes)]
+            at = end
+        return found
 
     return finder
-
-
-def _outside(found: Found, own: list[tuple[int, int]], text: str) -> Iterator[Found]:
-    """What of a value lies outside the tokens; punctuation alone does not count."""
-    start = found.start
-    for token_start, token_end in own:
-        if start < token_end and token_start < found.end:
-            yield from _said(Found(start, token_start, found.data_class), text)
-            start = token_end
-    yield from [found] if start == found.start else _said(Found(start, found.end, found.data_class), text)
-
-
-def _said(found: Found, text: str) -> Iterator[Found]:
-    if any(map(str.isalnum, text[found.start : found.end])):
-        yield found
 
 
 def mask(
