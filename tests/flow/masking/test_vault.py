@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from masking_values import SAMPLES
 
 from fiducial.core.path import PathPattern
+from fiducial.flow.masking.detect import find
 from fiducial.flow.masking.tokens import tokens
-from fiducial.flow.masking.values import held_in, mask, restore, restore_text
+from fiducial.flow.masking.values import held_in, mask, mask_with, restore, restore_text
 from fiducial.flow.masking.vault import Vault
 
 SECRET = bytes(range(32))
@@ -144,3 +147,64 @@ def test_masking_is_undone_by_restoring_and_changes_no_token(text: str) -> None:
     rest = iter(token for _, _, token in tokens(again))
     assert all(token in rest for token in before)
     assert restore([masked], one, ALL) == restore([again], one, ALL) == [text]
+
+
+def test_the_key_of_a_member_says_what_it_is() -> None:
+    one = vault()
+    value = {
+        "password": "hunter2", "cvv": "123", "pin": 4711, "ssn": "536904399", "apiKey": "k3y-abcdefghij",
+        "accountNumber": "12345678", "date_of_birth": "1980-01-02", "phones": ["4155550134"],
+        "Authorization": "Basic dXNlcjpwYXNzd29yZDEyMw==", "nested": {"passphrase": "correct \"horse\" battery"},
+    }  # fmt: skip
+    masked = mask(value, one)
+    classes = {key: str(found).removeprefix("masked-").split("-")[0] for key, found in masked.items()}
+    assert classes | {"phones": "", "nested": "", "Authorization": ""} == {
+        "password": "credentials", "cvv": "payment", "pin": "credentials", "ssn": "identity", "apiKey": "secrets",
+        "accountNumber": "payment", "date_of_birth": "identity", "phones": "", "Authorization": "", "nested": "",
+    }  # fmt: skip
+    assert masked["phones"][0].startswith("masked-contact-")
+    assert masked["Authorization"].startswith("Basic masked-credentials-")
+    assert masked["nested"]["passphrase"].startswith("masked-credentials-")
+    assert len(masked["nested"]["passphrase"]) == len(masked["password"])
+    assert mask(masked, one) == masked
+    assert restore(masked, one, ALL) == value
+    beside = {"password": f"ann {masked['cvv']} and more"}
+    assert masked["cvv"] in mask(beside, one)["password"]
+
+
+@pytest.mark.parametrize("value", [{"note": "AKIAIOSFODNN7EXAMPLE is revoked"}, {"key": "password: hunter2 or so"}])
+def test_only_the_value_is_masked_where_the_text_itself_says_what_it_is(value: dict[str, str]) -> None:
+    [(_, masked)] = mask(value, vault()).items()
+    [(start, end, _)] = tokens(masked)
+    assert end - start < len(masked)
+
+
+@pytest.mark.parametrize("value", [{"key": "a word"}, {"pin": True}, {"token": "word"}, {"password": ""}, {"a": 'b"c'}])
+def test_a_key_alone_makes_no_value(value: dict[str, object]) -> None:
+    assert mask(value, vault()) == value
+
+
+@given(st.lists(st.sampled_from(["a@x.com", "b@x.com", "[contact]", "[contact] (2)", "c@x.com", "x"]), unique=True))
+def test_masking_keys_loses_no_member(keys: list[str]) -> None:
+    masked = mask_with({key: number for number, key in enumerate(keys)}, find)
+    assert list(masked.values()) == list(range(len(keys)))
+
+
+def test_restoring_keys_loses_no_member() -> None:
+    one = vault()
+    masked = {**mask({"ann@x.org": 1}, one), "ann@x.org": 2}
+    assert restore(masked, one, ALL) == {"ann@x.org": 1, "ann@x.org (2)": 2}
+
+
+def test_time_grows_with_the_number_of_tokens_and_values() -> None:
+    one = vault()
+    token = mask("ann@x.org", one)
+
+    def taken(count: int) -> float:
+        text = f"{token} " * count + "a@b.co " * count
+        start = time.thread_time()
+        mask(text, one)
+        return time.thread_time() - start
+
+    short = min(taken(600) for _ in range(3))
+    assert min(taken(6_000) for _ in range(3)) < 24 * short + 0.05

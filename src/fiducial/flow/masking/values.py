@@ -7,12 +7,14 @@ has no vault puts the class in brackets there (`bracketed`), which nothing resto
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from fiducial.core.path import Path, PathPattern
 from fiducial.flow.masking.detect import DETECTABLE, find
-from fiducial.flow.masking.detector import Found
+from fiducial.flow.masking.detector import CONTEXT, Found
+from fiducial.flow.masking.identity import NAMED_WITHIN
 from fiducial.flow.masking.tokens import tokens
 from fiducial.flow.masking.vault import Scalar, Vault
 
@@ -99,38 +101,71 @@ def mask_with(
 ) -> Any:
     """`value` (JSON) masked where `finder` finds something, and where it is `declared`. See `mask`."""
 
-    def walk(value: Any, path: Path) -> Any:
+    def walk(value: Any, path: Path, key: str | None) -> Any:
         if value is None:
             return None
         if isinstance(value, str | int | float):
-            return leaf(value, path)
+            return leaf(value, path, key)
         if len(path) > _DEPTH:
             return "[masked]"
         if isinstance(value, dict):
-            return {
-                key_of(key): walk(member, (*path, key if isinstance(key, str) else str(key)))
-                for key, member in value.items()
-            }
+            return _members(
+                (key_of(name), walk(member, (*path, text), text))
+                for name, member in value.items()
+                for text in [name if isinstance(name, str) else str(name)]
+            )
         if isinstance(value, list | tuple):
-            return [walk(member, (*path, index)) for index, member in enumerate(value)]
+            return [walk(member, (*path, index), key) for index, member in enumerate(value)]
         return "[masked]"
 
     def key_of(key: Any) -> Any:
-        return leaf(key, None) if isinstance(key, str | int | float) else key
+        return leaf(key, None, None) if isinstance(key, str | int | float) else key
 
-    def leaf(value: Scalar, path: Path | None) -> Any:
+    def leaf(value: Scalar, path: Path | None, key: str | None) -> Any:
         here = None if path is None else next((name for each, name in declared if each.covers(path)), None)
         if here is not None and value != "":
             return value if isinstance(value, str) and is_token(value) else put(value, here)
         if isinstance(value, bool):
             return value
         text = value if isinstance(value, str) else str(value)
-        found = finder(text)
+        found = finder(text) if key is None else _under(key, text, finder)
         if not found:
             return value
         return masked(text, found, put) if isinstance(value, str) else put(value, found[0].data_class)
 
-    return walk(value, ())
+    return walk(value, (), None)
+
+
+_PARTS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])")
+"""Between the words of a key."""
+_UNQUOTED = str.maketrans('"\\', ",,")
+"""What would end a value in quotes, or hide their end."""
+
+
+def _under(key: str, text: str, finder: Finder) -> list[Found]:
+    """What is found in `text`, the value of the member `key` of a JSON object: as behind its words and a colon."""
+    lead = f'{" ".join(_PARTS.split(key[-CONTEXT:]))[-NAMED_WITHIN:]}: "'
+    size, last = len(lead), len(text)
+    quoted = text.translate(_UNQUOTED)
+    found = [
+        Found(max(0, start - size), min(last, end - size), name)
+        for start, end, name in finder(f'{lead}{quoted}"')
+        if end > size and start < size + last
+    ]
+    return found if quoted == text else [*found, *finder(text)]
+
+
+def _members(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A JSON object of all `pairs`: keys that have become equal are numbered, so that no member is lost."""
+    members: dict[Any, Any] = {}
+    numbers: dict[Any, int] = {}
+    for key, member in pairs:
+        own = key
+        while own in members:
+            numbers[key] = numbers.get(key, 1) + 1
+            own = f"{key} ({numbers[key]})"
+        members[own] = member
+    return members
 
 
 def restore(value: Any, vault: Vault, classes: Collection[str]) -> Any:
@@ -181,12 +216,13 @@ def _restored(value: Any, vault: Vault, classes: Collection[str], depth: int) ->
     if depth > _DEPTH:
         return value
     if isinstance(value, dict):
-        return {
-            restore_text(key, vault, classes) if isinstance(key, str) else key: _restored(
-                member, vault, classes, depth + 1
+        return _members(
+            (
+                restore_text(key, vault, classes) if isinstance(key, str) else key,
+                _restored(member, vault, classes, depth + 1),
             )
             for key, member in value.items()
-        }
+        )
     if isinstance(value, list | tuple):
         return [_restored(member, vault, classes, depth + 1) for member in value]
     return value
