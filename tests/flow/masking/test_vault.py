@@ -196,6 +196,15 @@ def test_restoring_keys_loses_no_member() -> None:
     assert restore(masked, one, ALL) == {"ann@x.org": 1, "ann@x.org (2)": 2}
 
 
+def test_a_record_that_does_not_open_is_written_anew() -> None:
+    kept: dict[str, bytes] = {}
+    one = vault(kept=kept, limit=1)
+    token = mask("ann@x.org", one)
+    kept[token] = b"broken"
+    assert mask("ann@x.org", one) == token
+    assert restore(token, one, ALL) == "ann@x.org"
+
+
 def test_time_grows_with_the_number_of_tokens_and_values() -> None:
     one = vault()
     token = mask("ann@x.org", one)

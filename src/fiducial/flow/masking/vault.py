@@ -61,11 +61,11 @@ class Vault:
         return f"Vault(session={self._session!r}, values={len(self._kept)})"
 
     def token(self, value: Scalar, data_class: str) -> str | None:
-        """The token for `value`, which is kept; `None` when the vault is full."""
+        """The token for `value`, which is kept (anew if its record does not open); `None` when the vault is full."""
         plain = json.dumps([data_class, value]).encode()
         token = written(data_class, hmac.digest(self._digest_key, plain, "sha256"))
-        if token not in self._kept:
-            if len(self._kept) >= self._limit:
+        if self.held(token) is None:
+            if len(self._kept) >= self._limit and token not in self._kept:
                 return None
             nonce = os.urandom(_NONCE_BYTES)
             self._kept[token] = nonce + self._cipher.encrypt(nonce, plain, token.encode())
