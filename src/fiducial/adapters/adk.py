@@ -38,11 +38,11 @@ from google.genai import types
 from pydantic_core import to_jsonable_python
 
 from fiducial.adapters.calls import AT_ONCE, UNKNOWN, acall, readable
-from fiducial.adapters.heard import hear, know, see
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.ids import HoldId
 from fiducial.core.verdict import Fault
 from fiducial.errors import CallError
+from fiducial.guard.heard import hear, know, see
 from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 from fiducial.oversight.desk import Desk

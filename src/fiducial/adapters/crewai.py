@@ -40,11 +40,11 @@ from pydantic import Field
 from pydantic_core import to_jsonable_python
 
 from fiducial.adapters.calls import AT_ONCE, UNKNOWN, Called, call, readable
-from fiducial.adapters.heard import hear, know, see
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.verdict import Fault
 from fiducial.errors import CallError, SessionError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
+from fiducial.guard.heard import hear, know, see
 from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 

@@ -33,10 +33,10 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command, interrupt
 
 from fiducial.adapters.calls import AT_ONCE, Called, acall, call
-from fiducial.adapters.heard import hear, know
 from fiducial.adapters.tool import in_use, using
 from fiducial.errors import CallError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
+from fiducial.guard.heard import hear, know
 from fiducial.guard.session import Session
 
 _MARK: Final = "fiducial"

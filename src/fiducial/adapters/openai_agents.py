@@ -37,11 +37,11 @@ from agents.tool import set_function_tool_failure_error_function
 from agents.tool_context import ToolContext
 
 from fiducial.adapters.calls import AT_ONCE, Called, acall
-from fiducial.adapters.heard import hear, know, see, seen
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.ids import HoldId
 from fiducial.core.verdict import Fault
 from fiducial.errors import SessionError, ToolRefused
+from fiducial.guard.heard import hear, know, see, seen
 from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 from fiducial.guard.steps import DEFAULT_TIMEOUT

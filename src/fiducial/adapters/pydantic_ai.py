@@ -48,11 +48,11 @@ from pydantic_ai.toolsets import AbstractToolset, CombinedToolset, FunctionTools
 from pydantic_core import to_jsonable_python
 
 from fiducial.adapters.calls import AT_ONCE, acall, readable
-from fiducial.adapters.heard import hear, see, seen
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.event import Authority
 from fiducial.errors import SessionError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
+from fiducial.guard.heard import hear, see, seen
 from fiducial.guard.session import Session
 
 _CALLING: ContextVar[Session | None] = ContextVar("fiducial-pydantic-ai", default=None)
