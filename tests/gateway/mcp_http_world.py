@@ -28,7 +28,7 @@ from fiducial.gateway.app import Doors
 from fiducial.gateway.mcp.http import McpGateway
 from fiducial.gateway.mcp.lines import Line
 from fiducial.gateway.mcp.settings import read_settings
-from fiducial.gateway.mcp.statements import TYPE
+from fiducial.gateway.statements import TYPE
 
 KEY = OKPKey.generate_key("Ed25519", {"kid": "one", "alg": "Ed25519"})
 

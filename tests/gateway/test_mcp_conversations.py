@@ -19,7 +19,7 @@ from fiducial.errors import StoreBusy
 from fiducial.gateway.mcp import lines
 from fiducial.gateway.mcp.http import McpGateway
 from fiducial.gateway.mcp.marks import BEEN, Marks
-from fiducial.gateway.mcp.statements import Statement
+from fiducial.gateway.statements import Statement
 
 MODERN = "2026-07-28"
 TASK = "Write it into shared-list"

@@ -24,7 +24,7 @@ from mcp_world import upstream
 
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved, SessionClosed, SessionOpened
 from fiducial.gateway.mcp import lines
-from fiducial.gateway.mcp.statements import LONGEST
+from fiducial.gateway.statements import LONGEST
 
 ERAS = ["legacy", "2026-07-28"]
 NOTE = {"name": "list", "text": "milk"}

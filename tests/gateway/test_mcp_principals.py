@@ -23,9 +23,9 @@ from mcp_http_world import KEY, Gate, Site, signed
 from starlette.types import Receive, Scope, Send
 
 from fiducial.core.event import SessionOpened
+from fiducial.gateway import issuer
 from fiducial.gateway.door import Refused
-from fiducial.gateway.mcp import issuer
-from fiducial.gateway.mcp.statements import TYPE
+from fiducial.gateway.statements import TYPE
 
 PLAIN = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 INITIALIZE = {

@@ -14,7 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, OKPKey, RSAKey
 from mcp_http_world import KEY, signed
 
-from fiducial.gateway.mcp.statements import LONGEST, TYPE, Statements, Unfounded, carried
+from fiducial.gateway.statements import LONGEST, TYPE, Statements, Unfounded, carried
 
 NOW = 1_900_000_000
 OTHER = OKPKey.generate_key("Ed25519", {"kid": "one", "alg": "Ed25519"})

@@ -34,11 +34,11 @@ from fiducial.gateway.door import Hosts, Refused, body_of
 from fiducial.gateway.mcp.lines import Line, Lines, McpServer
 from fiducial.gateway.mcp.marks import Marks
 from fiducial.gateway.mcp.pool import Pool
-from fiducial.gateway.mcp.principals import NotGoodFor, Principal, Principals
 from fiducial.gateway.mcp.proxy import WAIT
 from fiducial.gateway.mcp.settings import McpSettings
-from fiducial.gateway.mcp.statements import Statement, Statements, Unfounded, carried
+from fiducial.gateway.principals import NotGoodFor, Principal, Principals
 from fiducial.gateway.requests import Requests
+from fiducial.gateway.statements import Statement, Statements, Unfounded, carried
 from fiducial.guard.guard import Guard
 from fiducial.oversight.pins import Pins
 

@@ -30,12 +30,12 @@ from starlette.types import Receive, Scope, Send
 from fiducial.errors import FiducialError
 from fiducial.gateway.mcp.marks import Marks
 from fiducial.gateway.mcp.pool import Pool, over
-from fiducial.gateway.mcp.principals import Principal
 from fiducial.gateway.mcp.proxy import WAIT, Proxy
-from fiducial.gateway.mcp.statements import Statement
 from fiducial.gateway.mcp.upstream import SECONDS, Upstream
+from fiducial.gateway.principals import Principal
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
+from fiducial.gateway.statements import Statement
 from fiducial.guard.guard import Guard
 from fiducial.guard.reopen import classes_of
 from fiducial.guard.session import Session

@@ -20,7 +20,7 @@ from typing import Final
 from fiducial.core.canonical import digest
 from fiducial.core.store import Commit, Put, Store, Unchanged
 from fiducial.errors import Conflict
-from fiducial.gateway.mcp.statements import Statement
+from fiducial.gateway.statements import Statement
 
 BEEN: Final = "mcp-been/"
 

@@ -14,7 +14,7 @@ from joserfc.jwk import KeySet
 
 from fiducial.core.address import is_private
 from fiducial.gateway.door import Refused
-from fiducial.gateway.mcp.statements import is_short
+from fiducial.gateway.statements import is_short
 
 log = logging.getLogger("fiducial.gateway")
 KEEP: Final = 3600.0

@@ -21,9 +21,9 @@ from joserfc.jwk import KeySet
 
 from fiducial.core.clock import Clock
 from fiducial.gateway.door import Hosts, Refused
-from fiducial.gateway.mcp.issuer import Issuer
-from fiducial.gateway.mcp.settings import UserSettings
-from fiducial.gateway.mcp.statements import ALGORITHMS, LEEWAY
+from fiducial.gateway.issuer import Issuer
+from fiducial.gateway.settings import UserSettings
+from fiducial.gateway.statements import ALGORITHMS, LEEWAY
 
 USER: Final = b"fiducial-user"
 """The header by which a host says for whom an agent works, percent-encoded."""
