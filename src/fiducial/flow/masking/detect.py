@@ -19,6 +19,7 @@ from collections.abc import Iterator
 import re2
 from re2 import _re2
 
+from fiducial.flow.masking import tokens
 from fiducial.flow.masking.accounts import IBAN, WALLET
 from fiducial.flow.masking.codes import CODE
 from fiducial.flow.masking.contact import EMAIL
@@ -120,8 +121,8 @@ def _outermost(numbers: list[Found]) -> Iterator[Found]:
 
 
 def classify(text: str) -> frozenset[str]:
-    """Data classes of the values in `text`."""
-    return frozenset(found.data_class for found in find(text))
+    """Data classes of the values in `text`, and of those that tokens stand for in it."""
+    return frozenset(found.data_class for found in find(text)) | tokens.classes(text)
 
 
 def _values(detector: Detector, text: str, places: list[tuple[int, int]]) -> Iterator[Found]:

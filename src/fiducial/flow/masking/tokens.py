@@ -44,6 +44,11 @@ def tokens(text: str) -> Iterator[tuple[int, int, str]]:
             yield match.start(), match.end(), match[0].lower()
 
 
+def classes(text: str) -> frozenset[str]:
+    """The classes that tokens in `text` show, whoever made them."""
+    return frozenset(token[len(_PREFIX) : -_ID - 1] for _, _, token in tokens(text))
+
+
 def begun(text: str) -> int:
     """Where a token that `text` ends in may begin; the length of `text` if there is none."""
     match = _BEGUN.search(text, max(0, len(text) - LONGEST - 1))
