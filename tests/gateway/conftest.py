@@ -15,8 +15,18 @@ if HERE not in sys.path:
 from gateway_world import ByAuthZen, Door, House, InProcess, OverHttp  # noqa: E402 - found by the line above
 from mcp_http_world import OverMcpHttp, OverModernMcpHttp  # noqa: E402
 from mcp_world import OverMcp, OverModernMcp  # noqa: E402
+from model_world import (  # noqa: E402
+    OverChat,
+    OverChatStream,
+    OverMessages,
+    OverMessagesStream,
+    OverResponses,
+    OverResponsesStream,
+)  # fmt: skip
 
-DOORS: tuple[type[Door], ...] = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp)
+DOORS: tuple[type[Door], ...] = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
+    OverChat, OverChatStream, OverResponses, OverResponsesStream, OverMessages, OverMessagesStream,
+)  # fmt: skip
 
 
 @pytest.fixture

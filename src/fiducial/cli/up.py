@@ -6,15 +6,16 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fiducial.charter.model import Charter
 from fiducial.cli.log import DEFAULT_DATABASE, made
 from fiducial.cli.reporting import fail, reporting, warn
 from fiducial.cli.undo import mapping_at
@@ -29,6 +30,10 @@ from fiducial.core.event import Mode
 from fiducial.core.ids import PersonId
 from fiducial.errors import CharterError, OversightError
 from fiducial.gateway.app import Doors, Part
+from fiducial.gateway.model.http import ModelGateway
+from fiducial.gateway.model.settings import prompt_of
+from fiducial.gateway.model.settings import read_settings as read_models
+from fiducial.gateway.sessions import Sessions
 from fiducial.guard.guard import Guard
 from fiducial.policy.load import load_charter
 
@@ -67,6 +72,9 @@ def up(
     mcp: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Serve the MCP servers that this file names, at `/mcp/…`.")
     ] = None,
+    models: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Serve the models that this file names, at `/models/…`.")
+    ] = None,
     notify: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Tell people by webhook, Slack or mail, as this file says.")
     ] = None,
@@ -104,7 +112,7 @@ def up(
     try:
         loaded = load_charter(charter)
         told = read_settings(notify, os.environ) if notify is not None else None
-        servers = _servers(mcp) if mcp is not None else None
+        parts = [made_of(file) for file, made_of in ((mcp, _servers), (models, _models(charter))) if file is not None]
     except (CharterError, OversightError) as error:
         fail(str(error), 2)
     hands = _hands(store, charter, tools, captures)
@@ -122,8 +130,8 @@ def up(
             _notifying(app.services, told)
         guard = Guard(loaded, store=kept, mode=mode, desk=app.services.desk, tools=hands.tools, captures=hands.captures)
         doors = Doors(guard, _host_of(app.services), url=app.services.origin)
-        if servers is not None:
-            doors.add(servers(doors, guard, app.services))
+        for part in parts:
+            doors.add(part(doors, guard, app.services))
         config = uvicorn.Config(
             Served(app, doors), host=host, port=port, log_level="warning", access_log=False, server_header=False,
             proxy_headers=proxy is not None, forwarded_allow_ips=trusted, timeout_graceful_shutdown=3,
@@ -169,7 +177,11 @@ def _host_of(services: Services) -> Callable[[str], str | None]:
     return host_of
 
 
-def _servers(file: Path) -> Callable[[Doors, Guard, Services], Part]:
+_Part: TypeAlias = Callable[[Doors, Guard, Services], Part]
+"""Makes a door beside the others."""
+
+
+def _servers(file: Path) -> _Part:
     """What makes the door for the MCP servers that `file` names. Raises `CharterError`; ends the command where that
     door is not installed."""
     try:
@@ -181,14 +193,51 @@ def _servers(file: Path) -> Callable[[Doors, Guard, Services], Part]:
     charters = {name: load_charter(own) for name in settings.servers if (own := settings.charter(name)) is not None}
 
     def made(doors: Doors, guard: Guard, services: Services) -> Part:
-        def guard_of(server: str) -> Guard:
-            if server not in charters:
-                return guard
-            return Guard(charters[server], store=guard.store, mode=guard.mode, desk=services.desk)
-
+        guard_of = _guards(charters, guard, services)
         return McpGateway(settings, guard_of, doors.requests, _host_of(services), url=services.origin)
 
     return made
+
+
+def _models(charter: Path) -> Callable[[Path], _Part]:
+    """What makes the door for the models that a file names; `charter`: directory of the one they have who have none."""
+
+    def read(file: Path) -> _Part:
+        """Raises `CharterError`."""
+        settings = read_models(file, os.environ)
+        folders = {name: settings.charter(name) or charter for name in settings.models}
+        charters = {name: load_charter(folder) for name, folder in folders.items()}
+        prompts = {
+            name: prompt_of(charters[name], folders[name], model.prompt)
+            for name, model in settings.models.items()
+            if model.prompt
+        }
+        own = {name: each for name, each in charters.items() if settings.charter(name) is not None}
+
+        def made(doors: Doors, guard: Guard, services: Services) -> Part:
+            guard_of = _guards(own, guard, services)
+
+            def sessions(model: str) -> Sessions:
+                return Sessions(guard_of(model)) if model in own else doors.sessions
+
+            return ModelGateway(
+                settings, sessions, doors.requests, _host_of(services), url=services.origin, prompts=prompts
+            )
+
+        return made
+
+    return read
+
+
+def _guards(charters: Mapping[str, Charter], guard: Guard, services: Services) -> Callable[[str], Guard]:
+    """Name → a guard with the charter of that name; `guard` for one that has none."""
+
+    def guard_of(name: str) -> Guard:
+        if name not in charters:
+            return guard
+        return Guard(charters[name], store=guard.store, mode=guard.mode, desk=services.desk)
+
+    return guard_of
 
 
 def _hands(store: str, charter: Path, tools: str | None, captures: str | None) -> Hands:

@@ -1,0 +1,223 @@
+"""Which session a request to a model belongs to.
+
+A request has everything in it that the model will know, and mostly no name of its conversation. It belongs to
+
+1. the session that it names (`Fiducial-Session`), which its host has opened and decides calls in,
+2. the conversation that a statement of its host's names (`Fiducial-Task`),
+3. the conversation of the answer that the provider goes on from (`previous_response_id`),
+4. the conversation that its messages continue: one that has got as far as some of its first messages, and no further,
+5. or a conversation of its own.
+
+Two that begin alike are one for as long as they say the same. The first that goes on is that conversation; the other is
+one of its own then, in which all of it is taken in anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from fiducial.core.canonical import digest
+from fiducial.core.store import Commit, Put
+from fiducial.errors import FiducialError
+from fiducial.flow.masking.vault import Vault
+from fiducial.gateway.model.turn import Conversation, Masking
+from fiducial.gateway.principals import Principal
+from fiducial.gateway.refusals import Refused
+from fiducial.gateway.sessions import Seat, Sessions
+from fiducial.gateway.statements import Statement
+from fiducial.guard.reopen import classes_of
+
+log = logging.getLogger("fiducial.gateway")
+STATED: Final = "model-conversation/"
+"""Prefix of the cells that say which session a stated conversation is."""
+IDLE: Final = 3600.0
+"""Unused for so many seconds, a conversation that nobody named ends; a named one is let go of."""
+MOST: Final = 5_000
+"""Conversations at once; past it, the one that was not used for longest ends."""
+_ANSWERS: Final = 20_000
+"""Answers that are remembered."""
+
+
+class Named(msgspec.Struct, frozen=True):
+    """What a request says of where it belongs."""
+
+    principal: Principal
+    session: str | None = None
+    stated: Statement | None = None
+    earlier: str = ""
+    """The answer that the provider goes on from; empty: none."""
+    messages: Sequence[Any] = ()
+
+
+class _Place:
+    """A conversation in here."""
+
+    __slots__ = ("conversation", "head", "named", "used")
+
+    def __init__(self, conversation: Conversation, *, named: bool) -> None:
+        self.conversation, self.named = conversation, named
+        self.head: object = None
+        """How far it has got, where its messages say so."""
+        self.used = time.monotonic()
+
+
+class Conversations:
+    """Used on one event loop."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        model: str,
+        *,
+        secret: bytes,
+        mask: frozenset[str],
+        idle: float = IDLE,
+        most: int = MOST,
+    ) -> None:
+        """`mask`: classes of data that are masked, by tokens made from `secret`."""
+        self._sessions, self._model, self._secret, self._mask = sessions, model, secret, mask
+        self._idle, self._most = idle, most
+        self._places: OrderedDict[object, _Place] = OrderedDict()
+        self._heads: dict[object, _Place] = {}
+        self._answers: OrderedDict[tuple[Principal, str], object] = OrderedDict()
+        self._opening = asyncio.Lock()
+
+    async def of(self, named: Named) -> tuple[Conversation, Seat]:
+        """The conversation, and its session, found for work that begins at once. Raises `Refused` when the host has no
+        such session, `StoreError` and `SessionError` when none can be opened."""
+        async with self._opening:
+            place = await self._place(named)
+            known = self._answers.get((named.principal, named.earlier))
+            if named.earlier and known != place.conversation.key:
+                await self._doubt(place)
+        self._places.move_to_end(place.conversation.key)
+        place.used = time.monotonic()
+        return place.conversation, await self._seat(place.conversation)
+
+    def answered(self, conversation: Conversation, principal: Principal, answer: str) -> None:
+        """The provider gave an answer that it can go on from."""
+        if answer:
+            self._answers[principal, answer] = conversation.key
+            if len(self._answers) > _ANSWERS:
+                self._answers.popitem(last=False)
+
+    async def let_go(self) -> None:
+        """End, or let go of, those that nobody uses."""
+        before = time.monotonic() - self._idle
+        for place in [each for each in self._places.values() if each.used < before]:
+            await self._forget(place)
+
+    async def _seat(self, conversation: Conversation) -> Seat:
+        return await self._sessions.find(conversation.host, conversation.session)
+
+    async def _place(self, named: Named) -> _Place:
+        principal = named.principal
+        if named.session is not None:
+            key: object = ("session", principal.host, named.session)
+            found = self._places.get(key)
+            return found if found is not None else self._made(key, named.session, principal, named=True)
+        if (stated := named.stated) is not None:
+            key = ("stated", principal, stated.host, stated.conversation)
+            return await self._found(key) or await self._stated(key, principal, stated)
+        if named.earlier:
+            known = self._answers.get((principal, named.earlier))
+            return await self._found(known) or await self._opened(object(), named, named=False)
+        return await self._continued(named)
+
+    async def _continued(self, named: Named) -> _Place:
+        """The conversation that its messages continue."""
+        heads = [(named.principal, each) for each in _heads(named.messages)]
+        place = next((found for head in reversed(heads) if (found := self._heads.get(head)) is not None), None)
+        if place is None or not await self._alive(place):
+            place = await self._opened(object(), named, named=False)
+        self._heads.pop(place.head, None)
+        place.head = heads[-1] if heads else None
+        if heads:
+            self._heads[place.head] = place
+        return place
+
+    async def _found(self, key: object) -> _Place | None:
+        place = self._places.get(key)
+        return place if place is not None and await self._alive(place) else None
+
+    async def _alive(self, place: _Place) -> bool:
+        """Whether its session can be gone on with; it is forgotten otherwise."""
+        try:
+            await self._seat(place.conversation)
+        except Refused:
+            self._drop(place)
+            return False
+        return True
+
+    async def _stated(self, key: object, principal: Principal, stated: Statement) -> _Place:
+        """The session of a conversation that a host names, whichever server opened it."""
+        store, threads = self._sessions.guard.store, self._sessions.threads
+        host = principal.host or ""
+        cell = STATED + digest([self._model, *principal.who, *principal.roles, stated.host, stated.conversation])
+        kept = (await threads.run(host, partial(store.read, [cell]))).get(cell)
+        if kept is not None:
+            place = self._made(key, kept.value.decode(), principal, named=True)
+            if await self._alive(place):
+                return place
+        place = await self._opened(key, Named(principal), named=True)
+        change = Put(cell, place.conversation.session.encode())
+        await threads.run(host, lambda: store.commit(Commit(changes=(change,))).result())
+        return place
+
+    async def _opened(self, key: object, given: Named, *, named: bool) -> _Place:
+        principal = given.principal
+        seat = await self._sessions.open(principal.host or "", user=principal.user, roles=principal.roles)
+        while len(self._places) >= self._most:
+            await self._forget(next(iter(self._places.values())))
+        return self._made(key, seat.session.id, principal, named=named)
+
+    def _made(self, key: object, session: str, principal: Principal, *, named: bool) -> _Place:
+        masking = Masking(Vault(self._secret, session), self._mask) if self._mask else None
+        place = _Place(Conversation(key, session, principal.host or "", masking), named=named)
+        self._places[key] = place
+        return place
+
+    async def _doubt(self, place: _Place) -> None:
+        """Nobody here knows what the model was told before."""
+        seat = await self._seat(place.conversation)
+
+        def doubted() -> None:
+            with seat.session.lock:
+                seat.session.doubt(classes_of(*seat.session.tools.values()))
+
+        await seat.apart(doubted)
+
+    async def _forget(self, place: _Place) -> None:
+        self._drop(place)
+        if place.named:
+            return
+        try:
+            await self._sessions.end(await self._seat(place.conversation), "done")
+        except (Refused, FiducialError) as error:
+            log.warning("the session %s could not be ended: %s", place.conversation.session, error)
+
+    def _drop(self, place: _Place) -> None:
+        self._places.pop(place.conversation.key, None)
+        self._heads.pop(place.head, None)
+
+
+def _heads(messages: Sequence[Any]) -> list[bytes]:
+    """For each message, a digest of it and of all before it."""
+    heads: list[bytes] = []
+    state = hashlib.sha256()
+    for message in messages:
+        state.update(hashlib.sha256(msgspec.json.encode(message, order="sorted")).digest())
+        heads.append(state.copy().digest())
+    return heads
+
+
+__all__ = ["IDLE", "MOST", "STATED", "Conversations", "Named"]

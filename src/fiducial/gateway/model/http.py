@@ -1,0 +1,417 @@
+"""The door for models: at `/models/<name>/…` stands what is at the provider's address, as far as it can be guarded.
+
+A request goes this way, and is answered where it can go no further:
+
+1. Its path names a model, and an answer or the list of models          404
+2. Its token says which host asks, and its headers for which user       401, 400
+3. It is JSON that can be read in one way, and asks for nothing that
+   cannot be guarded                                                    400, 413, 415
+4. Nothing has stopped this agent or this user                          403
+5. It belongs to a conversation                                         404
+6. What the provider is not to have is masked; what the model will read is taken in
+7. It goes to the provider, with the gateway's own key                  502, 504
+8. The answer comes back: values are restored, calls decided
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+import httpx2
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from fiducial.charter.model import RESPOND
+from fiducial.core.ids import SessionId
+from fiducial.errors import FiducialError, SessionError, StoreError
+from fiducial.gateway.bodies import check, value_of
+from fiducial.gateway.door import MAX_BODY, Hosts, body_of
+from fiducial.gateway.model.api import Api, Edit, Json, Said, Step
+from fiducial.gateway.model.conversations import Conversations, Named
+from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
+from fiducial.gateway.model.sse import Events
+from fiducial.gateway.model.turn import Conversation, Rules, Turn
+from fiducial.gateway.principals import Principal, Principals
+from fiducial.gateway.refusals import Refused
+from fiducial.gateway.requests import Requests
+from fiducial.gateway.sessions import Seat, Sessions
+from fiducial.gateway.statements import Statement, Statements, Unfounded, carried
+from fiducial.gateway.threads import Threads
+from fiducial.guard.guard import Guard
+
+log = logging.getLogger("fiducial.gateway")
+PATH: Final = "/models/"
+SESSION: Final = b"fiducial-session"
+"""The header by which a host says in which of its sessions a model is asked."""
+_LOOK: Final = 60.0
+_TIMES: Final = httpx2.Timeout(10.0, read=600.0, pool=30.0)
+"""Seconds; models think for long before they say anything."""
+_LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+_LISTS: Final = ("models", "v1/models")
+_TO_PROVIDER: Final = (
+    b"anthropic-beta", b"anthropic-version", b"idempotency-key", b"openai-beta", b"openai-organization",
+    b"openai-project", b"user-agent",
+)  # fmt: skip
+"""Headers that go along; the tokens of those who come in do not."""
+_NOT_BACK: Final = frozenset(
+    [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "set-cookie",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "date",
+        "server",
+    ]
+)
+
+
+class Served:
+    """One model, as it is served."""
+
+    def __init__(
+        self, name: str, settings: ModelSettings, sessions: Sessions, *, secret: bytes, key: str | None, prompt: str
+    ) -> None:
+        from fiducial.gateway.model.apis import APIS
+
+        self.name, self.settings, self.sessions, self.prompt = name, settings, sessions, prompt
+        self.apis: Mapping[str, Api] = {api.path: api for api in APIS[settings.speaks]}
+        self.mask = frozenset(settings.mask)
+        self.conversations = Conversations(sessions, name, secret=secret, mask=self.mask)
+        restore = self.mask if settings.restore is None else frozenset(settings.restore)
+        self.rules = Rules(decides=settings.calls == "decide", restores=restore, wait=settings.wait)
+        self.provider_tools = frozenset(settings.provider_tools) if self.rules.decides else None
+        self.key: list[tuple[bytes, bytes]] = []
+        if key is not None:
+            said = b"x-api-key" if settings.speaks == "anthropic" else b"authorization"
+            self.key = [(said, (key if settings.speaks == "anthropic" else f"Bearer {key}").encode())]
+
+
+class ModelGateway:
+    """An ASGI application."""
+
+    def __init__(
+        self,
+        settings: ModelsSettings,
+        sessions: Callable[[str], Sessions],
+        requests: Requests,
+        admit: Callable[[str], str | None],
+        *,
+        url: str,
+        prompts: Mapping[str, str] = {},
+    ) -> None:
+        """
+        sessions  model → the sessions of the guard that decides its calls
+        requests  of the desk that they have
+        admit     says which host a token is of
+        url       where clients find this: scheme, host and port
+        prompts   model → the system prompt that is put before its requests' own
+        """
+        self._url, self._requests, self._threads = url.rstrip("/"), requests, Threads()
+        secret = settings.masking or os.urandom(32)
+        self._served = {
+            name: Served(
+                name, model, sessions(name), secret=secret, key=settings.key(name), prompt=prompts.get(name, "")
+            )
+            for name, model in settings.models.items()
+        }
+        clock = next(iter(self._served.values())).sessions.guard.clock
+        self._principals = Principals(Hosts(admit), None, clock)
+        self._statements = Statements(settings.hosts, clock)
+        self._client: httpx2.AsyncClient | None = None
+
+    def serves(self, path: str) -> bool:
+        """Whether a path is behind this door."""
+        return path.startswith(PATH)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Open, until the server stops; conversations are let go of then, and do not end."""
+        async with httpx2.AsyncClient(timeout=_TIMES, limits=_LIMITS, follow_redirects=False) as self._client:
+            looking = asyncio.create_task(self._look())
+            try:
+                yield
+            finally:
+                looking.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await looking
+                for sessions in {id(each.sessions): each.sessions for each in self._served.values()}.values():
+                    await sessions.close()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            for served in self._served.values():
+                try:
+                    await served.conversations.let_go()
+                    await served.sessions.let_go()
+                except Exception:
+                    log.exception("conversations that nobody uses could not be let go of, which is tried again")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        name, _, path = scope["path"].removeprefix(PATH).partition("/")
+        served = self._served.get(name)
+        answer = _Answer(send, anthropic=served is not None and served.settings.speaks == "anthropic")
+        try:
+            if served is None:
+                raise Refused(404, "there is no such model")
+            await self._answer(served, path, scope, receive, answer)
+        except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
+            await answer.fail(*_told(error, scope["path"]))
+
+    async def _answer(self, served: Served, path: str, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        api = served.apis.get(path.removeprefix("v1/"))
+        listing = path in _LISTS and scope["method"] == "GET"
+        if (api is None or scope["method"] != "POST") and not listing:
+            raise Refused(404, "this is not passed on: what is asked there cannot be guarded")
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        principal = await self._principals.of(_with_token(headers), "")
+        _check_running(served, principal)
+        if api is None:
+            await self._list(served, path, headers, answer)
+            return
+        body = await body_of(receive, MAX_BODY)
+        asked = await self._threads.sized(principal.host or "", len(body), partial(_read, body, headers))
+        api.check(asked, served.provider_tools)
+        messages, earlier = api.history(asked)
+        named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, messages)
+        conversation, seat = await served.conversations.of(named)
+        sent = await seat.apart(partial(_taken_in, served, api, conversation, seat, asked, named.stated))
+        turn = Turn(conversation, seat, served.rules, self._requests)
+
+        async def settle() -> None:
+            await turn.settle()
+            for each in (turn.answer, earlier):
+                served.conversations.answered(conversation, principal, each)
+
+        answer.settle = settle
+        try:
+            await _while_there(self._ask(served, path, api, sent, turn, headers, answer), receive)
+        finally:
+            await settle()
+
+    async def _ask(
+        self, served: Served, path: str, api: Api, sent: Json, turn: Turn, headers: list[tuple[bytes, bytes]],
+        answer: _Answer,
+    ) -> None:  # fmt: skip
+        assert self._client is not None
+        request = self._client.build_request(
+            "POST", _at(served, path), content=msgspec.json.encode(sent), headers=_along(headers, served)
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            back = _back(response)
+            if response.status_code != 200:
+                await answer.whole(response.status_code, back, await response.aread())
+            elif response.headers.get("content-type", "").startswith("text/event-stream"):
+                await _streamed(response, api.editing(turn), back, answer)
+            else:
+                got = msgspec.json.decode(await response.aread())
+                if not isinstance(got, dict):
+                    raise ValueError("an answer is no object")
+                edited = await api.edited(got, turn)
+                await answer.whole(200, back, msgspec.json.encode(edited))
+        finally:
+            await response.aclose()
+
+    async def _list(self, served: Served, path: str, headers: list[tuple[bytes, bytes]], answer: _Answer) -> None:
+        assert self._client is not None
+        response = await self._client.get(_at(served, path), headers=_along(headers, served))
+        await answer.whole(response.status_code, _back(response), response.content)
+
+    def _stated(self, served: Served, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
+        text = carried(headers)
+        if text is None:
+            return None
+        try:
+            audience = f"{self._url}{PATH}{served.name}"
+            return self._statements.read(text, user=principal.user, audience=audience, host=principal.host)
+        except Unfounded as error:
+            # Passed over, its messages would count as the user's words.
+            raise Refused(400, f"the statement in `Fiducial-Task` does not count: {error}") from error
+
+
+async def _nothing() -> None:
+    pass
+
+
+class _Answer:
+    """What is sent to the client."""
+
+    def __init__(self, send: Send, *, anthropic: bool) -> None:
+        self._send, self._anthropic, self._begun = send, anthropic, False
+        self.settle: Callable[[], Awaitable[None]] = _nothing
+        """Awaited before anything is sent."""
+
+    async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head of an answer."""
+        self._begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def part(self, body: bytes, *, more: bool = True) -> None:
+        """A part of its body."""
+        await self.settle()
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """All of it."""
+        await self.begin(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.part(body, more=False)
+
+    async def fail(self, status: int, told: str) -> None:
+        """Say that it cannot be answered, as its API says so; in the middle of a stream too."""
+        self.settle = _nothing  # what failed may be just that
+        kind = _KINDS.get(status, "api_error")
+        if self._anthropic:
+            said: Json = {"type": "error", "error": {"type": kind, "message": told}}
+        else:
+            said = {"error": {"message": told, "type": kind, "param": None, "code": None}}
+        body = msgspec.json.encode(said)
+        if not self._begun:
+            await self.whole(status, [(b"content-type", b"application/json"), (b"cache-control", b"no-store")], body)
+            return
+        # The message that a stream ends with is an error to every SDK; nothing that could be taken for an end.
+        name = b"event: error\n" if self._anthropic else b""
+        await self.part(name + b"data: " + body + b"\n\n", more=False)
+
+
+_KINDS: Final = {
+    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
+    413: "request_too_large",
+}  # fmt: skip
+
+
+async def _while_there(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """`work`, until it is done or the client has left."""
+    doing, leaving = asyncio.create_task(work), asyncio.create_task(_left(receive))
+    try:
+        await asyncio.wait((doing, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+    finally:
+        for each in (doing, leaving):
+            each.cancel()
+        await asyncio.gather(doing, leaving, return_exceptions=True)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _streamed(response: httpx2.Response, edit: Edit, back: list[tuple[bytes, bytes]], answer: _Answer) -> None:
+    await answer.begin(200, back)
+    events = Events()
+    async for piece in response.aiter_raw():
+        out = [await edit.feed(event) for event in events.feed(piece)]
+        if any(out):
+            await answer.part(b"".join(out))
+    out = [await edit.feed(event) for event in events.close()]
+    await answer.part(b"".join(out) + await edit.close(), more=False)
+
+
+def _taken_in(
+    served: Served, api: Api, conversation: Conversation, seat: Seat, asked: Json, stated: Statement | None
+) -> Json:
+    """The request as it goes to the provider, once what the model will read is taken in."""
+    if served.prompt:
+        asked = api.prompted(asked, served.prompt)
+    if (masking := conversation.masking) is not None:
+        asked = api.masked(asked, masking)
+    steps: list[Step] = []
+    if stated is not None:
+        task = stated.task if masking is None else masking.text(stated.task)
+        steps.append(Said("user", task))
+    agents = stated is not None or served.settings.prompts == "agent"
+    steps += [
+        Said("agent", step.text) if agents and isinstance(step, Said) and step.authority == "user" else step
+        for step in api.steps(asked)
+    ]
+    conversation.take_in(seat.session, steps)
+    return api.settled(asked, conversation.owed if api.history(asked)[1] else [])
+
+
+def _check_running(served: Served, principal: Principal) -> None:
+    """Raises `Refused` where somebody has stopped this."""
+    guard: Guard = served.sessions.guard
+    halt = guard.switches.stops((guard.charter.about.agent,), RESPOND, principal.user)
+    if halt is not None:
+        raise Refused(403, f"this is stopped: {halt.why}")
+
+
+def _read(body: bytes, headers: list[tuple[bytes, bytes]]) -> Json:
+    kinds = [value.partition(b";")[0].strip().lower() for name, value in headers if name == b"content-type"]
+    if kinds != [b"application/json"]:
+        raise Refused(415, "send JSON, as `application/json`")
+    check(body)
+    found = value_of(body, "the body")
+    if not isinstance(found, dict):
+        raise Refused(400, "the body is an object")
+    return found
+
+
+def _session(headers: list[tuple[bytes, bytes]]) -> str | None:
+    found = [value.decode("latin-1") for name, value in headers if name == SESSION]
+    if len(found) > 1:
+        raise Refused(400, "name one session")
+    return SessionId(found[0]) if found else None
+
+
+def _with_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Anthropic's SDKs send their key in a header of its own."""
+    if any(name == b"authorization" for name, _ in headers):
+        return headers
+    return headers + [(b"authorization", b"Bearer " + value) for name, value in headers if name == b"x-api-key"]
+
+
+def _at(served: Served, path: str) -> str:
+    return f"{served.settings.url.rstrip('/')}/{path}"
+
+
+def _along(headers: list[tuple[bytes, bytes]], served: Served) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in headers if name in _TO_PROVIDER or name.startswith(b"x-stainless-")]
+    # Compressed, a stream would come in larger pieces.
+    fixed = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
+    return [*kept, *fixed, *served.key]
+
+
+def _back(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
+    return [(name.lower(), value) for name, value in response.headers.raw if name.lower().decode() not in _NOT_BACK]
+
+
+def _told(error: Exception, path: str) -> tuple[int, str]:
+    match error:
+        case Refused():
+            return error.status, error.detail
+        case httpx2.TimeoutException():
+            log.warning("the provider behind %s does not answer in time", path)
+            return 504, "the provider does not answer in time"
+        case httpx2.HTTPError() | httpx2.StreamError():
+            log.warning("the provider behind %s cannot be reached: %s", path, type(error).__name__)
+            return 502, "the provider cannot be reached"
+        case StoreError():
+            log.error("the store failed under %s: %s", path, error)
+            return 503, "what the model would read could not be kept; the server's log says why"
+        case SessionError():
+            return 409, str(error)
+        case msgspec.MsgspecError() | ValueError():
+            log.error("an answer behind %s cannot be read: %s", path, error)
+            return 502, "the provider's answer cannot be read"
+        case _:
+            log.error("%s failed", path, exc_info=None if isinstance(error, FiducialError) else error)
+            return 500, "the server's log says what"
+
+
+__all__ = ["PATH", "SESSION", "ModelGateway", "Served"]

@@ -1,0 +1,263 @@
+"""One request to a model and its answer: what the model reads is taken in, what it wants is decided.
+
+The session hears what the model hears: where data classes are masked, with tokens in their places, so that no value of
+them is in its log either. What goes to the client has the values again, of the classes that may be restored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from fiducial.core.event import Outcome
+from fiducial.core.ids import DecisionId
+from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
+from fiducial.errors import CallMismatch, SessionError, StoreError
+from fiducial.flow.masking.streams import RestoreStream
+from fiducial.flow.masking.values import mask, restore, restore_text
+from fiducial.flow.masking.vault import Vault
+from fiducial.gateway.decisions import decided
+from fiducial.gateway.requests import Requests
+from fiducial.gateway.sessions import Seat
+from fiducial.guard.heard import hear, know, see
+from fiducial.guard.session import Session
+
+if TYPE_CHECKING:
+    from fiducial.gateway.model.api import Step
+
+log = logging.getLogger("fiducial.gateway")
+_CALLS: Final = 10_000
+"""Calls of one conversation that are remembered."""
+_MASKED: Final = 2_000
+"""Texts of one conversation whose masked form is remembered."""
+_SHORT: Final = 64
+"""Characters of a text that is masked as fast as it is found again."""
+_UNTOLD: Final = "`{tool}`, by arguments that cannot be read"
+_NOWHERE: Final = "a tool that is not told"
+_NOT_DONE: Final = "`{tool}` was not called. {why}"
+_AGAIN: Final = " The request is {request}. Make the same call again once it was answered."
+BROKEN: Final = "What is allowed could not be decided; tell the user."
+
+
+class Masking:
+    """Masks what a model is to read, for one conversation."""
+
+    def __init__(self, vault: Vault, classes: frozenset[str]) -> None:
+        self.vault, self._classes = vault, classes
+        self._known: OrderedDict[bytes, str] = OrderedDict()
+
+    def text(self, text: str) -> str:
+        """`text`, masked. A conversation is sent anew with every request, so what was masked is remembered."""
+        if len(text) <= _SHORT:
+            return str(mask(text, self.vault, classes=self._classes))
+        key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = str(mask(text, self.vault, classes=self._classes))
+            if len(self._known) > _MASKED:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(key)
+        return found
+
+    def value(self, value: Any) -> Any:
+        """A value of JSON, masked."""
+        return mask(value, self.vault, classes=self._classes)
+
+
+class Call(msgspec.Struct):
+    """A call that the model asked for."""
+
+    tool: str
+    arguments: Any
+    decision: DecisionId | None = None
+    """What was decided of it, until what came of it is told."""
+
+
+class Conversation:
+    """What is known of a conversation beside its session."""
+
+    def __init__(self, key: object, session: str, host: str, masking: Masking | None) -> None:
+        """`key`: by which it is found again."""
+        self.key, self.session, self.host, self.masking = key, session, host, masking
+        self.calls: OrderedDict[str, Call] = OrderedDict()
+        self.owed: list[dict[str, Any]] = []
+        """What the provider is still to hear."""
+        self._came: set[bytes] = set()
+
+    def asked(self, id: str, call: Call) -> None:
+        """The model asked for a call."""
+        self.calls[id] = call
+        if len(self.calls) > _CALLS:
+            self.calls.popitem(last=False)
+
+    def take_in(self, session: Session, steps: Iterable[Step]) -> None:
+        """What a request tells the model, as far as it is new. Raises `StoreError` and `SessionError`."""
+        from fiducial.gateway.model import api
+
+        for step in steps:
+            match step:
+                case api.Said():
+                    hear(session, step.text, step.authority)
+                case api.Own():
+                    # What the model said here is known; anything else may be anybody's.
+                    hear(session, step.text, "agent")
+                case api.Part():
+                    see(session, step.where, step.value)
+                case api.Asked():
+                    if step.call not in self.calls:
+                        self.asked(step.call, Call(step.tool, step.arguments))
+                case api.Came():
+                    self._take_in(session, step)
+
+    def _take_in(self, session: Session, step: Any) -> None:
+        mark = hashlib.sha256(msgspec.json.encode([step.call, step.result, step.failed], order="sorted")).digest()
+        if mark in self._came:
+            return
+        outcome: Outcome = "failed" if step.failed else "ok"
+        call = self.calls.get(step.call)
+        error = str(step.result) if step.failed else None
+        if call is None:
+            session.observe(_NOWHERE, {}, step.result, outcome=outcome, error=error)
+        elif not isinstance(call.arguments, Mapping):
+            session.observe(_UNTOLD.format(tool=call.tool), {}, step.result, outcome=outcome, error=error)
+        else:
+            told = partial(session.observe, call.tool, call.arguments, step.result, outcome=outcome, error=error)
+            decision, call.decision = call.decision, None
+            try:
+                told(decision=decision)
+            except CallMismatch:
+                told()
+        self._came.add(mark)
+
+
+class Passed(NamedTuple):
+    """The call goes to the client."""
+
+    arguments: Any
+    """As the tool gets them; as the model wrote them, where they cannot be read."""
+
+
+class Withheld(NamedTuple):
+    """The call does not go to the client."""
+
+    told: str
+    """What is said in its place."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What holds for the answers of a model."""
+
+    decides: bool = True
+    """Calls are decided here, and held back where they may not be made."""
+    restores: frozenset[str] = frozenset()
+    """Classes of data that are put back for the client."""
+    wait: float = 0.0
+    """Seconds for which a call waits for people."""
+
+
+class Turn:
+    """One answer."""
+
+    def __init__(self, conversation: Conversation, seat: Seat, rules: Rules, requests: Requests) -> None:
+        self._conversation, self._seat, self._rules, self._requests = conversation, seat, rules, requests
+        masking = conversation.masking
+        self._vault = masking.vault if masking is not None and rules.restores else None
+        self.answer = ""
+        """The provider's name for the answer, where it can go on from it."""
+        self.owed: list[dict[str, Any]] = []
+        """What the provider is to hear when it goes on from the answer."""
+        self._wrote: list[str] = []
+        self._read: list[tuple[str, Any]] = []
+
+    @property
+    def whole(self) -> bool:
+        """Calls go on only when they are whole."""
+        return self._rules.decides or self._vault is not None
+
+    def text(self, text: str) -> str:
+        """A whole text, as the client gets it."""
+        return text if self._vault is None else restore_text(text, self._vault, self._rules.restores)
+
+    def value(self, value: Any) -> Any:
+        """A whole value, as the client gets it."""
+        return value if self._vault is None else restore(value, self._vault, self._rules.restores)
+
+    def stream(self) -> RestoreStream | None:
+        """Restores a text that comes in pieces; `None` when there is nothing to restore."""
+        return None if self._vault is None else RestoreStream(self._vault, self._rules.restores)
+
+    async def call(self, id: str, tool: str, arguments: Any) -> Passed | Withheld:
+        """What becomes of a call that the model asks for. Never raises for what the guard did: then it is withheld."""
+        if (masking := self._conversation.masking) is not None:
+            # A model may know values from elsewhere.
+            arguments = masking.value(arguments)
+        if not self._rules.decides:
+            self._conversation.asked(id, Call(tool, arguments))
+            return Passed(self.value(arguments))
+        if not isinstance(arguments, dict):
+            return Withheld(_NOT_DONE.format(tool=tool, why="Its arguments are no JSON object that can be read."))
+        try:
+            return await self._decided(id, tool, arguments)
+        except Exception as error:
+            log.error("a call of the model's could not be decided", exc_info=error)
+            return Withheld(_NOT_DONE.format(tool=tool, why=BROKEN))
+
+    async def _decided(self, id: str, tool: str, arguments: dict[str, Any]) -> Passed | Withheld:
+        size = len(msgspec.json.encode(arguments))
+        verdict, given = await decided(self._seat, tool, arguments, None, size)
+        if verdict.enforced and (hold := _request(verdict)) is not None and self._rules.wait:
+            state = await self._requests.state(self._seat.session.id, hold, self._rules.wait, self._seat.host)
+            if not state.open:
+                verdict, given = await decided(self._seat, tool, arguments, None, size)
+        if verdict.enforced and not isinstance(verdict, Allowed):
+            hold = _request(verdict)
+            why = (verdict.remedies.agent or "It may not be.") + (_AGAIN.format(request=hold) if hold else "")
+            return Withheld(_NOT_DONE.format(tool=tool, why=why))
+        self._conversation.asked(id, Call(tool, arguments, verdict.decision))
+        given = arguments if given is None else given
+        masks = verdict.masks if isinstance(verdict, Allowed) and verdict.enforced else ()
+        if self._vault is None:
+            return Passed(given)
+        return Passed(restore(given, self._vault, self._rules.restores.difference(masks)))
+
+    def wrote(self, text: str) -> None:
+        """The client got a text of the model's, and will send it along from now on."""
+        if text:
+            self._wrote.append(text)
+
+    def read(self, where: str, part: Any) -> None:
+        """The model read something at its provider's."""
+        self._read.append((where, part))
+
+    async def settle(self) -> None:
+        """Keep what the client is about to get: its next request may come as soon as it has it."""
+        if self.answer:
+            self._conversation.owed = self.owed
+        if self._wrote or self._read:
+            wrote, self._wrote, read, self._read = self._wrote, [], self._read, []
+            await self._seat.apart(partial(self._settled, wrote, read))
+
+    def _settled(self, wrote: list[str], read: list[tuple[str, Any]]) -> None:
+        masking, session = self._conversation.masking, self._seat.session
+        for text in wrote:
+            know(session, text if masking is None else masking.text(text))
+        try:
+            for where, part in read:
+                see(session, where, part if masking is None else masking.value(part))
+        except (StoreError, SessionError) as error:
+            # The client sends it with its next request, and it is taken in then.
+            log.error("what a model read could not be kept: %s", error)
+
+
+def _request(verdict: Verdict) -> Any:
+    return verdict.hold if isinstance(verdict, (Held, Unclear)) else None
+
+
+__all__ = ["Call", "Conversation", "Masking", "Passed", "Rules", "Turn", "Withheld"]
