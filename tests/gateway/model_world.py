@@ -61,6 +61,8 @@ class Provider:
         self.wire = 0
         """Bytes of a stream that are sent at once; 0: an event."""
         self.fails: tuple[int, Any] | None = None
+        self.status = 200
+        self.queries: list[str] = []
         self.site = Site()
         routes = {
             "/v1/chat/completions": self._chat, "/v1/responses": self._responses, "/v1/messages": self._messages
@@ -84,12 +86,13 @@ class Provider:
             body = await request.json()
             self.asked.append(body)
             self.headers.append(dict(request.headers))
+            self.queries.append(request.url.query)
             if self.fails is not None:
                 return JSONResponse(self.fails[1], self.fails[0])
             says = self.scripts.get(request.headers.get(SCRIPT, ""), ["done"])
             events, whole = run(body, says)
             if not body.get("stream"):
-                return JSONResponse(whole, headers={"x-request-id": "req_1"})
+                return JSONResponse(whole, self.status, {"x-request-id": "req_1", "location": "/elsewhere"})
             return StreamingResponse(self._wired(b"".join(events)), media_type="text/event-stream; charset=utf-8")
 
         return serve

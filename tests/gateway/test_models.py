@@ -142,6 +142,24 @@ def test_a_provider_that_is_not_there_is_said(talks: Make, house: House) -> None
     gate.provider.site.stop = lambda: None  # type: ignore[method-assign]
 
 
+@pytest.mark.parametrize("status", [201, 202, 204, 302, 307])
+def test_an_answer_that_is_none_goes_nowhere(house: House, status: int) -> None:
+    gate = Gate(house)
+    gate.provider.status = status
+    with http(gate, **{"Authorization": "Bearer key-of-one", SCRIPT: gate.provider.told(Call("wipe", {}))}) as client:
+        answer = client.post("/gpt/chat/completions", json={"model": "m", "messages": []})
+    assert answer.status_code == 502
+    assert "wipe" not in answer.text
+    assert "location" not in answer.headers
+
+
+def test_a_query_goes_along(house: House) -> None:
+    gate = Gate(house)
+    asked: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    gate.anthropic().messages.create(**asked, extra_query={"beta": "true"})
+    assert gate.provider.queries == ["beta=true"]
+
+
 # --- calls
 
 
@@ -430,7 +448,9 @@ def test_what_is_halted_asks_no_model(talks: Make, house: House) -> None:
     [
         (b"", 400), (b"{", 400), (b"[]", 400), (b'{"messages": 5}', 400), (b'{"messages": [5]}', 400),
         (b'{"messages": [], "messages": []}', 400), (b'{"messages": [{"role": "user", "role": "system"}]}', 400),
-        (b'{"messages": [], "tools": {}}', 400), (b'{"messages": [], "functions": [{}]}', 400), (b"\xff", 400),
+        (b'{"messages": [{"role": "assistant", "tool_calls": 5}]}', 400), (b'{"messages": [{"role": ["x"]}]}', 400),
+        (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', 400),
+        (b'{"messages": [], "tools": {"a": 1}}', 400), (b'{"messages": [], "functions": [{}]}', 400), (b"\xff", 400),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_in_one_way_goes_nowhere(house: House, body: bytes, status: int) -> None:

@@ -55,7 +55,8 @@ class Named(msgspec.Struct, frozen=True):
     stated: Statement | None = None
     earlier: str = ""
     """The answer that the provider goes on from; empty: none."""
-    messages: Sequence[Any] = ()
+    heads: Sequence[bytes] = ()
+    """For each of its messages, a digest of it and of all before it (`heads_of`)."""
 
 
 class _Place:
@@ -135,7 +136,7 @@ class Conversations:
 
     async def _continued(self, named: Named) -> _Place:
         """The conversation that its messages continue."""
-        heads = [(named.principal, each) for each in _heads(named.messages)]
+        heads = [(named.principal, each) for each in named.heads]
         place = next((found for head in reversed(heads) if (found := self._heads.get(head)) is not None), None)
         if place is None or not await self._alive(place):
             place = await self._opened(object(), named, named=False)
@@ -210,7 +211,7 @@ class Conversations:
         self._heads.pop(place.head, None)
 
 
-def _heads(messages: Sequence[Any]) -> list[bytes]:
+def heads_of(messages: Sequence[Any]) -> list[bytes]:
     """For each message, a digest of it and of all before it."""
     heads: list[bytes] = []
     state = hashlib.sha256()
@@ -220,4 +221,4 @@ def _heads(messages: Sequence[Any]) -> list[bytes]:
     return heads
 
 
-__all__ = ["IDLE", "MOST", "STATED", "Conversations", "Named"]
+__all__ = ["IDLE", "MOST", "STATED", "Conversations", "Named", "heads_of"]

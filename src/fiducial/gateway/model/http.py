@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -34,7 +34,7 @@ from fiducial.errors import FiducialError, SessionError, StoreError
 from fiducial.gateway.bodies import check, value_of
 from fiducial.gateway.door import MAX_BODY, Hosts, body_of
 from fiducial.gateway.model.api import Api, Edit, Json, Said, Step
-from fiducial.gateway.model.conversations import Conversations, Named
+from fiducial.gateway.model.conversations import Conversations, Named, heads_of
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Events
 from fiducial.gateway.model.turn import Conversation, Rules, Turn
@@ -178,17 +178,17 @@ class ModelGateway:
             raise Refused(404, "this is not passed on: what is asked there cannot be guarded")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         principal = await self._principals.of(_with_token(headers), "")
-        _check_running(served, principal)
+        at = _at(served, path, scope["query_string"])
         if api is None:
-            await self._list(served, path, headers, answer)
+            await self._list(served, at, headers, answer)
             return
         body = await body_of(receive, MAX_BODY)
-        asked = await self._threads.sized(principal.host or "", len(body), partial(_read, body, headers))
-        api.check(asked, served.provider_tools)
-        messages, earlier = api.history(asked)
-        named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, messages)
+        reading = partial(_read, served, api, body, headers)
+        asked, earlier, heads = await self._threads.sized(principal.host or "", len(body), reading)
+        named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads)
         conversation, seat = await served.conversations.of(named)
-        sent = await seat.apart(partial(_taken_in, served, api, conversation, seat, asked, named.stated))
+        _check_running(served, seat)
+        sent = await seat.apart(partial(_taken_in, served, api, conversation, seat, asked, named))
         turn = Turn(conversation, seat, served.rules, self._requests)
 
         async def settle() -> None:
@@ -198,23 +198,23 @@ class ModelGateway:
 
         answer.settle = settle
         try:
-            await _while_there(self._ask(served, path, api, sent, turn, headers, answer), receive)
+            await _while_there(self._ask(served, at, api, sent, turn, headers, answer), receive)
         finally:
             await settle()
 
     async def _ask(
-        self, served: Served, path: str, api: Api, sent: Json, turn: Turn, headers: list[tuple[bytes, bytes]],
+        self, served: Served, at: str, api: Api, sent: bytes, turn: Turn, headers: list[tuple[bytes, bytes]],
         answer: _Answer,
     ) -> None:  # fmt: skip
         assert self._client is not None
-        request = self._client.build_request(
-            "POST", _at(served, path), content=msgspec.json.encode(sent), headers=_along(headers, served)
-        )
+        request = self._client.build_request("POST", at, content=sent, headers=_along(headers, served))
         response = await self._client.send(request, stream=True)
         try:
             back = _back(response)
-            if response.status_code != 200:
+            if response.status_code >= 400:
                 await answer.whole(response.status_code, back, await response.aread())
+            elif response.status_code != 200:
+                raise ValueError(f"the status {response.status_code} is none of an answer")
             elif response.headers.get("content-type", "").startswith("text/event-stream"):
                 await _streamed(response, api.editing(turn), back, answer)
             else:
@@ -226,9 +226,9 @@ class ModelGateway:
         finally:
             await response.aclose()
 
-    async def _list(self, served: Served, path: str, headers: list[tuple[bytes, bytes]], answer: _Answer) -> None:
+    async def _list(self, served: Served, at: str, headers: list[tuple[bytes, bytes]], answer: _Answer) -> None:
         assert self._client is not None
-        response = await self._client.get(_at(served, path), headers=_along(headers, served))
+        response = await self._client.get(at, headers=_along(headers, served))
         await answer.whole(response.status_code, _back(response), response.content)
 
     def _stated(self, served: Served, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
@@ -314,7 +314,7 @@ async def _left(receive: Receive) -> None:
 async def _streamed(response: httpx2.Response, edit: Edit, back: list[tuple[bytes, bytes]], answer: _Answer) -> None:
     await answer.begin(200, back)
     events = Events()
-    async for piece in response.aiter_raw():
+    async for piece in response.aiter_bytes():
         out = [await edit.feed(event) for event in events.feed(piece)]
         if any(out):
             await answer.part(b"".join(out))
@@ -322,36 +322,46 @@ async def _streamed(response: httpx2.Response, edit: Edit, back: list[tuple[byte
     await answer.part(b"".join(out) + await edit.close(), more=False)
 
 
-def _taken_in(
-    served: Served, api: Api, conversation: Conversation, seat: Seat, asked: Json, stated: Statement | None
-) -> Json:
+def _taken_in(served: Served, api: Api, conversation: Conversation, seat: Seat, asked: Json, named: Named) -> bytes:
     """The request as it goes to the provider, once what the model will read is taken in."""
-    if served.prompt:
-        asked = api.prompted(asked, served.prompt)
-    if (masking := conversation.masking) is not None:
-        asked = api.masked(asked, masking)
+    masking, stated = conversation.masking, named.stated
     steps: list[Step] = []
     if stated is not None:
         task = stated.task if masking is None else masking.text(stated.task)
         steps.append(Said("user", task))
     agents = stated is not None or served.settings.prompts == "agent"
-    steps += [
-        Said("agent", step.text) if agents and isinstance(step, Said) and step.authority == "user" else step
-        for step in api.steps(asked)
-    ]
+    with _readable():
+        if served.prompt:
+            asked = api.prompted(asked, served.prompt)
+        if masking is not None:
+            asked = api.masked(asked, masking)
+        steps += [
+            Said("agent", step.text) if agents and isinstance(step, Said) and step.authority == "user" else step
+            for step in api.steps(asked)
+        ]
     conversation.take_in(seat.session, steps)
-    return api.settled(asked, conversation.owed if api.history(asked)[1] else [])
+    return msgspec.json.encode(api.settled(asked, conversation.owed if named.earlier else []))
 
 
-def _check_running(served: Served, principal: Principal) -> None:
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Raises `Refused` for what the API does not have where it stands."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise Refused(400, f"the request cannot be read: {error}") from error
+
+
+def _check_running(served: Served, seat: Seat) -> None:
     """Raises `Refused` where somebody has stopped this."""
     guard: Guard = served.sessions.guard
-    halt = guard.switches.stops((guard.charter.about.agent,), RESPOND, principal.user)
+    halt = guard.switches.stops((seat.session.agent,), RESPOND, seat.session.user)
     if halt is not None:
         raise Refused(403, f"this is stopped: {halt.why}")
 
 
-def _read(body: bytes, headers: list[tuple[bytes, bytes]]) -> Json:
+def _read(served: Served, api: Api, body: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[Json, str, list[bytes]]:
+    """The request, the answer that it goes on from, and by what its conversation is found. Raises `Refused`."""
     kinds = [value.partition(b";")[0].strip().lower() for name, value in headers if name == b"content-type"]
     if kinds != [b"application/json"]:
         raise Refused(415, "send JSON, as `application/json`")
@@ -359,7 +369,10 @@ def _read(body: bytes, headers: list[tuple[bytes, bytes]]) -> Json:
     found = value_of(body, "the body")
     if not isinstance(found, dict):
         raise Refused(400, "the body is an object")
-    return found
+    with _readable():
+        api.check(found, served.provider_tools)
+        messages, earlier = api.history(found)
+        return found, earlier, heads_of(messages)
 
 
 def _session(headers: list[tuple[bytes, bytes]]) -> str | None:
@@ -376,8 +389,9 @@ def _with_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
     return headers + [(b"authorization", b"Bearer " + value) for name, value in headers if name == b"x-api-key"]
 
 
-def _at(served: Served, path: str) -> str:
-    return f"{served.settings.url.rstrip('/')}/{path}"
+def _at(served: Served, path: str, query: bytes) -> str:
+    at = f"{served.settings.url.rstrip('/')}/{path}"
+    return f"{at}?{query.decode('latin-1')}" if query else at
 
 
 def _along(headers: list[tuple[bytes, bytes]], served: Served) -> list[tuple[bytes, bytes]]:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fiducial.gateway")
 _CALLS: Final = 10_000
 """Calls of one conversation that are remembered."""
-_MASKED: Final = 2_000
-"""Texts of one conversation whose masked form is remembered."""
+_MASKED: Final = 2**22
+"""Characters of one conversation whose masked form is remembered."""
 _SHORT: Final = 64
 """Characters of a text that is masked as fast as it is found again."""
 _UNTOLD: Final = "`{tool}`, by arguments that cannot be read"
@@ -51,6 +51,7 @@ class Masking:
     def __init__(self, vault: Vault, classes: frozenset[str]) -> None:
         self.vault, self._classes = vault, classes
         self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._size = 0
 
     def text(self, text: str) -> str:
         """`text`, masked. A conversation is sent anew with every request, so what was masked is remembered."""
@@ -60,8 +61,9 @@ class Masking:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = str(mask(text, self.vault, classes=self._classes))
-            if len(self._known) > _MASKED:
-                self._known.popitem(last=False)
+            self._size += len(found)
+            while self._size > _MASKED:
+                self._size -= len(self._known.popitem(last=False)[1])
         else:
             self._known.move_to_end(key)
         return found
