@@ -56,8 +56,10 @@ class Provider:
         self.headers: list[dict[str, str]] = []
         self.piece = 7
         """Characters of a text that come at once."""
-        self.cut = 0
-        """Bytes after which a stream breaks off; 0: none does."""
+        self.cut = b""
+        """What a stream breaks off before; empty: none does."""
+        self.quietly = False
+        """It ends there, as if that were all."""
         self.wire = 0
         """Bytes of a stream that are sent at once; 0: an event."""
         self.fails: tuple[int, Any] | None = None
@@ -99,7 +101,9 @@ class Provider:
 
     async def _wired(self, raw: bytes) -> Any:
         if self.cut:
-            yield raw[: self.cut]
+            yield raw.partition(self.cut)[0]
+            if self.quietly:
+                return
             raise ConnectionResetError
         size = self.wire or len(raw)
         for at in range(0, len(raw), size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -200,16 +201,28 @@ def test_arguments_that_cannot_be_read_in_one_way_go_nowhere(talks: Make, house:
     assert [each.tool for each in events(house, CallDecided)] == (["look_up"] if not text else [])
 
 
-def test_a_stream_that_breaks_off_passes_no_call_on(talks: Make, house: House) -> None:
+@pytest.mark.parametrize("quietly", [False, True])
+@pytest.mark.parametrize(
+    ("made", "before"),
+    [
+        (ChatTalk, b'"finish_reason": "tool_calls"'), (ChatTalk, b"yyyy"),
+        (ResponsesTalk, b"event: response.output_item.done"),
+        (ResponsesTalk, b"yyyy"), (MessagesTalk, b"event: content_block_stop"), (MessagesTalk, b"yyyy"),
+    ],
+)  # fmt: skip
+def test_a_stream_that_breaks_off_passes_no_call_on(
+    house: House, made: type[Talk], before: bytes, quietly: bool
+) -> None:
     gate = Gate(house)
-    whole = Call("wipe_nothing", {"name": "x" * 900})
-    talk = talks(gate)
-    if not talk.stream:
-        pytest.skip("it is whole or not there")
-    gate.provider.cut = 900
+    gate.provider.quietly = quietly
+    gate.provider.cut, gate.provider.piece = before, 10
+    talk = made(gate, stream=True)
     talk.user("x")
-    with pytest.raises((openai.APIError, anthropic.APIError, httpx2.HTTPError, Exception)):
-        talk.send("Well.", whole)
+    calls: list[Any] = []
+    with contextlib.suppress(Exception):  # some SDKs raise, and some give what there is
+        calls = talk.send(Call("look_up", {"name": "x" * 30 + "y" * 30}))[1]
+    assert not calls
+    assert gate.provider.asked
     assert not events(house, CallDecided)
 
 
@@ -221,6 +234,14 @@ def test_a_policy_of_the_guards_masks_what_the_tool_gets(talks: Make, house: Hou
     talk.came(id, "done")
     talk.send("Done.")
     assert [each.outcome for each in events(house, CallFinished)] == ["ok"]
+
+
+def test_what_a_policy_masks_is_not_restored(talks: Make, house: House) -> None:
+    talk = talks(Gate(house, mask=["secrets", "contact"]))
+    talk.user(f"Keep {SECRET} of {MAIL}.")
+    _, [(_, _, given)] = talk.send(Call("write_note", {"name": "list", "text": f"{SECRET} of {MAIL}"}))
+    assert given["text"].startswith("masked-secrets-")
+    assert given["text"].endswith(f" of {MAIL}")
 
 
 def test_people_are_waited_for(talks: Make, house: House) -> None:
