@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -70,7 +71,7 @@ class Sentence(msgspec.Struct, frozen=True):
     """The speaker's own wording: addresses and quoted text left out."""
     present: frozenset[str]
     kinds: frozenset[str]
-    """Kinds of entity it names: `email`, `url`, `date` …"""
+    """Kinds of entity it names, where it is the user's: `email`, `url`, `date` …"""
     delegates: bool
 
 
@@ -126,7 +127,8 @@ class Intent:
 
     def hear(self, text: str, authority: Authority) -> None:
         """Take in what `authority` said."""
-        for sentence, words in _read(text):
+        user = authority == "user"
+        for sentence, words in _read(text, _words if user else _prompted):
             self._left -= _PER_SENTENCE + _PER_WORD * len(words)
             if self._left < 0:
                 break
@@ -134,15 +136,15 @@ class Intent:
                 authority=authority,
                 words=words,
                 present=frozenset(words.stems),
-                kinds=self._kinds_in(sentence),
+                kinds=self._kinds_in(sentence) if user else frozenset(),
                 delegates=_delegates(words.stems),
             )
             self._sentences.append(heard)
-            if authority == "user":
+            if user:
                 self.delegated = self.delegated or heard.delegates
                 self._spoken |= heard.present
                 self._kinds |= heard.kinds
-        if authority == "user":
+        if user:
             self.days |= days_in(text)
 
     def about(self, tool: str, phrases: Sequence[Phrase]) -> Asked:
@@ -172,12 +174,20 @@ def phrases_of(contract: Contract) -> tuple[Phrase, ...]:
     return tuple(dict.fromkeys(found for found in map(phrase, contract.asked_by) if found))
 
 
-def _read(text: str) -> Iterator[tuple[str, Words]]:
+def _words(sentence: str) -> Words:
+    return negation.read(plain(sentence))
+
+
+_prompted = lru_cache(maxsize=1024)(_words)
+"""For prompts of the system and the operator, which are the same in every session."""
+
+
+def _read(text: str, words_of: Callable[[str], Words]) -> Iterator[tuple[str, Words]]:
     """Each sentence of `text` and its words; refused is what the next one refuses, and items under a prohibition."""
     pending: tuple[str, Words] | None = None
     listed = False
     for sentence in sentences(text):
-        words = negation.read(plain(sentence))
+        words = words_of(sentence)
         if pending is not None:
             yield (pending[0], msgspec.structs.replace(pending[1], refused=True)) if words.refuses else pending
         if listed and _ITEM.match(sentence) is not None:
