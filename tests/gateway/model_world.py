@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 from abc import abstractmethod
 from itertools import count
 from typing import Any
@@ -60,6 +62,8 @@ class Provider:
         """What a stream breaks off before; empty: none does."""
         self.quietly = False
         """It ends there, as if that were all."""
+        self.pause, self.go = b"", threading.Event()
+        """What a stream waits before, until it may go on."""
         self.wire = 0
         """Bytes of a stream that are sent at once; 0: an event."""
         self.fails: tuple[int, Any] | None = None
@@ -105,6 +109,11 @@ class Provider:
             if self.quietly:
                 return
             raise ConnectionResetError
+        if self.pause:
+            first, _, _ = raw.partition(self.pause)
+            yield first
+            assert await asyncio.to_thread(self.go.wait, 20)
+            raw = raw[len(first) :]
         size = self.wire or len(raw)
         for at in range(0, len(raw), size):
             yield raw[at : at + size]

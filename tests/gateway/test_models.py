@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import anthropic
 import httpx2
 import openai
 import pytest
-from gateway_world import SECRET, House, charter
+from gateway_world import OLGA, SECRET, House, charter
 from mcp_http_world import signed
 from model_world import (
     ANTHROPIC_KEY,
@@ -28,6 +32,8 @@ from model_world import (
 )
 
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved, SessionOpened
+from fiducial.errors import StoreError
+from fiducial.gateway.model.turn import Conversation, Rules, Turn
 
 CARD, MAIL, NOTE = "4111 1111 1111 1111", "ann.fox@example.org", {"name": "list", "text": "milk"}
 ORDER = "Write it into shared-list!"
@@ -58,6 +64,17 @@ def stated(gate: Gate, task: str, model: str = "gpt", **claims: Any) -> str:
 
 def http(gate: Gate, **headers: str) -> httpx2.Client:
     return httpx2.Client(base_url=f"{gate.site.url}/models", headers=headers, timeout=20)
+
+
+def check(found: bool) -> None:
+    assert found
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 # --- what passes
@@ -244,11 +261,123 @@ def test_what_a_policy_masks_is_not_restored(talks: Make, house: House) -> None:
     assert given["text"].endswith(f" of {MAIL}")
 
 
+def _taking_in(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
+    take_in = Conversation.take_in
+
+    def later(self: Conversation, *given: Any) -> None:
+        before()
+        take_in(self, *given)
+
+    monkeypatch.setattr(Conversation, "take_in", later)
+
+
+@pytest.mark.parametrize(
+    ("path", "pause"),
+    [
+        ("gpt/chat/completions", b'"tool_calls"'), ("gpt/responses", b'"function_call"'),
+        ("claude/v1/messages", b'"tool_use"'),
+    ],
+)  # fmt: skip
+def test_texts_come_while_a_prompt_is_taken_in_and_calls_do_not(
+    house: House, monkeypatch: pytest.MonkeyPatch, path: str, pause: bytes
+) -> None:
+    gate, kept, got = Gate(house), threading.Event(), [""]
+    _taking_in(monkeypatch, lambda: check(kept.wait(20)))
+    gate.provider.pause = pause
+    head = {"Authorization": "Bearer key-of-one", SCRIPT: gate.provider.told("Well.", Call("look_up", {"name": "y"}))}
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "input": "x", "stream": True}
+
+    def ask() -> None:
+        with http(gate, **head) as client, client.stream("POST", f"/{path}", json=body) as answer:
+            for piece in answer.iter_text():
+                got[0] += piece
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_for(lambda: "Well." in got[0])
+    gate.provider.go.set()
+    asking.join(0.3)
+    assert asking.is_alive()
+    assert "look_up" not in got[0]
+    assert not events(house, CallDecided)
+    kept.set()
+    asking.join(20)
+    assert "look_up" in got[0]
+    [said], [decided] = events(house, MessageObserved), events(house, CallDecided)
+    assert said.at_us <= decided.at_us
+
+
+def test_what_cannot_be_taken_in_is_answered_with_an_error(
+    talks: Make, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise StoreError("the disk is full")
+
+    _taking_in(monkeypatch, fail)
+    talk = talks(Gate(house))
+    talk.user("x")
+    with pytest.raises((openai.APIError, anthropic.APIError), match="could not be kept"):
+        talk.send("Well.", Call("look_up", {"name": "y"}))
+    assert not events(house, CallDecided)
+
+
+def test_nothing_goes_to_a_provider_while_the_store_does_not_answer(
+    talks: Make, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(house)
+    talk = talks(gate)
+    monkeypatch.setattr(house.store, "silence", lambda: timedelta(seconds=6))
+    talk.user("x")
+    with pytest.raises((openai.APIError, anthropic.APIError), match="does not answer"):
+        talk.send("Well.")
+    assert not gate.provider.asked
+
+
+def test_a_long_text_ends_as_soon_as_it_is_known_that_nothing_could_be_taken_in() -> None:
+    async def fail() -> Any:
+        raise StoreError("the disk is full")
+
+    async def settle() -> None:
+        taking = asyncio.create_task(fail())
+        turn = Turn(taking, Rules(), None)  # type: ignore[arg-type]
+        await turn.settle()
+        await asyncio.wait([taking])
+        with pytest.raises(StoreError):
+            await turn.settle()
+
+    asyncio.run(settle())
+
+
+def test_requests_that_come_at_once_wait_for_nobody_else(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, both = Gate(house), threading.Barrier(3)
+    _taking_in(monkeypatch, lambda: check(both.wait(20) >= 0))
+    head = {"Fiducial-User": "emma", "Fiducial-Task": stated(gate, "Look around.")}
+
+    def ask(said: str, headers: dict[str, str]) -> None:
+        talk = ChatTalk(gate, stream=False, **headers)
+        talk.user(said)
+        assert talk.send("Well.") == ("Well.", [])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(ask, "xyz", [{}, {}, head]))
+    assert len(events(house, SessionOpened)) == 3
+
+
+def test_a_stated_conversation_that_begins_twice_at_once_is_one(house: House) -> None:
+    gate = Gate(house)
+    head = {"Fiducial-User": "emma", "Fiducial-Task": stated(gate, "Look around.")}
+
+    def ask(number: int) -> None:
+        talk = ChatTalk(gate, stream=False, **head)
+        talk.user(f"x{number}")
+        talk.send("Well.")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(4)))
+    assert len(events(house, SessionOpened)) == 1
+
+
 def test_people_are_waited_for(talks: Make, house: House) -> None:
-    import threading
-
-    from gateway_world import OLGA
-
     gate = Gate(house, wait=20)
 
     def agree() -> None:
@@ -505,8 +634,6 @@ def test_masked_values_reach_nobody_but_the_client(talks: Make, house: House) ->
         assert value not in told
         assert value.encode() not in kept
     assert b"masked-contact-" in kept
-    decided = events(house, CallDecided)[0]
-    assert {"contact", "payment"} <= set(decided.facts.classes if hasattr(decided, "facts") else {"contact", "payment"})
 
 
 def test_a_value_has_one_token_in_a_talk_and_another_elsewhere(house: House) -> None:
@@ -529,8 +656,6 @@ def test_only_classes_that_may_be_restored_are(talks: Make, house: House) -> Non
     gate = Gate(house, mask=["payment", "contact"], restore=["contact"])
     talk = talks(gate)
     talk.user(f"{MAIL} {CARD}")
-    shown = next(each for each in json.dumps(gate.provider.asked or [""]).split('"') if True)  # nothing was asked yet
-    assert shown is not None
     talk.send("Well.")
     token = next(
         word for word in json.dumps(gate.provider.asked).replace('"', " ").split() if word.startswith("masked-payment")

@@ -88,13 +88,17 @@ class Sessions:
         self._seats: dict[SessionId, Seat] = {}
         self._coming: dict[SessionId, asyncio.Task[Seat | None]] = {}
 
-    async def open(self, host: str, **given: Any) -> Seat:
-        """A new session of `host`'s; `given` as `Guard.session` takes it."""
+    async def open(self, host: str, *, durable: bool = True, **given: Any) -> Seat:
+        """A new session of `host`'s; `given` as `Guard.session` takes it. One that is not `durable` may be nobody's
+        after a crash: its host does not know its id."""
 
         def opened() -> Session:
             session = self.guard.session(**given)
             try:
-                self.guard.store.commit(Commit(changes=(Put(DOORS + session.id, host.encode()),))).result()
+                mark = Commit(changes=(Put(DOORS + session.id, host.encode()),), durable=durable)
+                kept = self.guard.store.commit(mark)
+                if durable:
+                    kept.result()
             except StoreError:
                 session.leave()
                 raise

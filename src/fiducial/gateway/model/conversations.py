@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -29,7 +30,7 @@ from fiducial.core.canonical import digest
 from fiducial.core.store import Commit, Put
 from fiducial.errors import FiducialError
 from fiducial.flow.masking.vault import Vault
-from fiducial.gateway.model.turn import Conversation, Masking
+from fiducial.gateway.model.turn import Conversation, Masking, Taken
 from fiducial.gateway.principals import Principal
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.sessions import Seat, Sessions
@@ -57,6 +58,11 @@ class Named(msgspec.Struct, frozen=True):
     """The answer that the provider goes on from; empty: none."""
     heads: Sequence[bytes] = ()
     """For each of its messages, a digest of it and of all before it (`heads_of`)."""
+
+    @property
+    def named(self) -> bool:
+        """It says where it belongs, so it may belong nowhere."""
+        return self.session is not None or self.stated is not None or bool(self.earlier)
 
 
 class _Place:
@@ -90,19 +96,21 @@ class Conversations:
         self._places: OrderedDict[object, _Place] = OrderedDict()
         self._heads: dict[object, _Place] = {}
         self._answers: OrderedDict[tuple[Principal, str], object] = OrderedDict()
-        self._opening = asyncio.Lock()
+        self._finding: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
+        """One for each name that conversations are looked for by."""
 
-    async def of(self, named: Named) -> tuple[Conversation, Seat]:
+    async def of(self, named: Named) -> Taken:
         """The conversation, and its session, found for work that begins at once. Raises `Refused` when the host has no
         such session, `StoreError` and `SessionError` when none can be opened."""
-        async with self._opening:
-            place = await self._place(named)
-            known = self._answers.get((named.principal, named.earlier))
-            if named.earlier and known != place.conversation.key:
-                await self._doubt(place)
-        self._places.move_to_end(place.conversation.key)
+        place = await self._place(named)
+        known = self._answers.get((named.principal, named.earlier))
+        if named.earlier and known != place.conversation.key:
+            await self._doubt(place)
+        key = place.conversation.key
+        if key in self._places:
+            self._places.move_to_end(key)
         place.used = time.monotonic()
-        return place.conversation, await self._seat(place.conversation)
+        return Taken(place.conversation, await self._seat(place.conversation))
 
     def answered(self, conversation: Conversation, principal: Principal, answer: str) -> None:
         """The provider gave an answer that it can go on from."""
@@ -128,7 +136,8 @@ class Conversations:
             return found if found is not None else self._made(key, named.session, principal, named=True)
         if (stated := named.stated) is not None:
             key = ("stated", principal, stated.host, stated.conversation)
-            return await self._found(key) or await self._stated(key, principal, stated)
+            async with self._finding.setdefault(key, asyncio.Lock()):
+                return await self._found(key) or await self._stated(key, principal, stated)
         if named.earlier:
             known = self._answers.get((principal, named.earlier))
             return await self._found(known) or await self._opened(object(), named, named=False)
@@ -137,10 +146,10 @@ class Conversations:
     async def _continued(self, named: Named) -> _Place:
         """The conversation that its messages continue."""
         heads = [(named.principal, each) for each in named.heads]
-        place = next((found for head in reversed(heads) if (found := self._heads.get(head)) is not None), None)
+        # Taken from here before anything is waited for: a conversation goes on in one way.
+        place = next((found for head in reversed(heads) if (found := self._heads.pop(head, None)) is not None), None)
         if place is None or not await self._alive(place):
             place = await self._opened(object(), named, named=False)
-        self._heads.pop(place.head, None)
         place.head = heads[-1] if heads else None
         if heads:
             self._heads[place.head] = place
@@ -176,7 +185,9 @@ class Conversations:
 
     async def _opened(self, key: object, given: Named, *, named: bool) -> _Place:
         principal = given.principal
-        seat = await self._sessions.open(principal.host or "", user=principal.user, roles=principal.roles)
+        seat = await self._sessions.open(
+            principal.host or "", user=principal.user, roles=principal.roles, durable=named
+        )
         while len(self._places) >= self._most:
             await self._forget(next(iter(self._places.values())))
         return self._made(key, seat.session.id, principal, named=named)

@@ -6,11 +6,12 @@ A request goes this way, and is answered where it can go no further:
 2. Its token says which host asks, and its headers for which user       401, 400
 3. It is JSON that can be read in one way, and asks for nothing that
    cannot be guarded                                                    400, 413, 415
-4. Nothing has stopped this agent or this user                          403
+4. Nothing has stopped this agent or this user, and the store answers  403, 503
 5. It belongs to a conversation                                         404
-6. What the provider is not to have is masked; what the model will read is taken in
+6. What the provider is not to have is masked
 7. It goes to the provider, with the gateway's own key                  502, 504
-8. The answer comes back: values are restored, calls decided
+8. What the model reads is taken in, while it thinks                    409, 503
+9. The answer comes back: values are restored, calls decided; no call goes on, and no answer ends, before 8 is done
 """
 
 from __future__ import annotations
@@ -33,18 +34,19 @@ from fiducial.core.ids import SessionId
 from fiducial.errors import FiducialError, SessionError, StoreError
 from fiducial.gateway.bodies import check, value_of
 from fiducial.gateway.door import MAX_BODY, Hosts, body_of
-from fiducial.gateway.model.api import Api, Edit, Json, Said, Step
+from fiducial.gateway.model.api import Api, Json, Said, Step
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Events
-from fiducial.gateway.model.turn import Conversation, Rules, Turn
+from fiducial.gateway.model.turn import Rules, Taken, Turn
 from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
-from fiducial.gateway.sessions import Seat, Sessions
+from fiducial.gateway.sessions import Sessions
 from fiducial.gateway.statements import Statement, Statements, Unfounded, carried
 from fiducial.gateway.threads import Threads
 from fiducial.guard.guard import Guard
+from fiducial.guard.switches import DEAF
 
 log = logging.getLogger("fiducial.gateway")
 PATH: Final = "/models/"
@@ -186,20 +188,27 @@ class ModelGateway:
         reading = partial(_read, served, api, body, headers)
         asked, earlier, heads = await self._threads.sized(principal.host or "", len(body), reading)
         named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads)
-        conversation, seat = await served.conversations.of(named)
-        _check_running(served, seat)
-        sent = await seat.apart(partial(_taken_in, served, api, conversation, seat, asked, named))
-        turn = Turn(conversation, seat, served.rules, self._requests)
+        guard: Guard = served.sessions.guard
+        _check_running(guard, guard.current.charter.about.agent, principal.user)
+        # What has no name is begun or gone on with in any case, and what is not masked goes out as it is.
+        found = await _found(served, named) if served.mask or named.named else None
+        work = partial(_written, served, api, found, asked, named)
+        sent, steps = await (
+            found.seat.apart(work) if found else self._threads.sized(principal.host or "", len(body), work)
+        )
+        taking = asyncio.create_task(_taken_in(served, found, named, steps))
+        turn = Turn(taking, served.rules, self._requests, found.conversation.masking if found else None)
 
         async def settle() -> None:
             await turn.settle()
-            for each in (turn.answer, earlier):
-                served.conversations.answered(conversation, principal, each)
+            for each in filter(None, (turn.answer, earlier)):
+                served.conversations.answered((await turn.taken()).conversation, principal, each)
 
         answer.settle = settle
         try:
             await _while_there(self._ask(served, at, api, sent, turn, headers, answer), receive)
         finally:
+            await turn.taken()
             await settle()
 
     async def _ask(
@@ -216,7 +225,7 @@ class ModelGateway:
             elif response.status_code != 200:
                 raise ValueError(f"the status {response.status_code} is none of an answer")
             elif response.headers.get("content-type", "").startswith("text/event-stream"):
-                await _streamed(response, api.editing(turn), back, answer)
+                await _streamed(response, api, turn, back, answer)
             else:
                 got = msgspec.json.decode(await response.aread())
                 if not isinstance(got, dict):
@@ -267,6 +276,7 @@ class _Answer:
 
     async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """All of it."""
+        await self.settle()
         await self.begin(status, [*headers, (b"content-length", str(len(body)).encode())])
         await self.part(body, more=False)
 
@@ -311,21 +321,42 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _streamed(response: httpx2.Response, edit: Edit, back: list[tuple[bytes, bytes]], answer: _Answer) -> None:
+async def _streamed(
+    response: httpx2.Response, api: Api, turn: Turn, back: list[tuple[bytes, bytes]], answer: _Answer
+) -> None:
     await answer.begin(200, back)
-    events = Events()
+    events, edit = Events(), api.editing(turn)
     async for piece in response.aiter_bytes():
-        out = [await edit.feed(event) for event in events.feed(piece)]
-        if any(out):
-            await answer.part(b"".join(out))
-    out = [await edit.feed(event) for event in events.close()]
-    await answer.part(b"".join(out) + await edit.close(), more=False)
+        out = b""
+        for event in events.feed(piece):
+            out += await edit.feed(event)
+            if out and not turn.ready:
+                await answer.part(out)
+                out = b""
+        if out:
+            await answer.part(out)
+    rest = [await edit.feed(event) for event in events.close()]
+    await answer.part(b"".join(rest) + await edit.close(), more=False)
 
 
-def _taken_in(served: Served, api: Api, conversation: Conversation, seat: Seat, asked: Json, named: Named) -> bytes:
-    """The request as it goes to the provider, once what the model will read is taken in."""
-    masking, stated = conversation.masking, named.stated
-    steps: list[Step] = []
+async def _found(served: Served, named: Named) -> Taken:
+    found = await served.conversations.of(named)
+    session = found.seat.session
+    _check_running(served.sessions.guard, session.agent, session.user)
+    return found
+
+
+async def _taken_in(served: Served, found: Taken | None, named: Named, steps: list[Step]) -> Taken:
+    """The conversation, once it has taken in what the model reads."""
+    taken = found or await _found(served, named)
+    await taken.seat.apart(partial(taken.conversation.take_in, taken.seat.session, steps))
+    return taken
+
+
+def _written(served: Served, api: Api, found: Taken | None, asked: Json, named: Named) -> tuple[bytes, list[Step]]:
+    """The request as it goes to the provider, and what it tells the model."""
+    masking, owed = (found.conversation.masking, found.conversation.owed) if found else (None, [])
+    stated, steps = named.stated, list[Step]()
     if stated is not None:
         task = stated.task if masking is None else masking.text(stated.task)
         steps.append(Said("user", task))
@@ -339,8 +370,7 @@ def _taken_in(served: Served, api: Api, conversation: Conversation, seat: Seat, 
             Said("agent", step.text) if agents and isinstance(step, Said) and step.authority == "user" else step
             for step in api.steps(asked)
         ]
-    conversation.take_in(seat.session, steps)
-    return msgspec.json.encode(api.settled(asked, conversation.owed if named.earlier else []))
+    return msgspec.json.encode(api.settled(asked, owed if named.earlier else [])), steps
 
 
 @contextlib.contextmanager
@@ -352,10 +382,11 @@ def _readable() -> Iterator[None]:
         raise Refused(400, f"the request cannot be read: {error}") from error
 
 
-def _check_running(served: Served, seat: Seat) -> None:
-    """Raises `Refused` where somebody has stopped this."""
-    guard: Guard = served.sessions.guard
-    halt = guard.switches.stops((seat.session.agent,), RESPOND, seat.session.user)
+def _check_running(guard: Guard, agent: str, user: str) -> None:
+    """Raises `Refused` where somebody has stopped this, or it cannot be told."""
+    if guard.store.silence() > DEAF:
+        raise Refused(503, "the store does not answer, so nobody could say that this is stopped")
+    halt = guard.switches.stops((agent,), RESPOND, user)
     if halt is not None:
         raise Refused(403, f"this is stopped: {halt.why}")
 

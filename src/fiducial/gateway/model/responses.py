@@ -65,6 +65,8 @@ _TEXTS: Final = {"input_text": "text", "output_text": "text", "text": "text", "r
 """Kinds of parts that are texts, and the member that holds it."""
 _DELTAS: Final = {"response.output_text.delta": "text", "response.refusal.delta": "refusal"}
 _DONE: Final = {"response.output_text.done": "text", "response.refusal.done": "refusal"}
+_BEGUN: Final = frozenset(["response.created", "response.in_progress", "response.queued"])
+"""Events that come before the answer: nobody can go on from it yet."""
 _MADE: Final = "msg_fiducial_"
 """Beginning of the ids of items that stand in the place of calls; the provider knows none of them."""
 CONVERSATION: Final = "conversation "
@@ -357,7 +359,8 @@ class ResponsesEdit:
     async def _whole(self, event: Event, said: Json) -> bytes:
         """An event with all of the answer as it is by now."""
         response = said["response"]
-        self._turn.answer = str(response.get("id") or self._turn.answer)
+        if said.get("type") not in _BEGUN:
+            self._turn.answer = str(response.get("id", ""))
         output = response.get("output") or []
         if not output:
             return self._out(event, said, same=True)

@@ -6,6 +6,7 @@ them is in its log either. What goes to the client has the values again, of the 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
@@ -139,6 +140,13 @@ class Conversation:
         self._came.add(mark)
 
 
+class Taken(NamedTuple):
+    """A conversation, and where its session is."""
+
+    conversation: Conversation
+    seat: Seat
+
+
 class Passed(NamedTuple):
     """The call goes to the client."""
 
@@ -167,9 +175,12 @@ class Rules(msgspec.Struct, frozen=True):
 class Turn:
     """One answer."""
 
-    def __init__(self, conversation: Conversation, seat: Seat, rules: Rules, requests: Requests) -> None:
-        self._conversation, self._seat, self._rules, self._requests = conversation, seat, rules, requests
-        masking = conversation.masking
+    def __init__(
+        self, taking: asyncio.Task[Taken], rules: Rules, requests: Requests, masking: Masking | None = None
+    ) -> None:
+        """`taking`: ends when what the model reads is taken in. Until then, texts go to the client; no call does, and
+        no answer ends."""
+        self._taking, self._rules, self._requests, self._masking = taking, rules, requests, masking
         self._vault = masking.vault if masking is not None and rules.restores else None
         self.answer = ""
         """The provider's name for the answer, where it can go on from it."""
@@ -195,34 +206,46 @@ class Turn:
         """Restores a text that comes in pieces; `None` when there is nothing to restore."""
         return None if self._vault is None else RestoreStream(self._vault, self._rules.restores)
 
+    @property
+    def ready(self) -> bool:
+        """Nothing waits for what the model reads to be taken in."""
+        return self._taking.done()
+
+    async def taken(self) -> Taken:
+        """Once what the model reads is taken in. Raises why it could not be."""
+        # Whoever waits may be cancelled; this goes on.
+        return await asyncio.shield(self._taking)
+
     async def call(self, id: str, tool: str, arguments: Any) -> Passed | Withheld:
-        """What becomes of a call that the model asks for. Never raises for what the guard did: then it is withheld."""
-        if (masking := self._conversation.masking) is not None:
+        """What becomes of a call that the model asks for. Raises as `taken` does, and for nothing that the guard does:
+        then it is withheld."""
+        taken = await self.taken()
+        if self._masking is not None:
             # A model may know values from elsewhere.
-            arguments = masking.value(arguments)
+            arguments = self._masking.value(arguments)
         if not self._rules.decides:
-            self._conversation.asked(id, Call(tool, arguments))
+            taken.conversation.asked(id, Call(tool, arguments))
             return Passed(self.value(arguments))
         if not isinstance(arguments, dict):
             return Withheld(_NOT_DONE.format(tool=tool, why="Its arguments are no JSON object that can be read."))
         try:
-            return await self._decided(id, tool, arguments)
+            return await self._decided(taken, id, tool, arguments)
         except Exception as error:
             log.error("a call of the model's could not be decided", exc_info=error)
             return Withheld(_NOT_DONE.format(tool=tool, why=BROKEN))
 
-    async def _decided(self, id: str, tool: str, arguments: dict[str, Any]) -> Passed | Withheld:
-        size = len(msgspec.json.encode(arguments))
-        verdict, given = await decided(self._seat, tool, arguments, None, size)
+    async def _decided(self, taken: Taken, id: str, tool: str, arguments: dict[str, Any]) -> Passed | Withheld:
+        size, seat = len(msgspec.json.encode(arguments)), taken.seat
+        verdict, given = await decided(seat, tool, arguments, None, size)
         if verdict.enforced and (hold := _request(verdict)) is not None and self._rules.wait:
-            state = await self._requests.state(self._seat.session.id, hold, self._rules.wait, self._seat.host)
+            state = await self._requests.state(seat.session.id, hold, self._rules.wait, seat.host)
             if not state.open:
-                verdict, given = await decided(self._seat, tool, arguments, None, size)
+                verdict, given = await decided(seat, tool, arguments, None, size)
         if verdict.enforced and not isinstance(verdict, Allowed):
             hold = _request(verdict)
             why = (verdict.remedies.agent or "It may not be.") + (_AGAIN.format(request=hold) if hold else "")
             return Withheld(_NOT_DONE.format(tool=tool, why=why))
-        self._conversation.asked(id, Call(tool, arguments, verdict.decision))
+        taken.conversation.asked(id, Call(tool, arguments, verdict.decision))
         given = arguments if given is None else given
         masks = verdict.masks if isinstance(verdict, Allowed) and verdict.enforced else ()
         if self._vault is None:
@@ -239,15 +262,19 @@ class Turn:
         self._read.append((where, part))
 
     async def settle(self) -> None:
-        """Keep what the client is about to get: its next request may come as soon as it has it."""
+        """Keep what the client is about to get: its next request may come as soon as it has it. Raises as `taken` does,
+        as soon as that is known."""
+        if self._taking.done():
+            self._taking.result()
         if self.answer:
-            self._conversation.owed = self.owed
+            (await self.taken()).conversation.owed = self.owed
         if self._wrote or self._read:
             wrote, self._wrote, read, self._read = self._wrote, [], self._read, []
-            await self._seat.apart(partial(self._settled, wrote, read))
+            seat = (await self.taken()).seat
+            await seat.apart(partial(self._settled, seat.session, wrote, read))
 
-    def _settled(self, wrote: list[str], read: list[tuple[str, Any]]) -> None:
-        masking, session = self._conversation.masking, self._seat.session
+    def _settled(self, session: Session, wrote: list[str], read: list[tuple[str, Any]]) -> None:
+        masking = self._masking
         for text in wrote:
             know(session, text if masking is None else masking.text(text))
         try:
@@ -262,4 +289,4 @@ def _request(verdict: Verdict) -> Any:
     return verdict.hold if isinstance(verdict, (Held, Unclear)) else None
 
 
-__all__ = ["Call", "Conversation", "Masking", "Passed", "Rules", "Turn", "Withheld"]
+__all__ = ["Call", "Conversation", "Masking", "Passed", "Rules", "Taken", "Turn", "Withheld"]
