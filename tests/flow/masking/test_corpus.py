@@ -145,6 +145,7 @@ def test_a_card_of_no_issuer_counts_where_it_is_named() -> None:
         ("password\x1c: hunter2", "password\x1c: [credentials]"),
         ("access_token=ya29.a0AfH6SMBx1", "access_token=[secrets]"),
         ("refresh_token: 1//0gabcdefghij", "refresh_token: [secrets]"),
+        ("homepage token: CAUQAA8f9d0s9a8", "homepage token: [secrets]"),
         ('"secret": "s3cr3tvalue12345"', '"secret": "[secrets]"'),
         ("Authorization: Basic dXNlcjpwYXNzd29yZDEyMw==", "Authorization: Basic [credentials]"),
         ("redis://:secretpass@host:6379/0", "[secrets]"),
@@ -174,6 +175,10 @@ def test_other_ways_to_write_them(text: str, masked: str) -> None:
         "tokens: 12345678",
         "415\t555\t0134",
         'password: "is  "',
+        "next_page_token: CAUQAA8f9d0s9a8",
+        "NextToken=CAUQAA8f9d0s9a8",
+        "nextPageToken=CAUQAA8f9d0s9a8",
+        "the sync token is CAUQAA8f9d0s9a8",
     ],
 )
 def test_near_misses(text: str) -> None:

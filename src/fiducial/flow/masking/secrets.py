@@ -46,6 +46,16 @@ def _password(match: re.Match[str]) -> Found | None:
     return None if match[1].lower() in _PREDICATES else Found(*match.span(1), "credentials")
 
 
+_PLACE = re.compile(r"(?:\b|_|(?=[A-Z]))(?i:page|paging|pagination|cursor|continuation|sync|next|resume)[ _-]?\Z")
+"""Before `token`, where it is none that lets anybody in, but a place in a list."""
+_PLACE_WITHIN = 20
+
+
+def _token(match: re.Match[str]) -> Found | None:
+    before = match.string[max(0, match.start() - _PLACE_WITHIN) : match.start()]
+    return None if _PLACE.search(before) or not _KEY_LIKE.search(match[1]) else Found(*match.span(1), "secrets")
+
+
 _LOCKED_BY = r"password|passwort|passwd|passphrase|passcode|pwd|contrase.a|mot de passe"
 _QUOTED = "|".join(
     rf"(?<={quote})(?=[^\s{quote}])(?:[^{quote}\\\n]|\\.){{3,{LONGEST_QUOTED}}}(?<!\s)(?={quote})" for quote in "\"'`"
@@ -112,8 +122,8 @@ SECRETS = (
         longest=512,
         check=_KEY_LIKE,
     ),
-    _said(
-        "secrets", r"token|secret", rf"{_SOLID}{{8,512}}", begins=_ANY_SOLID, longest=512, sure=True, check=_KEY_LIKE
+    _said("secrets", r"token|secret", rf"{_SOLID}{{8,512}}", begins=_ANY_SOLID, longest=512, sure=True)._replace(
+        judge=_token
     ),
     _said(
         "credentials",
