@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -31,9 +31,9 @@ from starlette.types import Receive, Scope, Send
 
 from fiducial.charter.model import RESPOND
 from fiducial.core.ids import SessionId
-from fiducial.errors import FiducialError, SessionError, StoreError
 from fiducial.gateway.bodies import check, value_of
 from fiducial.gateway.door import MAX_BODY, Hosts, body_of
+from fiducial.gateway.model.answer import Answer, told
 from fiducial.gateway.model.api import Api, Json, Said, Step
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
@@ -165,15 +165,15 @@ class ModelGateway:
         """ASGI."""
         name, _, path = scope["path"].removeprefix(PATH).partition("/")
         served = self._served.get(name)
-        answer = _Answer(send, anthropic=served is not None and served.settings.speaks == "anthropic")
+        answer = Answer(send, anthropic=served is not None and served.settings.speaks == "anthropic")
         try:
             if served is None:
                 raise Refused(404, "there is no such model")
             await self._answer(served, path, scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
-            await answer.fail(*_told(error, scope["path"]))
+            await answer.fail(*told(error, scope["path"]))
 
-    async def _answer(self, served: Served, path: str, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _answer(self, served: Served, path: str, scope: Scope, receive: Receive, answer: Answer) -> None:
         api = served.apis.get(path.removeprefix("v1/"))
         listing = path in _LISTS and scope["method"] == "GET"
         if (api is None or scope["method"] != "POST") and not listing:
@@ -213,7 +213,7 @@ class ModelGateway:
 
     async def _ask(
         self, served: Served, at: str, api: Api, sent: bytes, turn: Turn, headers: list[tuple[bytes, bytes]],
-        answer: _Answer,
+        answer: Answer,
     ) -> None:  # fmt: skip
         assert self._client is not None
         request = self._client.build_request("POST", at, content=sent, headers=_along(headers, served))
@@ -235,7 +235,7 @@ class ModelGateway:
         finally:
             await response.aclose()
 
-    async def _list(self, served: Served, at: str, headers: list[tuple[bytes, bytes]], answer: _Answer) -> None:
+    async def _list(self, served: Served, at: str, headers: list[tuple[bytes, bytes]], answer: Answer) -> None:
         assert self._client is not None
         response = await self._client.get(at, headers=_along(headers, served))
         await answer.whole(response.status_code, _back(response), response.content)
@@ -250,57 +250,6 @@ class ModelGateway:
         except Unfounded as error:
             # Passed over, its messages would count as the user's words.
             raise Refused(400, f"the statement in `Fiducial-Task` does not count: {error}") from error
-
-
-async def _nothing() -> None:
-    pass
-
-
-class _Answer:
-    """What is sent to the client."""
-
-    def __init__(self, send: Send, *, anthropic: bool) -> None:
-        self._send, self._anthropic, self._begun = send, anthropic, False
-        self.settle: Callable[[], Awaitable[None]] = _nothing
-        """Awaited before anything is sent."""
-
-    async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """The head of an answer."""
-        self._begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def part(self, body: bytes, *, more: bool = True) -> None:
-        """A part of its body."""
-        await self.settle()
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-
-    async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """All of it."""
-        await self.settle()
-        await self.begin(status, [*headers, (b"content-length", str(len(body)).encode())])
-        await self.part(body, more=False)
-
-    async def fail(self, status: int, told: str) -> None:
-        """Say that it cannot be answered, as its API says so; in the middle of a stream too."""
-        self.settle = _nothing  # what failed may be just that
-        kind = _KINDS.get(status, "api_error")
-        if self._anthropic:
-            said: Json = {"type": "error", "error": {"type": kind, "message": told}}
-        else:
-            said = {"error": {"message": told, "type": kind, "param": None, "code": None}}
-        body = msgspec.json.encode(said)
-        if not self._begun:
-            await self.whole(status, [(b"content-type", b"application/json"), (b"cache-control", b"no-store")], body)
-            return
-        # The message that a stream ends with is an error to every SDK; nothing that could be taken for an end.
-        name = b"event: error\n" if self._anthropic else b""
-        await self.part(name + b"data: " + body + b"\n\n", more=False)
-
-
-_KINDS: Final = {
-    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-    413: "request_too_large",
-}  # fmt: skip
 
 
 async def _while_there(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -322,7 +271,7 @@ async def _left(receive: Receive) -> None:
 
 
 async def _streamed(
-    response: httpx2.Response, api: Api, turn: Turn, back: list[tuple[bytes, bytes]], answer: _Answer
+    response: httpx2.Response, api: Api, turn: Turn, back: list[tuple[bytes, bytes]], answer: Answer
 ) -> None:
     await answer.begin(200, back)
     events, edit = Events(), api.editing(turn)
@@ -434,29 +383,6 @@ def _along(headers: list[tuple[bytes, bytes]], served: Served) -> list[tuple[byt
 
 def _back(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
     return [(name.lower(), value) for name, value in response.headers.raw if name.lower().decode() not in _NOT_BACK]
-
-
-def _told(error: Exception, path: str) -> tuple[int, str]:
-    match error:
-        case Refused():
-            return error.status, error.detail
-        case httpx2.TimeoutException():
-            log.warning("the provider behind %s does not answer in time", path)
-            return 504, "the provider does not answer in time"
-        case httpx2.HTTPError() | httpx2.StreamError():
-            log.warning("the provider behind %s cannot be reached: %s", path, type(error).__name__)
-            return 502, "the provider cannot be reached"
-        case StoreError():
-            log.error("the store failed under %s: %s", path, error)
-            return 503, "what the model would read could not be kept; the server's log says why"
-        case SessionError():
-            return 409, str(error)
-        case msgspec.MsgspecError() | ValueError():
-            log.error("an answer behind %s cannot be read: %s", path, error)
-            return 502, "the provider's answer cannot be read"
-        case _:
-            log.error("%s failed", path, exc_info=None if isinstance(error, FiducialError) else error)
-            return 500, "the server's log says what"
 
 
 __all__ = ["PATH", "SESSION", "ModelGateway", "Served"]
