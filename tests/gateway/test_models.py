@@ -271,6 +271,7 @@ def _taking_in(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> N
     monkeypatch.setattr(Conversation, "take_in", later)
 
 
+@pytest.mark.parametrize("mask", [[], ["contact"]])
 @pytest.mark.parametrize(
     ("path", "pause"),
     [
@@ -279,9 +280,9 @@ def _taking_in(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> N
     ],
 )  # fmt: skip
 def test_texts_come_while_a_prompt_is_taken_in_and_calls_do_not(
-    house: House, monkeypatch: pytest.MonkeyPatch, path: str, pause: bytes
+    house: House, monkeypatch: pytest.MonkeyPatch, path: str, pause: bytes, mask: list[str]
 ) -> None:
-    gate, kept, got = Gate(house), threading.Event(), [""]
+    gate, kept, got = Gate(house, mask=mask), threading.Event(), [""]
     _taking_in(monkeypatch, lambda: check(kept.wait(20)))
     gate.provider.pause = pause
     head = {"Authorization": "Bearer key-of-one", SCRIPT: gate.provider.told("Well.", Call("look_up", {"name": "y"}))}

@@ -17,9 +17,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -100,17 +102,37 @@ class Conversations:
         """One for each name that conversations are looked for by."""
 
     async def of(self, named: Named) -> Taken:
-        """The conversation, and its session, found for work that begins at once. Raises `Refused` when the host has no
-        such session, `StoreError` and `SessionError` when none can be opened."""
+        """The conversation that is `named`, and its session, found for work that begins at once. Raises `Refused` when
+        the host has no such session, `StoreError` and `SessionError` when none can be opened."""
         place = await self._place(named)
         known = self._answers.get((named.principal, named.earlier))
         if named.earlier and known != place.conversation.key:
             await self._doubt(place)
-        key = place.conversation.key
-        if key in self._places:
-            self._places.move_to_end(key)
-        place.used = time.monotonic()
+        self._use(place)
         return Taken(place.conversation, await self._seat(place.conversation))
+
+    def begun(self, named: Named) -> Conversation:
+        """The conversation that messages without a name continue, or one that begins; `opened` finds its session."""
+        principal = named.principal
+        heads = [(principal, each) for each in named.heads]
+        place = next((found for head in reversed(heads) if (found := self._heads.pop(head, None)) is not None), None)
+        if place is None:
+            place = self._made(object(), "", principal, named=False)
+        place.head = heads[-1] if heads else None
+        if heads:
+            self._heads[place.head] = place
+        self._use(place)
+        return place.conversation
+
+    async def opened(self, conversation: Conversation, principal: Principal) -> Taken:
+        """A conversation that has `begun`, and its session, for work that begins at once; another session where that
+        is gone. Raises `StoreError` and `SessionError` when none can be opened."""
+        async with self._finding.setdefault(conversation.key, asyncio.Lock()):
+            if conversation.session:
+                with suppress(Refused):
+                    return Taken(conversation, await self._seat(conversation))
+            conversation.begin(await self._open(principal, durable=False))
+        return Taken(conversation, await self._seat(conversation))
 
     def answered(self, conversation: Conversation, principal: Principal, answer: str) -> None:
         """The provider gave an answer that it can go on from."""
@@ -138,22 +160,13 @@ class Conversations:
             key = ("stated", principal, stated.host, stated.conversation)
             async with self._finding.setdefault(key, asyncio.Lock()):
                 return await self._found(key) or await self._stated(key, principal, stated)
-        if named.earlier:
-            known = self._answers.get((principal, named.earlier))
-            return await self._found(known) or await self._opened(object(), named, named=False)
-        return await self._continued(named)
+        known = self._answers.get((principal, named.earlier))
+        return await self._found(known) or await self._opened(object(), principal, named=False)
 
-    async def _continued(self, named: Named) -> _Place:
-        """The conversation that its messages continue."""
-        heads = [(named.principal, each) for each in named.heads]
-        # Taken from here before anything is waited for: a conversation goes on in one way.
-        place = next((found for head in reversed(heads) if (found := self._heads.pop(head, None)) is not None), None)
-        if place is None or not await self._alive(place):
-            place = await self._opened(object(), named, named=False)
-        place.head = heads[-1] if heads else None
-        if heads:
-            self._heads[place.head] = place
-        return place
+    def _use(self, place: _Place) -> None:
+        place.used = time.monotonic()
+        if place.conversation.key in self._places:
+            self._places.move_to_end(place.conversation.key)
 
     async def _found(self, key: object) -> _Place | None:
         place = self._places.get(key)
@@ -178,22 +191,25 @@ class Conversations:
             place = self._made(key, kept.value.decode(), principal, named=True)
             if await self._alive(place):
                 return place
-        place = await self._opened(key, Named(principal), named=True)
+        place = await self._opened(key, principal, named=True)
         change = Put(cell, place.conversation.session.encode())
         await threads.run(host, lambda: store.commit(Commit(changes=(change,))).result())
         return place
 
-    async def _opened(self, key: object, given: Named, *, named: bool) -> _Place:
-        principal = given.principal
+    async def _opened(self, key: object, principal: Principal, *, named: bool) -> _Place:
+        return self._made(key, await self._open(principal, durable=named), principal, named=named)
+
+    async def _open(self, principal: Principal, *, durable: bool) -> str:
         seat = await self._sessions.open(
-            principal.host or "", user=principal.user, roles=principal.roles, durable=named
+            principal.host or "", user=principal.user, roles=principal.roles, durable=durable
         )
-        while len(self._places) >= self._most:
+        while len(self._places) > self._most:
             await self._forget(next(iter(self._places.values())))
-        return self._made(key, seat.session.id, principal, named=named)
+        return seat.session.id
 
     def _made(self, key: object, session: str, principal: Principal, *, named: bool) -> _Place:
-        masking = Masking(Vault(self._secret, session), self._mask) if self._mask else None
+        vault = Vault(self._secret, session or os.urandom(16).hex()) if self._mask else None
+        masking = Masking(vault, self._mask) if vault is not None else None
         place = _Place(Conversation(key, session, principal.host or "", masking), named=named)
         self._places[key] = place
         return place
@@ -210,7 +226,7 @@ class Conversations:
 
     async def _forget(self, place: _Place) -> None:
         self._drop(place)
-        if place.named:
+        if place.named or not place.conversation.session:
             return
         try:
             await self._sessions.end(await self._seat(place.conversation), "done")

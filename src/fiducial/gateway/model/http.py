@@ -38,7 +38,7 @@ from fiducial.gateway.model.api import Api, Json, Said, Step
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Events
-from fiducial.gateway.model.turn import Rules, Taken, Turn
+from fiducial.gateway.model.turn import Conversation, Rules, Taken, Turn
 from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
@@ -190,14 +190,15 @@ class ModelGateway:
         named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads)
         guard: Guard = served.sessions.guard
         _check_running(guard, guard.current.charter.about.agent, principal.user)
-        # What has no name is begun or gone on with in any case, and what is not masked goes out as it is.
-        found = await _found(served, named) if served.mask or named.named else None
-        work = partial(_written, served, api, found, asked, named)
-        sent, steps = await (
-            found.seat.apart(work) if found else self._threads.sized(principal.host or "", len(body), work)
-        )
-        taking = asyncio.create_task(_taken_in(served, found, named, steps))
-        turn = Turn(taking, served.rules, self._requests, found.conversation.masking if found else None)
+        # What has no name is begun, or gone on with, in any case: nobody has to wait for its session.
+        found = await served.conversations.of(named) if named.named else None
+        if found is not None:
+            _check_running(guard, found.seat.session.agent, found.seat.session.user)
+        conversation = found.conversation if found is not None else served.conversations.begun(named)
+        work = partial(_written, served, api, conversation, asked, named)
+        sent, steps = await self._threads.sized(principal.host or "", len(body), work)
+        taking = asyncio.create_task(_taken_in(served, conversation, found, principal, steps))
+        turn = Turn(taking, served.rules, self._requests, conversation.masking)
 
         async def settle() -> None:
             await turn.settle()
@@ -288,24 +289,20 @@ async def _streamed(
     await answer.part(b"".join(rest) + await edit.close(), more=False)
 
 
-async def _found(served: Served, named: Named) -> Taken:
-    found = await served.conversations.of(named)
-    session = found.seat.session
-    _check_running(served.sessions.guard, session.agent, session.user)
-    return found
-
-
-async def _taken_in(served: Served, found: Taken | None, named: Named, steps: list[Step]) -> Taken:
+async def _taken_in(
+    served: Served, conversation: Conversation, found: Taken | None, principal: Principal, steps: list[Step]
+) -> Taken:
     """The conversation, once it has taken in what the model reads."""
-    taken = found or await _found(served, named)
-    await taken.seat.apart(partial(taken.conversation.take_in, taken.seat.session, steps))
+    taken = found or await served.conversations.opened(conversation, principal)
+    await taken.seat.apart(partial(conversation.take_in, taken.seat.session, steps))
     return taken
 
 
-def _written(served: Served, api: Api, found: Taken | None, asked: Json, named: Named) -> tuple[bytes, list[Step]]:
+def _written(
+    served: Served, api: Api, conversation: Conversation, asked: Json, named: Named
+) -> tuple[bytes, list[Step]]:
     """The request as it goes to the provider, and what it tells the model."""
-    masking, owed = (found.conversation.masking, found.conversation.owed) if found else (None, [])
-    stated, steps = named.stated, list[Step]()
+    masking, stated, steps = conversation.masking, named.stated, list[Step]()
     if stated is not None:
         task = stated.task if masking is None else masking.text(stated.task)
         steps.append(Said("user", task))
@@ -319,7 +316,7 @@ def _written(served: Served, api: Api, found: Taken | None, asked: Json, named: 
             Said("agent", step.text) if agents and isinstance(step, Said) and step.authority == "user" else step
             for step in api.steps(asked)
         ]
-    return msgspec.json.encode(api.settled(asked, owed if named.earlier else [])), steps
+    return msgspec.json.encode(api.settled(asked, conversation.owed if named.earlier else [])), steps
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -51,6 +52,7 @@ class Masking:
 
     def __init__(self, vault: Vault, classes: frozenset[str]) -> None:
         self.vault, self._classes = vault, classes
+        self._lock = threading.Lock()
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._size = 0
 
@@ -59,14 +61,14 @@ class Masking:
         if len(text) <= _SHORT:
             return str(mask(text, self.vault, classes=self._classes))
         key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = str(mask(text, self.vault, classes=self._classes))
-            self._size += len(found)
-            while self._size > _MASKED:
+        with self._lock:
+            found = self._known.pop(key, None)
+            if found is None:
+                found = str(mask(text, self.vault, classes=self._classes))
+                self._size += len(found)
+            self._known[key] = found
+            while self._size > _MASKED and len(self._known) > 1:
                 self._size -= len(self._known.popitem(last=False)[1])
-        else:
-            self._known.move_to_end(key)
         return found
 
     def value(self, value: Any) -> Any:
@@ -87,12 +89,18 @@ class Conversation:
     """What is known of a conversation beside its session."""
 
     def __init__(self, key: object, session: str, host: str, masking: Masking | None) -> None:
-        """`key`: by which it is found again."""
+        """`key`: by which it is found again; `session`: empty until it has begun."""
         self.key, self.session, self.host, self.masking = key, session, host, masking
         self.calls: OrderedDict[str, Call] = OrderedDict()
         self.owed: list[dict[str, Any]] = []
         """What the provider is still to hear."""
         self._came: set[bytes] = set()
+
+    def begin(self, session: str) -> None:
+        """A session begins, which knows nothing yet."""
+        self.session = session
+        self.calls.clear()
+        self._came.clear()
 
     def asked(self, id: str, call: Call) -> None:
         """The model asked for a call."""
