@@ -41,7 +41,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-verify: check $(VENV)/.collected $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai $(VENV)/.crewai ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+verify: check $(VENV)/.collected $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai $(VENV)/.crewai $(VENV)/.typescript ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
@@ -119,6 +119,12 @@ $(VENV)/.inspect-ai: | $(VENV)/.dev
 # CrewAI needs the earlier MCP SDK, and 830 MB: `make test` leaves it out.
 $(VENV)/.crewai: | $(VENV)/.dev
 	$(call apart,crewai,'crewai>=1.15.30$(comma)<1.16')
+	@touch $@
+
+# The SDKs of OpenAI and Anthropic in TypeScript, as the agents of others have them.
+$(VENV)/.typescript: | $(VENV)/.dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --silent --no-audit --no-fund --prefix $(VENV)/typescript \
+	  openai@^7.57 @anthropic-ai/sdk@^1.12
 	@touch $@
 
 # Everything that the tests import is compiled once, and not by each of their processes.

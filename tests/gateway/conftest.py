@@ -23,9 +23,11 @@ from model_world import (  # noqa: E402
     OverResponses,
     OverResponsesStream,
 )  # fmt: skip
+from typescript_world import OVER_TYPESCRIPT  # noqa: E402
 
-DOORS: tuple[type[Door], ...] = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
+DOORS = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
     OverChat, OverChatStream, OverResponses, OverResponsesStream, OverMessages, OverMessagesStream,
+    *(pytest.param(door, marks=pytest.mark.long) for door in OVER_TYPESCRIPT),
 )  # fmt: skip
 
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import anthropic
 import openai
+from anthropic.types import Message
 from gateway_world import Came, Door, House, Visit
 from joserfc.jwk import KeySet
 from mcp_http_world import KEY, Site
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response as AnyResponse
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -37,6 +40,10 @@ class Call:
     def __init__(self, tool: str, arguments: Any, id: str | None = None) -> None:
         self.tool, self.id = tool, id or f"call_{next(_IDS)}"
         self.text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+
+class SdkError(Exception):
+    """What an SDK of another language raised."""
 
 
 Says = str | Call
@@ -319,6 +326,10 @@ class Talk:
     def send(self, *says: Says) -> tuple[str, list[tuple[str, str, Any]]]:
         """What the model answers, when it is told to say that: text, and calls."""
 
+    def asked(self, *says: Says) -> dict[str, Any]:
+        """A request, without its messages."""
+        return {"model": "m", "extra_headers": self.headers | {SCRIPT: self.gate.provider.told(*says)}} | self.more
+
 
 class ChatTalk(Talk):
     def user(self, text: str) -> None:
@@ -335,19 +346,20 @@ class ChatTalk(Talk):
         self.history.append({"role": "tool", "tool_call_id": id, "content": text})
 
     def send(self, *says: Says) -> tuple[str, list[tuple[str, str, Any]]]:
-        headers = self.headers | {SCRIPT: self.gate.provider.told(*says)}
-        asked = {"model": "m", "messages": self.history, "extra_headers": headers} | self.more
-        client = self.gate.openai().chat.completions
-        if self.stream:
-            with client.stream(**asked) as stream:
-                message = stream.get_final_completion().choices[0].message
-        else:
-            message = client.create(**asked).choices[0].message
+        message = self.answer(self.asked(*says) | {"messages": self.history}).choices[0].message
         self.history.append(message.model_dump(exclude_none=True, exclude={"parsed"}))
         calls = [
             (each.id, each.function.name, json.loads(each.function.arguments)) for each in message.tool_calls or ()
         ]
         return message.content or "", calls
+
+    def answer(self, asked: dict[str, Any]) -> ChatCompletion:
+        """By the SDK."""
+        client = self.gate.openai().chat.completions
+        if not self.stream:
+            return client.create(**asked)
+        with client.stream(**asked) as stream:
+            return stream.get_final_completion()
 
 
 class ResponsesTalk(Talk):
@@ -362,15 +374,7 @@ class ResponsesTalk(Talk):
         self.history.append({"type": "function_call_output", "call_id": id, "output": text})
 
     def send(self, *says: Says) -> tuple[str, list[tuple[str, str, Any]]]:
-        headers = self.headers | {SCRIPT: self.gate.provider.told(*says)}
-        asked = {"model": "m", "input": self.history, "extra_headers": headers} | self.more
-        client = self.gate.openai().responses
-        if self.stream:
-            with client.stream(**asked) as stream:
-                response = stream.get_final_response()
-        else:
-            response = client.create(**asked)
-        self.last = response
+        response = self.last = self.answer(self.asked(*says) | {"input": self.history})
         self.history += [each.model_dump(exclude_none=True) for each in response.output]
         calls = [
             (each.call_id, each.name, json.loads(each.arguments))
@@ -379,6 +383,14 @@ class ResponsesTalk(Talk):
         ]
         parts = [part for each in response.output if each.type == "message" for part in each.content]
         return "\n\n".join(part.text for part in parts if part.type == "output_text"), calls
+
+    def answer(self, asked: dict[str, Any]) -> AnyResponse:
+        """By the SDK."""
+        client = self.gate.openai().responses
+        if not self.stream:
+            return client.create(**asked)
+        with client.stream(**asked) as stream:
+            return stream.get_final_response()
 
 
 class MessagesTalk(Talk):
@@ -394,22 +406,23 @@ class MessagesTalk(Talk):
         self.history.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": id, "content": text}]})
 
     def send(self, *says: Says) -> tuple[str, list[tuple[str, str, Any]]]:
-        headers = self.headers | {SCRIPT: self.gate.provider.told(*says)}
-        asked = {"model": "m", "messages": self.history, "max_tokens": 100, "extra_headers": headers} | self.more
-        client = self.gate.anthropic().messages
-        if self.stream:
-            with client.stream(**asked) as stream:
-                message = stream.get_final_message()
-        else:
-            message = client.create(**asked)
+        message = self.answer({"max_tokens": 100} | self.asked(*says) | {"messages": self.history})
         self.history.append(
             {"role": "assistant", "content": [each.model_dump(exclude_none=True) for each in message.content]}
         )
         calls = [(each.id, each.name, each.input) for each in message.content if each.type == "tool_use"]
         return "\n\n".join(each.text for each in message.content if each.type == "text"), calls
 
+    def answer(self, asked: dict[str, Any]) -> Message:
+        """By the SDK."""
+        client = self.gate.anthropic().messages
+        if not self.stream:
+            return client.create(**asked)
+        with client.stream(**asked) as stream:
+            return stream.get_final_message()
 
-class _OverModel(Door):
+
+class OverModel(Door):
     """A model's answers; the session is the host's."""
 
     talk: type[Talk]
@@ -425,7 +438,7 @@ class _OverModel(Door):
 
 
 class _Talking(Visit):
-    def __init__(self, door: _OverModel, gate: Gate, session: str) -> None:
+    def __init__(self, door: OverModel, gate: Gate, session: str) -> None:
         self._door, self._gate, self._session = door, gate, session
         self._seen: list[tuple[str, dict[str, Any], Any]] = []
 
@@ -442,7 +455,7 @@ class _Talking(Visit):
         talk = self._talk()
         try:
             text, calls = talk.send("Let me see.", Call(tool, arguments))
-        except (openai.APIError, anthropic.APIError) as error:
+        except (openai.APIError, anthropic.APIError, SdkError) as error:
             return Came("denied", False, told=str(error))
         if not calls:
             kind, request = self._became(text)
@@ -461,7 +474,7 @@ class _Talking(Visit):
         self._seen.append((tool, arguments, result))
 
 
-class OverChat(_OverModel):
+class OverChat(OverModel):
     """Chat Completions."""
 
     talk = ChatTalk
@@ -473,7 +486,7 @@ class OverChatStream(OverChat):
     stream = True
 
 
-class OverResponses(_OverModel):
+class OverResponses(OverModel):
     """Responses."""
 
     talk = ResponsesTalk
@@ -485,7 +498,7 @@ class OverResponsesStream(OverResponses):
     stream = True
 
 
-class OverMessages(_OverModel):
+class OverMessages(OverModel):
     """Messages."""
 
     talk = MessagesTalk
@@ -501,6 +514,6 @@ TALKS = (ChatTalk, ResponsesTalk, MessagesTalk)
 
 __all__ = [
     "ANTHROPIC_KEY", "OPENAI_KEY", "SCRIPT", "TALKS", "Call", "ChatTalk", "Gate", "MessagesTalk", "OverChat",
-    "OverChatStream", "OverMessages", "OverMessagesStream", "OverResponses", "OverResponsesStream", "Provider",
-    "ResponsesTalk", "Talk",
+    "OverChatStream", "OverMessages", "OverMessagesStream", "OverModel", "OverResponses", "OverResponsesStream",
+    "Provider", "ResponsesTalk", "SdkError", "Talk",
 ]  # fmt: skip

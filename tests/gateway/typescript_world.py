@@ -1,0 +1,99 @@
+"""The vendors' SDKs in TypeScript, pointed at the gateway; what they answer is read as in Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anthropic.types import Message
+from model_world import ChatTalk, MessagesTalk, OverModel, ResponsesTalk, SdkError, Talk
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
+
+FOLDER = Path(sys.prefix) / "typescript"
+"""Where `make verify` puts the SDKs."""
+_SCRIPT = Path(__file__).with_name("models.mts")
+
+
+class Node:
+    """A process of Node.js that asks models."""
+
+    def __init__(self) -> None:
+        # Modules are looked for beside the script.
+        script = shutil.copy(_SCRIPT, FOLDER)
+        node = Path(sys.executable).with_name("node")
+        self._process = subprocess.Popen([node, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._numbers, self._lock = count(), threading.Lock()
+        self._asked: dict[int, Future[dict[str, Any]]] = {}
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            said = json.loads(line)
+            self._asked.pop(said["number"]).set_result(said)
+
+    def ask(self, **asked: Any) -> Any:
+        """The SDK's answer. Raises `SdkError`."""
+        assert self._process.stdin is not None
+        number, answer = next(self._numbers), Future[dict[str, Any]]()
+        self._asked[number] = answer
+        with self._lock:
+            self._process.stdin.write(json.dumps({"number": number} | asked) + "\n")
+            self._process.stdin.flush()
+        said = answer.result(60)
+        if "error" in said:
+            raise SdkError(said["error"])
+        return said["answer"]
+
+
+@cache
+def node() -> Node:
+    """One for all tests; it ends with its standard input."""
+    if not FOLDER.exists():
+        pytest.skip("the SDKs in TypeScript are not installed: `make verify`")
+    return Node()
+
+
+def _asking(talk: Talk, api: str, asked: dict[str, Any]) -> Any:
+    model = "claude" if api == "messages" else "gpt"
+    headers = asked.pop("extra_headers")
+    url = f"{talk.gate.site.url}/models/{model}"
+    return node().ask(api=api, stream=talk.stream, url=url, headers=headers, body=asked)
+
+
+class TsChatTalk(ChatTalk):
+    def answer(self, asked: dict[str, Any]) -> ChatCompletion:
+        return ChatCompletion.model_validate(_asking(self, "chat", asked))
+
+
+class TsResponsesTalk(ResponsesTalk):
+    def answer(self, asked: dict[str, Any]) -> Response:
+        return Response.model_validate(_asking(self, "responses", asked))
+
+
+class TsMessagesTalk(MessagesTalk):
+    def answer(self, asked: dict[str, Any]) -> Message:
+        return Message.model_validate(_asking(self, "messages", asked))
+
+
+def _door(made: type[Talk], *, streamed: bool) -> type[OverModel]:
+    return type(f"Over{made.__name__}{'Stream' * streamed}", (OverModel,), {"talk": made, "stream": streamed})
+
+
+OVER_TYPESCRIPT = [
+    _door(made, streamed=streamed)
+    for made in (TsChatTalk, TsResponsesTalk, TsMessagesTalk)
+    for streamed in (False, True)
+]
+
+__all__ = ["OVER_TYPESCRIPT"]
