@@ -171,6 +171,16 @@ def test_an_answer_that_is_none_goes_nowhere(house: House, status: int) -> None:
     assert "location" not in answer.headers
 
 
+def test_an_answer_without_an_end_is_cut_off(talks: Make, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fiducial.gateway.model.http._MOST", 20_000)
+    talk = talks(Gate(house))
+    talk.user("x")
+    assert talk.send("Well.") == ("Well.", [])
+    with pytest.raises((openai.APIError, anthropic.APIError), match="cannot be read"):
+        talk.send("y" * 20_001, Call("look_up", {"name": "y"}))
+    assert not events(house, CallDecided)
+
+
 def test_a_query_goes_along(house: House) -> None:
     gate = Gate(house)
     asked: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}

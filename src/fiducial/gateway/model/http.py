@@ -56,6 +56,8 @@ _LOOK: Final = 60.0
 _TIMES: Final = httpx2.Timeout(10.0, read=600.0, pool=30.0)
 """Seconds; models think for long before they say anything."""
 _LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+_MOST: Final = 64 * 2**20
+"""Bytes of an answer."""
 _LISTS: Final = ("models", "v1/models")
 _TO_PROVIDER: Final = (
     b"anthropic-beta", b"anthropic-version", b"idempotency-key", b"openai-beta", b"openai-organization",
@@ -222,13 +224,13 @@ class ModelGateway:
         try:
             back = _back(response)
             if response.status_code >= 400:
-                await answer.whole(response.status_code, back, await response.aread())
+                await answer.whole(response.status_code, back, await _all(response))
             elif response.status_code != 200:
                 raise ValueError(f"the status {response.status_code} is none of an answer")
             elif response.headers.get("content-type", "").startswith("text/event-stream"):
                 await _streamed(response, api, turn, back, answer)
             else:
-                got = msgspec.json.decode(await response.aread())
+                got = msgspec.json.decode(await _all(response))
                 if not isinstance(got, dict):
                     raise ValueError("an answer is no object")
                 edited = await api.edited(got, turn)
@@ -238,8 +240,8 @@ class ModelGateway:
 
     async def _list(self, served: Served, at: str, headers: list[tuple[bytes, bytes]], answer: Answer) -> None:
         assert self._client is not None
-        response = await self._client.get(at, headers=_along(headers, served))
-        await answer.whole(response.status_code, _back(response), response.content)
+        async with self._client.stream("GET", at, headers=_along(headers, served)) as response:
+            await answer.whole(response.status_code, _back(response), await _all(response))
 
     def _stated(self, served: Served, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
         text = carried(headers)
@@ -271,12 +273,26 @@ async def _left(receive: Receive) -> None:
         pass
 
 
+async def _pieces(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """Of the body. Raises `ValueError` past `_MOST`."""
+    size = 0
+    async for piece in response.aiter_bytes():
+        size += len(piece)
+        if size > _MOST:
+            raise ValueError("the answer is too long")
+        yield piece
+
+
+async def _all(response: httpx2.Response) -> bytes:
+    return b"".join([piece async for piece in _pieces(response)])
+
+
 async def _streamed(
     response: httpx2.Response, api: Api, turn: Turn, back: list[tuple[bytes, bytes]], answer: Answer
 ) -> None:
     await answer.begin(200, back)
     events, edit = Events(), api.editing(turn)
-    async for piece in response.aiter_bytes():
+    async for piece in _pieces(response):
         out = b""
         for event in events.feed(piece):
             out += await edit.feed(event)
