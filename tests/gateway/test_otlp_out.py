@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_world import SECRET, House, charter
+from gateway_world import OLGA, SECRET, House, charter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -176,6 +176,43 @@ def test_without_content_nothing_that_anybody_wrote_is_sent(house: House, collec
     raw = b"".join(request.SerializeToString() for request in (sent(house, collector), collector.requests)[1])
     for text in (SECRET, "emma", "Be brief", "milk", "elsewhere", "found", "page", "DE1", "it broke"):
         assert text.encode() not in raw
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_what_people_were_asked_and_what_they_stopped_is_sent(
+    house: House, collector: Collector, content: bool
+) -> None:
+    with house.guard.session(user="emma") as session:
+        asked = [session.decide("pay_bill", {"account": "DE1", "amount": amount}) for amount in (5, 6)]
+        for each, answer in zip(asked, ("approve", "reject"), strict=True):
+            assert isinstance(each, fiducial.Held)
+            house.desk.vote(each.hold, OLGA, answer, note="as Olga sees it")
+    halt = house.guard.halt("drill for Emma", by="olga", tool="pay_bill", user="emma")
+    house.guard.resume(halt, by="ben")
+    house.store.flush()
+    spans = {span.name: span for span in sent(house, collector, content=content)}
+    people = [span for span in collector.spans if span.name == "fiducial.ask operator"]
+    agent = next(span for name, span in spans.items() if name.startswith("invoke_agent"))
+    assert [told(span)["fiducial.outcome"] for span in people] == ["approved", "rejected"]
+    assert [told(span).get("error.type") for span in people] == [None, "rejected"]
+    for span, each, answer in zip(people, asked, ("approve", "reject"), strict=True):
+        assert (span.trace_id, span.parent_span_id) == (agent.trace_id, agent.span_id)
+        assert told(span)["gen_ai.tool.call.id"] == each.decision
+        assert told(span)["gen_ai.tool.name"] == "pay_bill"
+        assert span.start_time_unix_nano < span.end_time_unix_nano
+        [vote] = span.events
+        said = {each.key: value(each.value) for each in vote.attributes}
+        assert (vote.name, said["fiducial.answer"], said["fiducial.role"]) == ("fiducial.vote", answer, "operator")
+        assert said.get("fiducial.by") == ("olga" if content else None)
+    stopped, lifted = spans["fiducial.halt"], spans["fiducial.resume"]
+    assert stopped.trace_id == lifted.trace_id != agent.trace_id
+    assert stopped.span_id != lifted.span_id
+    assert told(stopped)["gen_ai.tool.name"] == "pay_bill"
+    assert (told(stopped).get("fiducial.why"), told(stopped).get("user.id")) == (
+        ("drill for Emma", "emma") if content else (None, None)
+    )
+    raw = b"".join(request.SerializeToString() for request in collector.requests)
+    assert b"as Olga sees it" not in raw
 
 
 def test_the_name_of_a_tool_that_no_contract_describes_is_not_sent(house: House, collector: Collector) -> None:

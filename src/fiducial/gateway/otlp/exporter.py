@@ -35,6 +35,7 @@ from fiducial.core.store import Commit, Put, Unchanged
 from fiducial.errors import RolledBack
 from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp import mapping
+from fiducial.gateway.otlp.spans import VERSION
 from fiducial.gateway.otlp.wire import PROTOBUF
 from fiducial.store.ledger import LedgerStore
 
@@ -159,7 +160,7 @@ class Exporter:
         return "", f"the collector answers {status} to {count} spans", None
 
 
-_CONVENTIONS: Final = f"gen_ai {names.GENAI_VERSION}, mapping {mapping.VERSION}"
+_CONVENTIONS: Final = f"gen_ai {names.GENAI_VERSION}, mapping {VERSION}"
 
 
 def _partly(answer: bytes) -> str:

@@ -1,10 +1,12 @@
-"""From our events to spans, by the GenAI conventions. Version 1 of the mapping.
+"""From our events to spans, by the GenAI conventions.
 
 | entry of the log | span |
 |---|---|
 | `call.finished` | `execute_tool`, from the decision to its end |
 | `call.decided`, when the verdict stops the call | `execute_tool` of no duration, with the verdict as its error |
 | `result.observed` | `execute_tool` of no duration |
+| `hold.settled`, when it is not escalated | `fiducial.ask`, from the request to its end, with votes as events |
+| `halt.ordered`, `halt.lifted` | `fiducial.halt`, `fiducial.resume`, of no duration, in traces of their own |
 | `session.closed` | `execute_tool` for each call of which nothing was heard, and `invoke_agent`, the parent of all |
 
 The verdict, and that of shadow policies, is an event `gen_ai.evaluation.result` on the span. A tool's name is sent
@@ -15,20 +17,23 @@ from those of the log, so what is sent twice is the same span twice. Other entri
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from fiducial.core.event import (
     CallDecided,
     CallFinished,
     Firing,
+    HaltLifted,
+    HaltOrdered,
+    HoldRequested,
+    HoldSettled,
+    HoldVoted,
     MessageObserved,
     ResultObserved,
     SessionClosed,
@@ -38,16 +43,15 @@ from fiducial.core.event import (
 from fiducial.core.ids import DecisionId, SessionId
 from fiducial.gateway.otlp import contents
 from fiducial.gateway.otlp import conventions as names
+from fiducial.gateway.otlp.spans import id_of, put, put_event
 from fiducial.store.bundle import Record
 from fiducial.store.ledger import Ledger
 
-VERSION: Final = 1
 _KEPT: Final = 10_000
 """Calls under way and sessions remembered; others are looked up."""
 _NEAR: Final = 16
 """Entries among which those of one commit are looked for."""
 _UNKNOWN: Final = "unknown"
-_FAILED: Final = Status.STATUS_CODE_ERROR
 
 
 Judged: TypeAlias = CallDecided | ShadowDecided
@@ -84,6 +88,10 @@ class Mapping:
                 yield self._obtained(event)
             case SessionClosed():
                 yield from self._closed(event)
+            case HoldSettled() if event.outcome != "escalated":
+                yield from self._asked(event)
+            case HaltOrdered() | HaltLifted():
+                yield self._halted(event)
 
     # --- spans
 
@@ -114,7 +122,7 @@ class Mapping:
             decided = self._ledger.find(event.id)
             found[names.TOOL_ARGUMENTS] = contents.arguments_of(decided) if decided is not None else None
             found[names.TOOL_RESULT] = contents.result_of(event, finished) if finished is not None else None
-        _set(span, found, why)
+        put(span, found, why)
         _judged(span, event.at_us, "fiducial.verdict", event.verdict, event.fired, event.fault)
         for each in judged:
             if isinstance(each, ShadowDecided):
@@ -128,7 +136,53 @@ class Mapping:
             names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: _UNKNOWN, names.CONVERSATION: event.session,
             "fiducial.result.integrity": event.integrity.value, "fiducial.result.classes": list(event.classes),
         }  # fmt: skip
-        _set(span, found, "")
+        put(span, found, "")
+        return span
+
+    def _asked(self, settled: HoldSettled) -> Iterator[Span]:
+        """What people, or the user, were asked, once they are no longer. Who they are is content."""
+        assert settled.session is not None
+        about = [
+            each.event for each in self._ledger.session(settled.session)
+            if isinstance(each.event, (HoldRequested, HoldVoted, HoldSettled)) and each.event.hold == settled.hold
+        ]  # fmt: skip
+        asked = next((each for each in about if isinstance(each, HoldRequested)), None)
+        if asked is None:
+            return
+        decided = next((each for each in self._of(asked.decision) if isinstance(each, CallDecided)), None)
+        span = self._span(settled.session, settled.hold, asked.at_us, settled.at_us)
+        span.name = f"fiducial.ask {asked.role}"
+        span.kind = Span.SPAN_KIND_INTERNAL
+        found: dict[str, Any] = {
+            names.CONVERSATION: settled.session, names.TOOL_CALL_ID: asked.decision,
+            names.TOOL_NAME: decided.tool if decided is not None and decided.contract is not None else _UNKNOWN,
+            "fiducial.hold": asked.hold, "fiducial.asks": asked.asks, "fiducial.role": asked.role,
+            "fiducial.quorum": asked.quorum, "fiducial.policies": list(asked.policies),
+            "fiducial.outcome": settled.outcome,
+        }  # fmt: skip
+        put(span, found, "" if settled.outcome == "approved" else settled.outcome)
+        for each in about:
+            if isinstance(each, HoldVoted):
+                vote: dict[str, Any] = {"fiducial.answer": each.answer, "fiducial.role": each.role}
+                vote["fiducial.dwell_us"] = each.dwell_us if each.dwell_us >= 0 else None
+                vote["fiducial.by"] = each.by if self._content else None
+                put_event(span, "fiducial.vote", each.at_us, vote)
+            elif isinstance(each, HoldSettled) and each.outcome == "escalated":
+                put_event(span, "fiducial.escalation", each.at_us, {})
+        yield span
+
+    def _halted(self, event: HaltOrdered | HaltLifted) -> Span:
+        name = "fiducial.halt" if isinstance(event, HaltOrdered) else "fiducial.resume"
+        span = Span(trace_id=id_of(event.halt, 16), span_id=id_of(f"{name} {event.halt}", 8), name=name)
+        span.kind = Span.SPAN_KIND_INTERNAL
+        span.start_time_unix_nano = span.end_time_unix_nano = event.at_us * 1000
+        found: dict[str, Any] = {"fiducial.halt": event.halt}
+        if isinstance(event, HaltOrdered):
+            found |= {names.AGENT_NAME: event.agent, names.TOOL_NAME: event.tool, "fiducial.release": event.release}
+        if self._content:
+            found |= {"fiducial.by": event.by, "fiducial.why": event.why}
+            found[names.USER_IDS[0]] = event.user if isinstance(event, HaltOrdered) else None
+        put(span, found, "")
         return span
 
     def _closed(self, event: SessionClosed) -> Iterator[Span]:
@@ -157,7 +211,7 @@ class Mapping:
     def _session(self, opened: SessionOpened, closed: SessionClosed, said: list[tuple[str, str]]) -> Span:
         assert opened.session is not None
         span = self._span(opened.session, opened.session, opened.at_us, closed.at_us)
-        span.parent_span_id = _id(opened.parent, 8) if opened.parent is not None else b""
+        span.parent_span_id = id_of(opened.parent, 8) if opened.parent is not None else b""
         span.name = f"invoke_agent {opened.agent}"
         span.kind = Span.SPAN_KIND_INTERNAL
         found: dict[str, Any] = {
@@ -173,14 +227,14 @@ class Mapping:
                 for who, text in said if who not in ("system", "operator")
             ]  # fmt: skip
             found[names.INPUT_MESSAGES] = msgspec.json.encode(messages).decode() if messages else None
-        _set(span, found, "" if closed.reason == "done" else closed.reason)
+        put(span, found, "" if closed.reason == "done" else closed.reason)
         return span
 
     def _span(self, session: SessionId | None, id: str, start_us: int, end_us: int) -> Span:
         return Span(
-            trace_id=_id(self._top(session), 16),
-            span_id=_id(id, 8),
-            parent_span_id=_id(session or "", 8),
+            trace_id=id_of(self._top(session), 16),
+            span_id=id_of(id, 8),
+            parent_span_id=id_of(session or "", 8),
             start_time_unix_nano=start_us * 1000,
             end_time_unix_nano=max(start_us, end_us) * 1000,
         )
@@ -228,45 +282,17 @@ def _stops(event: CallDecided) -> bool:
     return event.verdict != "allowed" and enforced
 
 
-def _id(name: str, size: int) -> bytes:
-    return hashlib.sha256(f"fiducial/otlp/v{VERSION}/{size}/{name}".encode()).digest()[:size]
-
-
 def _parts(texts: list[str]) -> str | None:
     return msgspec.json.encode([{"type": "text", "content": text} for text in texts]).decode() if texts else None
 
 
 def _judged(span: Span, at_us: int, name: str, verdict: str, fired: tuple[Firing, ...], fault: str | None) -> None:
-    event = span.events.add(name=names.EVALUATION_EVENT, time_unix_nano=at_us * 1000)
     found = {
         names.EVALUATION_NAME: name, names.EVALUATION_LABEL: verdict, names.ERROR_TYPE: fault,
         "fiducial.policies": [each.policy for each in fired],
         "fiducial.clauses": [each.clause for each in fired if each.clause is not None],
     }  # fmt: skip
-    event.attributes.extend(_attributes(found))
+    put_event(span, names.EVALUATION_EVENT, at_us, found)
 
 
-def _set(span: Span, found: dict[str, Any], why: str) -> None:
-    """Set the attributes, and why it failed if it did."""
-    span.attributes.extend(_attributes({**found, names.ERROR_TYPE: why or None}))
-    if why:
-        span.status.CopyFrom(Status(code=_FAILED, message=why))
-
-
-def _attributes(found: dict[str, Any]) -> Iterator[KeyValue]:
-    for name, value in found.items():
-        if value is not None and value != []:
-            yield KeyValue(key=name, value=_value(value))
-
-
-def _value(value: Any) -> AnyValue:
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, int):
-        return AnyValue(int_value=value)
-    if isinstance(value, list):
-        return AnyValue(array_value=ArrayValue(values=[_value(each) for each in value]))
-    return AnyValue(string_value=value)
-
-
-__all__ = ["VERSION", "Mapping"]
+__all__ = ["Mapping"]
