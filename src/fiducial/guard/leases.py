@@ -139,7 +139,7 @@ class Leases:
 
     def keep(self, held: Held) -> None:
         """Renew it from now on. Whoever renews a lease before it is made takes it for another's."""
-        # The garbage collector calls it, wherever it happens to be: it takes no lock.
+        # The garbage collector calls this wherever it happens to be: no lock may be taken there.
         held.orphaned = weakref.finalize(held, self._orphans.append, (held.lease, held.fence))
         held.orphaned.atexit = False
         with self._lock:

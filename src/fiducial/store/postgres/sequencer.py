@@ -22,7 +22,7 @@ from fiducial.errors import Corrupt, StoreBusy
 from fiducial.store.bundle import Part
 from fiducial.store.checkpoint import Signer
 from fiducial.store.postgres import inbox
-from fiducial.store.postgres.tables import GATE, LOCK_GATE, UNLOCK_GATE, PostgresTables
+from fiducial.store.postgres.tables import PostgresTables
 from fiducial.store.writer import LogWriter
 
 _T = TypeVar("_T")
@@ -102,14 +102,9 @@ class Sequencer:
             # Most of it before the others have to wait.
             self.drain()
             # The waits of others for the gate end with their patience; this one's must end before.
-            self._tables.execute(LOCK_GATE, GATE)
-            self._tables.bound = True
-            try:
+            with self._tables.gated():
                 self.drain()
                 return run()
-            finally:
-                self._tables.bound = False
-                self._tables.execute(UNLOCK_GATE, GATE)
 
     def _step(self) -> int:
         """All five steps; how many parcels."""

@@ -13,8 +13,8 @@ Two advisory locks, named by the number of the table `meta`, so that each schema
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -42,7 +42,7 @@ LOCK_SEQUENCE: Final = "SELECT pg_advisory_xact_lock($1::int, 'meta'::regclass::
 TRY_SEQUENCE: Final = "SELECT pg_try_advisory_xact_lock($1::int, 'meta'::regclass::oid::bigint::bit(32)::int)"
 SHARE_GATE: Final = "SELECT pg_advisory_xact_lock_shared($1::int, 'meta'::regclass::oid::bigint::bit(32)::int)"
 LOCK_GATE: Final = "SELECT pg_advisory_lock($1::int, 'meta'::regclass::oid::bigint::bit(32)::int)"
-UNLOCK_GATE: Final = "SELECT pg_advisory_unlock($1::int, 'meta'::regclass::oid::bigint::bit(32)::int)"
+_UNLOCK_GATE: Final = "SELECT pg_advisory_unlock($1::int, 'meta'::regclass::oid::bigint::bit(32)::int)"
 
 _BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BEGIN_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
@@ -81,8 +81,8 @@ class PostgresRows:
         self._ended = ended
         self._link: Link | None = None
         self._closed = False
-        self.bound = False
-        """Whether something hangs on this very connection, such as a lock of it: then no other may take its place."""
+        self._bound = False
+        """Whether a lock hangs on this very connection: then no other may take its place."""
 
     @property
     def link(self) -> Link:
@@ -139,13 +139,25 @@ class PostgresRows:
 
     def _renewed(self, read: Callable[[], _T]) -> _T:
         """`read`, once more over a new connection when the idle one turns out to have been cut: only using it tells."""
-        idle = self._link is not None and not self._link.closed and not self.inside and not self.bound
+        idle = self._link is not None and not self._link.closed and not self.inside and not self._bound
         try:
             return read()
         except StoreBusy:
             if not idle or self._link is None or not self._link.closed:
                 raise
             return read()
+
+    @contextmanager
+    def gated(self) -> Iterator[None]:
+        """Nobody else's transaction that commits is open within; those that come wait."""
+        self.execute(LOCK_GATE, GATE)
+        self._bound = True
+        try:
+            yield
+        finally:
+            self._bound = False
+            if self._link is not None and not self._link.closed:  # else the lock went with it
+                self.execute(_UNLOCK_GATE, GATE)
 
     def end(self) -> None:
         """See `Rows.end`."""
