@@ -83,6 +83,8 @@ class Provider:
         app = Starlette(
             routes=[
                 *(Route(path, self._serve(run), methods=["POST"]) for path, run in routes.items()),
+                Route("/v1/messages/count_tokens", self._counted("input_tokens"), methods=["POST"]),
+                Route("/v1/responses/input_tokens", self._counted("input_tokens"), methods=["POST"]),
                 Route("/v1/models", lambda _: JSONResponse({"object": "list", "data": [{"id": "m"}]})),
             ]
         )
@@ -93,6 +95,13 @@ class Provider:
         name = f"script-{next(_IDS)}"
         self.scripts[name] = list(says)
         return name
+
+    def _counted(self, name: str) -> Any:
+        async def serve(request: Request) -> Response:
+            self.asked.append(await request.json())
+            return JSONResponse({name: len(json.dumps(self.asked[-1])), "object": "response.input_tokens"}, self.status)
+
+        return serve
 
     def _serve(self, run: Any) -> Any:
         async def serve(request: Request) -> Response:

@@ -181,6 +181,22 @@ def test_an_answer_without_an_end_is_cut_off(talks: Make, house: House, monkeypa
     assert not events(house, CallDecided)
 
 
+def test_the_length_of_a_request_can_be_asked_for_and_is_masked(house: House) -> None:
+    gate = Gate(house, mask=["contact"], prompt="Be brief.")
+    said: Any = [{"role": "user", "content": f"Write to {MAIL}"}]
+    counted = gate.anthropic().messages.count_tokens(model="m", messages=said)
+    body = {"model": "m", "input": said}
+    again: Any = gate.openai().post("/responses/input_tokens", body=body, cast_to=object)
+    for asked, found in zip(gate.provider.asked, (counted.input_tokens, again["input_tokens"]), strict=True):
+        assert found == len(json.dumps(asked))
+        assert MAIL not in str(asked)
+        assert "Be brief." in str(asked)
+    assert not events(house, SessionOpened), "nobody read it"
+    house.guard.halt("drill", by="ops")
+    with pytest.raises(anthropic.PermissionDeniedError):
+        gate.anthropic().messages.count_tokens(model="m", messages=said)
+
+
 def test_a_query_goes_along(house: House) -> None:
     gate = Gate(house)
     asked: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}

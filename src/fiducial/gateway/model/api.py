@@ -75,6 +75,8 @@ class Api(Protocol):
 
     path: str
     """Of the requests for an answer, behind the model's address."""
+    counts: str
+    """Of the requests that ask how long such a request is; empty where there are none."""
 
     def check(self, body: Json, provider_tools: frozenset[str] | None) -> None:
         """Raises `Refused` for a request that cannot be read, or whose answer nobody could guard; `provider_tools`:

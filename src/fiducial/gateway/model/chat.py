@@ -56,7 +56,7 @@ _CLIENTS: Final = ("function", "custom")
 class Chat:
     """See `fiducial.gateway.model.api.Api`."""
 
-    path = "chat/completions"
+    path, counts = "chat/completions", ""
 
     def check(self, body: Json, provider_tools: frozenset[str] | None) -> None:
         """See `Api.check`."""

@@ -31,6 +31,7 @@ from starlette.types import Receive, Scope, Send
 
 from fiducial.charter.model import RESPOND
 from fiducial.core.ids import SessionId
+from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.bodies import check, value_of
 from fiducial.gateway.door import MAX_BODY, Hosts, body_of
 from fiducial.gateway.model.answer import Answer, told
@@ -38,7 +39,7 @@ from fiducial.gateway.model.api import Api, Json, Said, Step
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Events
-from fiducial.gateway.model.turn import Conversation, Rules, Taken, Turn
+from fiducial.gateway.model.turn import Conversation, Masking, Rules, Taken, Turn
 from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
@@ -91,6 +92,7 @@ class Served:
 
         self.name, self.settings, self.sessions, self.prompt = name, settings, sessions, prompt
         self.apis: Mapping[str, Api] = {api.path: api for api in APIS[settings.speaks]}
+        self.counts: Mapping[str, Api] = {api.counts: api for api in APIS[settings.speaks] if api.counts}
         self.mask = frozenset(settings.mask)
         self.conversations = Conversations(sessions, name, secret=secret, mask=self.mask)
         restore = self.mask if settings.restore is None else frozenset(settings.restore)
@@ -176,7 +178,9 @@ class ModelGateway:
             await answer.fail(*told(error, scope["path"]))
 
     async def _answer(self, served: Served, path: str, scope: Scope, receive: Receive, answer: Answer) -> None:
-        api = served.apis.get(path.removeprefix("v1/"))
+        kind = path.removeprefix("v1/")
+        counted = served.counts.get(kind)
+        api = served.apis.get(kind, counted)
         listing = path in _LISTS and scope["method"] == "GET"
         if (api is None or scope["method"] != "POST") and not listing:
             raise Refused(404, "this is not passed on: what is asked there cannot be guarded")
@@ -184,14 +188,19 @@ class ModelGateway:
         principal = await self._principals.of(_with_token(headers), "")
         at = _at(served, path, scope["query_string"])
         if api is None:
-            await self._list(served, at, headers, answer)
+            await self._plain(served, "GET", at, None, headers, answer)
             return
         body = await body_of(receive, MAX_BODY)
         reading = partial(_read, served, api, body, headers)
         asked, earlier, heads = await self._threads.sized(principal.host or "", len(body), reading)
-        named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads)
         guard: Guard = served.sessions.guard
         _check_running(guard, guard.current.charter.about.agent, principal.user)
+        if counted is not None:
+            counting = partial(_countable, served, api, asked)
+            sent = await self._threads.sized(principal.host or "", len(body), counting)
+            await self._plain(served, "POST", at, sent, headers, answer)
+            return
+        named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads)
         # What has no name is begun, or gone on with, in any case: nobody has to wait for its session.
         found = await served.conversations.of(named) if named.named else None
         if found is not None:
@@ -238,9 +247,15 @@ class ModelGateway:
         finally:
             await response.aclose()
 
-    async def _list(self, served: Served, at: str, headers: list[tuple[bytes, bytes]], answer: Answer) -> None:
+    async def _plain(
+        self, served: Served, method: str, at: str, content: bytes | None, headers: list[tuple[bytes, bytes]],
+        answer: Answer,
+    ) -> None:  # fmt: skip
+        """Ask for what no model says, and no model reads."""
         assert self._client is not None
-        async with self._client.stream("GET", at, headers=_along(headers, served)) as response:
+        async with self._client.stream(method, at, content=content, headers=_along(headers, served)) as response:
+            if response.status_code != 200 and response.status_code < 400:
+                raise ValueError(f"the status {response.status_code} is none of an answer")
             await answer.whole(response.status_code, _back(response), await _all(response))
 
     def _stated(self, served: Served, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
@@ -323,16 +338,26 @@ def _written(
         task = stated.task if masking is None else masking.text(stated.task)
         steps.append(Said("user", task))
     agents = stated is not None or served.settings.prompts == "agent"
+    asked = _outgoing(served, api, asked, masking)
     with _readable():
-        if served.prompt:
-            asked = api.prompted(asked, served.prompt)
-        if masking is not None:
-            asked = api.masked(asked, masking)
         steps += [
             Said("agent", step.text) if agents and isinstance(step, Said) and step.authority == "user" else step
             for step in api.steps(asked)
         ]
     return msgspec.json.encode(api.settled(asked, conversation.owed if named.earlier else [])), steps
+
+
+def _outgoing(served: Served, api: Api, asked: Json, masking: Masking | None) -> Json:
+    with _readable():
+        if served.prompt:
+            asked = api.prompted(asked, served.prompt)
+        return asked if masking is None else api.masked(asked, masking)
+
+
+def _countable(served: Served, api: Api, asked: Json) -> bytes:
+    """A request that is only counted: tokens of masked values are as long in any conversation."""
+    masking = Masking(Vault(os.urandom(32), ""), served.mask) if served.mask else None
+    return msgspec.json.encode(_outgoing(served, api, asked, masking))
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ _OWN: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 class Messages:
     """See `fiducial.gateway.model.api.Api`."""
 
-    path = "messages"
+    path, counts = "messages", "messages/count_tokens"
 
     def check(self, body: Json, provider_tools: frozenset[str] | None) -> None:
         """See `Api.check`."""

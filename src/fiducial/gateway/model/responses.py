@@ -76,7 +76,7 @@ CONVERSATION: Final = "conversation "
 class Responses:
     """See `fiducial.gateway.model.api.Api`."""
 
-    path = "responses"
+    path, counts = "responses", "responses/input_tokens"
 
     def check(self, body: Json, provider_tools: frozenset[str] | None) -> None:
         """See `Api.check`."""
