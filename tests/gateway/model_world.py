@@ -74,6 +74,8 @@ class Provider:
         self.wire = 0
         """Bytes of a stream that are sent at once; 0: an event."""
         self.fails: tuple[int, Any] | None = None
+        self.raw: tuple[str, bytes] | None = None
+        """Content type and body of every answer, as they are."""
         self.status = 200
         self.queries: list[str] = []
         self.site = Site()
@@ -111,6 +113,8 @@ class Provider:
             self.queries.append(request.url.query)
             if self.fails is not None:
                 return JSONResponse(self.fails[1], self.fails[0])
+            if self.raw is not None:
+                return Response(self.raw[1], media_type=self.raw[0])
             says = self.scripts.get(request.headers.get(SCRIPT, ""), ["done"])
             events, whole = run(body, says)
             if not body.get("stream"):
@@ -271,6 +275,7 @@ class Gate:
         self.doors.add(self.gateway)
         self.site.start(self.doors)
         self._sdks: dict[str, Any] = {}
+        self._making = threading.Lock()
         house.on_stop(self.stop)
 
     @property
@@ -286,13 +291,14 @@ class Gate:
         return self._sdk(anthropic.Anthropic, anthropic.DefaultHttpxClient, "claude")
 
     def _sdk(self, kind: Any, client: Any, model: str) -> Any:
-        if model not in self._sdks:
-            # Reading the certificates of the world takes longer than a test does.
-            self._sdks[model] = kind(
-                api_key="key-of-one", base_url=f"{self.site.url}/models/{model}", max_retries=0, timeout=30,
-                http_client=client(verify=False),
-            )  # fmt: skip
-        return self._sdks[model]
+        with self._making:
+            if model not in self._sdks:
+                # Reading the certificates of the world takes longer than a test does.
+                self._sdks[model] = kind(
+                    api_key="key-of-one", base_url=f"{self.site.url}/models/{model}", max_retries=0, timeout=30,
+                    http_client=client(verify=False),
+                )  # fmt: skip
+            return self._sdks[model]
 
     def opened(self, user: str = "emma", task: str | None = None) -> str:
         """A session of the host's; its id."""

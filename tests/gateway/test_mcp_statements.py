@@ -134,4 +134,5 @@ def test_no_change_of_one_character_says_anything_else(at: int, character: str) 
 def test_where_it_is_carried() -> None:
     assert carried([(b"accept", b"y"), (b"fiducial-task", b"x")]) == "x"
     assert carried([(b"accept", b"y")]) is None
-    assert carried([(b"fiducial-task", b"x"), (b"fiducial-task", b"x")]) is None
+    with pytest.raises(Unfounded, match="several"):
+        carried([(b"fiducial-task", b"x"), (b"fiducial-task", b"x")])

@@ -119,9 +119,11 @@ def is_short(jwk: Any) -> bool:
 
 
 def carried(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The statement that a request carries; `None` when it carries none, or several."""
+    """The statement that a request carries, `None` when it carries none. Raises `Unfounded` when it carries several."""
     found = [value.decode("latin-1") for name, value in headers if name == HEADER]
-    return found[0] if len(found) == 1 else None
+    if len(found) > 1:
+        raise Unfounded("there are several")
+    return found[0] if found else None
 
 
 __all__ = [

@@ -182,10 +182,10 @@ class McpGateway:
             raise Refused(403, "pages of other sites are not let in")
 
     def _stated(self, served: McpServer, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
-        text = carried(headers)
-        if text is None:
-            return None
         try:
+            text = carried(headers)
+            if text is None:
+                return None
             return self._statements.read(text, user=principal.user, audience=served.address, host=principal.host)
         except Unfounded as error:
             log.warning("what a host says of a task at `%s` does not count: %s", served.name, error)

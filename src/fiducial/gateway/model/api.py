@@ -67,7 +67,8 @@ class Edit(Protocol):
         """What goes to the client once `event` has come. Raises `ValueError` when it cannot be read."""
 
     async def close(self) -> bytes:
-        """What goes to the client when nothing more comes."""
+        """What goes to the client when nothing more comes. Raises `ValueError` when the answer has no end: nobody may
+        take it for whole."""
 
 
 class Api(Protocol):
@@ -200,6 +201,27 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
+_CALLING: Final = frozenset(["arguments", "function_call", "partial_json", "tool_calls"])
+_KINDS_OF_CALLS: Final = ("_call", "_request", "tool_use")
+
+
+NO_END: Final = "an answer has no end"
+
+
+def asks(value: Any) -> bool:
+    """Whether something whose form is not known could be taken for a call by whoever gets it."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            if str(item.get("type", "")).endswith(_KINDS_OF_CALLS) or any(item.get(key) for key in _CALLING):
+                return True
+            todo += item.values()
+        elif isinstance(item, list):
+            todo += item
+    return False
+
+
 def check_tools(wanted: Iterable[str], allowed: frozenset[str] | None) -> None:
     """Raises `Refused` for tools at the provider that may not be used."""
     if allowed is not None and (refused := sorted(set(wanted) - allowed)):
@@ -226,6 +248,6 @@ def texts_of(content: Any, kinds: Callable[[Mapping[str, Any]], str | None]) -> 
 
 
 __all__ = [
-    "AS_IT_IS", "Api", "Asked", "Came", "Edit", "Json", "Mask", "Own", "Part", "Said", "Step",
-    "arguments_in", "check_tools", "dumped", "listed", "masked_in", "texts_of",
+    "AS_IT_IS", "NO_END", "Api", "Asked", "Came", "Edit", "Json", "Mask", "Own", "Part", "Said", "Step",
+    "arguments_in", "asks", "check_tools", "dumped", "listed", "masked_in", "texts_of",
 ]  # fmt: skip

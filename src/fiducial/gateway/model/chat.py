@@ -10,6 +10,7 @@ import msgspec
 from fiducial.core.event import Authority
 from fiducial.flow.masking.streams import RestoreStream
 from fiducial.gateway.model.api import (
+    NO_END,
     Asked,
     Came,
     Json,
@@ -19,6 +20,7 @@ from fiducial.gateway.model.api import (
     Said,
     Step,
     arguments_in,
+    asks,
     check_tools,
     dumped,
     listed,
@@ -49,6 +51,10 @@ _SETTINGS: Final = frozenset(
     ]
 )
 """Members of a request that no text of the conversation is in."""
+_CUT: Final = ("length", "content_filter")
+"""Why an answer ends that is not whole."""
+_PIECES: Final = ("arguments", "input")
+"""Members of a call that come in pieces."""
 _CLIENTS: Final = ("function", "custom")
 """Kinds of tools that the client runs."""
 
@@ -100,6 +106,7 @@ class Chat:
 
     async def edited(self, answer: Json, turn: Turn) -> Json:
         """See `Api.edited`."""
+        _check_rest({}, answer, "choices", turn)
         return answer | {"choices": [await _edited(choice, turn) for choice in _choices(answer)]}
 
     def editing(self, turn: Turn) -> ChatEdit:
@@ -113,10 +120,11 @@ async def _edited(choice: Json, turn: Turn) -> Json:
         raise ValueError("a choice has no message")
     if message.get("function_call"):
         raise ValueError("a call has no id")
+    _check_rest(choice, message, "message", turn)
     content = message.get("content")
     text = turn.text(content) if isinstance(content, str) else ""
     asked = message.get("tool_calls") or []
-    kept, told = await _called(listed(asked, "tool_calls"), turn)
+    kept, told = await _called(_calls(asked), turn, choice.get("finish_reason"))
     shown = "\n\n".join(each for each in (text, *told) if each)
     turn.wrote(shown)
     message = message | {"content": shown if told or isinstance(content, str) else content}
@@ -134,14 +142,30 @@ def _reason(reason: Any, kept: list[Json], told: list[str]) -> Any:
     return "stop" if told and not kept and reason == "tool_calls" else reason
 
 
-async def _called(calls: list[Json], turn: Turn) -> tuple[list[Json], list[str]]:
-    """The calls that go to the client, and what is said in the place of the others."""
+def _check_rest(choice: Json, said: Json, key: str, turn: Turn) -> None:
+    """Raises `ValueError` where a call could be in what nobody looks at."""
+    rest = [{name: value for name, value in each.items() if name not in ("tool_calls", key)} for each in (choice, said)]
+    if turn.decides and asks(rest):
+        raise ValueError("something that could be a call stands where none is")
+
+
+def _calls(said: Any) -> list[Json]:
+    if not isinstance(said, list) or not all(isinstance(each, dict) for each in said):
+        raise ValueError("calls are no list of objects")
+    return said
+
+
+async def _called(calls: list[Json], turn: Turn, reason: Any) -> tuple[list[Json], list[str]]:
+    """The calls that go to the client, and what is said in the place of the others; `reason`: why the answer ends."""
     kept: list[Json] = []
     told: list[str] = []
-    for call in calls:
+    for number, call in enumerate(calls, 1):
         asked = _asked(call)
         if asked is None:
             raise ValueError("a call of a kind that is not known")
+        if reason in _CUT and number == len(calls) and turn.decides:
+            told.append(turn.cut(asked.tool).told)
+            continue
         became = await turn.call(asked.call, asked.tool, asked.arguments)
         if isinstance(became, Passed):
             kept.append(_with(call, became.arguments))
@@ -216,8 +240,18 @@ class _Choice:
     """One of the answers that a stream holds."""
 
     def __init__(self, stream: RestoreStream | None) -> None:
-        self.stream, self.wrote = stream, ""
+        self.stream = stream
+        self.wrote: list[str] = []
         self.calls: dict[int, Json] = {}
+        self._pieces: dict[tuple[int, str, str], list[str]] = {}
+        """Call, member, member of that → its text, as far as it has come."""
+
+    def whole(self) -> list[Json]:
+        """The calls that have come; from here on, none has."""
+        for (index, key, name), pieces in self._pieces.items():
+            self.calls[index][key][name] = "".join(pieces)
+        calls, self.calls, self._pieces = [self.calls[index] for index in sorted(self.calls)], {}, {}
+        return calls
 
     def add(self, part: Json) -> None:
         """A part of a call."""
@@ -227,7 +261,10 @@ class _Choice:
             if isinstance(value, dict):
                 made = call.setdefault(key, {})
                 for name, text in value.items():
-                    made[name] = made[name] + text if name in ("arguments", "input") and name in made else text
+                    if name in _PIECES and isinstance(text, str):
+                        self._pieces.setdefault((index, key, name), []).append(text)
+                    else:
+                        made[name] = text
             elif value is not None:
                 call[key] = value
 
@@ -239,19 +276,26 @@ class ChatEdit:
         self._turn = turn
         self._choices: dict[int, _Choice] = {}
         self._last: Json = {}
+        self._over = False
 
     async def feed(self, event: Event) -> bytes:
         """See `Edit.feed`."""
         if not event.data:
             return event.raw
         if event.data == b"[DONE]":
+            self._over = True
             return await self._rest(calls=True) + event.raw
         chunk = msgspec.json.decode(event.data)
         if not isinstance(chunk, dict) or not chunk.get("choices"):
+            if self._turn.decides and asks(chunk):
+                raise ValueError("something that could be a call stands where none is")
+            self._over = self._over or (isinstance(chunk, dict) and bool(chunk.get("error")))
             return event.raw
+        _check_rest({}, chunk, "choices", self._turn)
         self._last = {key: value for key, value in chunk.items() if key not in ("choices", "usage")}
         before, changed, left = b"", False, []
         for choice in _choices(chunk):
+            self._over = self._over or choice.get("finish_reason") is not None
             held = await self._edit(choice)
             if held is None:
                 left.append(choice)
@@ -267,8 +311,11 @@ class ChatEdit:
 
     async def close(self) -> bytes:
         """See `Edit.close`."""
-        # The stream was cut: a call that may lack a part does not go on.
-        return await self._rest(calls=False)
+        # A call that may lack a part does not go on.
+        rest = await self._rest(calls=False)
+        if not self._over:
+            raise ValueError(NO_END)
+        return rest
 
     async def _edit(self, choice: Json) -> bytes | None:
         """Change a part of a choice: what goes before it, or `None` when it is as it was."""
@@ -278,13 +325,14 @@ class ChatEdit:
             state = self._choices[index] = _Choice(self._turn.stream())
         if not isinstance(delta, dict) or delta.get("function_call"):
             raise ValueError("a part of an answer cannot be read")
+        _check_rest(choice, delta, "delta", self._turn)
         changed = False
         text = delta.get("content")
         if isinstance(text, str) and text:
             if state.stream is not None and (shown := state.stream.feed(text)) != text:
                 delta["content"], text, changed = shown, shown, True
-            state.wrote += text
-        for part in delta.get("tool_calls") or []:
+            state.wrote.append(text)
+        for part in _calls(delta.get("tool_calls") or []):
             state.add(part)
         if "tool_calls" in delta and self._turn.whole:
             del delta["tool_calls"]
@@ -304,18 +352,18 @@ class ChatEdit:
         deltas: list[Json] = []
         if state.stream is not None and (tail := state.stream.close()):
             deltas.append({"content": tail})
-            state.wrote += tail
-        asked, state.calls = [state.calls[index] for index in sorted(state.calls)], {}
+            state.wrote.append(tail)
+        asked = state.whole()
         if asked and calls:
-            kept, told = await _called(asked, self._turn)
+            kept, told = await _called(asked, self._turn, reason)
             if told:
-                text = ("\n\n" if state.wrote else "") + "\n\n".join(told)
+                text = ("\n\n" if any(state.wrote) else "") + "\n\n".join(told)
                 deltas.append({"content": text})
-                state.wrote += text
+                state.wrote.append(text)
             if kept and self._turn.whole:
                 deltas.append({"tool_calls": [each | {"index": index} for index, each in enumerate(kept)]})
             reason = _reason(reason, kept, told)
-        self._turn.wrote(state.wrote)
+        self._turn.wrote("".join(state.wrote))
         return deltas, reason
 
     async def _rest(self, *, calls: bool) -> bytes:

@@ -144,8 +144,9 @@ class Conversations:
     async def let_go(self) -> None:
         """End, or let go of, those that nobody uses."""
         before = time.monotonic() - self._idle
-        for place in [each for each in self._places.values() if each.used < before]:
-            await self._forget(place)
+        for place in list(self._places.values()):
+            if place.used < before and not place.conversation.at_work:
+                await self._forget(place)
 
     async def _seat(self, conversation: Conversation) -> Seat:
         return await self._sessions.find(conversation.host, conversation.session)
@@ -153,6 +154,7 @@ class Conversations:
     async def _place(self, named: Named) -> _Place:
         principal = named.principal
         if named.session is not None:
+            await self._sessions.find(principal.host or "", named.session)
             key: object = ("session", principal.host, named.session)
             found = self._places.get(key)
             return found if found is not None else self._made(key, named.session, principal, named=True)
@@ -203,8 +205,10 @@ class Conversations:
         seat = await self._sessions.open(
             principal.host or "", user=principal.user, roles=principal.roles, durable=durable
         )
-        while len(self._places) > self._most:
-            await self._forget(next(iter(self._places.values())))
+        idle = [each for each in self._places.values() if not each.conversation.at_work]
+        for place in idle[: max(0, len(self._places) - self._most)]:
+            if not place.conversation.at_work:
+                await self._forget(place)
         return seat.session.id
 
     def _made(self, key: object, session: str, principal: Principal, *, named: bool) -> _Place:

@@ -38,7 +38,7 @@ from fiducial.gateway.model.answer import Answer, told
 from fiducial.gateway.model.api import Api, Json, Said, Step
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
-from fiducial.gateway.model.sse import Events
+from fiducial.gateway.model.sse import Event, Events
 from fiducial.gateway.model.turn import Conversation, Masking, Rules, Taken, Turn
 from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
@@ -206,10 +206,21 @@ class ModelGateway:
         if found is not None:
             _check_running(guard, found.seat.session.agent, found.seat.session.user)
         conversation = found.conversation if found is not None else served.conversations.begun(named)
+        conversation.at_work += 1
+        try:
+            await self._turn(served, at, api, asked, named, conversation, found, len(body), headers, receive, answer)
+        finally:
+            conversation.at_work -= 1
+
+    async def _turn(
+        self, served: Served, at: str, api: Api, asked: Json, named: Named, conversation: Conversation,
+        found: Taken | None, size: int, headers: list[tuple[bytes, bytes]], receive: Receive, answer: Answer,
+    ) -> None:  # fmt: skip
+        principal, earlier = named.principal, named.earlier
         work = partial(_written, served, api, conversation, asked, named)
-        sent, steps = await self._threads.sized(principal.host or "", len(body), work)
+        sent, steps = await self._threads.sized(principal.host or "", size, work)
         taking = asyncio.create_task(_taken_in(served, conversation, found, principal, steps))
-        turn = Turn(taking, served.rules, self._requests, conversation.masking)
+        turn = Turn(taking, served.rules, self._requests, conversation.masking, streams=bool(asked.get("stream")))
 
         async def settle() -> None:
             await turn.settle()
@@ -236,13 +247,16 @@ class ModelGateway:
                 await answer.whole(response.status_code, back, await _all(response))
             elif response.status_code != 200:
                 raise ValueError(f"the status {response.status_code} is none of an answer")
-            elif response.headers.get("content-type", "").startswith("text/event-stream"):
+            elif response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+                if not turn.streams:
+                    raise ValueError("a stream that nobody asked for")
                 await _streamed(response, api, turn, back, answer)
             else:
                 got = msgspec.json.decode(await _all(response))
                 if not isinstance(got, dict):
                     raise ValueError("an answer is no object")
                 edited = await api.edited(got, turn)
+                await turn.taken()
                 await answer.whole(200, back, msgspec.json.encode(edited))
         finally:
             await response.aclose()
@@ -259,10 +273,10 @@ class ModelGateway:
             await answer.whole(response.status_code, _back(response), await _all(response))
 
     def _stated(self, served: Served, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
-        text = carried(headers)
-        if text is None:
-            return None
         try:
+            text = carried(headers)
+            if text is None:
+                return None
             audience = f"{self._url}{PATH}{served.name}"
             return self._statements.read(text, user=principal.user, audience=audience, host=principal.host)
         except Unfounded as error:
@@ -302,6 +316,12 @@ async def _all(response: httpx2.Response) -> bytes:
     return b"".join([piece async for piece in _pieces(response)])
 
 
+def _checked(event: Event) -> Event:
+    if not event.typed:
+        raise ValueError("a stream is not in the form of one")
+    return event
+
+
 async def _streamed(
     response: httpx2.Response, api: Api, turn: Turn, back: list[tuple[bytes, bytes]], answer: Answer
 ) -> None:
@@ -310,13 +330,14 @@ async def _streamed(
     async for piece in _pieces(response):
         out = b""
         for event in events.feed(piece):
-            out += await edit.feed(event)
+            out += await edit.feed(_checked(event))
             if out and not turn.ready:
                 await answer.part(out)
                 out = b""
         if out:
             await answer.part(out)
-    rest = [await edit.feed(event) for event in events.close()]
+    rest = [await edit.feed(_checked(event)) for event in events.close()]
+    await turn.taken()
     await answer.part(b"".join(rest) + await edit.close(), more=False)
 
 

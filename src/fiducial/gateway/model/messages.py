@@ -9,6 +9,7 @@ import msgspec
 
 from fiducial.flow.masking.streams import RestoreStream
 from fiducial.gateway.model.api import (
+    NO_END,
     Asked,
     Came,
     Json,
@@ -18,6 +19,7 @@ from fiducial.gateway.model.api import (
     Said,
     Step,
     arguments_in,
+    asks,
     check_tools,
     dumped,
     listed,
@@ -25,7 +27,7 @@ from fiducial.gateway.model.api import (
     texts_of,
 )  # fmt: skip
 from fiducial.gateway.model.sse import Event, written
-from fiducial.gateway.model.turn import Passed, Turn
+from fiducial.gateway.model.turn import Passed, Turn, Withheld
 
 _SETTINGS: Final = frozenset(
     [
@@ -49,6 +51,12 @@ _CLIENTS: Final = ("bash_", "computer_", "memory_", "text_editor_")
 """Beginnings of the types of tools that Anthropic describes and the client runs."""
 _OWN: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 """What a model writes; the rest of an answer is what tools at the provider were asked for, or found."""
+
+
+_AT_PROVIDER: Final = frozenset({"server_tool_use", "mcp_tool_use"})
+"""Calls that the provider makes itself."""
+_CUT: Final = ("max_tokens", "model_context_window_exceeded", "refusal")
+"""Why an answer ends that is not whole."""
 
 
 class Messages:
@@ -110,11 +118,17 @@ class Messages:
             return answer
         blocks: list[Json] = []
         kept = withheld = 0
-        for block in _blocks(answer["content"]):
+        said = _blocks(answer["content"])
+        for number, block in enumerate(said, 1):
             if block.get("type") != "tool_use":
                 blocks.append(_shown(block, turn))
                 continue
-            became = await turn.call(str(block.get("id", "")), str(block.get("name", "")), block.get("input"))
+            tool = str(block.get("name", ""))
+            became: Passed | Withheld
+            if answer.get("stop_reason") in _CUT and number == len(said) and turn.decides:
+                became = turn.cut(tool)
+            else:
+                became = await turn.call(str(block.get("id", "")), tool, block.get("input"))
             if isinstance(became, Passed):
                 blocks.append(block | {"input": became.arguments})
                 kept += 1
@@ -172,9 +186,16 @@ def _shown(block: Json, turn: Turn) -> Json:
         text = turn.text(block["text"])
         turn.wrote(text)
         return block | {"text": text}
+    _check(block, turn)
     if block.get("type") not in _OWN:
         turn.read(f"a part of a message: {block.get('type')}", block)
     return block
+
+
+def _check(block: Json, turn: Turn) -> None:
+    """Raises `ValueError` for a block that could be a call of a kind that is not known."""
+    if turn.decides and block.get("type") not in _AT_PROVIDER and asks(block):
+        raise ValueError("a call of a kind that is not known")
 
 
 def _reason(reason: Any, kept: int, withheld: int) -> Any:
@@ -186,7 +207,12 @@ class _Block:
 
     def __init__(self, begun: Json, stream: RestoreStream | None) -> None:
         self.begun, self.stream = begun, stream
-        self.text = ""
+        self.pieces: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """As far as it has come."""
+        return "".join(self.pieces)
 
     @property
     def kind(self) -> Any:
@@ -200,15 +226,36 @@ class MessagesEdit:
         self._turn = turn
         self._blocks: dict[Any, _Block] = {}
         self._kept = self._withheld = 0
+        self._over = False
+        self._empty: tuple[_Block, Event, Json] | None = None
+        """A call of which nothing was said but its name: whether that is all, what comes next says."""
+
+    async def _late(self, end: Json | None) -> bytes:
+        if self._empty is None:
+            return b""
+        (block, event, said), self._empty = self._empty, None
+        reason = (end or {}).get("delta", {}).get("stop_reason")
+        return await self._called(block, event, said, cut=reason in _CUT)
 
     async def feed(self, event: Event) -> bytes:
         """See `Edit.feed`."""
         if not event.data:
             return event.raw
         said = msgspec.json.decode(event.data)
-        if not isinstance(said, dict):
-            return event.raw
-        match said.get("type"):
+        kind = said.get("type") if isinstance(said, dict) else None
+        if event.name not in ("", kind):
+            raise ValueError("an event has two names")
+        self._over = self._over or kind in ("message_stop", "error")
+        late = await self._late(said if kind == "message_delta" else None)
+        return late + await self._feed(event, said, kind)
+
+    async def _feed(self, event: Event, said: Any, kind: Any) -> bytes:
+        match kind:
+            case "message_start":
+                message = said.get("message")
+                if not isinstance(message, dict) or message.get("content"):
+                    raise ValueError("an answer begins with something in it")
+                return event.raw
             case "content_block_start":
                 return self._start(event, said)
             case "content_block_delta":
@@ -217,6 +264,8 @@ class MessagesEdit:
                 return await self._stop(event, said)
             case "message_delta":
                 return self._end(event, said)
+        if self._turn.decides and asks(said):
+            raise ValueError("a call of a kind that is not known")
         return event.raw
 
     async def close(self) -> bytes:
@@ -224,6 +273,8 @@ class MessagesEdit:
         for block in self._blocks.values():
             if block.kind == "text":
                 self._turn.wrote(block.text)
+        if not self._over:
+            raise ValueError(NO_END)
         return b""
 
     def _start(self, event: Event, said: Json) -> bytes:
@@ -233,6 +284,8 @@ class MessagesEdit:
         block = self._blocks[said.get("index")] = _Block(begun, self._turn.stream())
         if block.kind == "tool_use" and self._turn.whole:
             return b""
+        if block.kind != "tool_use":
+            _check(begun, self._turn)
         if block.kind == "text" and isinstance(begun.get("text"), str) and begun["text"]:
             text = self._fed(block, begun["text"])
             return _as(event, said, {"content_block": begun | {"text": text}})
@@ -243,8 +296,10 @@ class MessagesEdit:
         if block is None or not isinstance(delta, dict):
             raise ValueError("a part of an answer cannot be read")
         if delta.get("type") == "input_json_delta" and block.kind == "tool_use":
-            block.text += str(delta.get("partial_json", ""))
+            block.pieces.append(str(delta.get("partial_json", "")))
             return b"" if self._turn.whole else event.raw
+        if delta.get("type") == "input_json_delta" and block.kind not in _AT_PROVIDER:
+            raise ValueError("a part of a call that has not begun")
         if delta.get("type") == "text_delta" and isinstance(delta.get("text"), str):
             text = self._fed(block, delta["text"])
             return event.raw if text == delta["text"] else _as(event, said, {"delta": delta | {"text": text}})
@@ -254,7 +309,7 @@ class MessagesEdit:
     def _fed(block: _Block, text: str) -> str:
         if block.stream is not None:
             text = block.stream.feed(text)
-        block.text += text
+        block.pieces.append(text)
         return text
 
     async def _stop(self, event: Event, said: Json) -> bytes:
@@ -262,21 +317,25 @@ class MessagesEdit:
         if block is None:
             raise ValueError("a part of an answer cannot be read")
         if block.kind == "tool_use":
+            if not block.text.strip() and self._turn.decides:
+                self._empty = block, event, said
+                return b""
             return await self._called(block, event, said)
         before = b""
         if block.kind == "text":
             if block.stream is not None and (tail := block.stream.close()):
-                block.text += tail
+                block.pieces.append(tail)
                 before = _delta_of(said, {"type": "text_delta", "text": tail})
             self._turn.wrote(block.text)
         elif block.kind not in _OWN:
             self._turn.read(f"a part of a message: {block.kind}", block.begun)
         return before + event.raw
 
-    async def _called(self, block: _Block, event: Event, said: Json) -> bytes:
+    async def _called(self, block: _Block, event: Event, said: Json, *, cut: bool = False) -> bytes:
         given = arguments_in(block.text) if block.text.strip() else block.begun.get("input", {})
         call, tool = str(block.begun.get("id", "")), str(block.begun.get("name", ""))
-        became = await self._turn.call(call, tool, block.text if given is None else given)
+        text = block.text if given is None else given
+        became = self._turn.cut(tool) if cut else await self._turn.call(call, tool, text)
         if not self._turn.whole:
             return event.raw
         if isinstance(became, Passed):

@@ -10,6 +10,7 @@ import msgspec
 from fiducial.core.event import Authority
 from fiducial.flow.masking.streams import RestoreStream
 from fiducial.gateway.model.api import (
+    NO_END,
     Asked,
     Came,
     Json,
@@ -19,6 +20,7 @@ from fiducial.gateway.model.api import (
     Said,
     Step,
     arguments_in,
+    asks,
     check_tools,
     dumped,
     listed,
@@ -57,6 +59,14 @@ _CALLS: Final = frozenset(
     ["apply_patch_call", "computer_call", "custom_tool_call", "function_call", "local_shell_call"]
 )
 """Kinds of items by which a model asks for a call that the client makes."""
+_AT_PROVIDER: Final = frozenset(
+    [
+        "code_interpreter_call", "file_search_call", "image_generation_call", "mcp_approval_request", "mcp_call",
+        "mcp_list_tools", "web_search_call",
+    ]
+)  # fmt: skip
+"""Kinds of items of what the provider does itself."""
+_EVENTS_AT_PROVIDER: Final = tuple(f"response.{kind}" for kind in _AT_PROVIDER)
 _NOT_GIVEN: Final = frozenset(
     ["acknowledged_safety_checks", "call_id", "id", "pending_safety_checks", "status", "type"]
 )
@@ -67,6 +77,7 @@ _DELTAS: Final = {"response.output_text.delta": "text", "response.refusal.delta"
 _DONE: Final = {"response.output_text.done": "text", "response.refusal.done": "refusal"}
 _BEGUN: Final = frozenset(["response.created", "response.in_progress", "response.queued"])
 """Events that come before the answer: nobody can go on from it yet."""
+_ENDS: Final = frozenset(["error", "response.completed", "response.failed", "response.incomplete"])
 _MADE: Final = "msg_fiducial_"
 """Beginning of the ids of items that stand in the place of calls; the provider knows none of them."""
 CONVERSATION: Final = "conversation "
@@ -203,15 +214,30 @@ async def _edited(item: Json, turn: Turn) -> Json:
     kind = item.get("type")
     if kind in _CALLS:
         asked = _asked(item)
+        if item.get("status") == "incomplete" and turn.decides:
+            return _in_place(item, asked, turn.cut(asked.tool), turn)
         became = await turn.call(asked.call, asked.tool, asked.arguments)
         if isinstance(became, Passed):
             return _with(item, asked, became.arguments)
         return _in_place(item, asked, became, turn)
+    _check(item, turn)
     if kind == "message":
         return item | {"content": [_shown(part, turn) for part in item.get("content") or []]}
     if kind != "reasoning":
         turn.read(f"an item of a conversation: {kind}", item)
     return item
+
+
+def _check(value: Any, turn: Turn) -> None:
+    """Raises `ValueError` for what could be a call of a kind that is not known."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    if turn.decides and kind not in _AT_PROVIDER and asks(value):
+        raise ValueError("a call of a kind that is not known")
+
+
+def _of_call(kind: str) -> bool:
+    """The event tells of a call that the client makes."""
+    return ("_call" in kind or "arguments" in kind) and not kind.startswith(_EVENTS_AT_PROVIDER)
 
 
 def _in_place(item: Json, asked: Asked, became: Withheld, turn: Turn) -> Json:
@@ -238,7 +264,7 @@ class ResponsesEdit:
     """See `fiducial.gateway.model.api.Edit`."""
 
     def __init__(self, turn: Turn) -> None:
-        self._turn = turn
+        self._turn, self._over = turn, False
         self._next: int | None = None
         self._held: dict[Any, Json] = {}
         """Output index → the event that began a call."""
@@ -256,25 +282,36 @@ class ResponsesEdit:
         kind, index = said.get("type"), said.get("output_index")
         if self._next is None:
             self._next = said.get("sequence_number", 0)
+        if event.name not in ("", kind):
+            raise ValueError("an event has two names")
+        self._over = self._over or kind in _ENDS
+        if isinstance(said.get("response"), dict):
+            return await self._whole(event, said)
         if kind == "response.output_item.done":
             return await self._done(event, said)
-        if kind == "response.output_item.added" and self._turn.whole and _kind(said) in _CALLS:
-            self._held[index] = said
-            return b""
+        if kind == "response.output_item.added":
+            if self._turn.whole and _kind(said) in _CALLS:
+                self._held[index] = said
+                return b""
+            _check(said.get("item"), self._turn)
+            return self._out(event, said)
         if index is not None and index in self._held:
             return b""
+        if self._turn.whole and _of_call(str(kind)):
+            return b""  # what is to be known of a call, its end tells
+        _check({name: each for name, each in said.items() if name != "type"}, self._turn)
         if kind in _DELTAS:
             return self._delta(event, said, _DELTAS[kind])
         if kind in _DONE:
             return self._over(event, said, _DONE[kind])
         if kind == "response.content_part.done" and isinstance(said.get("part"), dict):
             return self._out(event, said | {"part": self._turn.value(said["part"])})
-        if isinstance(said.get("response"), dict):
-            return await self._whole(event, said)
         return self._out(event, said)
 
     async def close(self) -> bytes:
         """See `Edit.close`."""
+        if not self._over:
+            raise ValueError(NO_END)
         return b""
 
     def _out(self, event: Event, said: Json, *, same: bool = False) -> bytes:

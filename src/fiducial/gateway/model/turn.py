@@ -95,6 +95,8 @@ class Conversation:
         self.owed: list[dict[str, Any]] = []
         """What the provider is still to hear."""
         self._came: set[bytes] = set()
+        self.at_work = 0
+        """Requests under way: nobody ends it meanwhile."""
 
     def begin(self, session: str) -> None:
         """A session begins, which knows nothing yet."""
@@ -184,11 +186,14 @@ class Turn:
     """One answer."""
 
     def __init__(
-        self, taking: asyncio.Task[Taken], rules: Rules, requests: Requests, masking: Masking | None = None
-    ) -> None:
+        self, taking: asyncio.Task[Taken], rules: Rules, requests: Requests, masking: Masking | None = None, *,
+        streams: bool = False,
+    ) -> None:  # fmt: skip
         """`taking`: ends when what the model reads is taken in. Until then, texts go to the client; no call does, and
         no answer ends."""
         self._taking, self._rules, self._requests, self._masking = taking, rules, requests, masking
+        self.streams = streams
+        """The answer was asked for in pieces."""
         self._vault = masking.vault if masking is not None and rules.restores else None
         self.answer = ""
         """The provider's name for the answer, where it can go on from it."""
@@ -196,6 +201,11 @@ class Turn:
         """What the provider is to hear when it goes on from the answer."""
         self._wrote: list[str] = []
         self._read: list[tuple[str, Any]] = []
+
+    @property
+    def decides(self) -> bool:
+        """No call goes on that was not decided."""
+        return self._rules.decides
 
     @property
     def whole(self) -> bool:
@@ -223,6 +233,11 @@ class Turn:
         """Once what the model reads is taken in. Raises why it could not be."""
         # Whoever waits may be cancelled; this goes on.
         return await asyncio.shield(self._taking)
+
+    @staticmethod
+    def cut(tool: str) -> Withheld:
+        """What becomes of a call that the answer broke off in."""
+        return Withheld(_NOT_DONE.format(tool=tool, why="The answer broke off before the call was whole."))
 
     async def call(self, id: str, tool: str, arguments: Any) -> Passed | Withheld:
         """What becomes of a call that the model asks for. Raises as `taken` does, and for nothing that the guard does:
