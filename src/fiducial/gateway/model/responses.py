@@ -264,7 +264,7 @@ class ResponsesEdit:
     """See `fiducial.gateway.model.api.Edit`."""
 
     def __init__(self, turn: Turn) -> None:
-        self._turn, self._over = turn, False
+        self._turn, self._ended = turn, False
         self._next: int | None = None
         self._held: dict[Any, Json] = {}
         """Output index → the event that began a call."""
@@ -284,7 +284,7 @@ class ResponsesEdit:
             self._next = said.get("sequence_number", 0)
         if event.name not in ("", kind):
             raise ValueError("an event has two names")
-        self._over = self._over or kind in _ENDS
+        self._ended = self._ended or kind in _ENDS
         if isinstance(said.get("response"), dict):
             return await self._whole(event, said)
         if kind == "response.output_item.done":
@@ -310,7 +310,7 @@ class ResponsesEdit:
 
     async def close(self) -> bytes:
         """See `Edit.close`."""
-        if not self._over:
+        if not self._ended:
             raise ValueError(NO_END)
         return b""
 
