@@ -88,6 +88,30 @@ def _places(match: _re2.RE2.Match, plain: bytes, start: int, end: int, before: i
 def find(text: str, classes: frozenset[str] = DETECTABLE) -> list[Found]:
     """Every value of `classes` in `text`, by start and then the longest first; values may overlap."""
     text = folded(text)
+    parted = escapes_parted(text)
+    found = _found(parted, classes)
+    if parted is not text:
+        # Where nothing is escaped, a password may have a backslash in it.
+        found += _behind_escapes(text, _found(text, classes), {each.start: each.end for each in found})
+    if len(found) > 1:
+        found.sort(key=_by_start)
+    return found
+
+
+def _behind_escapes(text: str, found: list[Found], ends: dict[int, int]) -> Iterator[Found]:
+    """What was found where escapes count for nothing, without the escapes that it begins with, and without what else
+    `ends` there; none that begins within one."""
+    for start, end, data_class in found:
+        near = ESCAPE.finditer(text, max(0, start - LONGEST_ESCAPE), start + LONGEST_ESCAPE)
+        if not any(escape.start() < start < escape.end() for escape in near):
+            start = ends.get(start, start)
+            while (escape := ESCAPE.match(text, start)) is not None:
+                start = escape.end()
+            if start < end:
+                yield Found(start, end, data_class)
+
+
+def _found(text: str, classes: frozenset[str]) -> list[Found]:
     found: list[Found] = []
     numbers: list[Found] = []
     for index, places in _SCREEN.hits(_shown(text)):
@@ -97,10 +121,7 @@ def find(text: str, classes: frozenset[str] = DETECTABLE) -> list[Found]:
         elif not detector.classes.isdisjoint(classes):
             found += _values(detector, text, places)
     found += _outermost(numbers) if len(numbers) > 1 else numbers
-    found = [each for each in found if each.data_class in classes]
-    if len(found) > 1:
-        found.sort(key=_by_start)
-    return found
+    return [each for each in found if each.data_class in classes]
 
 
 def _shown(text: str) -> bytes:
@@ -169,6 +190,25 @@ def folded(text: str) -> str:
     if text.isascii() or _FOLDABLE.search(text.encode("utf-8", "replace")) is None:
         return text
     return _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text.translate(_FOLDED))
+
+
+ESCAPE = re.compile(r"\\{1,8}(?:[bfnrt]|u[0-9A-Fa-f]{4})")
+"""Escapes of JSON (RFC 8259 section 7), also in JSON within JSON, that end in a letter or a digit: the next word would
+seem to begin with it."""
+LONGEST_ESCAPE = 13
+_SHORT = {"n": "\n", "r": "\r"}
+
+
+def escapes_parted(text: str) -> str:
+    """`text` with what escapes stand for in their place, in as many characters: a letter as often as that, else white
+    space. Texts quote pieces of JSON, and are cut off within it."""
+    return ESCAPE.sub(_stood_for, text) if "\\" in text else text
+
+
+def _stood_for(escape: re.Match[str]) -> str:
+    _, is_code, code = escape[0].partition("u")
+    character = chr(int(code, 16)) if is_code else _SHORT.get(escape[0][-1], " ")
+    return (character if character.isalpha() or character in "\r\n" else " ") * len(escape[0])
 
 
 _SCREEN = _Screen()

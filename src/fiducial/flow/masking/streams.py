@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from fiducial.flow.masking import tokens
-from fiducial.flow.masking.detect import DETECTABLE, find, folded
+from fiducial.flow.masking.detect import DETECTABLE, LONGEST_ESCAPE, escapes_parted, find, folded
 from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_QUOTED, LONGEST_ROW, UNSPACED
 from fiducial.flow.masking.secrets import MONTH, QUOTE_OPEN
 from fiducial.flow.masking.values import Put, into, restore_text
@@ -122,14 +122,20 @@ class _Stretch:
                 pieces += [text[at:start], self._put(text[start:end], data_class)]
                 at = end
         pieces.append(text[at:upto])
-        forget = max(0, upto - CONTEXT)
+        forget = max(0, upto - CONTEXT - LONGEST_ESCAPE)
         self._text, self._done, self._at = text[forget:], upto - forget, max(at, upto) - forget
         return "".join(pieces)
 
 
 def settled(text: str) -> int:
     """How much of `text` no value is in that ends behind it, whatever comes next."""
-    text, size = folded(text), len(text)
+    text = folded(text)
+    parted = escapes_parted(text)
+    return _settled(text) if parted is text else min(_settled(text), _settled(parted))
+
+
+def _settled(text: str) -> int:
+    size = len(text)
     last_word = _SOLID.match(text[: -LONGEST - 1 : -1])
     end = _before_row(text, size - (last_word.end() if last_word is not None else 0))
     quote = QUOTE_OPEN.search(text, max(0, size - 2 * LONGEST_QUOTED - _LEAD))

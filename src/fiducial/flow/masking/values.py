@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from bisect import bisect
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from fiducial.core.path import Path, PathPattern
-from fiducial.flow.masking.detect import DETECTABLE, find
+from fiducial.flow.masking.detect import DETECTABLE, escapes_parted, find
 from fiducial.flow.masking.detector import CONTEXT, Found
+from fiducial.flow.masking.documents import documents, rewritten
 from fiducial.flow.masking.identity import NAMED_WITHIN
 from fiducial.flow.masking.tokens import tokens
 from fiducial.flow.masking.vault import Scalar, Vault
@@ -76,7 +78,8 @@ def mask(
     classes: frozenset[str] = DETECTABLE,
     declared: Sequence[tuple[PathPattern, str]] = (),
 ) -> Any:
-    """`value` (a text or JSON) with tokens in the place of values, in keys too; a number becomes text.
+    """`value` (a text or JSON) with tokens in the place of values, in keys too; a number becomes text. A text that is
+    JSON, and has escapes in it, is masked member by member, and stays JSON.
 
     `classes`: what is looked for in texts. `declared`: where a contract says that values of a class stand; whatever is
     there, is masked as a whole.
@@ -129,11 +132,45 @@ def mask_with(
             return value
         text = value if isinstance(value, str) else str(value)
         found = finder(text) if key is None else _under(key, text, finder)
+        if isinstance(value, str) and (inner := documents(value)):
+            return _around(text, inner, found, put, lambda member, under: leaf(member, None, under))
         if not found:
             return value
         return masked(text, found, put) if isinstance(value, str) else put(value, found[0].data_class)
 
     return walk(value, (), None)
+
+
+def _around(
+    text: str,
+    inner: Sequence[tuple[int, int]],
+    found: Sequence[Found],
+    put: Put,
+    change: Callable[[Any, str | None], Any],
+) -> str:
+    """`text` with what was `found` around the JSON in it masked, and that JSON changed."""
+    pieces: list[str] = []
+    at = 0
+    for start, end, data_class in sorted([*_outside(found, inner), *((start, end, "") for start, end in inner)]):
+        if end > at:
+            start = max(start, at)
+            now = text[start:end]
+            pieces += [text[at:start], put(now, data_class) if data_class else rewritten(now, change)]
+            at = end
+    return "".join(pieces) + text[at:]
+
+
+def _outside(found: Sequence[Found], inner: Sequence[tuple[int, int]]) -> Iterator[Found]:
+    """What of the `found` values stands outside of the stretches `inner`."""
+    for start, end, data_class in found:
+        index = max(0, bisect(inner, (start, end)) - 1)
+        while index < len(inner) and inner[index][0] < end:
+            before, after = inner[index]
+            if start < before:
+                yield Found(start, before, data_class)
+            start, index = max(start, after), index + 1
+        if start < end:
+            yield Found(start, end, data_class)
 
 
 _PARTS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])")
@@ -146,7 +183,7 @@ def _under(key: str, text: str, finder: Finder) -> list[Found]:
     """What is found in `text`, the value of the member `key` of a JSON object: as behind its words and a colon."""
     lead = f'{" ".join(_PARTS.split(key[-CONTEXT:]))[-NAMED_WITHIN:]}: "'
     size, last = len(lead), len(text)
-    quoted = text.translate(_UNQUOTED)
+    quoted = escapes_parted(text).translate(_UNQUOTED)
     found = [
         Found(max(0, start - size), min(last, end - size), name)
         for start, end, name in finder(f'{lead}{quoted}"')
