@@ -128,7 +128,7 @@ class Intent:
     def hear(self, text: str, authority: Authority) -> None:
         """Take in what `authority` said."""
         user = authority == "user"
-        for sentence, words in _read(text, _words if user else _prompted):
+        for sentence, words in _read(text, _prompted if authority in ("system", "operator") else _words):
             self._left -= _PER_SENTENCE + _PER_WORD * len(words)
             if self._left < 0:
                 break
@@ -178,8 +178,14 @@ def _words(sentence: str) -> Words:
     return negation.read(plain(sentence))
 
 
-_prompted = lru_cache(maxsize=1024)(_words)
-"""For prompts of the system and the operator, which are the same in every session."""
+_remembered = lru_cache(maxsize=1024)(_words)
+_LONGEST = 2_000
+"""Characters of the longest sentence that is remembered."""
+
+
+def _prompted(sentence: str) -> Words:
+    """`_words`, for prompts of the system and the operator, which are the same in every session."""
+    return _remembered(sentence) if len(sentence) <= _LONGEST else _words(sentence)
 
 
 def _read(text: str, words_of: Callable[[str], Words]) -> Iterator[tuple[str, Words]]:
