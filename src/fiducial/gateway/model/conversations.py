@@ -6,6 +6,7 @@ A request has everything in it that the model will know, and mostly no name of i
 2. the conversation that a statement of its host's names (`Fiducial-Task`),
 3. the conversation of the answer that the provider goes on from (`previous_response_id`),
 4. the conversation that its messages continue: one that has got as far as some of its first messages, and no further,
+   under the same prompt of the system; under another one, if it has more to say and no other conversation got as far,
 5. or a conversation of its own.
 
 Two that begin alike are one for as long as they say the same. The first that goes on is that conversation; the other is
@@ -20,7 +21,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -32,6 +33,7 @@ from fiducial.core.canonical import digest
 from fiducial.core.store import Commit, Put
 from fiducial.errors import FiducialError
 from fiducial.flow.masking.vault import Vault
+from fiducial.gateway.model.api import Said, Step
 from fiducial.gateway.model.turn import Conversation, Masking, Taken
 from fiducial.gateway.principals import Principal
 from fiducial.gateway.refusals import Refused
@@ -60,6 +62,8 @@ class Named(msgspec.Struct, frozen=True):
     """The answer that the provider goes on from; empty: none."""
     heads: Sequence[bytes] = ()
     """For each of its messages, a digest of it and of all before it (`heads_of`)."""
+    prompt: bytes = b""
+    """A digest of what the system says in it."""
 
     @property
     def named(self) -> bool:
@@ -70,12 +74,13 @@ class Named(msgspec.Struct, frozen=True):
 class _Place:
     """A conversation in here."""
 
-    __slots__ = ("conversation", "head", "named", "used")
+    __slots__ = ("conversation", "head", "named", "prompt", "used")
 
     def __init__(self, conversation: Conversation, *, named: bool) -> None:
         self.conversation, self.named = conversation, named
         self.head: object = None
         """How far it has got, where its messages say so."""
+        self.prompt = b""
         self.used = time.monotonic()
 
 
@@ -96,7 +101,7 @@ class Conversations:
         self._sessions, self._model, self._secret, self._mask = sessions, model, secret, mask
         self._idle, self._most = idle, most
         self._places: OrderedDict[object, _Place] = OrderedDict()
-        self._heads: dict[object, _Place] = {}
+        self._heads: dict[object, list[_Place]] = {}
         self._answers: OrderedDict[tuple[Principal, str], object] = OrderedDict()
         self._finding: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
         """One for each name that conversations are looked for by."""
@@ -115,14 +120,31 @@ class Conversations:
         """The conversation that messages without a name continue, or one that begins; `opened` finds its session."""
         principal = named.principal
         heads = [(principal, each) for each in named.heads]
-        place = next((found for head in reversed(heads) if (found := self._heads.pop(head, None)) is not None), None)
+        place = self._continued(heads, named.prompt)
         if place is None:
             place = self._made(object(), "", principal, named=False)
-        place.head = heads[-1] if heads else None
+        else:
+            self._leave(place)
         if heads:
-            self._heads[place.head] = place
+            place.head, place.prompt = heads[-1], named.prompt
+            self._heads.setdefault(place.head, []).append(place)
         self._use(place)
         return place.conversation
+
+    def _continued(self, heads: list[tuple[Principal, bytes]], prompt: bytes) -> _Place | None:
+        for number, head in enumerate(reversed(heads)):
+            places = self._heads.get(head, [])
+            same = next((place for place in places if place.prompt == prompt), None)
+            if same is not None or (number and len(places) == 1):
+                return same or places[0]
+        return None
+
+    def _leave(self, place: _Place) -> None:
+        places = self._heads.get(place.head, [])
+        if place in places:
+            places.remove(place)
+            if not places:
+                del self._heads[place.head]
 
     async def opened(self, conversation: Conversation, principal: Principal) -> Taken:
         """A conversation that has `begun`, and its session, for work that begins at once; another session where that
@@ -239,7 +261,16 @@ class Conversations:
 
     def _drop(self, place: _Place) -> None:
         self._places.pop(place.conversation.key, None)
-        self._heads.pop(place.head, None)
+        self._leave(place)
+
+
+def prompt_of(steps: Iterable[Step]) -> bytes:
+    """A digest of what the system and the operator say."""
+    state = hashlib.sha256()
+    for step in steps:
+        if isinstance(step, Said) and step.authority in ("system", "operator"):
+            state.update(hashlib.sha256(step.text.encode("utf-8", "surrogatepass")).digest())
+    return state.digest()
 
 
 def heads_of(messages: Sequence[Any]) -> list[bytes]:
@@ -252,4 +283,4 @@ def heads_of(messages: Sequence[Any]) -> list[bytes]:
     return heads
 
 
-__all__ = ["IDLE", "MOST", "STATED", "Conversations", "Named", "heads_of"]
+__all__ = ["IDLE", "MOST", "STATED", "Conversations", "Named", "heads_of", "prompt_of"]

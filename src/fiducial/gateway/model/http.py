@@ -30,16 +30,17 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from fiducial.charter.model import RESPOND
+from fiducial.core.event import Authority
 from fiducial.core.ids import SessionId
 from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.bodies import check, value_of
 from fiducial.gateway.door import MAX_BODY, Hosts, body_of
 from fiducial.gateway.model.answer import Answer, told
 from fiducial.gateway.model.api import Api, Json, Said, Step
-from fiducial.gateway.model.conversations import Conversations, Named, heads_of
+from fiducial.gateway.model.conversations import Conversations, Named, heads_of, prompt_of
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Event, Events
-from fiducial.gateway.model.turn import Conversation, Masking, Rules, Taken, Turn
+from fiducial.gateway.model.turn import MASKING, Conversation, Masking, Rules, Taken, Turn
 from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
@@ -192,15 +193,17 @@ class ModelGateway:
             return
         body = await body_of(receive, MAX_BODY)
         reading = partial(_read, served, api, body, headers)
-        asked, earlier, heads = await self._threads.sized(principal.host or "", len(body), reading)
+        asked, earlier, heads, prompt = await self._threads.sized(principal.host or "", len(body), reading)
         guard: Guard = served.sessions.guard
         _check_running(guard, guard.current.charter.about.agent, principal.user)
         if counted is not None:
             counting = partial(_countable, served, api, asked)
-            sent = await self._threads.sized(principal.host or "", len(body), counting)
+            sent = await self._threads.sized(
+                principal.host or "", len(body) * (MASKING if served.mask else 1), counting
+            )
             await self._plain(served, "POST", at, sent, headers, answer)
             return
-        named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads)
+        named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads, prompt)
         # What has no name is begun, or gone on with, in any case: nobody has to wait for its session.
         found = await served.conversations.of(named) if named.named else None
         if found is not None:
@@ -218,6 +221,7 @@ class ModelGateway:
     ) -> None:  # fmt: skip
         principal, earlier = named.principal, named.earlier
         work = partial(_written, served, api, conversation, asked, named)
+        size *= 1 if conversation.masking is None else MASKING
         sent, steps = await self._threads.sized(principal.host or "", size, work)
         taking = asyncio.create_task(_taken_in(served, conversation, found, principal, steps))
         turn = Turn(taking, served.rules, self._requests, conversation.masking, streams=bool(asked.get("stream")))
@@ -355,30 +359,37 @@ def _written(
 ) -> tuple[bytes, list[Step]]:
     """The request as it goes to the provider, and what it tells the model."""
     masking, stated, steps = conversation.masking, named.stated, list[Step]()
+    if served.prompt:
+        steps.append(Said("system", served.prompt if masking is None else masking.text(served.prompt)))
     if stated is not None:
-        task = stated.task if masking is None else masking.text(stated.task)
-        steps.append(Said("user", task))
-    agents = stated is not None or served.settings.prompts == "agent"
-    asked = _outgoing(served, api, asked, masking)
+        steps.append(Said("user", stated.task if masking is None else masking.text(stated.task)))
+    # Where a host says what its user asked for, whoever writes the request has no say of their own.
+    agents: set[Authority] = {"user"} if served.settings.prompts == "agent" else set()
+    if stated is not None:
+        agents = {"user", "system", "operator"}
     with _readable():
+        asked = asked if masking is None else api.masked(asked, masking)
         steps += [
-            Said("agent", step.text) if agents and isinstance(step, Said) and step.authority == "user" else step
+            Said("agent", step.text) if isinstance(step, Said) and step.authority in agents else step
             for step in api.steps(asked)
         ]
-    return msgspec.json.encode(api.settled(asked, conversation.owed if named.earlier else [])), steps
+        asked = _prompted(served, api, asked, masking)
+        return msgspec.json.encode(api.settled(asked, conversation.owed if named.earlier else [])), steps
 
 
-def _outgoing(served: Served, api: Api, asked: Json, masking: Masking | None) -> Json:
-    with _readable():
-        if served.prompt:
-            asked = api.prompted(asked, served.prompt)
-        return asked if masking is None else api.masked(asked, masking)
+def _prompted(served: Served, api: Api, asked: Json, masking: Masking | None) -> Json:
+    """A request that is masked, with the charter's prompt before it."""
+    if not served.prompt:
+        return asked
+    return api.prompted(asked, served.prompt if masking is None else masking.text(served.prompt))
 
 
 def _countable(served: Served, api: Api, asked: Json) -> bytes:
     """A request that is only counted: tokens of masked values are as long in any conversation."""
     masking = Masking(Vault(os.urandom(32), ""), served.mask) if served.mask else None
-    return msgspec.json.encode(_outgoing(served, api, asked, masking))
+    with _readable():
+        asked = asked if masking is None else api.masked(asked, masking)
+        return msgspec.json.encode(_prompted(served, api, asked, masking))
 
 
 @contextlib.contextmanager
@@ -399,8 +410,11 @@ def _check_running(guard: Guard, agent: str, user: str) -> None:
         raise Refused(403, f"this is stopped: {halt.why}")
 
 
-def _read(served: Served, api: Api, body: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[Json, str, list[bytes]]:
-    """The request, the answer that it goes on from, and by what its conversation is found. Raises `Refused`."""
+def _read(
+    served: Served, api: Api, body: bytes, headers: list[tuple[bytes, bytes]]
+) -> tuple[Json, str, list[bytes], bytes]:
+    """The request, the answer that it goes on from, and by what its conversation is found: its messages, and its
+    prompts. Raises `Refused`."""
     kinds = [value.partition(b";")[0].strip().lower() for name, value in headers if name == b"content-type"]
     if kinds != [b"application/json"]:
         raise Refused(415, "send JSON, as `application/json`")
@@ -411,7 +425,7 @@ def _read(served: Served, api: Api, body: bytes, headers: list[tuple[bytes, byte
     with _readable():
         api.check(found, served.provider_tools)
         messages, earlier = api.history(found)
-        return found, earlier, heads_of(messages)
+        return found, earlier, heads_of(messages), prompt_of(api.steps(found))
 
 
 def _session(headers: list[tuple[bytes, bytes]]) -> str | None:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -27,19 +27,24 @@ from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.decisions import decided
 from fiducial.gateway.requests import Requests
 from fiducial.gateway.sessions import Seat
+from fiducial.gateway.threads import APART
 from fiducial.guard.heard import hear, know, see
 from fiducial.guard.session import Session
 
 if TYPE_CHECKING:
-    from fiducial.gateway.model.api import Step
+    from fiducial.gateway.model.api import Asked, Came, Step
 
 log = logging.getLogger("fiducial.gateway")
+_ALIKE: Final = 16
+"""Calls of one id that are remembered."""
 _CALLS: Final = 10_000
 """Calls of one conversation that are remembered."""
 _MASKED: Final = 2**22
 """Characters of one conversation whose masked form is remembered."""
 _SHORT: Final = 64
 """Characters of a text that is masked as fast as it is found again."""
+MASKING: Final = 32
+"""How many times as long as it takes to read a text it may take to mask it."""
 _UNTOLD: Final = "`{tool}`, by arguments that cannot be read"
 _NOWHERE: Final = "a tool that is not told"
 _NOT_DONE: Final = "`{tool}` was not called. {why}"
@@ -91,7 +96,8 @@ class Conversation:
     def __init__(self, key: object, session: str, host: str, masking: Masking | None) -> None:
         """`key`: by which it is found again; `session`: empty until it has begun."""
         self.key, self.session, self.host, self.masking = key, session, host, masking
-        self.calls: OrderedDict[str, Call] = OrderedDict()
+        self.calls: OrderedDict[str, list[Call]] = OrderedDict()
+        """Id → the calls that were asked for by it: some providers count them anew in each answer."""
         self.owed: list[dict[str, Any]] = []
         """What the provider is still to hear."""
         self._came: set[bytes] = set()
@@ -106,7 +112,9 @@ class Conversation:
 
     def asked(self, id: str, call: Call) -> None:
         """The model asked for a call."""
-        self.calls[id] = call
+        self.calls.setdefault(id, []).append(call)
+        self.calls.move_to_end(id)
+        del self.calls[id][:-_ALIKE]
         if len(self.calls) > _CALLS:
             self.calls.popitem(last=False)
 
@@ -114,6 +122,8 @@ class Conversation:
         """What a request tells the model, as far as it is new. Raises `StoreError` and `SessionError`."""
         from fiducial.gateway.model import api
 
+        asked: dict[str, Asked] = {}
+        came: Counter[str] = Counter()
         for step in steps:
             match step:
                 case api.Said():
@@ -124,17 +134,21 @@ class Conversation:
                 case api.Part():
                     see(session, step.where, step.value)
                 case api.Asked():
-                    if step.call not in self.calls:
+                    asked[step.call] = step
+                    if all(call.tool != step.tool for call in self.calls.get(step.call, ())):
                         self.asked(step.call, Call(step.tool, step.arguments))
                 case api.Came():
-                    self._take_in(session, step)
+                    call = _called(self.calls.get(step.call, []), asked.get(step.call))
+                    self._take_in(session, step, call, came[step.call])
+                    came[step.call] += 1
 
-    def _take_in(self, session: Session, step: Any) -> None:
-        mark = hashlib.sha256(msgspec.json.encode([step.call, step.result, step.failed], order="sorted")).digest()
+    def _take_in(self, session: Session, step: Came, call: Call | None, number: int) -> None:
+        """`number`: how many results of calls of this id came before in the request."""
+        told_by = [step.call, number, step.result, step.failed]
+        mark = hashlib.sha256(msgspec.json.encode(told_by, order="sorted")).digest()
         if mark in self._came:
             return
         outcome: Outcome = "failed" if step.failed else "ok"
-        call = self.calls.get(step.call)
         error = str(step.result) if step.failed else None
         if call is None:
             session.observe(_NOWHERE, {}, step.result, outcome=outcome, error=error)
@@ -148,6 +162,15 @@ class Conversation:
             except CallMismatch:
                 told()
         self._came.add(mark)
+
+
+def _called(known: list[Call], asked: Asked | None) -> Call | None:
+    """Which of the calls of one id a result is of, that the request tells of behind `asked`; `None` when it could be
+    of several."""
+    if asked is not None:
+        known = [call for call in known if call.tool == asked.tool]
+        known = [call for call in known if call.arguments == asked.arguments][-1:] or known
+    return known[0] if len(known) == 1 else None
 
 
 class Taken(NamedTuple):
@@ -245,7 +268,9 @@ class Turn:
         taken = await self.taken()
         if self._masking is not None:
             # A model may know values from elsewhere.
-            arguments = self._masking.value(arguments)
+            masked = partial(self._masking.value, arguments)
+            large = len(msgspec.json.encode(arguments)) * MASKING >= APART
+            arguments = await taken.seat.apart(masked) if large else masked()
         if not self._rules.decides:
             taken.conversation.asked(id, Call(tool, arguments))
             return Passed(self.value(arguments))
