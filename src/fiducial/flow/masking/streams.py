@@ -16,6 +16,7 @@ from typing import Protocol
 from fiducial.flow.masking import tokens
 from fiducial.flow.masking.detect import DETECTABLE, LONGEST_ESCAPE, escapes_parted, find, folded
 from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_QUOTED, LONGEST_ROW, UNSPACED
+from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.secrets import MONTH, QUOTE_OPEN
 from fiducial.flow.masking.values import Put, into, restore_text
 from fiducial.flow.masking.vault import Vault
@@ -168,11 +169,13 @@ def _before_row(text: str, end: int) -> int:
 class RestoreStream:
     """Restores a text that comes in pieces."""
 
-    __slots__ = ("_classes", "_in_json", "_text", "_vault")
+    __slots__ = ("_classes", "_in_json", "_links", "_text", "_vault")
 
-    def __init__(self, vault: Vault, classes: Collection[str], *, in_json: bool = False) -> None:
-        """`classes`, `in_json`: see `restore_text`."""
-        self._vault, self._classes, self._in_json = vault, classes, in_json
+    def __init__(
+        self, vault: Vault, classes: Collection[str], *, in_json: bool = False, links: Links | None = None
+    ) -> None:
+        """`classes`, `in_json`, `links`: see `restore_text`."""
+        self._vault, self._classes, self._in_json, self._links = vault, classes, in_json, links
         self._text = ""
 
     def feed(self, piece: str) -> str:
@@ -188,7 +191,7 @@ class RestoreStream:
         return self._restored(text)
 
     def _restored(self, text: str) -> str:
-        return restore_text(text, self._vault, self._classes, in_json=self._in_json)
+        return restore_text(text, self._vault, self._classes, in_json=self._in_json, links=self._links)
 
 
 class ByteStream:

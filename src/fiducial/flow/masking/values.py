@@ -17,6 +17,7 @@ from fiducial.flow.masking.detect import DETECTABLE, escapes_parted, find
 from fiducial.flow.masking.detector import CONTEXT, Found
 from fiducial.flow.masking.documents import documents, rewritten
 from fiducial.flow.masking.identity import NAMED_WITHIN
+from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.tokens import tokens
 from fiducial.flow.masking.vault import Scalar, Vault
 
@@ -214,17 +215,27 @@ def restore(value: Any, vault: Vault, classes: Collection[str]) -> Any:
     return _restored(value, vault, classes, 0)
 
 
-def restore_text(text: str, vault: Vault, classes: Collection[str], *, in_json: bool = False) -> str:
+def restore_text(
+    text: str, vault: Vault, classes: Collection[str], *, in_json: bool = False, links: Links | None = None
+) -> str:
     """`restore` for a text that goes on as text. `in_json`: `text` is JSON, and values are written as within a string
-    there, so that no value can end it."""
+    there, so that no value can end it. `links`: has read what comes before `text`; tokens in links stay."""
     pieces: list[str] = []
     at = 0
     for start, end, token in tokens(text):
         held = vault.held(token)
-        if held is not None and held.data_class in classes:
+        if links is not None:
+            links.read(text[at:start])
+        plain = text[start:end]
+        if held is not None and held.data_class in classes and not (links is not None and links.inside):
             plain = held.value if isinstance(held.value, str) else json.dumps(held.value)
-            pieces += [text[at:start], json.dumps(plain)[1:-1] if in_json else plain]
-            at = end
+            plain = json.dumps(plain)[1:-1] if in_json else plain
+        if links is not None:
+            links.read(plain)
+        pieces += [text[at:start], plain]
+        at = end
+    if links is not None:
+        links.read(text[at:])
     return "".join(pieces) + text[at:] if pieces else text
 
 

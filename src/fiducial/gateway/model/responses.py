@@ -252,12 +252,18 @@ def _in_place(item: Json, asked: Asked, became: Withheld, turn: Turn) -> Json:
 
 
 def _shown(part: Any, turn: Turn) -> Any:
+    shown = _restored(part, turn)
+    if shown is not part:
+        turn.wrote(shown[_TEXTS[shown["type"]]])
+    return shown
+
+
+def _restored(part: Any, turn: Turn) -> Any:
+    """A part of a message, as the client gets it."""
     key = _TEXTS.get(str(part.get("type"))) if isinstance(part, dict) else None
     if key is None or not isinstance(part.get(key), str):
         return part
-    text = turn.text(part[key])
-    turn.wrote(text)
-    return part | {key: text}
+    return part | {key: turn.text(part[key])}
 
 
 class ResponsesEdit:
@@ -305,7 +311,7 @@ class ResponsesEdit:
         if kind in _DONE:
             return self._over(event, said, _DONE[kind])
         if kind == "response.content_part.done" and isinstance(said.get("part"), dict):
-            return self._out(event, said | {"part": self._turn.value(said["part"])})
+            return self._out(event, said | {"part": _restored(said["part"], self._turn)})
         return self._out(event, said)
 
     async def close(self) -> bytes:

@@ -21,6 +21,7 @@ from fiducial.core.event import Outcome
 from fiducial.core.ids import DecisionId
 from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
 from fiducial.errors import CallMismatch, SessionError, StoreError
+from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.streams import RestoreStream
 from fiducial.flow.masking.values import mask, restore, restore_text
 from fiducial.flow.masking.vault import Vault
@@ -236,8 +237,8 @@ class Turn:
         return self._rules.decides or self._vault is not None
 
     def text(self, text: str) -> str:
-        """A whole text, as the client gets it."""
-        return text if self._vault is None else restore_text(text, self._vault, self._rules.restores)
+        """A whole text, as the client gets it: nobody decides who gets what stands in its links."""
+        return text if self._vault is None else restore_text(text, self._vault, self._rules.restores, links=Links())
 
     def value(self, value: Any) -> Any:
         """A whole value, as the client gets it."""
@@ -245,7 +246,7 @@ class Turn:
 
     def stream(self) -> RestoreStream | None:
         """Restores a text that comes in pieces; `None` when there is nothing to restore."""
-        return None if self._vault is None else RestoreStream(self._vault, self._rules.restores)
+        return None if self._vault is None else RestoreStream(self._vault, self._rules.restores, links=Links())
 
     @property
     def ready(self) -> bool:
