@@ -100,6 +100,23 @@ def test_a_talk_that_ended_leaves_nothing_to_be_found_by(house: House) -> None:
     assert not conversations._heads
 
 
+def test_a_host_that_begins_too_many_ends_its_own(house: House) -> None:
+    gate = Gate(house)
+    conversations = gate.gateway._served["gpt"].conversations
+    conversations._most = 4
+    kept = ChatTalk(gate, stream=False, Authorization="Bearer key-of-two")
+    kept.user("Hello")
+    kept.send("Hello")
+    for number in range(6):
+        talk = ChatTalk(gate, stream=False)
+        talk.user(f"Hello {number}")
+        talk.send("Hello")
+    assert len(conversations._places) <= 5
+    kept.user("Go on.")
+    kept.send("Well.")
+    assert len(events(house, SessionOpened)) == 7
+
+
 def test_with_a_statement_nothing_that_the_agent_writes_is_the_systems(house: House) -> None:
     gate = Gate(house, prompt="Notes go into team-list.")
     now = int(time.time())

@@ -20,10 +20,11 @@ import hashlib
 import logging
 import os
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -47,7 +48,7 @@ STATED: Final = "model-conversation/"
 IDLE: Final = 3600.0
 """Unused for so many seconds, a conversation that nobody named ends; a named one is let go of."""
 MOST: Final = 5_000
-"""Conversations at once; past it, the one that was not used for longest ends."""
+"""Conversations at once; past it, the one ends that was not used for longest by the host that has most."""
 _ANSWERS: Final = 20_000
 """Answers that are remembered."""
 
@@ -227,11 +228,19 @@ class Conversations:
         seat = await self._sessions.open(
             principal.host or "", user=principal.user, roles=principal.roles, durable=durable
         )
-        idle = [each for each in self._places.values() if not each.conversation.at_work]
-        for place in idle[: max(0, len(self._places) - self._most)]:
+        for place in self._too_many():
             if not place.conversation.at_work:
                 await self._forget(place)
         return seat.session.id
+
+    def _too_many(self) -> list[_Place]:
+        """Those that have to go: of the host that has most, so that nobody loses theirs to another's."""
+        count = len(self._places) - self._most
+        if count <= 0:
+            return []
+        [(host, _)] = Counter(place.conversation.host for place in self._places.values()).most_common(1)
+        of_host = (place for place in self._places.values() if place.conversation.host == host)
+        return list(islice((place for place in of_host if not place.conversation.at_work), count))
 
     def _made(self, key: object, session: str, principal: Principal, *, named: bool) -> _Place:
         vault = Vault(self._secret, session or os.urandom(16).hex()) if self._mask else None
