@@ -164,6 +164,7 @@ def attacked_session(store: SqliteStore, charter: Charter, clock: Clock) -> Sess
         assert result.status == "not-run"
         session.call(f"no_such_tool{SCRIPT}{BIDI}", {QUOTED: BIDI}, run=lambda **_: None)
         session.observe("read_file", {"file_path": SCRIPT}, {"iban": SCRIPT, "rows": [{QUOTED: ATTACK}]})
+        session.answered(f"Somebody wrote: {SCRIPT}{BIDI}", model=f"m{QUOTED}")
         id = session.id
     store.flush()
     return id

@@ -73,6 +73,8 @@ def test_a_session_shows_what_attackers_wrote_as_text(
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in told
     assert 'title="right-to-left override">⟨U+202E⟩</span>' in told
     assert "⟨U+200B⟩" in told
+    assert "the answer of the model" in told
+    assert "Somebody wrote: &lt;script&gt;" in told
 
 
 @pytest.mark.parametrize("text", [SCRIPT, QUOTED, "{{ 7*7 }}", "\u202e", "javascript:alert(1)"])

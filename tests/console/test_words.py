@@ -11,7 +11,7 @@ from msgspec import inspect
 from fiducial.console.words import told_as
 from fiducial.core.event import Event
 
-SHOWN_OTHERWISE = {"message.observed", "result.observed", "call.decided"}
+SHOWN_OTHERWISE = {"message.observed", "model.answered", "result.observed", "call.decided"}
 """A session's page shows these by what was said and called."""
 
 

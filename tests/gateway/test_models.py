@@ -31,7 +31,14 @@ from model_world import (
     Talk,
 )
 
-from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved, SessionOpened
+from fiducial.core.event import (
+    CallDecided,
+    CallFinished,
+    MessageObserved,
+    ModelAnswered,
+    ResultObserved,
+    SessionOpened,
+)
 from fiducial.errors import StoreError
 from fiducial.gateway.model.turn import Conversation, Rules, Turn
 
@@ -94,6 +101,19 @@ def test_a_talk_is_one_session_whose_calls_are_on_record(talks: Make, house: Hou
     assert len(events(house, SessionOpened)) == 1
     said = [each.authority for each in events(house, MessageObserved)]
     assert said == ["user", "user"], "each once, and nothing of the model's own"
+
+
+def test_what_the_model_says_is_on_record_as_the_client_got_it(talks: Make, house: House) -> None:
+    talk = talks(Gate(house, mask=["contact"]))
+    talk.user(f"Write to {MAIL}.")
+    talk.send(f"I write to {MAIL}.", Call("wipe", {"name": "all"}))
+    house.store.flush()
+    records = [each for each in house.store.ledger().entries(0) if isinstance(each.event, ModelAnswered)]
+    texts = [str(each.payloads[0].data, "utf-8") for each in records]
+    assert "I write to masked-contact-" in texts[0]
+    assert "`wipe` was not called" in "".join(texts)
+    assert MAIL not in "".join(texts)
+    assert {each.event.model for each in records} == {"m"}
 
 
 def test_the_providers_key_goes_along_and_the_hosts_token_does_not(talks: Make, house: House) -> None:

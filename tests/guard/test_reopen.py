@@ -63,6 +63,7 @@ def test_a_reopened_session_decides_as_the_one_that_ended(
             each.call(tool, arguments, run=lambda result=result, **_: result)
         if said:
             each.say(f"and {EVIL} is fine too")
+            each.answered(f"So {EVIL} it is.", model="m")
     again = guards[1].reopen(ended.id)
     assert again.id == ended.id
     assert (again.calls, again.account.writes, again.account.spent) == (

@@ -24,6 +24,7 @@ from fiducial.core.event import (
     Event,
     HoldAnswered,
     MessageObserved,
+    ModelAnswered,
     ResultObserved,
     SessionOpened,
     ShadowDecided,
@@ -159,6 +160,8 @@ def told(records: Iterable[Record], charter: Charter) -> Told:
                 step.kind = "said"
                 step.source = _message(event, record, at)
                 session.sources[event.source] = step.source
+            case ModelAnswered():
+                step.kind, step.source = "said", _answer(event, record, at)
             case CallDecided():
                 step.kind = "call"
                 step.decided, step.record = event, decision_in(record)
@@ -275,6 +278,16 @@ def _message(event: MessageObserved, record: Record, at: int) -> Source:
     if data is not None:
         source.leaves.append(Leaf("$", data.decode("utf-8", "replace")))
     return source
+
+
+def _answer(event: ModelAnswered, record: Record, at: int) -> Source:
+    """What the model said, as a source that nothing is traced to."""
+    data = _payload(record, "text")
+    leaves = [] if data is None else [Leaf("$", data.decode("utf-8", "replace"))]
+    return Source(
+        SourceId(event.id), f"s{record.index}", f"the answer of the model `{event.model}`", False, at,
+        leaves=leaves, erased=data is None,
+    )  # fmt: skip
 
 
 def _result(event: CallFinished, record: Record, at: int, decided: CallDecided | None) -> tuple[Source | None, str]:

@@ -79,6 +79,14 @@ class MessageObserved(Envelope, frozen=True, kw_only=True, tag="message.observed
     """Whether values found in it are trusted."""
 
 
+class ModelAnswered(Envelope, frozen=True, kw_only=True, tag="model.answered"):
+    """The agent got a text of its model's; the payload `text` holds it. It is no source: a value that a model says is
+    traced to what the model had read."""
+
+    model: str
+    """By the name that it was asked by; at most 256 characters."""
+
+
 class PlanDeclared(Envelope, frozen=True, kw_only=True, tag="plan.declared"):
     """The agent, or its host, said what it will do; the payload `call` of the decision on it holds the plan."""
 
@@ -257,6 +265,7 @@ class CharterActivated(Envelope, frozen=True, kw_only=True, tag="charter.activat
 Event: TypeAlias = (
     SessionOpened
     | MessageObserved
+    | ModelAnswered
     | PlanDeclared
     | CallDecided
     | ShadowDecided
@@ -353,6 +362,7 @@ __all__ = [
     "LogRestored",
     "MessageObserved",
     "Mode",
+    "ModelAnswered",
     "NoticeSettled",
     "Outcome",
     "PayloadErased",

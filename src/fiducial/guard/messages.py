@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final, get_args
 
-from fiducial.core.event import Authority, Entry, MessageObserved
+from fiducial.core.event import Authority, Entry, MessageObserved, ModelAnswered
 from fiducial.core.ids import SourceId, mint
 from fiducial.core.label import Integrity
-from fiducial.core.payload import seal
+from fiducial.core.payload import Payload, seal
 from fiducial.core.store import Commit
 from fiducial.errors import SessionError
 from fiducial.guard.leases import LOST
 from fiducial.guard.state import State
 
 AUTHORITIES: Final = get_args(Authority)
+_NAME: Final = 256
+"""Characters of a model's name that are kept."""
 
 
 def take_in(
@@ -30,13 +32,7 @@ def take_in(
     `SessionError` when that is known, the session is closed or something is not of its type, `StoreError` when it
     cannot be kept.
     """
-    session.must_be_open()
-    lease = session.lease
-    if lease is not None and lease.lost:
-        raise SessionError(LOST)
-    if not isinstance(text, str):
-        raise SessionError(f"what was said must be text; it is of type `{type(text).__name__}`")
-    text = str.__str__(text)
+    text = _text(session, text)
     authority = one_of("authority", authority, AUTHORITIES)
     if integrity is None:
         integrity = Integrity.UNTRUSTED if authority in ("agent", "tool") else Integrity.TRUSTED
@@ -49,12 +45,38 @@ def take_in(
             id=session.event_id(now), session=session.id, at_us=now, payloads=(payload.ref,),
             source=source, authority=authority, integrity=integrity,
         )  # fmt: skip
-        fence = (lease.fence,) if lease is not None else ()
-        kept = session.store.commit(Commit(entries=(Entry(event, (payload,)),), preconditions=fence, durable=False))
-        if lease is not None:
-            lease.hear(kept)
+        _keep(session, event, payload)
         session.hear(source, text, authority, integrity, classes)
     return source
+
+
+def answered(session: State, text: str, model: str) -> None:
+    """Record what the agent's model said. Raises as `take_in` does."""
+    text = _text(session, text)
+    with session.lock:
+        now = session.clock.unix_us()
+        payload = seal("text", text.encode("utf-8", "replace"))
+        event = ModelAnswered(
+            id=session.event_id(now), session=session.id, at_us=now, payloads=(payload.ref,), model=model[:_NAME]
+        )
+        _keep(session, event, payload)
+
+
+def _text(session: State, text: str) -> str:
+    session.must_be_open()
+    if session.lease is not None and session.lease.lost:
+        raise SessionError(LOST)
+    if not isinstance(text, str):
+        raise SessionError(f"what was said must be text; it is of type `{type(text).__name__}`")
+    return str.__str__(text)
+
+
+def _keep(session: State, event: MessageObserved | ModelAnswered, payload: Payload) -> None:
+    lease = session.lease
+    fence = (lease.fence,) if lease is not None else ()
+    kept = session.store.commit(Commit(entries=(Entry(event, (payload,)),), preconditions=fence, durable=False))
+    if lease is not None:
+        lease.hear(kept)
 
 
 def one_of(what: str, value: Any, known: tuple[str, ...]) -> Any:
@@ -76,4 +98,4 @@ def name_of(what: str, value: Any) -> str:
     return str.__str__(value)
 
 
-__all__ = ["name_of", "one_of", "take_in"]
+__all__ = ["answered", "name_of", "one_of", "take_in"]

@@ -148,6 +148,13 @@ class Session(State):
         """
         return messages.take_in(self, text, authority, integrity)
 
+    def answered(self, text: str, *, model: str) -> None:
+        """Record what the agent's model said; `model`: the name that it was asked by. Nothing is traced to it.
+
+        Raises as `say` does.
+        """
+        messages.answered(self, text, model)
+
     def observe(
         self,
         tool: str,

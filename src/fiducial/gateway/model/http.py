@@ -224,7 +224,14 @@ class ModelGateway:
         size *= 1 if conversation.masking is None else MASKING
         sent, steps = await self._threads.sized(principal.host or "", size, work)
         taking = asyncio.create_task(_taken_in(served, conversation, found, principal, steps))
-        turn = Turn(taking, served.rules, self._requests, conversation.masking, streams=bool(asked.get("stream")))
+        turn = Turn(
+            taking,
+            served.rules,
+            self._requests,
+            conversation.masking,
+            model=str(asked.get("model", "")),
+            streams=bool(asked.get("stream")),
+        )
 
         async def settle() -> None:
             await turn.settle()

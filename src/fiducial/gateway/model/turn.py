@@ -211,11 +211,12 @@ class Turn:
 
     def __init__(
         self, taking: asyncio.Task[Taken], rules: Rules, requests: Requests, masking: Masking | None = None, *,
-        streams: bool = False,
+        model: str = "", streams: bool = False,
     ) -> None:  # fmt: skip
         """`taking`: ends when what the model reads is taken in. Until then, texts go to the client; no call does, and
         no answer ends."""
         self._taking, self._rules, self._requests, self._masking = taking, rules, requests, masking
+        self._model = model
         self.streams = streams
         """The answer was asked for in pieces."""
         self._vault = masking.vault if masking is not None and rules.restores else None
@@ -325,7 +326,9 @@ class Turn:
     def _settled(self, session: Session, wrote: list[str], read: list[tuple[str, Any]]) -> None:
         masking = self._masking
         for text in wrote:
-            know(session, text if masking is None else masking.text(text))
+            text = text if masking is None else masking.text(text)
+            session.answered(text, model=self._model)
+            know(session, text)
         try:
             for where, part in read:
                 see(session, where, part if masking is None else masking.value(part))
