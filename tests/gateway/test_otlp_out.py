@@ -215,6 +215,19 @@ def test_what_people_were_asked_and_what_they_stopped_is_sent(
     assert b"as Olga sees it" not in raw
 
 
+@pytest.mark.parametrize("content", [False, True])
+def test_a_text_of_a_models_is_a_span_without_it(house: House, collector: Collector, content: bool) -> None:
+    with house.guard.session(user="emma", task="Hello") as session:
+        session.answered(f"It says {SECRET}.", model="gpt-of-emma")
+    chat, _ = sent(house, collector, content=content)
+    name = {"gen_ai.request.model": "gpt-of-emma"} if content else {}
+    assert chat.name == ("chat gpt-of-emma" if content else "chat")
+    assert told(chat) == {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": session.id} | name
+    raw = b"".join(request.SerializeToString() for request in collector.requests)
+    assert SECRET.encode() not in raw
+    assert (b"gpt-of-emma" in raw) is content
+
+
 def test_the_name_of_a_tool_that_no_contract_describes_is_not_sent(house: House, collector: Collector) -> None:
     with house.guard.session(user="emma") as session:
         session.call("the card is 4111111111111111", {}, run=lambda: None)

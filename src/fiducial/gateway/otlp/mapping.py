@@ -35,6 +35,7 @@ from fiducial.core.event import (
     HoldSettled,
     HoldVoted,
     MessageObserved,
+    ModelAnswered,
     ResultObserved,
     SessionClosed,
     SessionOpened,
@@ -86,6 +87,8 @@ class Mapping:
                     yield self._call(judged, record, "breach" if event.breach else "")
             case ResultObserved():
                 yield self._obtained(event)
+            case ModelAnswered():
+                yield self._answered(event)
             case SessionClosed():
                 yield from self._closed(event)
             case HoldSettled() if event.outcome != "escalated":
@@ -136,6 +139,17 @@ class Mapping:
             names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: _UNKNOWN, names.CONVERSATION: event.session,
             "fiducial.result.integrity": event.integrity.value, "fiducial.result.classes": list(event.classes),
         }  # fmt: skip
+        put(span, found, "")
+        return span
+
+    def _answered(self, event: ModelAnswered) -> Span:
+        """What a model says may hold anything that it has read, and is never sent. The model's name is the agent's to
+        write: it is content."""
+        model = event.model if self._content else ""
+        span = self._span(event.session, event.id, event.at_us, event.at_us)
+        span.name = f"chat {model}".rstrip()
+        span.kind = Span.SPAN_KIND_INTERNAL
+        found = {names.OPERATION: "chat", names.REQUEST_MODEL: model or None, names.CONVERSATION: event.session}
         put(span, found, "")
         return span
 
