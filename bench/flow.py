@@ -82,6 +82,12 @@ def observe(value: Any, untrusted: list[PathPattern], budget: int = 1 << 40) -> 
     return provenance
 
 
+def each_alone(value: Any, often: int) -> None:
+    """Observes it in so many sessions, each of which is over when the next begins."""
+    for _ in range(often):
+        observe(value, BODY)
+
+
 def split(text: str) -> None:
     """Cuts a text into words, piece by piece."""
     for start in range(0, len(text), 16_384):
@@ -118,7 +124,7 @@ def observing(megabytes: int, repeat: int) -> dict[str, float]:
         "prose_trusted": (len(prose), cpu(lambda: observe(prose, []), repeat)),
         "json_records": (len(text), cpu(lambda: observe(text, BODY), repeat)),
         "python_records": (len(text), cpu(lambda: observe(records, BODY), repeat)),
-        "yaml_records": (often * len(small), cpu(lambda: [observe(small, BODY) for _ in range(often)], repeat)),
+        "yaml_records": (often * len(small), cpu(lambda: each_alone(small, often), repeat)),
     }
     return {name: round(length / seconds / 1e6, 2) for name, (length, seconds) in speeds.items()}
 
