@@ -192,14 +192,20 @@ def told(verdict: Verdict, arguments: dict[str, Any] | None = None) -> Decided:
 
 
 async def decided(
-    seat: Seat, tool: str, arguments: dict[str, Any], confidence: float | None, size: int
+    seat: Seat,
+    tool: str,
+    arguments: dict[str, Any],
+    confidence: float | None,
+    size: int,
+    unmasked: Callable[[], Mapping[str, Any]] | None = None,
 ) -> tuple[Verdict, dict[str, Any] | None]:
-    """The verdict on a call, and what the tool is to be called with where that is something else than `arguments`."""
+    """The verdict on a call, and what the tool is to be called with where that is something else than `arguments`.
+    `unmasked`: see `Session.decide`."""
     session = seat.session
     if _on_loop(session, tool, size):
-        verdict = await seat.here(lambda: session.adecide(tool, arguments, confidence=confidence))
+        verdict = await seat.here(lambda: session.adecide(tool, arguments, confidence=confidence, unmasked=unmasked))
     else:
-        verdict = await seat.apart(lambda: session.decide(tool, arguments, confidence=confidence))
+        verdict = await seat.apart(lambda: session.decide(tool, arguments, confidence=confidence, unmasked=unmasked))
     if isinstance(verdict, Allowed) and verdict.masks and verdict.enforced:
         return verdict, await seat.apart(lambda: masked(session, verdict, arguments))
     return verdict, None

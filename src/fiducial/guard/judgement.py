@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeGuard
 
 import msgspec
@@ -40,15 +40,25 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The effect that this call takes back."""
     flaw: str = ""
     """Why the arguments have no plain form; step 2 refuses them, and `arguments` describes them for the record."""
+    unmasked: Callable[[], Mapping[str, Any]] | None = None
+    """Gives the arguments as the tool gets them, where `arguments` have tokens in the place of values that are not to
+    be known here, with the same keys. Step 2 checks them; nothing of them is kept."""
     given: Any = None
     """The arguments as they were given, where they have a flaw: what runs where nothing is enforced."""
 
 
-def request(tool: Any, arguments: Any, confidence: float | None, *, runs: bool = False) -> Request:
+def request(
+    tool: Any,
+    arguments: Any,
+    confidence: float | None,
+    *,
+    runs: bool = False,
+    unmasked: Callable[[], Mapping[str, Any]] | None = None,
+) -> Request:
     """What the agent asks for, in plain types."""
     name = str.__str__(tool) if isinstance(tool, str) else f"<{type(tool).__name__}>"
     try:
-        return Request(tool=name, arguments=plain(arguments), confidence=confidence, runs=runs)
+        return Request(tool=name, arguments=plain(arguments), confidence=confidence, runs=runs, unmasked=unmasked)
     except NotPlain as flaw:
         return Request(
             tool=name, arguments=described(arguments), confidence=confidence, runs=runs,

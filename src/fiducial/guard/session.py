@@ -198,13 +198,31 @@ class Session(State):
 
     # --- calls
 
-    def decide(self, tool: str, arguments: Mapping[str, Any], *, confidence: float | None = None) -> Verdict:
-        """What may become of a call; runs nothing. Report what came of it with `observe`."""
-        return drive(judge(self, request(tool, arguments, confidence))).verdict
+    def decide(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        confidence: float | None = None,
+        unmasked: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> Verdict:
+        """What may become of a call; runs nothing. Report what came of it with `observe`.
 
-    async def adecide(self, tool: str, arguments: Mapping[str, Any], *, confidence: float | None = None) -> Verdict:
+        `unmasked`: gives the arguments as the tool gets them, with the same keys, where values in `arguments` are
+        masked. They are held against the tool's schema, and kept nowhere.
+        """
+        return drive(judge(self, request(tool, arguments, confidence, unmasked=unmasked))).verdict
+
+    async def adecide(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        confidence: float | None = None,
+        unmasked: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> Verdict:
         """`decide`, on the running event loop."""
-        return (await drive_async(judge(self, request(tool, arguments, confidence)))).verdict
+        return (await drive_async(judge(self, request(tool, arguments, confidence, unmasked=unmasked)))).verdict
 
     def call(
         self, tool: str, arguments: Mapping[str, Any], *, run: Callable[..., Any], confidence: float | None = None

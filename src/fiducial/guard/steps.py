@@ -85,7 +85,10 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
         fault = _BAD_ARGUMENTS
         if request.flaw:
             raise _Refused(request.flaw)
-        if problems := tool.check(request.arguments):
+        checked = request.arguments
+        if request.unmasked is not None:
+            checked, request = request.unmasked(), msgspec.structs.replace(request, unmasked=None)
+        if problems := tool.check(checked):
             raise _Refused("; ".join(problems))
         spend = _spend(tool, request.arguments)
         preview = _NO_PREVIEW
