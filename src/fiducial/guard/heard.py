@@ -12,13 +12,19 @@ from fiducial.core.event import Authority
 from fiducial.errors import SessionError
 from fiducial.guard.session import Session
 
+_LESSER = frozenset[Authority | None](["agent", "tool"])
+"""Whose words are untrusted."""
 _HEARD: WeakKeyDictionary[Session, set[str]] = WeakKeyDictionary()
-"""Digests of texts."""
+"""Digests of texts that nobody has to hear again."""
+_UNTRUSTED: WeakKeyDictionary[Session, set[str]] = WeakKeyDictionary()
+"""Digests of texts that are known as an agent's or a tool's words; somebody with authority may say the same."""
 
 
-def know(session: Session, *texts: str) -> None:
-    """`session` knows where `texts` come from: they are what came of a call, or a part of what it took in."""
-    _HEARD.setdefault(session, set()).update(map(_digest, texts))
+def know(session: Session, *texts: str, by: Authority | None = None) -> None:
+    """`session` knows where `texts` come from: they are what came of a call, or a part of what it took in; as words of
+    `by` alone, where that is said."""
+    heard = _UNTRUSTED if by in _LESSER else _HEARD
+    heard.setdefault(session, set()).update(map(_digest, texts))
 
 
 def hear(session: Session, text: str, authority: Authority) -> None:
@@ -26,14 +32,17 @@ def hear(session: Session, text: str, authority: Authority) -> None:
 
     Raises `StoreError` when it cannot be kept, `SessionError` when the session is closed.
     """
-    if not text.strip() or _digest(text) in _HEARD.setdefault(session, set()):
+    digest = _digest(text)
+    if not text.strip() or digest in _HEARD.get(session, ()):
+        return
+    if authority in _LESSER and digest in _UNTRUSTED.get(session, ()):
         return
     said = set[str]()
     with suppress(SessionError):  # more was said than is kept
         said = {each.strip() for _, each, _ in session.said}
     if text.strip() not in said:
         session.say(text.strip(), authority=authority)
-    know(session, text)
+    know(session, text, by=authority)
 
 
 def see(session: Session, where: str, part: Any) -> None:
