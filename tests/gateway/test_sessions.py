@@ -86,6 +86,7 @@ def test_another_host_has_no_such_session(house: House) -> None:
         (b'{"tool": "wipe", "tool": "write_note", "arguments": {"name": "a", "text": ""}}', 400),
         (b'{"tool": "write_note", "arguments": {"name": "b"}, "arguments": {"name": "a", "text": ""}}', 400),
         (b'{"tool": "write_note", "arguments": {"name": NaN, "text": ""}}', 400),
+        (b'{"tool": "write_note", "arguments": {"name": -Infinity, "text": ""}}', 400),
         (b"\xff\xfe", 400),
         (b'{"tool": "write_note", "arguments": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}", 400),
         (b'{"tool": "write_note", "arguments": {"name": "a", "text": 1e999}}', 200),

@@ -7,6 +7,7 @@ decided, and a log that does would say what nobody has asked. So a body that has
 from __future__ import annotations
 
 import json
+from math import isinf
 from typing import Any
 
 import msgspec
@@ -14,9 +15,10 @@ import msgspec
 from fiducial.gateway.refusals import Refused
 
 
-def check(body: bytes) -> None:
-    """Raises `Refused` when an object in it names a key twice, or it cannot be read."""
-    _read(_CHECKING, body, "the body")
+def check(body: bytes, *, finite: bool = False) -> None:
+    """Raises `Refused` when an object in it names a key twice, or it cannot be read. `finite`: also for a number that
+    is none, or becomes infinite: it would go on as something else."""
+    _read(_FINITE if finite else _CHECKING, body, "the body")
 
 
 def object_of(raw: msgspec.Raw, what: str) -> dict[str, Any]:
@@ -56,8 +58,20 @@ def _as_it_is(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-# With Python in both of them: a thread that reads a large body lets others run there.
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    if isinf(found):
+        raise ValueError("it holds a number that is too large to be read")
+    return found
+
+
+# With Python in all of them: a thread that reads a large body lets others run there.
 _CHECKING = json.JSONDecoder(object_pairs_hook=_once)
+_FINITE = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite)
 _READING = json.JSONDecoder(object_hook=_as_it_is)
 
 __all__ = ["check", "object_of", "value_of"]
