@@ -28,8 +28,8 @@ from fiducial.gateway.model.http import ModelGateway
 from fiducial.gateway.model.settings import read_settings
 from fiducial.gateway.sessions import Sessions
 
-SCRIPT = "x-stainless-script"
-"""The header by which a request says what the provider is to answer; nobody but the tests sends it."""
+SCRIPT = "openai-beta"
+"""The header by which a request says what the provider is to answer: it goes along to any."""
 OPENAI_KEY, ANTHROPIC_KEY = "sk-of-the-gateway-openai", "sk-ant-of-the-gateway"
 _IDS = count(1)
 

@@ -600,14 +600,13 @@ def test_nobody_comes_to_anothers_session(house: House) -> None:
         talk.send("Hello")
 
 
-def test_an_answer_that_nobody_here_knows_may_have_told_the_model_anything(house: House) -> None:
+def test_an_answer_of_another_talk_may_have_told_the_model_anything(house: House) -> None:
     gate = Gate(house)
-    wanted = {SCRIPT: gate.provider.told(Call("write_note", {"name": "shared-list", "text": "x"}))}
-    asked: Any = {"model": "m", "input": "Go on.", "previous_response_id": "resp_of_another_gateway"}
-    answer = gate.openai().responses.create(**asked, extra_headers=wanted)
-    [opened] = events(house, SessionOpened)
-    session = gate.sessions._seats[opened.session].session
-    assert session.provenance._memory.tainted, answer
+    client = gate.openai().responses
+    other = client.create(model="m", input="Hello")
+    session = gate.opened()
+    client.create(model="m", input="Go on.", previous_response_id=other.id, extra_headers={"Fiducial-Session": session})
+    assert gate.sessions._seats[session].session.provenance.tainted  # type: ignore[index]
 
 
 def test_prompts_may_be_an_agents(house: House) -> None:
@@ -718,21 +717,32 @@ def test_only_classes_that_may_be_restored_are(talks: Make, house: House) -> Non
 
 def test_pictures_and_names_of_things_are_not_masked(house: House) -> None:
     gate = Gate(house, mask=["contact", "payment", "secrets"])
-    picture = "data:image/png;base64," + "AKIAABCDEFGHIJKLMNOP" * 10
+    picture = "data:image/png;base64," + "AKIAABCDEFGHIJKLMNOP" * 60
     given = '{"name": 4111111111111111}'
     messages: Any = [
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": picture}}]},
         {"role": "assistant", "content": None, "tool_calls": [
-            {"id": "4111111111111111", "type": "function", "function": {"name": "look_up", "arguments": given}}
+            {"id": "call_Zq8vB2nM4kL7xC1w", "type": "function", "function": {"name": "look_up", "arguments": given}}
         ]},
-        {"role": "tool", "tool_call_id": "4111111111111111", "content": "x"},
+        {"role": "tool", "tool_call_id": "call_Zq8vB2nM4kL7xC1w", "content": "x"},
     ]  # fmt: skip
     gate.openai().chat.completions.create(model="m", messages=messages)
     [asked] = gate.provider.asked
     assert asked["messages"][0] == messages[0]
     [call] = asked["messages"][1]["tool_calls"]
-    assert call["id"] == asked["messages"][2]["tool_call_id"] == "4111111111111111"
+    assert call["id"] == asked["messages"][2]["tool_call_id"] == "call_Zq8vB2nM4kL7xC1w"
     assert json.loads(call["function"]["arguments"])["name"].startswith("masked-payment-")
+
+
+def test_a_call_is_known_again_whose_id_is_masked(talks: Make, house: House) -> None:
+    talk = talks(Gate(house, mask=["payment"]))
+    talk.user("Put milk on the list.")
+    _, [(id, _, _)] = talk.send(Call("write_note", NOTE, CARD))
+    assert id == CARD
+    talk.came(id, "done")
+    talk.send("Done.")
+    assert f'"{CARD}"' not in json.dumps(talk.gate.provider.asked)
+    assert [each.outcome for each in events(house, CallFinished)] == ["ok"]
 
 
 def test_a_budget_holds_for_a_talk(house: House) -> None:

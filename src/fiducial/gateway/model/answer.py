@@ -11,7 +11,7 @@ import msgspec
 from starlette.types import Send
 
 from fiducial.errors import FiducialError, SessionError, StoreError
-from fiducial.gateway.model.api import Json
+from fiducial.gateway.model.steps import Json
 from fiducial.gateway.refusals import Refused
 
 log = logging.getLogger("fiducial.gateway")

@@ -34,7 +34,7 @@ from fiducial.core.canonical import digest
 from fiducial.core.store import Commit, Put
 from fiducial.errors import FiducialError
 from fiducial.flow.masking.vault import Vault
-from fiducial.gateway.model.api import Said, Step
+from fiducial.gateway.model.steps import Said, Step
 from fiducial.gateway.model.turn import Conversation, Masking, Taken
 from fiducial.gateway.principals import Principal
 from fiducial.gateway.refusals import Refused
@@ -110,8 +110,11 @@ class Conversations:
     async def of(self, named: Named) -> Taken:
         """The conversation that is `named`, and its session, found for work that begins at once. Raises `Refused` when
         the host has no such session, `StoreError` and `SessionError` when none can be opened."""
-        place = await self._place(named)
         known = self._answers.get((named.principal, named.earlier))
+        if named.earlier and known is None:
+            # The provider has one account for all who come in here: it would go on from anybody's answer.
+            raise Refused(404, "there is no such answer to go on from; send the whole conversation")
+        place = await self._place(named)
         if named.earlier and known != place.conversation.key:
             await self._doubt(place)
         self._use(place)

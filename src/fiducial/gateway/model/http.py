@@ -35,11 +35,13 @@ from fiducial.core.ids import SessionId
 from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.bodies import check, value_of
 from fiducial.gateway.door import MAX_BODY, Hosts, body_of
+from fiducial.gateway.model import headers as headers_of
 from fiducial.gateway.model.answer import Answer, told
-from fiducial.gateway.model.api import Api, Json, Said, Step
+from fiducial.gateway.model.api import Api
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of, prompt_of
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Event, Events
+from fiducial.gateway.model.steps import Json, Said, Step
 from fiducial.gateway.model.turn import MASKING, Conversation, Masking, Rules, Taken, Turn
 from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
@@ -61,26 +63,6 @@ _LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=1
 _MOST: Final = 64 * 2**20
 """Bytes of an answer."""
 _LISTS: Final = ("models", "v1/models")
-_TO_PROVIDER: Final = (
-    b"anthropic-beta", b"anthropic-version", b"idempotency-key", b"openai-beta", b"openai-organization",
-    b"openai-project", b"user-agent",
-)  # fmt: skip
-"""Headers that go along; the tokens of those who come in do not."""
-_NOT_BACK: Final = frozenset(
-    [
-        "connection",
-        "content-encoding",
-        "content-length",
-        "keep-alive",
-        "proxy-authenticate",
-        "set-cookie",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "date",
-        "server",
-    ]
-)
 
 
 class Served:
@@ -187,9 +169,10 @@ class ModelGateway:
             raise Refused(404, "this is not passed on: what is asked there cannot be guarded")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         principal = await self._principals.of(_with_token(headers), "")
-        at = _at(served, path, scope["query_string"])
+        at = headers_of.at(served.settings.url, path, scope["query_string"], served.mask)
+        along = headers_of.along(headers, served.key, served.mask)
         if api is None:
-            await self._plain(served, "GET", at, None, headers, answer)
+            await self._plain("GET", at, None, along, answer)
             return
         body = await body_of(receive, MAX_BODY)
         reading = partial(_read, served, api, body, headers)
@@ -201,7 +184,7 @@ class ModelGateway:
             sent = await self._threads.sized(
                 principal.host or "", len(body) * (MASKING if served.mask else 1), counting
             )
-            await self._plain(served, "POST", at, sent, headers, answer)
+            await self._plain("POST", at, sent, along, answer)
             return
         named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads, prompt)
         # What has no name is begun, or gone on with, in any case: nobody has to wait for its session.
@@ -211,13 +194,13 @@ class ModelGateway:
         conversation = found.conversation if found is not None else served.conversations.begun(named)
         conversation.at_work += 1
         try:
-            await self._turn(served, at, api, asked, named, conversation, found, len(body), headers, receive, answer)
+            await self._turn(served, at, api, asked, named, conversation, found, len(body), along, receive, answer)
         finally:
             conversation.at_work -= 1
 
     async def _turn(
         self, served: Served, at: str, api: Api, asked: Json, named: Named, conversation: Conversation,
-        found: Taken | None, size: int, headers: list[tuple[bytes, bytes]], receive: Receive, answer: Answer,
+        found: Taken | None, size: int, along: list[tuple[bytes, bytes]], receive: Receive, answer: Answer,
     ) -> None:  # fmt: skip
         principal, earlier = named.principal, named.earlier
         work = partial(_written, served, api, conversation, asked, named)
@@ -225,13 +208,9 @@ class ModelGateway:
         sent, steps = await self._threads.sized(principal.host or "", size, work)
         taking = asyncio.create_task(_taken_in(served, conversation, found, principal, steps))
         turn = Turn(
-            taking,
-            served.rules,
-            self._requests,
-            conversation.masking,
-            model=str(asked.get("model", "")),
-            streams=bool(asked.get("stream")),
-        )
+            taking, served.rules, self._requests, conversation.masking, model=str(asked.get("model", "")),
+            streams=bool(asked.get("stream")), in_json=api.in_json(asked), looks_up=api.looks_up(asked),
+        )  # fmt: skip
 
         async def settle() -> None:
             await turn.settle()
@@ -240,20 +219,19 @@ class ModelGateway:
 
         answer.settle = settle
         try:
-            await _while_there(self._ask(served, at, api, sent, turn, headers, answer), receive)
+            await _while_there(self._ask(at, api, sent, turn, along, answer), receive)
         finally:
             await turn.taken()
             await settle()
 
     async def _ask(
-        self, served: Served, at: str, api: Api, sent: bytes, turn: Turn, headers: list[tuple[bytes, bytes]],
-        answer: Answer,
-    ) -> None:  # fmt: skip
+        self, at: str, api: Api, sent: bytes, turn: Turn, along: list[tuple[bytes, bytes]], answer: Answer
+    ) -> None:
         assert self._client is not None
-        request = self._client.build_request("POST", at, content=sent, headers=_along(headers, served))
+        request = self._client.build_request("POST", at, content=sent, headers=along)
         response = await self._client.send(request, stream=True)
         try:
-            back = _back(response)
+            back = headers_of.back(response)
             if response.status_code >= 400:
                 await answer.whole(response.status_code, back, await _all(response))
             elif response.status_code != 200:
@@ -273,15 +251,14 @@ class ModelGateway:
             await response.aclose()
 
     async def _plain(
-        self, served: Served, method: str, at: str, content: bytes | None, headers: list[tuple[bytes, bytes]],
-        answer: Answer,
-    ) -> None:  # fmt: skip
+        self, method: str, at: str, content: bytes | None, along: list[tuple[bytes, bytes]], answer: Answer
+    ) -> None:
         """Ask for what no model says, and no model reads."""
         assert self._client is not None
-        async with self._client.stream(method, at, content=content, headers=_along(headers, served)) as response:
+        async with self._client.stream(method, at, content=content, headers=along) as response:
             if response.status_code != 200 and response.status_code < 400:
                 raise ValueError(f"the status {response.status_code} is none of an answer")
-            await answer.whole(response.status_code, _back(response), await _all(response))
+            await answer.whole(response.status_code, headers_of.back(response), await _all(response))
 
     def _stated(self, served: Served, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Statement | None:
         try:
@@ -381,7 +358,8 @@ def _written(
             for step in api.steps(asked)
         ]
         asked = _prompted(served, api, asked, masking)
-        return msgspec.json.encode(api.settled(asked, conversation.owed if named.earlier else [])), steps
+        owed = conversation.owed.get(named.earlier, [])
+        return msgspec.json.encode(api.settled(asked, owed, conversation.given)), steps
 
 
 def _prompted(served: Served, api: Api, asked: Json, masking: Masking | None) -> Json:
@@ -396,7 +374,7 @@ def _countable(served: Served, api: Api, asked: Json) -> bytes:
     masking = Masking(Vault(os.urandom(32), ""), served.mask) if served.mask else None
     with _readable():
         asked = asked if masking is None else api.masked(asked, masking)
-        return msgspec.json.encode(_prompted(served, api, asked, masking))
+        return msgspec.json.encode(api.settled(_prompted(served, api, asked, masking), [], ()))
 
 
 @contextlib.contextmanager
@@ -425,7 +403,7 @@ def _read(
     kinds = [value.partition(b";")[0].strip().lower() for name, value in headers if name == b"content-type"]
     if kinds != [b"application/json"]:
         raise Refused(415, "send JSON, as `application/json`")
-    check(body)
+    check(body, finite=True)
     found = value_of(body, "the body")
     if not isinstance(found, dict):
         raise Refused(400, "the body is an object")
@@ -447,22 +425,6 @@ def _with_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
     if any(name == b"authorization" for name, _ in headers):
         return headers
     return headers + [(b"authorization", b"Bearer " + value) for name, value in headers if name == b"x-api-key"]
-
-
-def _at(served: Served, path: str, query: bytes) -> str:
-    at = f"{served.settings.url.rstrip('/')}/{path}"
-    return f"{at}?{query.decode('latin-1')}" if query else at
-
-
-def _along(headers: list[tuple[bytes, bytes]], served: Served) -> list[tuple[bytes, bytes]]:
-    kept = [(name, value) for name, value in headers if name in _TO_PROVIDER or name.startswith(b"x-stainless-")]
-    # Compressed, a stream would come in larger pieces.
-    fixed = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
-    return [*kept, *fixed, *served.key]
-
-
-def _back(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
-    return [(name.lower(), value) for name, value in response.headers.raw if name.lower().decode() not in _NOT_BACK]
 
 
 __all__ = ["PATH", "SESSION", "ModelGateway", "Served"]

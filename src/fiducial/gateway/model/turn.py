@@ -13,7 +13,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,14 +26,14 @@ from fiducial.flow.masking.streams import RestoreStream
 from fiducial.flow.masking.values import mask, restore, restore_text
 from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.decisions import decided
+from fiducial.gateway.model.outgoing import masked_part
+from fiducial.gateway.model.steps import Asked, Came, Own, Part, Said, Step
+from fiducial.gateway.model.thoughts import Thoughts
 from fiducial.gateway.requests import Requests
 from fiducial.gateway.sessions import Seat
 from fiducial.gateway.threads import APART
 from fiducial.guard.heard import hear, know, see
 from fiducial.guard.session import Session
-
-if TYPE_CHECKING:
-    from fiducial.gateway.model.api import Asked, Came, Step
 
 log = logging.getLogger("fiducial.gateway")
 _ALIKE: Final = 16
@@ -46,6 +46,8 @@ _SHORT: Final = 64
 """Characters of a text that is masked as fast as it is found again."""
 MASKING: Final = 32
 """How many times as long as it takes to read a text it may take to mask it."""
+_LONGEST_NAME: Final = 200
+"""Characters of a name that is remembered to hold no value."""
 _UNTOLD: Final = "`{tool}`, by arguments that cannot be read"
 _NOWHERE: Final = "a tool that is not told"
 _NOT_DONE: Final = "`{tool}` was not called. {why}"
@@ -59,27 +61,54 @@ class Masking:
     def __init__(self, vault: Vault, classes: frozenset[str]) -> None:
         self.vault, self._classes = vault, classes
         self._lock = threading.Lock()
-        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
         self._size = 0
+        self._names: set[str] = set()
+        self.thoughts = Thoughts()
+        """What the model gave along with its words."""
 
     def text(self, text: str) -> str:
         """`text`, masked. A conversation is sent anew with every request, so what was masked is remembered."""
         if len(text) <= _SHORT:
             return str(mask(text, self.vault, classes=self._classes))
-        key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        return str(self._masked(b"text", text.encode("utf-8", "surrogatepass"), text))
+
+    def name(self, name: str) -> str:
+        """What names a thing, masked."""
+        if name in self._names:
+            return name
+        masked = self.text(name)
+        if masked == name and len(name) <= _LONGEST_NAME:
+            if len(self._names) >= _CALLS:
+                self._names.clear()
+            self._names.add(name)
+        return masked
+
+    def value(self, value: Any) -> Any:
+        """A value of JSON, masked; tools and earlier calls come anew with every request too. Nobody changes it."""
+        try:
+            written = msgspec.json.encode(value)
+        except (TypeError, ValueError):
+            return mask(value, self.vault, classes=self._classes)
+        return self._masked(b"JSON", written, value)
+
+    def own(self, part: Any) -> bool:
+        """Whether the model gave this along with its words."""
+        return part in self.thoughts
+
+    def _masked(self, kind: bytes, written: bytes, value: Any) -> Any:
+        digest = hashlib.sha256(kind)
+        digest.update(written)
+        key = digest.digest()
         with self._lock:
             found = self._known.pop(key, None)
             if found is None:
-                found = str(mask(text, self.vault, classes=self._classes))
-                self._size += len(found)
+                found = mask(value, self.vault, classes=self._classes), len(written)
+                self._size += len(written)
             self._known[key] = found
             while self._size > _MASKED and len(self._known) > 1:
-                self._size -= len(self._known.popitem(last=False)[1])
-        return found
-
-    def value(self, value: Any) -> Any:
-        """A value of JSON, masked."""
-        return mask(value, self.vault, classes=self._classes)
+                self._size -= self._known.popitem(last=False)[1][1]
+        return found[0]
 
 
 class Call(msgspec.Struct):
@@ -99,8 +128,11 @@ class Conversation:
         self.key, self.session, self.host, self.masking = key, session, host, masking
         self.calls: OrderedDict[str, list[Call]] = OrderedDict()
         """Id → the calls that were asked for by it: some providers count them anew in each answer."""
-        self.owed: list[dict[str, Any]] = []
-        """What the provider is still to hear."""
+        self.owed: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+        """Answer of the provider's → what it is still to hear when it goes on from that."""
+        self.thoughts = masking.thoughts if masking is not None else Thoughts()
+        self.given: OrderedDict[str, None] = OrderedDict()
+        """Names that the provider gave to what it keeps."""
         self._came: set[bytes] = set()
         self.at_work = 0
         """Requests under way: nobody ends it meanwhile."""
@@ -119,26 +151,34 @@ class Conversation:
         if len(self.calls) > _CALLS:
             self.calls.popitem(last=False)
 
+    def answered(self, answer: str, owed: list[dict[str, Any]], given: Iterable[str]) -> None:
+        """The provider gave an answer, named `answer` where it can go on from it, and names in it."""
+        if answer:
+            self.owed[answer] = owed
+        self.given.update(dict.fromkeys(given))
+        for kept in (self.owed, self.given):
+            while len(kept) > _CALLS:
+                kept.popitem(last=False)
+
     def take_in(self, session: Session, steps: Iterable[Step]) -> None:
         """What a request tells the model, as far as it is new. Raises `StoreError` and `SessionError`."""
-        from fiducial.gateway.model import api
-
         asked: dict[str, Asked] = {}
         came: Counter[str] = Counter()
         for step in steps:
             match step:
-                case api.Said():
+                case Said():
                     hear(session, step.text, step.authority)
-                case api.Own():
+                case Own():
                     # What the model said here is known; anything else may be anybody's.
                     hear(session, step.text, "agent")
-                case api.Part():
-                    see(session, step.where, step.value)
-                case api.Asked():
+                case Part():
+                    if step.value not in self.thoughts:
+                        see(session, step.where, step.value)
+                case Asked():
                     asked[step.call] = step
                     if all(call.tool != step.tool for call in self.calls.get(step.call, ())):
                         self.asked(step.call, Call(step.tool, step.arguments))
-                case api.Came():
+                case Came():
                     call = _called(self.calls.get(step.call, []), asked.get(step.call))
                     self._take_in(session, step, call, came[step.call])
                     came[step.call] += 1
@@ -211,12 +251,13 @@ class Turn:
 
     def __init__(
         self, taking: asyncio.Task[Taken], rules: Rules, requests: Requests, masking: Masking | None = None, *,
-        model: str = "", streams: bool = False,
+        model: str = "", streams: bool = False, in_json: bool = False, looks_up: bool = False,
     ) -> None:  # fmt: skip
         """`taking`: ends when what the model reads is taken in. Until then, texts go to the client; no call does, and
-        no answer ends."""
+        no answer ends. `in_json`: its texts are JSON. `looks_up`: the provider may look something up for it."""
         self._taking, self._rules, self._requests, self._masking = taking, rules, requests, masking
-        self._model = model
+        self._model, self._in_json = model, in_json
+        self._outside, self._doubted = looks_up, False
         self.streams = streams
         """The answer was asked for in pieces."""
         self._vault = masking.vault if masking is not None and rules.restores else None
@@ -224,8 +265,11 @@ class Turn:
         """The provider's name for the answer, where it can go on from it."""
         self.owed: list[dict[str, Any]] = []
         """What the provider is to hear when it goes on from the answer."""
-        self._wrote: list[str] = []
-        self._read: list[tuple[str, Any]] = []
+        self._given: list[str] = []
+        self._wrote: list[tuple[str, bool]] = []
+        """Texts, and whether they may be somebody else's words."""
+        self._own: list[Any] = []
+        self._read: list[Part] = []
 
     @property
     def decides(self) -> bool:
@@ -239,15 +283,27 @@ class Turn:
 
     def text(self, text: str) -> str:
         """A whole text, as the client gets it: nobody decides who gets what stands in its links."""
-        return text if self._vault is None else restore_text(text, self._vault, self._rules.restores, links=Links())
+        return self._restored(text, in_json=self._in_json)
+
+    def plain(self, text: str) -> str:
+        """A whole text that is no JSON in any case, as the client gets it."""
+        return self._restored(text, in_json=False)
+
+    def _restored(self, text: str, *, in_json: bool) -> str:
+        if self._vault is None:
+            return text
+        return restore_text(text, self._vault, self._rules.restores, in_json=in_json, links=Links())
 
     def value(self, value: Any) -> Any:
         """A whole value, as the client gets it."""
         return value if self._vault is None else restore(value, self._vault, self._rules.restores)
 
-    def stream(self) -> RestoreStream | None:
-        """Restores a text that comes in pieces; `None` when there is nothing to restore."""
-        return None if self._vault is None else RestoreStream(self._vault, self._rules.restores, links=Links())
+    def stream(self, *, plain: bool = False) -> RestoreStream | None:
+        """Restores a text that comes in pieces; `None` when there is nothing to restore. `plain`: it is no JSON."""
+        if self._vault is None:
+            return None
+        in_json = self._in_json and not plain
+        return RestoreStream(self._vault, self._rules.restores, in_json=in_json, links=Links())
 
     @property
     def ready(self) -> bool:
@@ -268,8 +324,10 @@ class Turn:
         """What becomes of a call that the model asks for. Raises as `taken` does, and for nothing that the guard does:
         then it is withheld."""
         taken = await self.taken()
+        await self._doubt(taken.seat)
         if self._masking is not None:
             # A model may know values from elsewhere.
+            id = self._masking.name(id)
             masked = partial(self._masking.value, arguments)
             large = len(msgspec.json.encode(arguments)) * MASKING >= APART
             arguments = await taken.seat.apart(masked) if large else masked()
@@ -286,11 +344,12 @@ class Turn:
 
     async def _decided(self, taken: Taken, id: str, tool: str, arguments: dict[str, Any]) -> Passed | Withheld:
         size, seat = len(msgspec.json.encode(arguments)), taken.seat
-        verdict, given = await decided(seat, tool, arguments, None, size)
+        unmasked = None if self._vault is None else partial(self._values, arguments)
+        verdict, given = await decided(seat, tool, arguments, None, size, unmasked)
         if verdict.enforced and (hold := _request(verdict)) is not None and self._rules.wait:
             state = await self._requests.state(seat.session.id, hold, self._rules.wait, seat.host)
             if not state.open:
-                verdict, given = await decided(seat, tool, arguments, None, size)
+                verdict, given = await decided(seat, tool, arguments, None, size, unmasked)
         if verdict.enforced and not isinstance(verdict, Allowed):
             hold = _request(verdict)
             why = (verdict.remedies.agent or "It may not be.") + (_AGAIN.format(request=hold) if hold else "")
@@ -302,39 +361,84 @@ class Turn:
             return Passed(given)
         return Passed(restore(given, self._vault, self._rules.restores.difference(masks)))
 
+    def _values(self, arguments: Any) -> Any:
+        """Arguments as the tool gets them; their keys stay masked, which a verdict may name."""
+        if isinstance(arguments, dict):
+            return {key: self._values(each) for key, each in arguments.items()}
+        return [self._values(each) for each in arguments] if isinstance(arguments, list) else self.value(arguments)
+
     def wrote(self, text: str) -> None:
         """The client got a text of the model's, and will send it along from now on."""
         if text:
-            self._wrote.append(text)
+            self._wrote.append((text, self._outside))
 
-    def read(self, where: str, part: Any) -> None:
+    def own(self, part: Any, *, found: bool = False) -> None:
+        """The model gave `part` along with its words; `found`: it is from outside, where something was looked up."""
+        if found and self._outside:
+            self.read(Part("what came with an answer", part))
+        else:
+            self._own.append(part)
+
+    def gave(self, name: str) -> None:
+        """The provider keeps something of the answer by that name."""
+        self._given.append(name)
+
+    def looked_up(self) -> None:
+        """Something was looked up, or done, at the provider: what is said from here on may be anybody's words, and
+        nobody here has seen all that the model has."""
+        self._outside = True
+
+    def read(self, part: Part) -> None:
         """The model read something at its provider's."""
-        self._read.append((where, part))
+        self._read.append(part)
 
     async def settle(self) -> None:
         """Keep what the client is about to get: its next request may come as soon as it has it. Raises as `taken` does,
         as soon as that is known."""
         if self._taking.done():
             self._taking.result()
-        if self.answer:
-            (await self.taken()).conversation.owed = self.owed
-        if self._wrote or self._read:
+        if self.answer or (self._taking.done() and self._given):
+            given, self._given = self._given, []
+            (await self.taken()).conversation.answered(self.answer, self.owed, given)
+        if self._wrote or self._read or (self._taking.done() and self._own):
             wrote, self._wrote, read, self._read = self._wrote, [], self._read, []
-            seat = (await self.taken()).seat
-            await seat.apart(partial(self._settled, seat.session, wrote, read))
+            own, self._own = self._own, []
+            taken = await self.taken()
+            await self._doubt(taken.seat)
+            await taken.seat.apart(partial(self._settled, taken, wrote, read, own))
 
-    def _settled(self, session: Session, wrote: list[str], read: list[tuple[str, Any]]) -> None:
-        masking = self._masking
-        for text in wrote:
-            text = text if masking is None else masking.text(text)
+    async def _doubt(self, seat: Seat) -> None:
+        """Where something was looked up, what the session knows is not all that the model has read."""
+        if self._outside and not self._doubted:
+            await seat.apart(partial(_doubted, seat.session))
+            self._doubted = True
+
+    def _settled(self, taken: Taken, wrote: list[tuple[str, bool]], read: list[Part], own: list[Any]) -> None:
+        masking, session, thoughts = self._masking, taken.seat.session, taken.conversation.thoughts
+        for each in own:
+            thoughts.add(each)
+            if masking is not None:
+                thoughts.add(masked_part(each, masking))
+        if masking is not None:
+            wrote = [(masking.text(text), outside) for text, outside in wrote]
+        for text, _ in wrote:
             session.answered(text, model=self._model)
-            know(session, text)
         try:
-            for where, part in read:
-                see(session, where, part if masking is None else masking.value(part))
+            for text, outside in wrote:
+                if outside:
+                    hear(session, text, "tool")
+                else:
+                    know(session, text, by="agent")
+            for part in read:
+                see(session, part.where, part.value if masking is None else masked_part(part.value, masking))
         except (StoreError, SessionError) as error:
             # The client sends it with its next request, and it is taken in then.
             log.error("what a model read could not be kept: %s", error)
+
+
+def _doubted(session: Session) -> None:
+    with session.lock:
+        session.doubt(frozenset())
 
 
 def _request(verdict: Verdict) -> Any:
