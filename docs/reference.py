@@ -27,6 +27,7 @@ from typer.core import TyperGroup, TyperOption
 
 from fiducial import cli, errors
 from fiducial.charter import contracts, model
+from fiducial.charter.packs import use
 from fiducial.core.verdict import Fault
 from fiducial.policy import facts
 
@@ -161,8 +162,16 @@ _FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("intent.yaml", "Under `clauses:`, a list of clauses.", (model.Clause,)),
     (
         "contracts.yaml",
-        "Under `tools:`, a mapping of tool names to contracts.",
-        (contracts.Contract, contracts.Parameter, contracts.Output, contracts.Probe, contracts.Undo, contracts.Capture),
+        "Under `tools:`, a mapping of tool names to contracts; under `packs:`, a list of [packs](packs.md).",
+        (
+            contracts.Contract,
+            contracts.Parameter,
+            contracts.Output,
+            contracts.Probe,
+            contracts.Undo,
+            contracts.Capture,
+            use.PackUse,
+        ),
     ),
     (
         "cases/*.yaml",
@@ -215,7 +224,7 @@ def _default(value: Any) -> str:
 
 def settings_page() -> str:
     """Every key people may write."""
-    described = {**_docstrings(contracts), **_docstrings(model)}
+    described = {**_docstrings(contracts), **_docstrings(use), **_docstrings(model)}
     lines = ["# Settings", "", _INTRO["settings.md"], ""]
     for file, about, models in _FILES:
         lines += [f"## {file}", "", about, ""]

@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Iterable
 from copy import deepcopy
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from fiducial.charter.yaml import Document
     from fiducial.core.path import Path
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _EXPECTED = {
     "string": "text", "int": "an integer", "float": "a number", "bool": "true or false", "dict": "a mapping",
@@ -49,6 +51,24 @@ def quote(value: object) -> str:
     """A name from the charter, in backticks, bounded and on one line."""
     flat = " ".join(str(value).split()).replace("`", "'")
     return f"`{flat if len(flat) <= 60 else flat[:59] + '…'}`"
+
+
+def validated(document: Document, written: Any, model: type[Model], at: Path) -> Model | None:
+    """`written`, found at `at`, as `model` as far as it can be told; `None` when it cannot.
+
+    What is wrong with it is added to the document's problems.
+    """
+    try:
+        try:
+            return model.model_validate(written)
+        except ValidationError as error:
+            report(document, error, model, at)
+            return model.model_validate(mended(written, error, model))
+    except ValidationError:
+        return None
+    except (RecursionError, OverflowError):
+        document.problem(at, "invalid-value", "this cannot be read", "make it simpler")
+    return None
 
 
 def report(document: Document, error: ValidationError, model: type[BaseModel], at: Path = ()) -> None:
@@ -121,7 +141,7 @@ def _wanted(kind: str, context: dict[str, Any]) -> str:
         return f"{word} {context.get(key)}"
     if kind == "string_pattern_mismatch":
         return f"text that matches `{context.get('pattern')}`"
-    if kind.endswith("_too_short"):
+    if kind.endswith("too_short"):
         return "filled: it is empty" if context.get("min_length") == 1 else "longer"
     for prefix, words in _EXPECTED.items():
         if kind.startswith(prefix + "_") or kind == prefix:

@@ -49,6 +49,21 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     hints: Mapping[str, bool] = {}
     """MCP annotations that are given."""
 
+    @property
+    def properties(self) -> dict[str, Mapping[str, Any]]:
+        """The schema of each argument, by name; empty where it is none."""
+        found = self.input.get("properties")
+        if not isinstance(found, Mapping):
+            return {}
+        return {str(name): schema if isinstance(schema, Mapping) else {} for name, schema in found.items()}
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Names of the arguments that the server needs."""
+        listed = self.input.get("required", ())
+        names = listed if isinstance(listed, (list, tuple)) else ()
+        return frozenset(name for name in names if isinstance(name, str))
+
 
 def infer_contracts(tools: object, *, server: str = "local") -> dict[str, Contract]:
     """A guessed contract for each of `tools` (see above), by name.
@@ -78,15 +93,13 @@ def _writable(contract: Contract) -> bool:
 
 def infer_contract(tool: Tool, *, server: str = "local") -> Contract:
     """A guessed contract for one tool."""
-    properties = _properties(tool.input)
+    properties = tool.properties
     act = act_of(
         Described(name=tool.name, description=tool.description, parameters=tuple(properties), hints=tool.hints)
     )
     meant = meanings(act, properties, tool.input)
-    required = tool.input.get("required", ())
-    needed = {name for name in required if isinstance(name, str)} if isinstance(required, (list, tuple)) else set()
     parameters = {
-        name: _parameter(meant[name], simplified(schema, tool.input), required=name in needed)
+        name: _parameter(meant[name], simplified(schema, tool.input), required=name in tool.required)
         for name, schema in properties.items()
     }
     reached = any(one.role is Role.TARGET and one.entity == "url" for one in meant.values())
@@ -146,13 +159,6 @@ def _audience(act: Act, tool: Tool, meant: Mapping[str, Meaning]) -> Audience:
     if words & shared or act.kind in (Kind.DEPLOY, Kind.EXECUTE):
         return Audience.ORGANIZATION
     return Audience.SELF
-
-
-def _properties(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    properties = schema.get("properties")
-    if not isinstance(properties, Mapping):
-        return {}
-    return {str(name): found if isinstance(found, Mapping) else {} for name, found in properties.items()}
 
 
 # ── reading lists of tools ────────────────────────────────────────────────────────────────────────────────────────

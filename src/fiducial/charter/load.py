@@ -1,7 +1,7 @@
 """Reading a charter from its directory: everything wrong with it is reported at once, with file, line and fix.
 
     charter.yaml         required   who, what for, limits                     `About`
-    contracts.yaml       required   {tools: {name: contract}}                 absent only for the tier `chat`
+    contracts.yaml       required   {tools: {name: contract}, packs: [pack]}  absent only for the tier `chat`
     intent.yaml                     {clauses: [clause]}
     policies/*.cedar                the rules, compiled in a layer above
     cases/*.yaml                    {cases: [case]}
@@ -21,12 +21,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from pydantic import ValidationError
-
 from fiducial.charter.contracts import Contract
 from fiducial.charter.crosscheck import Parts, crosscheck
-from fiducial.charter.findings import did_you_mean, mended, quote, report
+from fiducial.charter.findings import did_you_mean, quote, validated
 from fiducial.charter.model import About, Case, Charter, Clause, PolicySource
+from fiducial.charter.packs.use import packed
 from fiducial.charter.yaml import MAX_BYTES, Document, read_yaml
 from fiducial.core.canonical import digest, digest_bytes
 from fiducial.core.ids import Digest
@@ -217,28 +216,34 @@ class _Reader:
         if document is None or not document.readable:
             return
         parts.about_document = document
-        parts.about = _validated(document, document.data if document.data is not None else {}, About, ())
+        parts.about = validated(document, document.data if document.data is not None else {}, About, ())
 
     def _contracts(self, parts: Parts) -> None:
         document = self._open("contracts.yaml")
         if document is None:
             return
-        tools = self._section(document, "tools", dict)
-        self._whole = self._whole and tools is not None
-        parts.contracts_read = document.readable
+        tools = self._section(document, "tools", dict, beside="packs")
         for name, written in (tools or {}).items():
-            contract = _validated(document, written, Contract, ("tools", name))
+            contract = validated(document, written, Contract, ("tools", name))
             parts.tools.add(name)
             if contract is None:
                 self._whole = False
             else:
                 parts.contracts[name] = (contract, document, ("tools", name))
+        named = isinstance(document.data, dict) and "packs" in document.data
+        packs = self._section(document, "packs", list, beside="tools") if named else []
+        added = packed(document, packs or (), frozenset(parts.tools))
+        self._documents += added.documents
+        parts.contracts.update(added.contracts)
+        parts.tools.update(added.contracts)
+        parts.contracts_read = document.readable and packs is not None and added.whole
+        self._whole = self._whole and tools is not None and packs is not None and added.whole
 
     def _clauses(self, parts: Parts) -> None:
         document = self._open("intent.yaml")
         if document is not None:
             for path, written in self._listed(document, "clauses"):
-                clause = _validated(document, written, Clause, path)
+                clause = validated(document, written, Clause, path)
                 if clause is None:
                     self._whole = False
                 else:
@@ -249,7 +254,7 @@ class _Reader:
             document = self._open(name)
             if document is not None:
                 for path, written in self._listed(document, "cases"):
-                    case = _validated(document, written, Case, path)
+                    case = validated(document, written, Case, path)
                     if case is not None:
                         parts.cases.append((case, document, path))
 
@@ -257,8 +262,11 @@ class _Reader:
         for index, written in enumerate(self._section(document, key, list) or ()):
             yield (key, index), written
 
-    def _section(self, document: Document, key: str, kind: type) -> Any:
-        """What stands under the file's only key; problems are added for anything else in the file."""
+    def _section(self, document: Document, key: str, kind: type, *, beside: str = "") -> Any:
+        """What stands under `key`, which is the file's only one, or may be left out where there is `beside`.
+
+        Problems are added for anything else in the file.
+        """
         if not document.readable:
             return None
         data = {} if document.data is None else document.data
@@ -266,11 +274,15 @@ class _Reader:
         if not isinstance(data, dict):
             document.problem((), "invalid-value", f"the file must be a mapping with the key `{key}`", "see the docs")
             return None
+        keys = sorted({key, beside or key})
         for other in data:
-            if other != key:
-                fix = did_you_mean(other, [key]) or f"the only key here is `{key}`"
+            if other not in keys:
+                only = f"the only key here is `{key}`" if not beside else f"the keys here are `{'` and `'.join(keys)}`"
+                fix = did_you_mean(other, keys) or only
                 document.problem((other,), "unknown-key", f"{quote(other)} is not a key here", fix)
         if key not in data:
+            if beside and beside in data:
+                return kind()
             document.problem(
                 (), "missing-key", f"`{key}` is missing", f"write `{key}: {'{}' if kind is dict else '[]'}`"
             )
@@ -325,18 +337,3 @@ class _Reader:
                 "write a `permit` into `policies/*.cedar`",
                 "warning",
             )
-
-
-def _validated(document: Document, written: Any, model: Any, at: Path) -> Any:
-    """`written` as `model` as far as it can be told, with problems added for the rest; `None` when it cannot."""
-    try:
-        try:
-            return model.model_validate(written)
-        except ValidationError as error:
-            report(document, error, model, at)
-            return model.model_validate(mended(written, error, model))
-    except ValidationError:
-        return None
-    except (RecursionError, OverflowError):
-        document.problem(at, "invalid-value", "this cannot be read", "make it simpler")
-    return None

@@ -25,6 +25,7 @@ COMMANDS = {
     "decide": "Decide one call without running anything.",
     "explain": "Explain a recorded decision.",
     "contracts": "Draft contracts from what tool servers say about their tools.",
+    "packs": "Contracts of widely used tools, which charters take by name.",
     "up": "Serve the console, where people see what agents do, decide what they are asked, and stop them; and the "
     "doors, through which programs that run agents come in.",
     "mcp": "Wrap an MCP server: write `fiducial mcp … --` before its command where your client starts it.",

@@ -8,6 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from fiducial.charter.fit import misfits
+from fiducial.charter.infer import read_tools
+from fiducial.charter.model import Charter
+from fiducial.charter.packs.shipped import vouched
+from fiducial.cli.contracts import read_tool_list
 from fiducial.cli.reporting import console, fail, print_json, shown
 from fiducial.errors import CharterError, Problem
 from fiducial.guard.cases import CaseResult, run_cases
@@ -16,9 +21,17 @@ from fiducial.policy.load import check_charter
 
 def check(
     directory: Annotated[Path, typer.Argument(metavar="CHARTER", help="The charter's directory.")],
+    tools: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What a server lists (an MCP `tools/list` result): warn of what does not fit it. Once for each server."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Report every problem of a charter with file, line and the fix, and run its cases.
+
+    With --tools, what its contracts and its servers do not agree on is warned of too.
 
     Exit status: 0 clean, 1 findings, 2 could not run.
     """
@@ -31,6 +44,8 @@ def check(
             results = run_cases(charter)
         except CharterError as error:
             problems = problems + error.problems
+    if charter is not None:
+        problems = problems + _unfit(charter, tools or [])
     failed = [result for result in results if not result.passed]
     if json:
         print_json(_report(charter, problems, results))
@@ -38,6 +53,17 @@ def check(
         _show(directory, problems, results, charter.digest if charter is not None else None)
     errors = [problem for problem in problems if problem.severity == "error"]
     raise typer.Exit(1 if errors or failed or charter is None else 0)
+
+
+def _unfit(charter: Charter, lists: list[Path]) -> list[Problem]:
+    """What the contracts and the listed tools do not agree on; none where nothing is listed."""
+    listed = [tool for path in lists for tool in read_tools(read_tool_list(path))]
+    found = misfits(charter.contracts, listed) if lists else []
+    return [
+        Problem("contracts.yaml", 0, each.code, each.message, each.fix, "warning")
+        for each in found
+        if each.code != "milder" or not vouched(each.tool, charter.contracts[each.tool])
+    ]
 
 
 def _report(charter: Any, problems: list[Problem], results: list[CaseResult]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fiducial.charter.contracts import Contract
 from fiducial.charter.draft import draft_contracts
 from fiducial.charter.infer import infer_contracts
 from fiducial.charter.yaml import read_yaml
+from fiducial.cli.reporting import fail, plain_json
 from fiducial.errors import CharterError, Problem
 
 MAX_BYTES = 32 * 2**20
@@ -45,6 +46,31 @@ def infer(
         return
     write_new(out, text)
     typer.echo(f"{len(drafted)} contracts drafted in {out}; {_summary(drafted)}")
+
+
+@app.command("list")
+def list_tools(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="What starts the server; after `--`.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write here instead of the terminal; never over.")] = None,
+) -> None:
+    """Print what an MCP server that is a command says of its tools, for `infer` and for `check --tools`.
+
+    Its tools are not called. Exit status: 0 printed, 2 could not run.
+    """
+    try:
+        from fiducial.gateway.mcp.listing import tools_of
+    except ModuleNotFoundError:
+        fail("`contracts list` needs more packages: `pip install 'fiducial[mcp]'`", 2)
+    try:
+        tools = tools_of(command)
+    except OSError as error:
+        fail(f"the server `{command[0]}` cannot be talked to: {error}", 2)
+    text = plain_json(msgspec.json.format(msgspec.json.encode({"tools": tools}), indent=2).decode()) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    write_new(out, text)
+    typer.echo(f"{len(tools)} tools listed in {out}")
 
 
 HEADER = """\
@@ -98,4 +124,4 @@ def _summary(drafted: dict[str, Contract]) -> str:
     return f"{reading} only read, {len(drafted) - reading} change something: read them before you rely on them"
 
 
-__all__ = ["app", "infer", "read_tool_list", "write_new"]
+__all__ = ["app", "infer", "list_tools", "read_tool_list", "write_new"]

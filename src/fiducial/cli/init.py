@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from fiducial.charter.contracts import Contract
 from fiducial.charter.draft import draft_contracts
 from fiducial.charter.infer import infer_contracts
+from fiducial.charter.packs.shipped import load_pack
 from fiducial.charter.yaml import is_plain
 from fiducial.cli.contracts import HEADER, read_tool_list, write_new
 from fiducial.errors import CharterError, Problem
@@ -25,6 +27,9 @@ def init(
     from_tools: Annotated[
         Path | None, typer.Option("--from-tools", help="Draft contracts from an MCP `tools/list` result or OpenAPI 3.")
     ] = None,
+    pack: Annotated[
+        list[str] | None, typer.Option(help="Take the contracts of this pack; may be repeated. See `fiducial packs`.")
+    ] = None,
     agent: Annotated[str | None, typer.Option("--agent", help="The agent's id; default: the directory's name.")] = None,
 ) -> None:
     """Scaffold a charter with explanations: who answers, what must never happen, tools, rules and cases.
@@ -36,7 +41,7 @@ def init(
         message = "the agent's id is not usable"
         raise CharterError([Problem("", 0, "invalid-value", message, "use lower-case letters, digits and hyphens")])
     contracts = infer_contracts(read_tool_list(from_tools)) if from_tools is not None else None
-    files = scaffold(name, contracts)
+    files = scaffold(name, contracts, pack or ())
     taken = [file for file in files if (directory / file).exists()]
     if taken:
         fix = "name another directory, or move what is there"
@@ -51,16 +56,27 @@ def init(
     typer.echo(f"A charter for `{name}` is in {directory}. Read it, file by file, then run: fiducial check {directory}")
 
 
-def scaffold(agent: str, contracts: dict[str, Contract] | None = None) -> dict[str, str]:
-    """The files of a first charter for `agent`: path → text. With no `contracts`, two example tools are written."""
-    own = contracts is not None
+def scaffold(agent: str, contracts: dict[str, Contract] | None = None, packs: Sequence[str] = ()) -> dict[str, str]:
+    """The files of a first charter for `agent`: path → text.
+
+    With no `contracts` and no `packs`, two example tools are written; of `contracts`, those that no pack describes.
+    Raises `CharterError` for a pack that is not there.
+    """
+    described = [tool for name in packs for tool in load_pack(name).contracts]
+    own = contracts is not None or bool(packs)
+    rest = {name: contract for name, contract in (contracts or {}).items() if name not in described}
+    drafted = HEADER + draft_contracts(rest) if contracts is not None else ""
     return {
         "charter.yaml": _CHARTER.format(agent=agent),
         "intent.yaml": _INTENT_OWN if own else _INTENT,
-        "contracts.yaml": HEADER + draft_contracts(contracts) if contracts is not None else _CONTRACTS,
+        "contracts.yaml": _packs(packs) + drafted if own else _CONTRACTS,
         "policies/main.cedar": _POLICIES + ("" if own else _POLICY_EXAMPLE),
-        "cases/first.yaml": _cases_own(contracts) if contracts is not None else _CASES,
+        "cases/first.yaml": _cases_own([*described, *rest]) if own else _CASES,
     }
+
+
+def _packs(names: Sequence[str]) -> str:
+    return _PACKS + "".join(f"  - {name}\n" for name in names) + "\n" if names else ""
 
 
 def _id(text: str) -> str:
@@ -69,7 +85,7 @@ def _id(text: str) -> str:
     return slug or "agent"
 
 
-def _cases_own(contracts: dict[str, Contract]) -> str:
+def _cases_own(contracts: Collection[str]) -> str:
     """Two cases that hold for any tools: an unknown tool, and an argument that no parameter declares."""
     if not contracts:
         return _CASES_HEADER + _CASE_UNKNOWN
@@ -196,6 +212,12 @@ tools:
     output:
       trusted: [$.refund_id, $.amount]
     asked_by: [refund, money back]
+"""
+
+_PACKS = """\
+# Contracts that ship with Fiducial, by name: read them with `fiducial packs show NAME`. What stands under `tools:` here
+# is said instead of what a pack says of the same tool.
+packs:
 """
 
 _POLICIES = """\

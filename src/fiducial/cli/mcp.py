@@ -16,7 +16,7 @@ from fiducial.core.clock import SystemClock
 from fiducial.core.event import Mode
 from fiducial.errors import FiducialError
 from fiducial.gateway.mcp.proxy import WAIT
-from fiducial.gateway.mcp.stdio import Host, wrap
+from fiducial.gateway.mcp.stdio import Host, first_of, wrap
 from fiducial.guard.guard import Guard
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.people import People
@@ -78,10 +78,3 @@ def mcp(
             said = str(error).partition("\n")[0] or "it does not answer in time"
             fail(f"the server `{command[0]}` cannot be talked to: {said}", 2)
         raise
-
-
-def first_of(error: BaseException) -> BaseException:
-    """One of several that came at once, as tasks that run beside each other may."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

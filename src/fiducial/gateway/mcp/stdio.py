@@ -70,13 +70,12 @@ async def wrap(
     Raises `CharterError` for a charter that does not compile, `StoreError` when the session cannot be recorded,
     `MCPError`, `OSError`, `RuntimeError` or `ValueError` when the server cannot be talked to, or has ended.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(_OWN)}
-    started = StdioServerParameters(
-        command=command[0], args=list(command[1:]), env=environment, encoding_error_handler="replace"
-    )
     async with anyio.create_task_group() as tasks:
         await tasks.start(_end_on_signal, tasks.cancel_scope)
-        async with stdio_client(started) as (read, write), stdio_server(await _standard_input()) as (near, far):
+        async with (
+            stdio_client(_started(command)) as (read, write),
+            stdio_server(await _standard_input()) as (near, far),
+        ):
             first = await anext(aiter(near), None)
             async with Upstream.connected(read, write, _asked_of(first)) as up:
                 async with asyncio.timeout(SECONDS):
@@ -101,6 +100,31 @@ async def wrap(
                 finally:
                     requests.close()
         tasks.cancel_scope.cancel()
+
+
+async def listed(command: Sequence[str]) -> list[dict[str, Any]]:
+    """What the server that `command` starts says of its tools, page after page, as it is on the wire.
+
+    Raises `MCPError`, `OSError`, `RuntimeError` or `ValueError` when it cannot be talked to.
+    """
+    async with stdio_client(_started(command)) as (read, write), Upstream.connected(read, write) as up:
+        async with asyncio.timeout(SECONDS):
+            return await up.tools()
+
+
+def first_of(error: BaseException) -> BaseException:
+    """One of several that came at once, as tasks that run beside each other may."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _started(command: Sequence[str]) -> StdioServerParameters:
+    """With the environment of this process, less what is its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(_OWN)}
+    return StdioServerParameters(
+        command=command[0], args=list(command[1:]), env=environment, encoding_error_handler="replace"
+    )
 
 
 async def _end_on_signal(scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -143,4 +167,4 @@ async def _standard_input() -> Any:
     return lines()
 
 
-__all__ = ["Host", "name_of", "wrap"]
+__all__ = ["Host", "first_of", "listed", "name_of", "wrap"]

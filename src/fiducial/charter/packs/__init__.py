@@ -1,0 +1,1 @@
+"""Packs: contracts of tools that many agents have, described once and named by charters."""
