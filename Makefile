@@ -41,7 +41,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-verify: check $(VENV)/.collected $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai $(VENV)/.crewai $(VENV)/.typescript ## every test at full size, crash tests, benchmarks against their bounds (an hour)
+verify: check $(VENV)/.collected $(VENV)/.bench $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai $(VENV)/.crewai $(VENV)/.typescript $(VENV)/.packs ## every test at full size, crash tests, benchmarks against their bounds (an hour)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "" --hypothesis-profile=thorough
 	$(BIN)/python bench/bounds.py
 
@@ -125,6 +125,11 @@ $(VENV)/.crewai: | $(VENV)/.dev
 $(VENV)/.typescript: | $(VENV)/.dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --silent --no-audit --no-fund --prefix $(VENV)/typescript \
 	  openai@^7.57 @anthropic-ai/sdk@^1.12
+	@touch $@
+
+# The servers that contract packs were held against, in the versions that the packs name; `make test` leaves them out.
+$(VENV)/.packs: $(wildcard src/fiducial/charter/packs/*.yaml) | $(VENV)/.dev
+	@$(BIN)/python tests/gateway/install_packs.py $(VENV)/packs
 	@touch $@
 
 # Everything that the tests import is compiled once, and not by each of their processes.
