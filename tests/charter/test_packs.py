@@ -174,11 +174,29 @@ def test_less_of_it_can_be_taken() -> None:
     }
 
 
-def test_the_charter_has_the_last_word() -> None:
-    own = "tools: {drop: {effect: reversible, kind: delete, parameters: {id: {role: content}}}}\n"
-    found = charter(own + "packs: [one]\n").contracts["drop"]
+MILD = "tools:\n  drop: {effect: reversible, kind: delete, parameters: {id: {role: content}}}\n"
+
+
+def test_the_charter_has_the_last_word_and_it_is_told_where_that_is_milder() -> None:
+    found, problems = read(MILD + "packs: [one]\n")
     expected = {"effect": "reversible", "kind": "delete", "parameters": {"id": {"role": "content"}}}
-    assert found == Contract.model_validate(expected), "whole, and nothing of the pack's in it"
+    assert found is not None
+    assert found.contracts["drop"] == Contract.model_validate(expected), "whole, and nothing of the pack's in it"
+    only(problems, "milder-than-pack", "contracts.yaml:2", "`drop`", "pack `one`", "reversible, not irreversible")
+    only(problems, "milder-than-pack", "contracts.yaml:2", "`id` is content, not target")
+    assert problems[0].severity == "warning"
+
+
+def test_what_is_milder_than_each_of_two_packs_is_told_of_both() -> None:
+    _, problems = read(MILD + "packs: [{pack: one, server: s}, {pack: two, server: s, only: [drop]}]\n")
+    assert [each.code for each in problems] == ["milder-than-pack"] * 2
+    assert "compensable" in str(problems[1])
+
+
+@pytest.mark.parametrize("taken", ["packs: [two]", "packs: [{pack: one, only: [find]}]"])
+def test_what_is_no_milder_or_not_of_a_pack_that_is_taken_is_not_told(taken: str) -> None:
+    own = "tools: {drop: {effect: compensable, kind: delete, parameters: {id: {role: target}}}}\n"
+    assert read(own + taken + "\n")[1] == []
 
 
 def test_its_word_settles_what_packs_disagree_about() -> None:

@@ -223,8 +223,9 @@ class _Reader:
         if document is None:
             return
         tools = self._section(document, "tools", dict, beside="packs")
+        own: dict[str, Contract | None] = {}
         for name, written in (tools or {}).items():
-            contract = validated(document, written, Contract, ("tools", name))
+            own[name] = contract = validated(document, written, Contract, ("tools", name))
             parts.tools.add(name)
             if contract is None:
                 self._whole = False
@@ -232,7 +233,7 @@ class _Reader:
                 parts.contracts[name] = (contract, document, ("tools", name))
         named = isinstance(document.data, dict) and "packs" in document.data
         packs = self._section(document, "packs", list, beside="tools") if named else []
-        added = packed(document, packs or (), frozenset(parts.tools))
+        added = packed(document, packs or (), own)
         self._documents += added.documents
         parts.contracts.update(added.contracts)
         parts.tools.update(added.contracts)

@@ -5,6 +5,7 @@
       - {pack: github, server: code, only: [get_issue]}   two of its keys say otherwise
 
 1. What the charter's own `tools:` say of a tool stands alone: a pack adds nothing to it and takes nothing from it.
+   Where it is milder than the pack, that is told.
 2. Two packs that describe one tool are a problem, unless they describe it alike or the charter does so itself.
 3. A pack that is not there, or a tool that a pack does not have, is a problem: nothing is taken in its stead.
 
@@ -13,7 +14,7 @@ The contracts become the charter's, so its digest covers them, and problems with
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fiducial.charter.contracts import Contract, _Written
 from fiducial.charter.findings import did_you_mean, quote, validated
+from fiducial.charter.milder import milder
 from fiducial.charter.packs.shipped import Pack, load_pack
 from fiducial.charter.yaml import Document
 from fiducial.core.path import Path
@@ -63,10 +65,12 @@ class Packed:
     """False: a pack could not be told, so nobody can say which tools there are."""
 
 
-def packed(document: Document, listed: Sequence[Any], own: Collection[str]) -> Packed:
+def packed(document: Document, listed: Sequence[Any], own: Mapping[str, Contract | None]) -> Packed:
     """What the packs that are `listed` in `document` add to a charter that describes the tools `own` itself.
 
-    What is wrong with the list is added to the problems of `document`.
+    own  by tool; `None` where its contract cannot be read
+
+    What is wrong with the list, and warnings of what is milder in `own`, are added to the problems of `document`.
     """
     result = Packed()
     taken: dict[str, tuple[Contract, str]] = {}
@@ -81,6 +85,7 @@ def packed(document: Document, listed: Sequence[Any], own: Collection[str]) -> P
         result.documents.append(described)
         for name in _wanted(document, use, path, pack):
             if name in own:
+                _compare(document, own[name], name, pack)
                 continue
             contract = pack.contracts[name].model_copy(update={"server": use.server or use.pack})
             first, earlier = taken.setdefault(name, (contract, use.pack))
@@ -111,6 +116,14 @@ def _wanted(document: Document, use: PackUse, path: Path, pack: Pack) -> list[st
             fix = did_you_mean(name, pack.contracts) or f"see `fiducial packs show {use.pack}`"
             document.problem(at, "unknown-tool", f"the pack {quote(use.pack)} has no tool {quote(name)}", fix)
     return [name for name in pack.contracts if name in use.only]
+
+
+def _compare(document: Document, own: Contract | None, name: str, pack: Pack) -> None:
+    found = milder(own, pack.contracts[name]) if own is not None else []
+    if found:
+        message = f"{quote(name)} is milder here than in the pack {quote(pack.name)}: {'; '.join(found)}"
+        fix = f"compare it with `fiducial packs show {pack.name} --tool {name}`"
+        document.problem(("tools", name), "milder-than-pack", message, fix, warning=True)
 
 
 def _contradict(document: Document, path: Path, packs: tuple[str, str], names: list[str]) -> None:
