@@ -94,6 +94,28 @@ def test_a_server_is_wrapped_by_writing_it_before_its_command(shed: Path) -> Non
     assert ended.reason == "done"
 
 
+@pytest.mark.parametrize(
+    ("name", "had"),
+    [
+        ("shed", ["look_up", "write_note"]),
+        ("desk", ["look_up"]),
+        pytest.param("barn", ["look_up", "write_note"], marks=pytest.mark.long),
+    ],
+)
+def test_contracts_of_another_server_s_tools_are_not_for_this_one(shed: Path, name: str, had: list[str]) -> None:
+    of = {"write_note": "shed", "pay_bill": "desk"}
+    tools = {tool: one | ({"server": of[tool]} if tool in of else {}) for tool, one in CONTRACTS.items()}
+    (shed / "shed" / "contracts.yaml").write_text(json.dumps({"tools": tools}))
+
+    async def used(client: Client) -> tuple[list[str], bool]:
+        listed = [tool.name for tool in (await client.list_tools()).tools]
+        return listed, (await client.call_tool("write_note", {"name": "list", "text": "milk"})).is_error
+
+    words = ["--charter", "shed", "--role", "clerk", "--task", "Write milk into my list", "--name", name]
+    assert with_client(words, used) == (had, "write_note" not in had)
+    assert (shed / "notes.txt").exists() is ("write_note" in had)
+
+
 def test_without_a_charter_one_is_guessed_to_the_safe_side(shed: Path) -> None:
     async def used(client: Client) -> list[bool]:
         assert "look_up" in [tool.name for tool in (await client.list_tools()).tools]

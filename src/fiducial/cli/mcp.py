@@ -45,7 +45,8 @@ def mcp(
         float, typer.Option(min=0, max=60, help="Seconds that a call which is held waits for people.")
     ] = WAIT,
     name: Annotated[
-        str | None, typer.Option(help="What the server is pinned as; without it, by its command. See `fiducial pins`.")
+        str | None,
+        typer.Option(help="What the server is pinned as, and called in contracts; without it, by its command."),
     ] = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:

@@ -18,6 +18,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
 
+from fiducial.charter.contracts import Contract
 from fiducial.charter.model import Charter
 from fiducial.core.canonical import digest
 from fiducial.gateway.mcp.proxy import WAIT, Proxy
@@ -65,7 +66,7 @@ async def wrap(
     command   what starts the server
     charter   `None`: one that is made of what the server says of its tools, guessed to the safe side
     guarded   makes the guard of a charter, with a desk
-    name      what the server is pinned as
+    name      what the server is pinned as; where contracts are of a server of this name, those of others do not count
 
     Raises `CharterError` for a charter that does not compile, `StoreError` when the session cannot be recorded,
     `MCPError`, `OSError`, `RuntimeError` or `ValueError` when the server cannot be talked to, or has ended.
@@ -91,7 +92,8 @@ async def wrap(
                             with session.lock:
                                 session.doubt(classes_of(*session.tools.values()))
                         pins = Pins(guard.store, guard.clock)
-                        proxy = Proxy(up, session, requests, pins, guard.switches, name=name, wait=wait)
+                        others = _beside(name, session.charter)
+                        proxy = Proxy(up, session, requests, pins, guard.switches, name=name, wait=wait, others=others)
                         await proxy.look(said)
                         tasks.start_soon(_end_with, up, proxy)
                         server = proxy.server()
@@ -100,6 +102,13 @@ async def wrap(
                 finally:
                     requests.close()
         tasks.cancel_scope.cancel()
+
+
+def _beside(name: str, charter: Charter) -> set[str]:
+    """The servers of a charter's contracts beside the one called `name`; empty when no contract is of that one: then
+    nobody has said which of them it is. Contracts that name no server are of any."""
+    servers = {contract.server for contract in charter.contracts.values()}
+    return servers - {name, Contract.model_fields["server"].default} if name in servers else set()
 
 
 async def listed(command: Sequence[str]) -> list[dict[str, Any]]:
