@@ -265,6 +265,7 @@ def test_problems_of_one_charter_do_not_stay_for_the_next() -> None:
         (ONE.partition("tools:")[0] + "tools: {}\n", "empty"),
         (ONE.replace("{effect: read,", "{server: s, effect: read,"), "`find` has a `server`"),
         (ONE + "reasons: {fnid: it is mild}\n", "there is no tool `fnid`"),
+        (ONE + "left_out: {fnid: {file: it would be written}}\n", "there is no tool `fnid`"),
         (ONE + "tools: {}\n", "a second time"),
     ],
 )

@@ -37,6 +37,8 @@ class Misfit(msgspec.Struct, frozen=True, order=True):
     """See above."""
     message: str
     fix: str
+    at: str = ""
+    """The argument that it is about: `filename`, `params.outputDir`; empty when it is about none."""
 
 
 def misfits(contracts: Mapping[str, Contract], tools: Iterable[Tool]) -> list[Misfit]:
@@ -65,17 +67,18 @@ def _differences(name: str, contract: Contract, tool: Tool) -> Iterator[Misfit]:
         declared = contract.parameters.get(parameter)
         if declared is None:
             message = f"{quote(name)} takes {quote(parameter)}, which its contract does not declare: it is refused"
-            yield Misfit(name, "undeclared-parameter", message, "declare it")
+            yield Misfit(name, "undeclared-parameter", message, "declare it", parameter)
             continue
         if parameter in tool.required and not declared.required:
             message = f"{quote(name)} needs {quote(parameter)}, which its contract calls optional"
-            yield Misfit(name, "missing-parameter", message, "drop `required: false`")
+            yield Misfit(name, "missing-parameter", message, "drop `required: false`", parameter)
         theirs = shape(simplified(schema, tool.input))
         for at, what in differences(shape(declared.schema_), theirs):
-            yield Misfit(name, "schema-differs", f"{quote(parameter + at)} of {quote(name)}: {what}", "compare the two")
+            message = f"{quote(parameter + at)} of {quote(name)}: {what}"
+            yield Misfit(name, "schema-differs", message, "compare the two", parameter + at)
     for parameter in contract.parameters.keys() - tool.properties.keys():
         message = f"{quote(name)} has no parameter {quote(parameter)}, which its contract declares"
-        yield Misfit(name, "unlisted-parameter", message, "drop it")
+        yield Misfit(name, "unlisted-parameter", message, "drop it", parameter)
     changes = tool.hints.get("readOnlyHint") is False or tool.hints.get("destructiveHint") is True
     if changes and contract.effect is Effect.READ:
         message = f"the server says that {quote(name)} changes something, and its contract that it only reads"

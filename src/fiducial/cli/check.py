@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from fiducial.charter.fit import misfits
+from fiducial.charter.contracts import Contract
+from fiducial.charter.fit import Misfit, misfits
 from fiducial.charter.infer import read_tools
 from fiducial.charter.model import Charter
-from fiducial.charter.packs.shipped import vouched
+from fiducial.charter.packs.shipped import packs_with
 from fiducial.cli.contracts import read_tool_list
 from fiducial.cli.reporting import console, fail, print_json, shown
 from fiducial.errors import CharterError, Problem
@@ -62,8 +63,16 @@ def _unfit(charter: Charter, lists: list[Path]) -> list[Problem]:
     return [
         Problem("contracts.yaml", 0, each.code, each.message, each.fix, "warning")
         for each in found
-        if each.code != "milder" or not vouched(each.tool, charter.contracts[each.tool])
+        if each.tool not in charter.contracts or not _meant(each, charter.contracts[each.tool])
     ]
+
+
+def _meant(misfit: Misfit, contract: Contract) -> bool:
+    """A pack has this very contract, and says why it does not fit there."""
+    packs = packs_with(misfit.tool, contract)
+    if misfit.code == "milder":
+        return any(misfit.tool in pack.reasons for pack in packs)
+    return any(misfit.at in pack.left_out.get(misfit.tool, ()) for pack in packs)
 
 
 def _report(charter: Any, problems: list[Problem], results: list[CaseResult]) -> dict[str, Any]:

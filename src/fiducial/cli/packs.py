@@ -55,6 +55,10 @@ def show(
     lines = [f"# {pack.about}"]
     lines += [f"# held against {each.package} {each.version}: {each.held}" for each in pack.servers]
     lines += [f"# {each}: {why}" for each, why in pack.reasons.items() if not tool or each in tool]
+    for each, said in pack.left_out.items():
+        lines += [
+            f"# {each}: `{at}` is left out, because {why}" for at, why in said.items() if not tool or each in tool
+        ]
     chosen = {each: contract for each, contract in pack.contracts.items() if not tool or each in tool}
     typer.echo("\n".join(lines) + "\n" + draft_contracts(chosen), nl=False)
 

@@ -4,6 +4,7 @@
     about      the tools, in a sentence
     servers    the packages that it was held against, and how far
     reasons    {tool: why its contract is milder than its name or its server says}
+    left_out   {tool: {argument of the server's: why calls with it are refused}}
     tools      {name: contract}, as in contracts.yaml; `server` is for the charter to say
 
 A pack is about the tools of one server, since names of tools are unique within one and not beyond it. It is read as
@@ -12,6 +13,7 @@ strictly as a charter is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -51,6 +53,7 @@ class _File(_Written):
     about: str = Field(min_length=1)
     servers: tuple[ServerPackage, ...] = Field(min_length=1)
     reasons: dict[str, str] = Field(default_factory=dict)
+    left_out: dict[str, dict[str, str]] = Field(default_factory=dict)
     tools: dict[str, Contract] = Field(min_length=1)
 
     @field_validator("servers", mode="before")
@@ -72,6 +75,8 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     """What it was held against."""
     reasons: dict[str, str]
     """Tool → why its contract is milder than its name or its server says."""
+    left_out: dict[str, dict[str, str]]
+    """Tool → argument that the server takes (`filename`, `params.outputDir`) → why the contract does not."""
     contracts: dict[str, Contract]
     """By tool, of the server that is called as the pack is."""
     lines: dict[Path, int]
@@ -109,18 +114,18 @@ def load_pack(name: str) -> Pack:
         about=found.about,
         servers=found.servers,
         reasons=found.reasons,
+        left_out=found.left_out,
         contracts={tool: contract.model_copy(update={"server": name}) for tool, contract in found.tools.items()},
         lines=document.lines,
     )
 
 
-def vouched(tool: str, contract: Contract) -> bool:
-    """Whether a pack has this very contract, whatever its server is called, and says why it is as mild as it is."""
+def packs_with(tool: str, contract: Contract) -> Iterator[Pack]:
+    """Those that have this very contract of a tool, whatever its server is called."""
     for pack in map(load_pack, pack_names()):
         known = pack.contracts.get(tool)
-        if tool in pack.reasons and known is not None and known == contract.model_copy(update={"server": pack.name}):
-            return True
-    return False
+        if known is not None and known == contract.model_copy(update={"server": pack.name}):
+            yield pack
 
 
 def _validated(document: Document) -> _File | None:
@@ -140,10 +145,11 @@ def _validated(document: Document) -> _File | None:
         if "server" in contract.model_fields_set
     ]
     document.problems += [
-        Problem(document.file, document.line(("reasons", tool)), "unknown-tool", f"there is no tool {quote(tool)}")
-        for tool in found.reasons.keys() - found.tools.keys()
+        Problem(document.file, document.line((key, tool)), "unknown-tool", f"there is no tool {quote(tool)}")
+        for key, said in (("reasons", found.reasons), ("left_out", found.left_out))
+        for tool in said.keys() - found.tools.keys()
     ]
     return found
 
 
-__all__ = ["SHOWN", "Held", "Pack", "ServerPackage", "load_pack", "pack_names", "vouched"]
+__all__ = ["SHOWN", "Held", "Pack", "ServerPackage", "load_pack", "pack_names", "packs_with"]
