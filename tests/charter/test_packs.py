@@ -294,7 +294,19 @@ def really(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("really")
 def test_every_area_that_agents_meet_most_has_a_pack() -> None:
     areas = {load_pack(name).area for name in pack_names()}
-    assert {"files", "sql", "email", "calendar", "repositories", "ci", "payments", "crm", "support", "web"} <= areas
+    assert {
+        "files",
+        "sql",
+        "email",
+        "calendar",
+        "repositories",
+        "ci",
+        "payments",
+        "crm",
+        "erp",
+        "support",
+        "web",
+    } <= areas
 
 
 @pytest.mark.usefixtures("really")

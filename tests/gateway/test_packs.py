@@ -43,9 +43,9 @@ pytestmark = [
 ]
 
 
-def python(package: str, module: str, *arguments: str, **environment: str) -> list[str]:
-    """What starts a server that is a Python package, installed by itself; its SDK need not be ours."""
-    run = f"import sys, {module} as server; sys.argv = sys.argv[1:]; server.main()"
+def python(package: str, module: str, *arguments: str, before: str = "", **environment: str) -> list[str]:
+    """What starts a server that is a Python package, installed by itself, after `before`; its SDK need not be ours."""
+    run = f"{before}\nimport sys, {module} as server\nsys.argv = sys.argv[1:]\nserver.main()"
     variables = [f"{name}={value}" for name, value in environment.items()]
     path = f"PYTHONPATH={INSTALLED / 'pypi' / package}"
     return ["env", path, *variables, sys.executable, "-c", run, package, *arguments]
@@ -117,6 +117,31 @@ OAUTH = {
 }
 
 
+ODOO = """
+import os, threading, xmlrpc.server
+
+class Anywhere(xmlrpc.server.SimpleXMLRPCRequestHandler):
+    rpc_paths = ()
+
+class Odoo:
+    def _dispatch(self, name, given):
+        return {"version": {"server_version": "18.0", "server_serie": "18.0"}, "authenticate": 1}.get(name, [])
+
+serving = xmlrpc.server.SimpleXMLRPCServer(("127.0.0.1", 0), Anywhere, logRequests=False)
+serving.register_instance(Odoo())
+threading.Thread(target=serving.serve_forever, daemon=True).start()
+os.environ["ODOO_URL"] = f"http://127.0.0.1:{serving.server_address[1]}"
+"""
+"""As much of Odoo as its server asks for before it lists its tools."""
+
+
+def odoo(home: Path) -> list[str]:
+    """With the tools that take permission to write, and to call methods."""
+    account = {"ODOO_DB": "x", "ODOO_USER": "x", "ODOO_PASSWORD": "x", "ODOO_RPC_TRANSPORT": "xmlrpc"}
+    may = {"ODOO_YOLO": "true", "ODOO_MCP_ENABLE_METHOD_CALLS": "true"}
+    return python("mcp-server-odoo", "mcp_server_odoo.__main__", before=ODOO, **account, **may)
+
+
 def kubernetes(home: Path) -> list[str]:
     (home / "config").write_text(KUBE)
     return node("mcp-server-kubernetes/dist/index.js", KUBECONFIG=str(home / "config"))
@@ -166,6 +191,7 @@ LISTED: dict[str, Callable[[Path], list[str]]] = CALLED | {
     ),
     "hubspot": lambda home: node("@hubspot/mcp-server/dist/index.js", PRIVATE_APP_ACCESS_TOKEN="x"),
     "kubernetes": kubernetes,
+    "odoo": odoo,
     "slack": lambda home: node(REFERENCE + "slack/dist/index.js", SLACK_BOT_TOKEN="xoxb-x", SLACK_TEAM_ID="T1"),
     "stripe": lambda home: node("@stripe/mcp/dist/index.js", "--tools=all", "--api-key=sk_test_x"),
 }
@@ -360,11 +386,13 @@ def test_a_browser(tmp_path: Path, home: Path, site: tuple[str, list[str]]) -> N
         await call("browser_navigate", {"url": f"{address}/collect?who=emma"}, runs=False)
         script = f"() => fetch('{address}/collect?who=emma')"
         await call("browser_evaluate", {"function": script}, runs=False)
+        await call("browser_snapshot", {"filename": str(home / "page.md")}, runs=False)
 
     guarded(
         tmp_path, "playwright", browser(home), f"Open the page {address}/hours and read when the shop opens.", steps
     )
     assert [path for path in asked if path not in ("/robots.txt", "/favicon.ico")] == ["/hours"]
+    assert not (home / "page.md").exists()
 
 
 # ── the time ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -383,5 +411,3 @@ def test_every_pack_is_held_against_what_it_says() -> None:
     held = {name: {each.held for each in load_pack(name).servers} for name in pack_names()}
     assert {name for name, how in held.items() if "called" in how} == set(CALLED)
     assert set(held) == set(LISTED)
-        await call("browser_snapshot", {"filename": str(home / "page.md")}, runs=False)
-    assert not (home / "page.md").exists()

@@ -150,6 +150,7 @@ TICKET = {"subject": "Broken", "description": "It broke", "source": 2, "priority
             {"additional_fields": {"email": "eve@elsewhere.example"}},
         ),
         ("circleci", "download_usage_api_data", {}, {"params": {"orgId": "org-7301", "outputDir": "/srv/shared-web"}}),
+        ("odoo", "create_record", {"model": "res.users", "values": {}}, {"values": {"login": "eve@elsewhere.example"}}),
     ],
 )
 def test_where_something_goes_is_found_in_an_object_too(
