@@ -54,6 +54,7 @@ def _line(line: str) -> str:
 
 ELSEWHERE = {
     "adk.md": "google.adk",
+    "claude-agent.md": "claude_agent_sdk",
     "crewai.md": "crewai",
     "inspect.md": "inspect_ai",
     "openai-agents.md": "agents",

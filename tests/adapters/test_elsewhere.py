@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("inspect-ai", "inspect_ai", ()),
         # It reads fields of its own that it has deprecated.
         pytest.param("crewai", "crewai", ("-W", "ignore::DeprecationWarning"), marks=pytest.mark.long),
+        pytest.param("claude-agent", "claude_agent", (), marks=pytest.mark.long),
     ],
 )
 def test_a_framework_that_has_a_folder_of_its_own(folder: str, module: str, more: tuple[str, ...]) -> None:
@@ -33,7 +34,7 @@ def test_a_framework_that_has_a_folder_of_its_own(folder: str, module: str, more
         env={**os.environ, "PYTHONPATH": str(installed), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:]

@@ -137,6 +137,11 @@ class Begun:
             raise
         return self._done.result() if self._done.done() else self._may_run.result()
 
+    @property
+    def over(self) -> bool:
+        """Nobody waits for it any more: the time that its contract gives the tool has run out."""
+        return self._done.done()
+
     async def returned(self, value: Any) -> Called:
         """What came of it, now that the tool has returned `value`."""
         if not self._came.done():
