@@ -37,13 +37,11 @@ from google.adk.tools.transfer_to_agent_tool import TransferToAgentTool
 from google.genai import types
 from pydantic_core import to_jsonable_python
 
-from fiducial.adapters.calls import AT_ONCE, UNKNOWN, acall, readable
+from fiducial.adapters.calls import AT_ONCE, BROKEN, UNKNOWN, acall, readable
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.ids import HoldId
-from fiducial.core.verdict import Fault
 from fiducial.errors import CallError
 from fiducial.guard.heard import hear, know, see
-from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 from fiducial.oversight.desk import Desk
 
@@ -116,7 +114,7 @@ class GuardPlugin(BasePlugin):  # type: ignore[misc,unused-ignore]
             )
         except Exception as error:
             log.error("the guard broke before `%s`", tool.name, exc_info=error)
-            return {"error": for_fault(Fault.FACTS).agent}
+            return {"error": BROKEN}
         try:
             know(session, _written(answer))
         except Exception as error:

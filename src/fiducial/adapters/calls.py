@@ -25,6 +25,8 @@ log = logging.getLogger("fiducial.adapters")
 AT_ONCE: Final = timedelta(0)
 _POLL_SECONDS: Final = 0.2
 _AGAIN: Final = " The request is {request}. Make the same call again once it was answered."
+BROKEN: Final = for_fault(Fault.FACTS).agent
+"""What the model is told of a call that a broken guard did not let through."""
 UNKNOWN: Final = (
     "The tool was cut off, and nobody knows whether it had its effect. Do not make the call again; tell the user."
 )
@@ -113,7 +115,7 @@ class Tried:
         """A guard that cannot say what is allowed has allowed nothing, and one that cannot say what came of it has
         run the tool all the same."""
         log.error("the guard broke %s the tool was called", "after" if self.begun else "before", exc_info=error)
-        return Called(result=None, told=UNKNOWN if self.begun else for_fault(Fault.FACTS).agent)
+        return Called(result=None, told=UNKNOWN if self.begun else BROKEN)
 
 
 class Begun:
@@ -214,4 +216,4 @@ def _called(done: Result) -> Called:
     return Called(result=done, told=(done.verdict.remedies.agent or "This was not done.") + again, waiting=hold)
 
 
-__all__ = ["AT_ONCE", "UNKNOWN", "Begun", "Called", "acall", "call", "readable"]
+__all__ = ["AT_ONCE", "BROKEN", "UNKNOWN", "Begun", "Called", "acall", "call", "readable"]

@@ -39,13 +39,11 @@ from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
-from fiducial.adapters.calls import AT_ONCE, UNKNOWN, Called, call, readable
+from fiducial.adapters.calls import AT_ONCE, BROKEN, UNKNOWN, Called, call, readable
 from fiducial.adapters.tool import in_use, using
-from fiducial.core.verdict import Fault
 from fiducial.errors import CallError, SessionError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
 from fiducial.guard.heard import hear, know, see
-from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 
 log = logging.getLogger("fiducial.adapters")
@@ -210,7 +208,7 @@ class _Delegation(GuardedTool):
             child = session.delegate("\n".join(filter(None, words)), agent=roles[0] if roles else "nobody")
         except Exception as error:
             log.error("nothing could be delegated by `%s`", self._name, exc_info=error)
-            return self._given(session, ToolFailure(message=for_fault(Fault.FACTS).agent))
+            return self._given(session, ToolFailure(message=BROKEN))
         context = I18N_DEFAULT.slice("task_with_context").format(task="", context=words[-1])
         know(child, *words, context)
         try:

@@ -34,18 +34,15 @@ from inspect_ai.review._apply import have_tool_review
 from inspect_ai.tool import ToolCall
 from inspect_ai.util._span import current_span_id
 
-from fiducial.adapters.calls import AT_ONCE, Begun, Called
+from fiducial.adapters.calls import AT_ONCE, BROKEN, Begun, Called
 from fiducial.adapters.tool import in_use
 from fiducial.core.event import Authority
-from fiducial.core.verdict import Fault
 from fiducial.errors import CallError, SessionError, ToolFailed
 from fiducial.guard.arguments import same
 from fiducial.guard.guard import Guard
-from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 
 log = logging.getLogger("fiducial.adapters")
-_BROKEN: Final = for_fault(Fault.FACTS).agent
 _SAID_BY: Final[dict[str | None, Authority]] = {"input": "user", "operator": "operator"}
 """`source` of a user message → whose words it has; any other message is put together by a program."""
 _LOST: Final = frozenset({"timeout", "cancelled"})
@@ -87,7 +84,7 @@ class Guarded:
             return _rejected("Nothing was run: the host has to set `review=guarded.review` as well.")
         if not history:
             log.error("nobody said what the agent has read, so `%s` was not called", call.function)
-            return _rejected(_BROKEN)
+            return _rejected(BROKEN)
         return await self.decide(call, history, turn=history[-1].id)
 
     async def decide(self, call: ToolCall, history: Sequence[ChatMessage], *, turn: str | None) -> Approval:
@@ -101,7 +98,7 @@ class Guarded:
             return Approval(decision="terminate", explanation=str(error))
         except Exception as error:
             log.error("the guard broke, so `%s` was not called", call.function, exc_info=error)
-            return _rejected(_BROKEN)
+            return _rejected(BROKEN)
         if isinstance(came, Called):
             return _rejected(came.told, **_asked(came))
         _CALLING.set((agent, call, current_span_id()))

@@ -36,19 +36,17 @@ from agents import Agent, AgentHooks, FunctionTool, Handoff, ModelResponse, RunC
 from agents.tool import set_function_tool_failure_error_function
 from agents.tool_context import ToolContext
 
-from fiducial.adapters.calls import AT_ONCE, Called, acall
+from fiducial.adapters.calls import AT_ONCE, BROKEN, Called, acall
+from fiducial.adapters.runs import PerSession
 from fiducial.adapters.tool import in_use, using
 from fiducial.core.ids import HoldId
-from fiducial.core.verdict import Fault
 from fiducial.errors import SessionError, ToolRefused
 from fiducial.guard.heard import hear, know, see, seen
-from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 from fiducial.guard.steps import DEFAULT_TIMEOUT
 from fiducial.oversight.desk import Desk
 
 log = logging.getLogger("fiducial.adapters")
-_BROKEN: Final = for_fault(Fault.FACTS).agent
 _PATIENCE: Final = 0.9
 """Part of a tool's time after which a decided call that the SDK has not made has certainly done nothing."""
 _NO_HISTORY: Final = frozenset({"user", "system", "developer"})
@@ -239,7 +237,7 @@ class _Call:
             return await begun.go(ctx)
         except Exception as error:
             log.error("the guard broke, so `%s` was not called", self._name, exc_info=error)
-            return _BROKEN
+            return BROKEN
 
 
 class _Begun:
@@ -310,7 +308,7 @@ class _Delegation:
             _run_of(child, run.requests)
         except Exception as error:
             log.error("nothing could be delegated by `%s`", self._tool.name, exc_info=error)
-            return _BROKEN
+            return BROKEN
         with using(child):
             said = await self._tool.on_invoke_tool(ctx, input)
         if said is not None:
@@ -442,17 +440,11 @@ class _Hooks(AgentHooks[Any]):
         await self._own.on_llm_end(context, agent, response)
 
 
-_RUNS: dict[Session, _Run] = {}
-_LOCK: Final = threading.Lock()
+_RUNS: Final = PerSession[_Run]()
 
 
 def _run_of(session: Session, requests: dict[str, HoldId] | None = None) -> _Run:
-    with _LOCK:
-        if session not in _RUNS:
-            for each in [each for each in _RUNS if each.closed]:
-                del _RUNS[each]
-            _RUNS[session] = _Run(session, {} if requests is None else requests)
-        return _RUNS[session]
+    return _RUNS.of(session, lambda: _Run(session, {} if requests is None else requests))
 
 
 def _object(written: str) -> dict[str, Any] | None:
