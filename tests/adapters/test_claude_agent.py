@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,13 +23,16 @@ pytest.importorskip("claude_agent_sdk")
 from claude_agent_sdk import (
     AgentDefinition,
     ClaudeAgentOptions,
+    ClaudeSDKClient,
     HookMatcher,
     PermissionResultAllow,
     PermissionResultDeny,
+    PermissionUpdate,
     ToolPermissionContext,
+    create_sdk_mcp_server,
     query,
 )
-from claude_agent_world import SERVER, OverClaudeAgent, Provider, Scripted, options, run
+from claude_agent_world import SERVER, OverClaudeAgent, Provider, Scripted, of, options, run
 from gateway_world import CONTRACTS, OLGA, POLICIES, Door, House
 from test_every_door import (  # noqa: F401 - they run here, with this door
     test_a_guard_that_breaks_lets_nothing_run,
@@ -43,11 +51,12 @@ from test_every_door import (  # noqa: F401 - they run here, with this door
 
 import fiducial
 from fiducial.adapters import claude_agent as adapter
+from fiducial.adapters import claude_options
 from fiducial.adapters.claude_agent import guarded, refused
 from fiducial.adapters.tool import using
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
-from fiducial.core.event import CallDecided, CallFinished, MessageObserved, SessionOpened
+from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved, SessionOpened
 from fiducial.errors import CallError
 from fiducial.guard.state import State
 from fiducial.oversight.desk import Desk
@@ -56,6 +65,7 @@ from fiducial.store.sqlite import SqliteStore
 PAYMENT = {"account": "DE1", "amount": 5}
 NOTE = {"name": "list", "text": "milk"}
 WRITES = [("write_note", NOTE)]
+CALL = {"tool_name": f"mcp__{SERVER}__write_note", "tool_input": NOTE, "tool_use_id": "1", "session_id": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +176,12 @@ def test_a_hook_of_ours_that_raises_or_hangs_lets_nothing_run(
         (adapter, "in_use"),
         (adapter, "_run_of"),
         (adapter, "_allowed"),
+        (adapter, "_Call"),
         (adapter, "same"),
         (adapter, "hear"),
-        (adapter._Guard, "_decide"),
-        (adapter._Guard, "_confirm"),
+        (adapter._Guard, "_contract"),
         (adapter._Run, "session"),
+        (adapter._Run, "take"),
         (fiducial.Session, "acall"),
         (fiducial.Session, "say"),
         (State, "facts"),
@@ -186,6 +197,41 @@ def test_a_guard_that_breaks_anywhere_lets_nothing_run(
     made.run(session)
     assert not house.tools.ran
     assert not any("broken" in each for each in made.got)
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+import test_claude_agent as tests
+
+where, folder, url, key = sys.argv[1:]
+
+async def dies(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if where:
+    setattr(tests.adapter._Guard, where, dies)
+shell = {"effect": "reversible", "kind": "create", "parameters": {"command": {"role": "content"}}}
+with tests.own(Path(folder), Bash=shell) as house:
+    made = tests.Agent(house, SimpleNamespace(url=url, models={}), Path(folder, "home"), tools=["Bash"])
+    made.options.env["ANTHROPIC_API_KEY"] = key
+    made.run(house.guard.session(user="emma", task="Go on."))
+"""
+
+
+@pytest.mark.parametrize("where", ["before_tool", "may_run", ""])
+def test_a_guard_whose_process_is_killed_lets_nothing_run(tmp_path: Path, provider: Provider, where: str) -> None:
+    model = Scripted([("Bash", {"command": "touch ran"})])
+    provider.models[model.key] = model
+    words = [sys.executable, "-c", DIES, where, str(tmp_path), provider.url, model.key]
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(words, env=os.environ | path, capture_output=True, timeout=100, check=False)
+    assert done.returncode == (-signal.SIGKILL if where else 0), done.stderr
+    end = time.monotonic() + 5
+    while len(model.asked) < 2 and time.monotonic() < end:  # Claude Code goes on for a moment
+        time.sleep(0.1)
+    assert (tmp_path / "home" / "work" / "ran").exists() is (not where)
 
 
 def test_each_hook_holds_by_itself(house: House, session: fiducial.Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,11 +265,12 @@ def test_each_hook_holds_by_itself(house: House, session: fiducial.Session, monk
 
 def test_a_server_cannot_pass_a_tool_off_as_claude_codes(house: House, session: fiducial.Session) -> None:
     decide = hook_of(guarded(ClaudeAgentOptions()), "PreToolUse")
-    given = {"tool_name": "StructuredOutput", "tool_input": {}, "tool_use_id": "1", "session_id": "1"}
+    given = {"tool_name": "StructuredOutput", "tool_input": {}, "session_id": "1"}
 
     async def ask(**more: Any) -> Any:
         with using(session):
-            return (await decide(given | more, "1", {}))["hookSpecificOutput"]["permissionDecision"]
+            answer = await decide(given | more | {"tool_use_id": str(len(more))}, "1", {})
+            return answer["hookSpecificOutput"]["permissionDecision"]
 
     assert asyncio.run(ask(mcp_server={"name": "x", "source": "sdk"})) == "deny"
     assert asyncio.run(ask()) == "ask"
@@ -260,7 +307,7 @@ def test_without_a_session_the_model_is_not_asked(house: House, agent: Any) -> N
 def test_claude_code_that_asks_no_hooks_runs_nothing(
     house: House, session: fiducial.Session, agent: Any, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(adapter, "_ASKS_HOOKS", {"CLAUDE_CODE_SIMPLE": "1", "IS_SANDBOX": "1"})
+    monkeypatch.setattr(claude_options, "_ASKS_HOOKS", {"CLAUDE_CODE_SIMPLE": "1", "IS_SANDBOX": "1"})
     made = agent(WRITES, **more)
     made.run(session)
     assert not house.tools.ran
@@ -357,29 +404,146 @@ def test_can_use_tool_can_stop_a_call_and_not_allow_or_change_one(
     assert ("Mondays" in made.got[1]) is (function is refuses)
 
 
+async def allows_for_ever(*_: Any) -> Any:
+    mode = PermissionUpdate(type="setMode", mode="bypassPermissions", destination="session")
+    return PermissionResultAllow(updated_permissions=[mode])
+
+
+def test_can_use_tool_cannot_change_who_is_asked(house: House, session: fiducial.Session) -> None:
+    made = guarded(ClaudeAgentOptions(can_use_tool=allows_for_ever), servers=[SERVER])
+
+    async def ask() -> Any:
+        assert made.can_use_tool is not None
+        with using(session):
+            await hook_of(made, "PreToolUse")(CALL, "1", None)
+            return await made.can_use_tool(CALL["tool_name"], NOTE, ToolPermissionContext(tool_use_id="1"))
+
+    assert asyncio.run(ask()) == PermissionResultAllow()
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("bare", "settings", "permission-prompt-tool", "permission-prompts", "dangerously-skip-permissions"),
+        *(
+            "allow-dangerously-skip-permissions",
+            "permission-mode",
+            "setting-sources",
+            "agents",
+            "plugin-dir",
+            "safe-mode",
+        ),
+        *(
+            "cloud",
+            "bg",
+            "remote-control",
+            "resume",
+            "from-pr",
+            "worktree",
+            "bare=1",
+            "-bare",
+            "an-argument-of-next-year",
+        ),
+    ],
+)
+def test_an_argument_of_which_nobody_knows_that_it_does_no_harm_is_refused(argument: str) -> None:
+    with pytest.raises(CallError, match="ask others, or run elsewhere"):
+        guarded(ClaudeAgentOptions(extra_args={"debug": None, argument: None}))
+
+
 def test_what_would_take_the_guard_out_of_the_way_is_refused(tmp_path: Path) -> None:
     given = ClaudeAgentOptions()
     for changed in (
-        {"extra_args": {"bare": None}},
-        {"extra_args": {"settings": "{}"}},
         {"permission_prompt_tool_name": "mcp__x__ask"},
         {"hooks": {"PermissionRequest": hook(agrees)}},
         {"settings": '{"hooks": {}}'},
         {"settings": "{"},
         {"settings": "[]"},
+        {"settings": '{"permissions": ["Bash"]}'},
         {"settings": "nowhere.json", "cwd": tmp_path},
     ):
         with pytest.raises(CallError):
             guarded(replace(given, **changed))
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(CallError, match="no object"):
+        guarded(replace(given, settings="list.json", cwd=tmp_path))
     with pytest.raises(CallError, match="by their names"):
         guarded(replace(given, mcp_servers={"a": {}, "a__b": {}}), servers=["a"])
+    for name, why in (("a", "as well"), ("a__b", "by their names")):
+        helper = replace(HELPER["helper"], mcpServers=[{name: {"command": "x"}}])
+        with pytest.raises(CallError, match=why):
+            guarded(replace(given, agents={"helper": helper}), servers=["a"])
 
 
 def test_settings_of_the_hosts_go_on_to_count(tmp_path: Path) -> None:
-    (tmp_path / "s.json").write_text('{"permissions": {"deny": ["Read"], "ask": ["Bash"]}, "model": "m"}')
+    said = {"permissions": {"deny": ["Read"], "ask": ["Bash"], "defaultMode": "bypassPermissions"}, "model": "m"}
+    (tmp_path / "s.json").write_text(json.dumps(said))
     made = guarded(ClaudeAgentOptions(settings="s.json", cwd=tmp_path))
-    kept = {"model": "m", "permissions": {"deny": ["Read"], "ask": ["*"]}}
-    assert json.loads(made.settings or "") == kept | {"disableAllHooks": True}
+    asks = {"deny": ["Read"], "ask": ["*"], "defaultMode": "default", "disableBypassPermissionsMode": "disable"}
+    assert json.loads(made.settings or "") == {"model": "m", "permissions": asks, "disableAllHooks": True}
+
+
+@pytest.mark.parametrize("mode", ["bypassPermissions", "dontAsk", "plan", None])
+def test_no_mode_of_a_subagent_s_takes_the_asking_away(mode: Any) -> None:
+    made = guarded(ClaudeAgentOptions(agents={"helper": replace(HELPER["helper"], permissionMode=mode)}))
+    assert made.agents == {"helper": replace(HELPER["helper"], permissionMode="plan" if mode == "plan" else None)}
+
+
+@pytest.mark.parametrize(
+    ("tool", "server", "decided"),
+    [
+        ("mcp__house__write_note", "house", "ask"),
+        ("mcp__house__write_note", None, "ask"),
+        ("write_note", "house", "ask"),
+        ("write_note", "shed", "deny"),
+        ("mcp__shed__write_note", "shed", "deny"),
+        ("mcp__house__write_note", "house__x", "deny"),
+        ("mcp__house__write_note", "shed", "deny"),
+    ],
+)
+def test_a_contract_is_for_the_server_that_it_is_of(
+    session: fiducial.Session, tool: str, server: str | None, decided: str
+) -> None:
+    decide = hook_of(guarded(ClaudeAgentOptions(), servers=[SERVER]), "PreToolUse")
+
+    async def ask() -> Any:
+        with using(session):
+            return await decide(CALL | {"tool_name": tool, "mcp_server": server and {"name": server}}, "1", None)
+
+    assert asyncio.run(ask())["hookSpecificOutput"]["permissionDecision"] == decided
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_another_server_s_tool_is_not_taken_for_the_one_of_that_name(
+    house: House, session: fiducial.Session, agent: Any, bare: bool
+) -> None:
+    """Claude Code can be made to leave the server out of a tool's name."""
+    made = agent([("write_note" if bare else "mcp__shed__write_note", NOTE)])
+    made.options.mcp_servers = {"shed": create_sdk_mcp_server("shed", tools=[of(house, "write_note")])}
+    made.options.env |= {"CLAUDE_AGENT_SDK_MCP_NO_PREFIX": "1"} if bare else {}
+    made.run(session)
+    assert not house.tools.ran
+    assert len(made.got) == 1
+
+
+@pytest.mark.parametrize("mode", ["bypassPermissions", "acceptEdits", "dontAsk"])
+def test_no_mode_that_is_set_later_lets_more_run(
+    house: House, session: fiducial.Session, agent: Any, mode: Any
+) -> None:
+    made = agent([("wipe", {"name": "all"}), ("write_note", NOTE)], env={"IS_SANDBOX": "1"})
+
+    async def run() -> None:
+        with using(session):
+            async with ClaudeSDKClient(guarded(made.options, servers=[SERVER])) as client:
+                with suppress(Exception):  # it may be refused
+                    await client.set_permission_mode(mode)
+                await client.query("Go on.")
+                async for _ in client.receive_response():
+                    pass
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert house.tools.ran == ({} if mode == "dontAsk" else {"write_note": 1})
+    assert len(events(house, CallDecided)) == 2
 
 
 # --- calls
@@ -403,18 +567,39 @@ def test_calls_of_one_turn_at_once(house: House, session: fiducial.Session, agen
     assert asked == [house.desk.waiting()[0].id, None]
 
 
-def test_two_calls_of_one_id_are_one(house: House, session: fiducial.Session, agent: Any) -> None:
-    made = agent(WRITES)
-    held = hook_of(guarded(made.options, servers=[SERVER]), "PreToolUse")
-    given = {"tool_name": f"mcp__{SERVER}__write_note", "tool_input": NOTE, "tool_use_id": "1", "session_id": "1"}
+@pytest.mark.parametrize("at_once", [False, True])
+def test_two_calls_of_one_id_are_one(house: House, session: fiducial.Session, at_once: bool) -> None:
+    held = hook_of(guarded(ClaudeAgentOptions(), servers=[SERVER]), "PreToolUse")
 
     async def twice() -> list[Any]:
         with using(session):
-            return [await held(dict(given), "1", None) for _ in range(2)]
+            if at_once:
+                return await asyncio.gather(*[held(dict(CALL), "1", None) for _ in range(2)])
+            return [await held(dict(CALL), "1", None) for _ in range(2)]
 
     first, second = asyncio.run(twice())
     assert first["hookSpecificOutput"]["permissionDecision"] == "ask"
     assert second["hookSpecificOutput"]["permissionDecision"] == "deny"
+    assert len(events(house, CallDecided)) == 1
+
+
+def test_a_decision_is_for_one_call_and_its_id_never_for_another(house: House, session: fiducial.Session) -> None:
+    made = guarded(ClaudeAgentOptions(), servers=[SERVER])
+
+    async def ask() -> Any:
+        assert made.can_use_tool is not None
+        context = ToolPermissionContext(tool_use_id="1")
+        with using(session):
+            await hook_of(made, "PreToolUse")(CALL, "1", None)
+            found = [await made.can_use_tool(CALL["tool_name"], NOTE, context) for _ in range(2)]
+            assert await hook_of(made, "PostToolUse")(CALL | {"tool_response": "done"}, "1", None) == {}
+            later = await hook_of(made, "PreToolUse")(CALL, "1", None)
+            return [*found, later["hookSpecificOutput"]["permissionDecision"]]
+
+    first, second, later = asyncio.run(ask())
+    assert isinstance(first, PermissionResultAllow)
+    assert isinstance(second, PermissionResultDeny)
+    assert later == "deny"
 
 
 def hook_of(made: ClaudeAgentOptions, event: Any) -> Any:
@@ -650,3 +835,34 @@ def test_a_subagent_without_a_session_runs_nothing(
     made = agent([("Agent", order)], subagents={"Note it.": [WRITES]}, tools=["Agent"], agents=HELPER)
     made.run(session)
     assert not house.tools.ran
+
+
+@pytest.mark.parametrize(("starters", "read"), [(0, 1), (1, 0), (2, 1)])
+def test_an_agent_of_which_nobody_knows_who_started_it_has_read_anything(
+    house: House, session: fiducial.Session, starters: int, read: int
+) -> None:
+    """Otherwise it would count as having read no more than the agent that it is taken to come from."""
+    decide = hook_of(guarded(ClaudeAgentOptions(), servers=[SERVER]), "PreToolUse")
+    start = {"tool_name": "Agent", "tool_input": {"prompt": "Note it.", "subagent_type": "helper"}, "session_id": "1"}
+
+    async def ask() -> Any:
+        with using(session):
+            for each in range(starters):
+                whose = {"agent_id": "b", "agent_type": "boss"} if each else {}
+                await decide(start | whose | {"tool_use_id": f"start-{each}"}, "", None)
+            inner = {"agent_id": "a", "agent_type": "helper", "tool_use_id": "2"}
+            return await decide(CALL | inner, "", None)
+
+    asyncio.run(ask())
+    [decided] = events(house, CallDecided)
+    assert [each.session for each in events(house, ResultObserved)].count(decided.session) == read
+    assert decided.session != session.id
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_subagent_s_call_that_may_run_runs(house: House, agent: Any, background: bool) -> None:
+    session = house.guard.session(user="emma", task="Write milk into list.")
+    order = {"description": "d", "prompt": "Note it.", "subagent_type": "helper", "run_in_background": background}
+    made = agent([("Agent", order)], subagents={"Note it.": [WRITES]}, tools=["Agent"], agents=HELPER)
+    made.run(session)
+    assert house.tools.ran == {"write_note": 1}

@@ -19,10 +19,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
-import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -37,18 +37,18 @@ from claude_agent_sdk import (
     ToolPermissionContext,
 )
 
-from fiducial.adapters.calls import AT_ONCE, UNKNOWN, Begun, Called
+from fiducial.adapters.calls import AT_ONCE, BROKEN, UNKNOWN, Begun, Called
+from fiducial.adapters.claude_options import asking, instructions
+from fiducial.adapters.runs import PerSession
 from fiducial.adapters.tool import in_use
-from fiducial.core.verdict import Fault
 from fiducial.errors import CallError, SessionError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
 from fiducial.guard.heard import hear, know, see
-from fiducial.guard.remedies import for_fault
 from fiducial.guard.session import Session
 
 Answer = dict[str, Any]
+Hook = Callable[..., Awaitable[Any]]
 log = logging.getLogger("fiducial.adapters")
-_BROKEN: Final = for_fault(Fault.FACTS).agent
 _MARGIN: Final = timedelta(minutes=10)
 """How long a hook may take, besides waiting for people."""
 _IN_TIME: Final = _MARGIN.total_seconds() / 2
@@ -59,12 +59,6 @@ _STARTED_WITH: Final = frozenset({"description", "prompt", "subagent_type", "mod
 """Its arguments that have the subagent run here, among the others."""
 _HARMLESS: Final = frozenset({"StructuredOutput"})
 """Claude Code's own tools that only say how the run goes on."""
-_ASK_NOBODY: Final = frozenset({"bypassPermissions", "dontAsk"})
-"""Permission modes in which Claude Code allows, or refuses, what it would ask about."""
-_ASKS_HOOKS: Final = {"CLAUDE_CODE_SIMPLE": "0"}
-"""The environment in which Claude Code asks hooks."""
-_FLAGS: Final = frozenset({"bare", "settings", "permission-prompt-tool"})
-"""Arguments of Claude Code in whose place something stands here."""
 _CONVERSATION: Final = "This is the conversation {} of Claude Code."
 """Said in the system's name, so that a session which is reopened knows it."""
 _ELSEWHERE: Final = "This agent was started elsewhere."
@@ -89,6 +83,38 @@ def refused(session: Session) -> dict[str, Called]:
     return dict(_run_of(session).refused)
 
 
+def _output(event: str, **said: Any) -> Answer:
+    return {"hookSpecificOutput": {"hookEventName": event, **said}}
+
+
+def _denied(told: str) -> Answer:
+    return _output("PreToolUse", permissionDecision="deny", permissionDecisionReason=told)
+
+
+def _allowed(instead: dict[str, Any] | None) -> Answer:
+    return _output("PreToolUse", permissionDecision="ask", **({} if instead is None else {"updatedInput": instead}))
+
+
+_ENDED: Final[Answer] = {"continue_": False, "stopReason": UNKNOWN}
+
+
+def _otherwise(answer: Any) -> Callable[[Hook], Hook]:
+    """Has a hook give `answer` when the guard breaks in it."""
+
+    def made(hook: Hook) -> Hook:
+        @functools.wraps(hook)
+        async def asked(*given: Any) -> Any:
+            try:
+                return await hook(*given)
+            except Exception as error:
+                log.error("the guard broke in `%s`, and lets nothing through", hook.__name__, exc_info=error)
+                return answer
+
+        return asked
+
+    return made
+
+
 class _Guard:
     """What Claude Code asks, for one set of options."""
 
@@ -98,7 +124,6 @@ class _Guard:
     def options(self) -> ClaudeAgentOptions:
         """Those that were given, guarded."""
         given = self._given
-        _check(given, self._servers)
         hooks: dict[Any, list[HookMatcher]] = {event: list(each) for event, each in (given.hooks or {}).items()}
         seconds = (self._wait + _MARGIN).total_seconds()
         own: dict[str, Any] = {
@@ -112,70 +137,23 @@ class _Guard:
         }
         for event, hook in own.items():
             hooks.setdefault(event, []).append(HookMatcher(hooks=[hook], timeout=seconds, on_failure="block"))
-        return replace(
-            given,
-            hooks=hooks,
-            can_use_tool=self.may_run,
-            allowed_tools=[],
-            permission_mode=None if given.permission_mode in _ASK_NOBODY else given.permission_mode,
-            settings=_settings(given),
-            setting_sources=given.setting_sources or [],
-            env=given.env | _ASKS_HOOKS,
-            verbatim_prompts=True,
-        )
+        return replace(asking(given, self._servers), hooks=hooks, can_use_tool=self.may_run)
 
     # --- calls
 
+    @_otherwise(_denied(BROKEN))
     async def before_tool(self, given: Any, _id: str | None, _context: Any) -> Answer:
         """Decide a call."""
-        try:
-            return await self._decide(given)
-        except Exception as error:
-            log.error("the guard broke, so `%s` was not called", given.get("tool_name"), exc_info=error)
-            return _denied(_BROKEN)
-
-    async def may_run(
-        self, tool: str, given: dict[str, Any], context: ToolPermissionContext
-    ) -> PermissionResultAllow | PermissionResultDeny:
-        """Whether a call is the one that was decided, and the host's own `can_use_tool` is not against it."""
-        try:
-            return await self._confirm(tool, given, context)
-        except Exception as error:
-            log.error("`%s` was not called", tool, exc_info=error)
-            return PermissionResultDeny(message=_BROKEN)
-
-    async def after_tool(self, given: Any, _id: str | None, _context: Any) -> Answer:
-        """Take in what a tool has returned. The run ends when that cannot be done, before the model reads it."""
-        try:
-            async with asyncio.timeout(_IN_TIME):
-                await self._returned(given)
-        except Exception as error:
-            log.error("what `%s` gave cannot be taken in", given.get("tool_name"), exc_info=error)
-            return {"continue_": False, "stopReason": UNKNOWN}
-        return {}
-
-    async def after_failure(self, given: Any, _id: str | None, _context: Any) -> Answer:
-        """Take in why a tool has failed."""
-        try:
-            async with asyncio.timeout(_IN_TIME):
-                await self._failed(given)
-        except Exception as error:
-            log.error("why `%s` failed cannot be taken in", given.get("tool_name"), exc_info=error)
-            return {"continue_": False, "stopReason": UNKNOWN}
-        return {}
-
-    async def _decide(self, given: Any) -> Answer:
         run, tool, arguments = _run_of(in_use()), given["tool_name"], given["tool_input"]
         session, id = run.session(given), given["tool_use_id"]
-        if id in run.calls:
-            raise CallError(f"there is a call of the id `{id}` already")
+        run.take(id)
         if (tool in _STARTS or tool in _HARMLESS) and given.get("mcp_server") is None:
             if tool in _STARTS and (more := arguments.keys() - _STARTED_WITH):
                 raise CallError(f"a subagent would be started with {sorted(more)}, where it cannot be guarded")
             agent = str(arguments.get("subagent_type") or "general-purpose") if tool in _STARTS else ""
             run.calls[id] = _Call(given["session_id"], session, arguments, None, agent)
             return _allowed(None)
-        begun = Begun(session, self._contract(tool), arguments, wait=self._wait)
+        begun = Begun(session, self._contract(given), arguments, wait=self._wait)
         came = await begun.decided()
         if isinstance(came, Called):
             run.refused[id] = came
@@ -184,79 +162,85 @@ class _Guard:
         run.calls[id] = _Call(given["session_id"], session, came, begun)
         return _allowed(None if same(came, arguments) else came)
 
-    async def _confirm(
+    @_otherwise(PermissionResultDeny(message=BROKEN))
+    async def may_run(
         self, tool: str, given: dict[str, Any], context: ToolPermissionContext
     ) -> PermissionResultAllow | PermissionResultDeny:
+        """Whether a call is the one that was decided, and the host's own `can_use_tool` is not against it."""
         run, id = _run_of(in_use()), context.tool_use_id or ""
-        call = run.calls.get(id)
-        if call is None:
-            raise CallError("nobody has decided it")
-        allowed: Any = PermissionResultAllow()
+        if (call := run.calls.get(id)) is None or call.asked:
+            raise CallError("nobody has decided it, or it was made already")
+        call.asked, made = True, False
         try:
             if not same(call.arguments, given):
                 raise CallError("something has changed what was decided")
-            if self._given.can_use_tool is not None:
-                allowed = await self._given.can_use_tool(tool, given, context)
-            changed = allowed.updated_input if isinstance(allowed, PermissionResultAllow) else None
-            if changed is not None and not same(changed, given):
+            own = self._given.can_use_tool
+            allowed = PermissionResultAllow() if own is None else await own(tool, given, context)
+            if not isinstance(allowed, PermissionResultAllow):
+                return allowed
+            if allowed.updated_input is not None and not same(allowed.updated_input, given):
                 raise CallError("`can_use_tool` has changed what was decided")
             if call.begun is not None and call.begun.over:
                 raise CallError("its time was over before it was made")
-        except BaseException:
-            await run.drop(id)
-            raise
-        if not isinstance(allowed, PermissionResultAllow):
-            await run.drop(id)
-        return allowed
+            made = True
+            return PermissionResultAllow()  # and nothing that would change who is asked about later calls
+        finally:
+            if not made:
+                await run.drop(id)
 
-    async def _returned(self, given: Any) -> None:
-        run, id = _run_of(in_use()), given["tool_use_id"]
-        tool, arguments, result = given["tool_name"], given["tool_input"], _plain(given["tool_response"])
-        call = run.calls.pop(id, None)
-        if call is not None and same(call.arguments, arguments):
-            if call.begun is None:
-                run.started(call, result)
-                return
-            if (await call.begun.returned(result)).ran:
-                return
-            call.session.observe(self._contract(tool), arguments, result)  # late: the model reads it all the same
-            return
-        if call is not None and call.begun is not None:
-            await call.begun.raised(ToolFailed("it was called with other arguments", outcome="unknown"))
-        run.session(given).observe(self._contract(tool), arguments, result)
-        raise CallError(f"`{tool}` was called in a way that nobody decided")
+    @_otherwise(_ENDED)
+    async def after_tool(self, given: Any, _id: str | None, _context: Any) -> Answer:
+        """Take in what a tool has returned. The run ends when that cannot be done, before the model reads it."""
+        run, contract = _run_of(in_use()), self._contract(given)
+        arguments, result = given["tool_input"], _plain(given["tool_response"])
+        async with asyncio.timeout(_IN_TIME):
+            call = run.calls.pop(given["tool_use_id"], None)
+            if call is not None and same(call.arguments, arguments):
+                if call.begun is None:
+                    run.started(call, result)
+                elif not (await call.begun.returned(result)).ran:
+                    call.session.observe(contract, arguments, result)  # late: the model reads it all the same
+                return {}
+            if call is not None and call.begun is not None:
+                await call.begun.raised(ToolFailed("it was called with other arguments", outcome="unknown"))
+            run.session(given).observe(contract, arguments, result)
+        raise CallError(f"`{given['tool_name']}` was called in a way that nobody decided")
 
-    async def _failed(self, given: Any) -> None:
+    @_otherwise(_ENDED)
+    async def after_failure(self, given: Any, _id: str | None, _context: Any) -> Answer:
+        """Take in why a tool has failed."""
         run, words = _run_of(in_use()), str(given.get("error") or "the tool failed")
-        if (call := run.calls.pop(given["tool_use_id"], None)) is None:
-            run.session(given).observe(self._contract(given["tool_name"]), given["tool_input"], words)
-            raise CallError(f"`{given['tool_name']}` was called in a way that nobody decided")
-        if call.begun is not None:
-            cut_off = given.get("is_interrupt") is True
-            came = await call.begun.raised(ToolFailed(words, outcome="unknown" if cut_off else "failed"))
-            if came.result is not None and came.result.status == "failed":
-                know(call.session, words)
-        hear(call.session, words, "tool")
+        async with asyncio.timeout(_IN_TIME):
+            if (call := run.calls.pop(given["tool_use_id"], None)) is None:
+                run.session(given).observe(self._contract(given), given["tool_input"], words)
+                raise CallError(f"`{given['tool_name']}` was called in a way that nobody decided")
+            if call.begun is not None:
+                cut_off = given.get("is_interrupt") is True
+                came = await call.begun.raised(ToolFailed(words, outcome="unknown" if cut_off else "failed"))
+                if came.result is not None and came.result.status == "failed":
+                    know(call.session, words)
+            hear(call.session, words, "tool")
+        return {}
 
-    def _contract(self, tool: str) -> str:
-        """The name that the charter has for a tool."""
-        for server in self._servers:
-            if tool.startswith(prefix := f"mcp__{server}__"):
+    def _contract(self, given: Any) -> str:
+        """The name that the charter has for a tool. One of a server's never has the name of one that is none of its."""
+        tool, server = str(given["tool_name"]), (given.get("mcp_server") or {}).get("name")
+        if server is not None and not tool.startswith("mcp__"):
+            tool = f"mcp__{server}__{tool}"  # Claude Code can be made to leave that out
+        for name in self._servers:
+            if tool.startswith(prefix := f"mcp__{name}__") and server in (None, name):
                 return tool.removeprefix(prefix)
         return tool
 
     # --- what is said, and by whom
 
+    @_otherwise({"decision": "block", "reason": BROKEN})
     async def prompted(self, given: Any, _id: str | None, _context: Any) -> Answer:
         """Take in a prompt, and what was said before. When that cannot be done, the model is not asked."""
-        try:
-            session = in_use()
-            self._resumed(session, given)
-            hear(session, _system(self._given), "system")
-            hear(session, given["prompt"], "agent")
-        except Exception as error:
-            log.error("a prompt cannot be taken in, so the model is not asked", exc_info=error)
-            return {"decision": "block", "reason": _BROKEN}
+        session = in_use()
+        self._resumed(session, given)
+        hear(session, instructions(self._given), "system")
+        hear(session, given["prompt"], "agent")
         return {}
 
     def _resumed(self, session: Session, given: Any) -> None:
@@ -274,36 +258,28 @@ class _Guard:
                 see(session, "conversation", [json.loads(line) for line in each.read_text().splitlines()])
         hear(session, _CONVERSATION.format(given["session_id"]), "system")
 
+    @_otherwise({})
     async def agent_starts(self, given: Any, _id: str | None, _context: Any) -> Answer:
         """Open the session of a subagent. Where that fails, none of its calls is allowed."""
-        try:
-            kind = given["agent_type"]
-            child = _run_of(in_use()).session(given)
-            if self._given.agents and kind in self._given.agents:
-                hear(child, self._given.agents[kind].prompt, "system")
-        except Exception as error:
-            log.error("a subagent has no session, so none of its calls is allowed", exc_info=error)
+        child, defined = _run_of(in_use()).session(given), self._given.agents or {}
+        if (kind := given["agent_type"]) in defined:
+            hear(child, defined[kind].prompt, "system")
         return {}
 
+    @_otherwise(_ENDED)
     async def agent_stops(self, given: Any, _id: str | None, _context: Any) -> Answer:
         """What a subagent says at last is its words, to the agent that started it."""
-        try:
-            run = _run_of(in_use())
-            child = run.session(given)
-            await run.give_up(given["session_id"], child)
-            hear(run.above[child], given.get("last_assistant_message") or "", "agent")
-        except Exception as error:
-            log.error("what a subagent has said cannot be taken in", exc_info=error)
-            return {"continue_": False, "stopReason": UNKNOWN}
+        run = _run_of(in_use())
+        child = run.session(given)
+        await run.give_up(given["session_id"], child)
+        hear(run.above[child], given.get("last_assistant_message") or "", "agent")
         return {}
 
+    @_otherwise({})
     async def stops(self, given: Any, _id: str | None, _context: Any) -> Answer:
         """The agent's turn ends: nothing will be heard of its calls any more."""
-        try:
-            session = in_use()
-            await _run_of(session).give_up(given["session_id"], session)
-        except Exception as error:
-            log.error("the calls of a turn that ends cannot be given up", exc_info=error)
+        session = in_use()
+        await _run_of(session).give_up(given["session_id"], session)
         return {}
 
 
@@ -319,6 +295,8 @@ class _Call:
     """`None`: there was nothing to decide."""
     agent: str = ""
     """The kind of subagent that it starts."""
+    asked: bool = False
+    """Claude Code has asked whether it may make it, which it does once."""
 
 
 @dataclass
@@ -326,6 +304,8 @@ class _Run:
     """What is under way in one session."""
 
     root: Session
+    ids: set[str] = field(default_factory=set)
+    """Of all tool calls."""
     calls: dict[str, _Call] = field(default_factory=dict)
     """By the ids of tool calls."""
     refused: dict[str, Called] = field(default_factory=dict)
@@ -333,6 +313,12 @@ class _Run:
     """Id of a subagent → its session."""
     above: dict[Session, Session] = field(default_factory=dict)
     """A subagent's session → that of the agent which started it."""
+
+    def take(self, id: str) -> None:
+        """Raises `CallError` when there was a call of that id."""
+        if id in self.ids:
+            raise CallError(f"there was a call of the id `{id}` already")
+        self.ids.add(id)
 
     def session(self, given: Mapping[str, Any]) -> Session:
         """The session of the agent that a hook is asked about."""
@@ -352,10 +338,15 @@ class _Run:
                 hear(call.session, str(block.get("text") or ""), "agent")
 
     def _open(self, id: str, kind: str, started: list[_Call]) -> None:
+        """`started`: the calls that may have started the agent. Where it is not known whose they are, nobody can tell
+        what the agent was given to read."""
         words = [str(each.arguments.get("prompt")) for each in started]
-        above = started[0].session if started else self.root
+        known = len({each.session for each in started}) == 1
+        above = started[0].session if known else self.root
         child = above.delegate("\n".join(words) or _ELSEWHERE, agent=kind)
         know(child, *words)
+        if not known:
+            see(child, "agent", _ELSEWHERE)
         self.agents[id], self.above[child] = child, above
 
     async def drop(self, id: str) -> None:
@@ -373,84 +364,18 @@ class _Run:
                     await call.begun.raised(ToolFailed("nothing was heard of it", outcome="unknown"))
 
 
-_RUNS: dict[Session, _Run] = {}
-_LOCK: Final = threading.Lock()
+_RUNS: Final = PerSession[_Run]()
 
 
 def _run_of(session: Session) -> _Run:
-    with _LOCK:
-        if session not in _RUNS:
-            for each in [each for each in _RUNS if each.closed]:
-                del _RUNS[each]
-            _RUNS[session] = _Run(session)
-        return _RUNS[session]
-
-
-# --- options
-
-
-def _check(options: ClaudeAgentOptions, servers: frozenset[str]) -> None:
-    """Raises `CallError` for what would take the guard out of the way."""
-    if flags := _FLAGS & options.extra_args.keys():
-        raise CallError(f"`extra_args` {sorted(flags)} would have Claude Code ask no hooks, or others")
-    if options.permission_prompt_tool_name is not None or "PermissionRequest" in (options.hooks or {}):
-        raise CallError(
-            "what is asked for permission is asked in the guard's place: use `can_use_tool`, or other hooks"
-        )
-    names = options.mcp_servers if isinstance(options.mcp_servers, Mapping) else ()
-    for server in servers:
-        if "__" in server or any(each.startswith(f"{server}__") for each in names):
-            raise CallError(f"tools of the server `{server}` cannot be told from those of another one by their names")
-
-
-def _settings(options: ClaudeAgentOptions) -> str:
-    """The settings above all files': their hooks, which could change what was decided, are off, and no tool runs
-    unasked."""
-    given: dict[str, Any] = {}
-    if (text := options.settings) is not None:
-        try:
-            inline = text.lstrip().startswith("{")
-            given = json.loads(text if inline else Path(options.cwd or ".", text).read_text())
-        except (OSError, ValueError) as error:
-            raise CallError(f"the settings cannot be read: {error}") from error
-    if "hooks" in given:
-        raise CallError("hooks in `settings` could change what was decided: put them into `hooks`")
-    permissions = (given.get("permissions") or {}) | {"ask": ["*"]}
-    return json.dumps(given | {"disableAllHooks": True, "permissions": permissions})
-
-
-def _output(event: str, **said: Any) -> Answer:
-    return {"hookSpecificOutput": {"hookEventName": event, **said}}
-
-
-def _denied(told: str) -> Answer:
-    return _output("PreToolUse", permissionDecision="deny", permissionDecisionReason=told)
-
-
-def _allowed(instead: dict[str, Any] | None) -> Answer:
-    return _output("PreToolUse", permissionDecision="ask", **({} if instead is None else {"updatedInput": instead}))
-
-
-# --- what models read
-
-
-def _system(options: ClaudeAgentOptions) -> str:
-    """The host's own words in the system prompt."""
-    given: Any = options.system_prompt
-    if isinstance(given, str) or given is None:
-        return given or ""
-    return str(given.get("prompt") or given.get("append") or "")
+    return _RUNS.of(session, lambda: _Run(session))
 
 
 def _plain(result: Any) -> Any:
     """What a tool has returned: the text of MCP content that is one text."""
-    if (
-        isinstance(result, list)
-        and len(result) == 1
-        and isinstance(result[0], dict)
-        and result[0].get("type") == "text"
-    ):
-        return result[0].get("text")
+    match result:
+        case [{"type": "text", "text": text}]:
+            return text
     return result
 
 
