@@ -15,6 +15,7 @@ from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.shared.memory import create_client_server_memory_streams
 
 from fiducial.core.ids import HoldId
+from fiducial.gateway.mcp.forms import Forms
 from fiducial.gateway.mcp.proxy import Proxy
 from fiducial.gateway.mcp.results import TICKET
 from fiducial.gateway.mcp.upstream import Upstream
@@ -60,11 +61,12 @@ class Line:
         wait: float = 0.0,
         name: str = "shed",
         can: types.ClientCapabilities = ASKED,
+        attended: bool = False,
         **client: Any,
     ) -> None:
         self.house, self.session = house, house.guard.session(user=user, task=task)
         self._server, self._era, self._options = server or upstream(house), era, client
-        self._name, self._wait, self._can = name, wait, can
+        self._name, self._wait, self._can, self._attended = name, wait, can, attended
         self._ready, self._failed = threading.Event(), ""
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
         self._thread.start()
@@ -81,7 +83,10 @@ class Line:
             )
             self.up = await stack.enter_async_context(Upstream.connected(*near, self._can))
             guard, pins = self.house.guard, Pins(self.house.store, self.house.guard.clock)
-            self.proxy = Proxy(self.up, self.session, requests, pins, guard.switches, name=self._name, wait=self._wait)
+            forms = Forms(self.session, requests, self.house.desk) if self._attended else None
+            self.proxy = Proxy(
+                self.up, self.session, requests, pins, guard.switches, name=self._name, wait=self._wait, forms=forms
+            )
             await self.proxy.look(await self.up.tools())
             requests.begin()
             shown = self.proxy.server()

@@ -180,6 +180,18 @@ def test_a_user_cannot_say_that_they_are_another(gate: Gate, provider: Provider,
     assert [(each.user, each.roles) for each in opened(house)] == [("emma@example.org", ("clerk",))]
 
 
+@pytest.mark.parametrize(
+    ("client", "attended"), [("desktop", True), ("other", False), (None, False), (["desktop"], False), ("", False)]
+)
+def test_a_client_is_attended_when_the_issuer_says_that_it_is_the_one(
+    house: House, provider: Provider, client: Any, attended: bool
+) -> None:
+    users = {"issuer": provider.site.url, "user": "email"}
+    gate = Gate(house, settings={"users": users, "attended": {"clients": ["desktop"], "hosts": ["other"]}})
+    gate.connect({"Authorization": f"Bearer {provider.token(gate, client_id=client)}"})
+    assert gate.line("emma@example.org").principal.attended is attended
+
+
 def test_a_role_that_is_lost_is_lost_in_open_sessions(gate: Gate, provider: Provider) -> None:
     given = {**PLAIN, "Authorization": f"Bearer {provider.token(gate, groups=['clerk', 'boss'])}"}
     ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}

@@ -25,6 +25,8 @@ servers:
     alone: true
 users:
   issuer: https://id.example.org
+attended:
+  clients: [desktop]
 hosts:
   support-bot: keys.json
 """
@@ -53,6 +55,13 @@ def test_what_the_file_says(folder: Path) -> None:
     assert read.users is not None
     assert (read.users.issuer, read.users.scope, read.users.user) == ("https://id.example.org", "mcp", "sub")
     assert list(read.keys) == ["support-bot"]
+    assert (read.attended.hosts, read.attended.clients) == ((), ("desktop",))
+
+
+def test_of_no_client_is_it_said_that_its_user_answers_unless_the_file_says_so(folder: Path) -> None:
+    (folder / "mcp.yaml").write_text(GOOD.replace("attended:\n  clients: [desktop]\n", ""))
+    read = read_settings(folder / "mcp.yaml", {"TICKETS": "secret"})
+    assert (read.attended.hosts, read.attended.clients) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,8 @@ def test_what_the_file_says(folder: Path) -> None:
         ("keys.json", "shared.json", "secret"),
         ("keys.json", "mixed.json", "secret"),
         ("keys.json", "short.json", "less than 2048 bits"),
+        ("clients: [desktop]", "client: [desktop]", "not a key"),
+        ("clients: [desktop]", "clients: desktop", "list|tuple"),
         (GOOD, "", "missing|empty"),
         (GOOD, "servers: {}", "empty"),
         (GOOD, "servers: [", "mcp.yaml"),

@@ -40,6 +40,12 @@ def mcp(
     alone: Annotated[
         bool, typer.Option("--alone", help="The agent reads nothing but what this server gives it.")
     ] = False,
+    attended: Annotated[
+        bool,
+        typer.Option(
+            "--attended", help="The user answers the forms of the client themselves: what comes back is their answer."
+        ),
+    ] = False,
     mode: Annotated[Mode, typer.Option(help="Observe, shadow or enforce.")] = "enforce",
     wait: Annotated[
         float, typer.Option(min=0, max=60, help="Seconds that a call which is held waits for people.")
@@ -55,7 +61,9 @@ def mcp(
     Every call of a tool is decided before the server sees it. Exit status: 0 the client or a signal has ended it;
     2 could not run, or the server has ended.
     """
-    host = Host(user=user or getpass.getuser(), roles=tuple(role or ()), task=task, agent=agent, alone=alone)
+    host = Host(
+        user=user or getpass.getuser(), roles=tuple(role or ()), task=task, agent=agent, alone=alone, attended=attended
+    )
     try:
         loaded = load_charter(charter) if charter is not None else None
         with made(db) as store:

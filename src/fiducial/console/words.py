@@ -88,7 +88,8 @@ def _people(event: Event) -> str:
                 event.answer
             ]
             place = f" in the place of {event.instead_of}" if event.instead_of else ""
-            return f"{event.by} {answer} it as {event.role}{place}"
+            where = ", in a form of the client that they use" if event.through == "form" else ""
+            return f"{event.by} {answer} it as {event.role}{place}{where}"
         case HoldSettled():
             return f"The request is {event.outcome}: {event.why}"
         case HoldAnswered():

@@ -7,6 +7,10 @@ from typing import Literal, TypeAlias
 from fiducial.core.envelope import Envelope
 from fiducial.core.ids import DecisionId, Digest, GrantId, HoldId, PersonId, PolicyId, SessionId
 
+Through: TypeAlias = Literal["desk", "form"]
+"""How an answer came: by the console or a command of Fiducial's own, or by a form of the client that the agent works
+for, of which whoever set the gateway up says that its user answers forms themselves."""
+
 
 class HoldRequested(Envelope, frozen=True, kw_only=True, tag="hold.requested"):
     """People are asked about a call that was held, or the user about one that was unclear.
@@ -55,6 +59,7 @@ class HoldVoted(Envelope, frozen=True, kw_only=True, tag="hold.voted"):
     """Whose place they took, by delegation."""
     glass: GrantId | None = None
     """The emergency access that gave them the role."""
+    through: Through = "desk"
 
 
 class HoldSettled(Envelope, frozen=True, kw_only=True, tag="hold.settled"):
@@ -242,6 +247,7 @@ __all__ = [
     "NoticeSettled",
     "PersonChanged",
     "PlanSettled",
+    "Through",
     "ToolPinned",
     "UndoFinished",
     "UndoOutcome",

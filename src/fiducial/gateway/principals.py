@@ -22,7 +22,7 @@ from joserfc.jwk import KeySet
 from fiducial.core.clock import Clock
 from fiducial.gateway.door import Hosts, Refused
 from fiducial.gateway.issuer import Issuer
-from fiducial.gateway.settings import UserSettings
+from fiducial.gateway.settings import AttendedSettings, UserSettings
 from fiducial.gateway.statements import ALGORITHMS, LEEWAY
 
 USER: Final = b"fiducial-user"
@@ -49,13 +49,18 @@ class Principal(msgspec.Struct, frozen=True):
     """In order. A session belongs to them too: who has lost one begins another. What was read is known to all."""
     host: str | None = None
     """Who comes in for them; `None`: they do themselves."""
+    attended: bool = False
+    """The user answers the forms of the client that they come with themselves."""
 
 
 class Principals:
     """Reads what requests say of who they are from."""
 
-    def __init__(self, hosts: Hosts, users: UserSettings | None, clock: Clock) -> None:
+    def __init__(
+        self, hosts: Hosts, users: UserSettings | None, clock: Clock, attended: AttendedSettings | None = None
+    ) -> None:
         self._hosts, self._users, self._clock = hosts, users, clock
+        self._attended = attended or AttendedSettings()
         self._issuer = Issuer(users.issuer) if users is not None else None
 
     async def of(self, headers: list[tuple[bytes, bytes]], resource: str) -> Principal:
@@ -68,7 +73,8 @@ class Principals:
         scheme, _, token = authorization.partition(b" ")
         if self._users is not None and scheme.lower() == b"bearer" and token.count(b".") == 2:
             return await self._user(token.strip(), resource, self._users)
-        return _for_whom(await self._hosts.of(authorization), headers)
+        host = await self._hosts.of(authorization)
+        return _for_whom(host, headers, attended=host in self._attended.hosts)
 
     async def _user(self, token: bytes, resource: str, users: UserSettings) -> Principal:
         assert self._issuer is not None
@@ -92,7 +98,8 @@ class Principals:
         if users.scope not in _words(claims.get("scope", claims.get("scp"))):
             raise NotGoodFor(403, f"the token is not good for `{users.scope}`")
         roles = _words(claims.get(users.roles)) if users.roles else ()
-        return Principal(("user", users.issuer, subject, user), user, tuple(sorted(set(roles))))
+        attended = claims.get("client_id") in self._attended.clients
+        return Principal(("user", users.issuer, subject, user), user, tuple(sorted(set(roles))), attended=attended)
 
     def _check(self, claims: Mapping[str, Any], resource: str, users: UserSettings) -> None:
         if claims.get("iss") != users.issuer:
@@ -117,7 +124,7 @@ def _decoded(token: bytes, keys: KeySet) -> jwt.Token | None:
         raise JoseError("unreadable") from error
 
 
-def _for_whom(host: str, headers: list[tuple[bytes, bytes]]) -> Principal:
+def _for_whom(host: str, headers: list[tuple[bytes, bytes]], *, attended: bool) -> Principal:
     """For whom the host says that it works; for itself when it says nothing."""
     said = {name: [value for each, value in headers if each == name] for name in (USER, ROLES)}
     if any(len(values) > 1 for values in said.values()):
@@ -126,7 +133,7 @@ def _for_whom(host: str, headers: list[tuple[bytes, bytes]]) -> Principal:
     roles = tuple(sorted({_text(each) for each in said[ROLES][0].split(b",")})) if said[ROLES] else ()
     if not user:
         raise Refused(400, "`Fiducial-User` is empty")
-    return Principal(("host", host, user), user, roles, host)
+    return Principal(("host", host, user), user, roles, host, attended)
 
 
 def _text(given: bytes) -> str:

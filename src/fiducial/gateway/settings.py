@@ -84,6 +84,16 @@ class UserSettings(Written):
     """The claim that lists the user's roles; empty: they have none."""
 
 
+class AttendedSettings(Written):
+    """Clients whose user answers forms themselves (MCP elicitation): what comes back from one is the user's answer. Of
+    all others nobody knows who answers; it may be the agent."""
+
+    hosts: Words = ()
+    """Hosts whose clients are such, by the names of their tokens."""
+    clients: Words = ()
+    """OAuth clients that are such, as users' tokens name them (`client_id`, RFC 9068 section 2.2)."""
+
+
 def read(path: Path, check: Callable[[Document], _T | None]) -> _T:
     """What `check` makes of the file. Raises `CharterError` with every problem, or when the file cannot be read."""
     document = Document(path.name)
@@ -131,5 +141,6 @@ def _keys(document: Document, at: tuple[str, ...], file: Path) -> KeySet | None:
 
 
 __all__ = [
-    "PrivateUrl", "UserSettings", "Words", "Written", "as_tuple", "filled", "keys_of", "named", "read", "secret",
+    "AttendedSettings", "PrivateUrl", "UserSettings", "Words", "Written", "as_tuple", "filled", "keys_of", "named",
+    "read", "secret",
 ]  # fmt: skip

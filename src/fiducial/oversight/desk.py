@@ -19,6 +19,7 @@ from fiducial.charter.model import DECLARE_PLAN
 from fiducial.core.canonical import digest
 from fiducial.core.event import ClassGranted, Entry, Event, HoldSeen, HoldSettled, HoldVoted
 from fiducial.core.ids import GrantId, HoldId, PersonId, mint
+from fiducial.core.oversight import Through
 from fiducial.core.payload import Payload, seal
 from fiducial.core.store import Add, Put, Unchanged, text_key
 from fiducial.errors import AlreadySettled, Conflict, NotPermitted, OversightError
@@ -101,14 +102,22 @@ class Desk(Asking, Emergencies):
 
     # --- deciding
 
-    def vote(self, hold: HoldId, who: Approver, answer: Literal["approve", "reject"], *, note: str = "") -> Hold:
+    def vote(
+        self,
+        hold: HoldId,
+        who: Approver,
+        answer: Literal["approve", "reject"],
+        *,
+        note: str = "",
+        through: Through = "desk",
+    ) -> Hold:
         """Approve or reject. Returns the request as it stands then.
 
         Raises `NotPermitted` when it is not theirs to decide, `AlreadySettled` when nothing is left to decide.
         """
         if answer not in ("approve", "reject"):
             raise OversightError(f"`{answer}` is neither approve nor reject")
-        return self._decide(hold, who, answer, note=note)
+        return self._decide(hold, who, answer, note=note, through=through)
 
     def vote_alike(
         self,
@@ -196,7 +205,9 @@ class Desk(Asking, Emergencies):
         given = self._grant(before, who, rule, uses=uses, until_us=until)
         return self._decide(hold, who, "approve", note=note, given=given), given[0]
 
-    def answer(self, hold: HoldId, who: Approver, text: str, *, confirms: bool = False) -> Hold:
+    def answer(
+        self, hold: HoldId, who: Approver, text: str, *, confirms: bool = False, through: Through = "desk"
+    ) -> Hold:
         """Answer a question in words. `confirms`: the call may go on as it is; else it is to follow the answer.
 
         What the answer names counts as trusted for the parameter that the question is about, in that session; the value
@@ -205,7 +216,8 @@ class Desk(Asking, Emergencies):
         """
         if self.hold(hold).asks != "question":
             raise OversightError("that is a request for approval: approve or reject it")
-        return self._decide(hold, who, "approve" if confirms else "answer", note=text, replies=True)
+        answer: Answer = "approve" if confirms else "answer"
+        return self._decide(hold, who, answer, note=text, replies=True, through=through)
 
     def appeal(self, hold: HoldId, by: PersonId, why: str) -> Hold:
         """Ask again about a refused call, people who have not decided it. For the requester, or an operator.
@@ -323,6 +335,7 @@ class Desk(Asking, Emergencies):
         answer: Answer,
         *,
         note: str,
+        through: Through = "desk",
         instead: dict[str, Any] | None = None,
         replies: bool = False,
         given: tuple[ClassGrant, Payload] | None = None,
@@ -341,7 +354,7 @@ class Desk(Asking, Emergencies):
                 raise NotPermitted("emergency access is for approving or rejecting; it does not speak for the user")
             after = msgspec.structs.replace(after, payload=payload)
             entries = [Entry(_escalated(hold, asked, now))] if hold.role != asked else []
-            entries += self._vote_entries(hold, after, said, now)
+            entries += self._vote_entries(hold, after, said, through, now)
             changes: list[Put | Add] = [Put(hold_key(hold_id), encode(after))]
             if not after.open:
                 changes.append(Put(WAITING + hold_id, None))
@@ -376,7 +389,9 @@ class Desk(Asking, Emergencies):
             return msgspec.structs.replace(after, instead=text.instead, reply=text.reply, why=text.why)
         raise AssertionError("unreachable")
 
-    def _vote_entries(self, before: Hold, after: Hold, said: tuple[Payload, ...], now: int) -> list[Entry]:
+    def _vote_entries(
+        self, before: Hold, after: Hold, said: tuple[Payload, ...], through: Through, now: int
+    ) -> list[Entry]:
         vote = after.votes[-1]
         key = f"{SEEN}{before.id}/{vote.by}"
         cell = self.store.read([key]).get(key)
@@ -384,7 +399,7 @@ class Desk(Asking, Emergencies):
         event = HoldVoted(
             id=event_id(now), session=before.session, at_us=now, payloads=tuple(one.ref for one in said),
             hold=before.id, by=vote.by, role=vote.role, answer=vote.answer, dwell_us=now - opened if opened else -1,
-            instead_of=vote.instead_of, glass=vote.glass,
+            instead_of=vote.instead_of, glass=vote.glass, through=through,
         )  # fmt: skip
         entries = [Entry(event, said)]
         if not after.open:

@@ -98,7 +98,7 @@ class McpGateway:
             for name, server in settings.servers.items()
         }
         self._clock = next(iter(made.values())).clock
-        self._principals = Principals(Hosts(admit), settings.users, self._clock)
+        self._principals = Principals(Hosts(admit), settings.users, self._clock, settings.attended)
         self._statements = Statements(settings.keys, self._clock)
 
     def serves(self, path: str) -> bool:

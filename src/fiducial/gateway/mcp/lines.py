@@ -28,6 +28,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from fiducial.errors import FiducialError
+from fiducial.gateway.mcp.forms import Forms
 from fiducial.gateway.mcp.marks import Marks
 from fiducial.gateway.mcp.pool import Pool, over
 from fiducial.gateway.mcp.proxy import WAIT, Proxy
@@ -39,6 +40,7 @@ from fiducial.gateway.statements import Statement
 from fiducial.guard.guard import Guard
 from fiducial.guard.reopen import classes_of
 from fiducial.guard.session import Session
+from fiducial.oversight.desk import Desk
 from fiducial.oversight.pins import Pins
 
 log = logging.getLogger("fiducial.gateway")
@@ -181,9 +183,11 @@ class Line:
         )
         if self._doubted:
             self.doubt()
+        desk = served.guard.desk
+        forms = Forms(session, served.requests, desk) if self.principal.attended and isinstance(desk, Desk) else None
         proxy = Proxy(
             up, session, served.requests, served.pins, served.guard.switches,
-            name=served.name, wait=served.wait, others=served.others,
+            name=served.name, wait=served.wait, others=served.others, forms=forms,
         )  # fmt: skip
         try:
             await proxy.look(said)

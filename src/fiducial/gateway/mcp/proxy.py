@@ -16,7 +16,8 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import anyio
 import mcp_types as types
@@ -32,6 +33,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fiducial.core.verdict import Held, Unclear
 from fiducial.errors import ToolFailed, ToolRefused
+from fiducial.gateway.mcp.forms import Forms
 from fiducial.gateway.mcp.results import beside, failure, stopped, unforged, value_of
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests, RequestState
@@ -81,15 +83,17 @@ class Proxy:
         name: str,
         wait: float = WAIT,
         others: Collection[str] = (),
+        forms: Forms | None = None,
     ) -> None:
         """`look` comes before anything else.
 
         name    what the server is pinned as: its host gives it, and not the server
         wait    seconds for which a call that is held waits for people
         others  names of servers beside this one: a tool whose contract is of one of them is none of this one's
+        forms   by which the user's questions are put before them; `None`: nobody says that they would answer
         """
         self.session, self.name = session, name
-        self._others = {"fiducial", *others}
+        self._others, self._forms = {"fiducial", *others}, forms
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
         self._at_work: dict[object, Context] = {}
@@ -283,11 +287,10 @@ class Proxy:
             came.append(result)
             return value_of(result)
 
-        done = await self.session.acall(name, given, run=run)
-        waiting = await self._answered(done, self._wait)
-        if waiting is not None and not waiting.open:
-            done = await self.session.acall(name, given, run=run)  # afresh, with what people said
-            waiting = await self._answered(done, 0)
+        settled = await self._settled(context, params, partial(self.session.acall, name, given, run=run))
+        if isinstance(settled, types.InputRequiredResult):
+            return settled
+        done, waiting, why = settled
         if came and (more := beside(came[-1])):
             self.session.observe(name, given, more)
         if came and done.status != "unknown":
@@ -298,13 +301,33 @@ class Proxy:
         if done.status != "not-run":
             # It ran, and nobody can say what came of it; or it raised what is no result.
             return failure(done.error or "the tool failed")
-        if waiting is not None and waiting.open and context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        if not why and waiting is not None and waiting.open and context.protocol_version in MODERN_PROTOCOL_VERSIONS:
             # The client makes the same call again by itself, and it is decided afresh. What it sends back says how
             # often it did, and nothing more is taken from it.
             rounds = _rounds(params.request_state)
             if rounds < MOST_ROUNDS:
                 return types.InputRequiredResult(request_state=f"{rounds + 1} {waiting.request}")
-        return stopped(done.verdict, waiting)
+        return stopped(done.verdict, waiting, why)
+
+    async def _settled(
+        self, context: Context, params: types.CallToolRequestParams, call: Callable[[], Awaitable[Result]]
+    ) -> _Settled | types.InputRequiredResult:
+        """What became of a call, with whoever has to be asked about it asked; a result that asks for input is for the
+        client."""
+        done, why = await call(), ""
+        if self._forms is not None:
+            put = await self._forms.put(context, params, done.verdict)
+            if isinstance(put, types.InputRequiredResult):
+                return put
+            if put == "answered":
+                done = await call()  # afresh, with what the user said
+            elif put is not None:
+                why = put.why
+        waiting = await self._answered(done, 0 if why else self._wait)
+        if waiting is not None and not waiting.open:
+            done = await call()  # afresh, with what people said
+            waiting = await self._answered(done, 0)
+        return _Settled(done, waiting, why)
 
     async def _answered(self, done: Result, seconds: float) -> RequestState | None:
         """Of a call that waits for people: what they have said within the time that its client can wait."""
@@ -420,6 +443,16 @@ class Proxy:
 
     async def _roots_changed(self, context: Context, params: Any) -> None:
         await self._up.notify(types.RootsListChangedNotification())
+
+
+class _Settled(NamedTuple):
+    """What became of a call."""
+
+    done: Result
+    waiting: RequestState | None
+    """What people have before them about it."""
+    why: str
+    """Why the user, who was asked, has not answered."""
 
 
 class _Announcing(Server[Any]):

@@ -62,9 +62,10 @@ def unforged(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "_meta": {key: value for key, value in meta.items() if not key.startswith(_GUARD)}}
 
 
-def stopped(verdict: Verdict, waiting: RequestState | None = None) -> types.CallToolResult:
-    """What a client is told of a call that was not made: as a result, so that the model can go on."""
-    told = verdict.remedies.agent or "This was not done."
+def stopped(verdict: Verdict, waiting: RequestState | None = None, why: str = "") -> types.CallToolResult:
+    """What a client is told of a call that was not made: as a result, so that the model can go on. `why`: what came of
+    asking, before what the verdict says."""
+    told = f"{why} {verdict.remedies.agent or 'This was not done.'}".lstrip()
     if waiting is None or not waiting.open:
         return failure(told)
     told += f" The request is {waiting.request}. Make the same call again once it was answered."

@@ -11,7 +11,18 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from fiducial.charter.findings import report
 from fiducial.charter.yaml import Document
-from fiducial.gateway.settings import PrivateUrl, UserSettings, Words, Written, filled, keys_of, named, read, secret
+from fiducial.gateway.settings import (
+    AttendedSettings,
+    PrivateUrl,
+    UserSettings,
+    Words,
+    Written,
+    filled,
+    keys_of,
+    named,
+    read,
+    secret,
+)
 
 
 class ServerSettings(Written):
@@ -37,6 +48,8 @@ class _Top(Written):
     """Name → server: it is at `/mcp/<name>`, and pinned under that name."""
     users: UserSettings | None = None
     """Without it, only hosts come in, with tokens of `fiducial token`."""
+    attended: AttendedSettings = AttendedSettings()
+    """Clients whose user answers forms themselves."""
     hosts: dict[str, str] = Field(default_factory=dict)
     """Host → file of the public keys (a JWK Set) by which it signs what its users asked for."""
 
@@ -45,7 +58,7 @@ class McpSettings:
     """The whole file, checked, with the keys and the secrets that it names."""
 
     def __init__(self, written: _Top, folder: Path, keys: Mapping[str, KeySet], tokens: Mapping[str, str]) -> None:
-        self.servers, self.users = written.servers, written.users
+        self.servers, self.users, self.attended = written.servers, written.users, written.attended
         self.keys = keys
         """Host → its public keys."""
         self._folder, self._tokens = folder, tokens

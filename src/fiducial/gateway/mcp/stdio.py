@@ -21,6 +21,7 @@ from mcp.shared.message import SessionMessage
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import Charter
 from fiducial.core.canonical import digest
+from fiducial.gateway.mcp.forms import Forms
 from fiducial.gateway.mcp.proxy import WAIT, Proxy
 from fiducial.gateway.mcp.upstream import SECONDS, Tapped, Upstream
 from fiducial.gateway.requests import Requests
@@ -45,6 +46,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     alone: bool = False
     """The agent reads nothing but what this server gives it; otherwise it counts as having read anything."""
+    attended: bool = False
+    """The user answers the forms of the agent's client themselves: what comes back is theirs (`forms`)."""
 
 
 def name_of(command: Sequence[str]) -> str:
@@ -92,8 +95,11 @@ async def wrap(
                             with session.lock:
                                 session.doubt(classes_of(*session.tools.values()))
                         pins = Pins(guard.store, guard.clock)
-                        others = _beside(name, session.charter)
-                        proxy = Proxy(up, session, requests, pins, guard.switches, name=name, wait=wait, others=others)
+                        forms = Forms(session, requests, guard.desk) if host.attended else None
+                        proxy = Proxy(
+                            up, session, requests, pins, guard.switches, name=name, wait=wait, forms=forms,
+                            others=_beside(name, session.charter),
+                        )  # fmt: skip
                         await proxy.look(said)
                         tasks.start_soon(_end_with, up, proxy)
                         server = proxy.server()
