@@ -32,7 +32,8 @@ from fiducial.core.store import Commit, Put
 from fiducial.core.verdict import Fault
 from fiducial.errors import Conflict, NotPermitted, OversightError, StoreBusy, StoreError
 from fiducial.oversight.people import People, Person
-from fiducial.oversight.pins import OFFERED, PINS, Change, Pins, signs
+from fiducial.oversight.pins import OFFERED, PINS, Change, Pins
+from fiducial.oversight.signs import signs
 from fiducial.store.memory import MemoryStore
 
 OLGA, VERA = PersonId("olga"), PersonId("vera")
@@ -415,13 +416,13 @@ def test_what_a_server_says_of_itself_is_apart_from_its_tools(house: House, pins
     tools = {name: {"description": name} for name in names}
     itself = {"title": "Shed", "instructions": "Notes are kept."}
     assert pins.check("shed", tools, itself) == {}
-    assert set(house.store.scan(PINS)) == {
+    assert set(house.store.scan(PINS["server"])) == {
         "pin/shed/itself", "pin/shed/tool/", "pin/shed/tool/%2A", "pin/shed/tool/None", "pin/shed/tool/itself",
         "pin/shed/tool/tool%2Fitself",
     }  # fmt: skip
     assert pins.check("shed", tools) == {}, "nothing is said of itself"
     assert set(pins.check("shed", tools, itself | {"title": "Bank"})) == {None}
-    assert set(house.store.scan(OFFERED)) == {"pin-offered/shed/itself"}
+    assert set(house.store.scan(OFFERED["server"])) == {"pin-offered/shed/itself"}
     assert "describes itself otherwise" in waits(pins)[None].offered.why
     for name in names:
         assert set(pins.check("shed", {name: {}})) == {name}

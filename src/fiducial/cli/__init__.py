@@ -29,7 +29,8 @@ COMMANDS = {
     "up": "Serve the console, where people see what agents do, decide what they are asked, and stop them; and the "
     "doors, through which programs that run agents come in.",
     "mcp": "Wrap an MCP server: write `fiducial mcp … --` before its command where your client starts it.",
-    "pins": "Tools that servers describe otherwise than when they were pinned.",
+    "skills": "Look whether skills (folders with a SKILL.md) are as they were pinned; the first time, pin them.",
+    "pins": "Tools and skills that are not what they were when they were pinned.",
     "token": "Print a token with which a program that runs agents comes in.",
     "holds": "List the requests that wait for people.",
     "approve": "Approve exactly the call that waits, once.",

@@ -1,4 +1,4 @@
-"""`fiducial pins`: tools that a server describes otherwise than when somebody came to rely on them."""
+"""`fiducial pins`: tools and skills that are not what they were when somebody came to rely on them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fiducial.cli.log import DEFAULT_DATABASE, AsJson, By, Database, opened, who
 from fiducial.cli.reporting import console, plain, print_json, reporting
 from fiducial.core.clock import SystemClock, instant
 from fiducial.core.ids import PersonId
-from fiducial.oversight.pins import Pins
+from fiducial.oversight.pins import Pin, Pins
 
-app = typer.Typer(no_args_is_help=True, help="Tools that servers describe otherwise than when they were pinned.")
+app = typer.Typer(no_args_is_help=True, help="Tools and skills that are not what they were when they were pinned.")
 _STYLES = {"+": "green", "-": "red", "@": "dim"}
 
 
@@ -35,24 +35,51 @@ def list_pins(db: Database = DEFAULT_DATABASE, json: AsJson = False) -> None:
             out.print()
         tool = "the server itself" if pin.tool is None else plain(pin.tool)
         out.print(Text(f"{plain(pin.server)}  {tool}  {pin.digest}", "bold"), soft_wrap=True)
-        out.print(Text(f"  {pin.why}, found {instant(pin.at_us).strftime('%Y-%m-%d %H:%M:%S')} UTC"))
+        out.print(Text(f"  {plain(pin.why)}, found {instant(pin.at_us).strftime('%Y-%m-%d %H:%M:%S')} UTC"))
+        if pin.kept_out is not None:
+            out.print(Text(f"  {plain(pin.kept_out)} keeps it out"))
         for line in change.diff()[2:]:
             out.print(Text("  " + plain(line), _STYLES.get(line[:1], "")), soft_wrap=True)
 
 
+Named = Annotated[
+    str, typer.Argument(help="The server, as the host calls it (`fiducial mcp --name`); the folder of skills likewise.")
+]
+LookedAt = Annotated[str, typer.Argument(metavar="DIGEST", help="Of what you have looked at, as the list prints it.")]
+
+
 @app.command()
 def approve(
-    server: Annotated[str, typer.Argument(help="The server, as the host calls it (`fiducial mcp --name`).")],
-    seen: Annotated[str, typer.Argument(metavar="DIGEST", help="Of what you have looked at, as the list prints it.")],
+    server: Named,
+    seen: LookedAt,
     by: By = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Rely on a tool as it is described now, or on what a server says of itself. It takes an operator of the console.
+    """Rely on a tool as it is described now, on what a server says of itself, or on a skill. It takes an operator of
+    the console.
 
     Sessions that are open take it when they next look at the server's tools; new ones at once. Exit status: 0 done; 2
     could not be done.
     """
     with reporting(), opened(db) as store:
         pin = Pins(store, SystemClock()).approve(server, seen, PersonId(who(by)))
-    what = "what it says of itself" if pin.tool is None else plain(pin.tool)
-    console().print(Text(f"{plain(server)}: {what} is relied upon as it is now"))
+    console().print(Text(f"{plain(server)}: {_what(pin)} is relied upon as it is now"))
+
+
+@app.command("keep-out")
+def keep_out(
+    server: Named,
+    seen: LookedAt,
+    by: By = None,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Have a tool or a skill stay quarantined, and wait for nobody any more; what it becomes later waits again. It
+    takes an operator of the console. Exit status: 0 done; 2 could not be done.
+    """
+    with reporting(), opened(db) as store:
+        pin = Pins(store, SystemClock()).keep_out(server, seen, PersonId(who(by)))
+    console().print(Text(f"{plain(server)}: {_what(pin)} is kept out"))
+
+
+def _what(pin: Pin) -> str:
+    return "what it says of itself" if pin.tool is None else plain(pin.tool)

@@ -110,10 +110,16 @@ def _people(event: Event) -> str:
             became = {"sent": "was sent", "failed": "was refused", "lapsed": "did not go through"}[event.outcome]
             return f"The notification of the {event.notice} through {event.channel} {became}: {event.why}"
         case ToolPinned():
-            did = {"pinned": "is relied upon as it is", "quarantined": "is not used", "approved": "was looked at"}
+            did = {
+                "pinned": "is relied upon as it is",
+                "quarantined": "is not used",
+                "approved": "was looked at",
+                "kept-out": "is kept out",
+            }[event.act]
             if event.tool is None:
-                return f"What {event.server} says of itself {did[event.act]}, by {event.by}"
-            return f"The tool {event.tool} of {event.server} {did[event.act]}, by {event.by}"
+                return f"What {event.server} says of itself {did}, by {event.by}"
+            what = "tool" if event.of == "server" else "skill"
+            return f"The {what} {event.tool} of {event.server} {did}, by {event.by}"
         case PersonChanged():
             return f"{event.person}: {event.act}, by {event.by}"
         case _:

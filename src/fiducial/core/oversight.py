@@ -218,16 +218,20 @@ class PersonChanged(Envelope, frozen=True, kw_only=True, tag="person.changed"):
 
 
 class ToolPinned(Envelope, frozen=True, kw_only=True, tag="tool.pinned"):
-    """What a server says of one of its tools, or of itself, is relied upon, or not until somebody has looked at it."""
+    """What a server says of one of its tools or of itself, or what a skill holds, is relied upon, or not until somebody
+    has looked at it."""
 
+    of: Literal["server", "skills"] = "server"
+    """`skills`: a folder of them."""
     server: str
-    """As the host calls it."""
+    """As the host calls it; the folder likewise."""
     tool: str | None
-    """`None`: the server itself."""
+    """The tool, or the skill; `None`: the server itself."""
     digest: Digest
-    """Of the tool's name and what is said of it."""
-    act: Literal["pinned", "quarantined", "approved"]
-    """`pinned`: the first time that it was seen. `quarantined`: when it came to be; not whatever is said meanwhile."""
+    """Of the tool's name and what is said of it; of a skill, of its name and its files."""
+    act: Literal["pinned", "quarantined", "approved", "kept-out"]
+    """`pinned`: the first time that it was seen. `quarantined`: when it came to be; not whatever is said meanwhile.
+    `kept-out`: a person has looked at it, and it stays quarantined."""
     by: PersonId
 
 

@@ -1,15 +1,17 @@
-"""Pins: what a server said of its tools when somebody relied on it, and what it says now.
+"""Pins: what a server said of its tools, and what skills held, when somebody came to rely on them, and what is so now.
 
 A server of tools describes them, and itself, to the agent's model, and can change that at any time. What it says the
 first time is pinned by its canonical digest; a tool that is described otherwise later, or that was not there, is
 quarantined until a person has looked at the difference. So is, from the first time on, one whose description speaks to
-the model instead of describing the tool.
+the model instead of describing the tool. A folder of skills (`skills`) is pinned the same way, each skill by the digest
+of all its files.
 
 | cell | holds |
 |---|---|
 | `pin/<server>/tool/<name>` | what is relied upon |
 | `pin/<server>/itself` | the same, of the server |
 | `pin-offered/…` | what the server says instead, for a person to look at |
+| `pin-skill/<folder>/tool/<name>`, `pin-skill-offered/…` | the same, of skills |
 
 1. The first time is when there is no cell of the server at all. It passes once: a cell of a server is only deleted when
    another stands for the same tool. So what was quarantined the first time stays so until a person has looked at it,
@@ -17,7 +19,8 @@ the model instead of describing the tool.
 2. Of what waits for a person there is the newest only. Being quarantined is an event; saying something else meanwhile
    is none, or a server could fill the log.
 3. When the server says again what is pinned, what it offered is gone and cannot be approved.
-4. Every change is a commit under the precondition that the cells are as they were read; whoever comes second reads
+4. Who keeps out what is offered has decided on that; something else that is offered later waits again.
+5. Every change is a commit under the precondition that the cells are as they were read; whoever comes second reads
    again.
 """
 
@@ -25,9 +28,9 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -36,69 +39,54 @@ from fiducial.core.canonical import digest
 from fiducial.core.clock import Clock
 from fiducial.core.event import Entry, ToolPinned
 from fiducial.core.ids import Digest, EventId, PersonId, mint
-from fiducial.core.plain import is_odd, plain
+from fiducial.core.plain import plain
 from fiducial.core.store import Cell, Commit, Put, Store, Unchanged
 from fiducial.errors import Conflict, NotPermitted, OversightError, StoreBusy, StoreError
-from fiducial.flow.lexer import fold
 from fiducial.oversight.people import People
+from fiducial.oversight.signs import signs
 
-PINS: Final = "pin/"
-OFFERED: Final = "pin-offered/"
+Source: TypeAlias = Literal["server", "skills"]
+"""Whence what is pinned comes: a server of tools, or a folder of skills."""
+PINS: Final[Mapping[Source, str]] = {"server": "pin/", "skills": "pin-skill/"}
+OFFERED: Final[Mapping[Source, str]] = {"server": "pin-offered/", "skills": "pin-skill-offered/"}
+_Act: TypeAlias = Literal["pinned", "quarantined", "approved", "kept-out"]
 _NOBODY = PersonId("first-use")
 _TRIES = 10
-_SPEAKING = (
-    (
-        "it has markup that speaks to a model",
-        r"</?\s*(?:important|system|secret|hidden|instructions?|assistant)\b",
-    ),
-    ("it has a comment that people do not see", r"<!--"),
-    (
-        "it wants other instructions passed over",
-        r"\b(?:ignore|disregard|forget|override)\b[^.]{0,40}\b(?:previous|prior|above|earlier|other|all|any)\b[^.]{0,30}"
-        r"\b(?:instructions?|rules?|prompts?|guidelines?)\b",
-    ),
-    (
-        "it wants something kept from the user",
-        r"\b(?:do\s+not|don't|never|without)\b[^.]{0,15}\b(?:tell|telling|mention|mentioning|inform|informing|"
-        r"reveal|show|notify|notifying|ask|asking)\b[^.]{0,30}\b(?:users?|humans?|anyone|them)\b",
-    ),
-    (
-        "it names files or settings that hold credentials",
-        r"(?:~|/home/\w+|\$HOME)/\.(?:ssh|aws|config|netrc|gnupg)\b|\bid_(?:rsa|ed25519)\b|(?<![\w.])\.env\b",
-    ),
-    ("it speaks of the system prompt", r"\bsystem\s+prompt\b"),
-)
-_SIGNS = tuple((why, re.compile(pattern, re.IGNORECASE)) for why, pattern in _SPEAKING)
-_EMOJI = "\U0001f000-\U0001faff"
-_SYMBOLS = f"\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299{_EMOJI}"
-_JOINED = "\u0600-\u0dff\u1000-\u109f\u1780-\u18af"
-"""Scripts with joiners inside their words: the Arabic ones, those of India, Burmese, Khmer, Mongolian."""
-_WRITTEN = re.compile(
-    "[\t\n\r\u00a0\u2007\u202f\u3000]"
-    f"|[{_EMOJI}]"  # those of a newer Unicode than Python's too
-    f"|(?<=[{_SYMBOLS}])[\ufe0e\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)"
-    f"|(?<=[{_SYMBOLS}\ufe0f])\u200d(?=[{_SYMBOLS}])"
-    f"|(?<=[{_JOINED}])[\u200c\u200d]|[\u200c\u200d](?=[{_JOINED}])"
-)
-"""What people write that is odd elsewhere: spaces that break no line, and what gives emoji and letters their shape."""
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What is so now of a tool or a skill."""
+
+    said: Any
+    """As JSON."""
+    reasons: Callable[[], Sequence[str]] = tuple
+    """Tells why a person has to look at it from the first time on; not asked of what is as it was pinned."""
+    unfit: bool = False
+    """What it holds cannot be told for certain, so nobody can rely on it."""
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
     """What was said of a tool, and since when it is relied upon or waits."""
 
+    of: Source = "server"
     server: str
-    """As the host calls it (`fiducial mcp --name`)."""
+    """As the host calls it (`fiducial mcp --name`); of skills, their folder."""
     tool: str | None
-    """`None`: the server itself."""
+    """The tool, or the skill; `None`: the server itself."""
     digest: Digest
     """Of the tool's name and what is said of it, so no two tools of a server have the same."""
     said: Any
-    """As the server gave it: name, description, schemas, annotations; of itself: name, title, instructions."""
+    """As the server gave it: name, description, schemas, annotations; of itself: name, title, instructions. Of a skill,
+    its files (`skills`)."""
     at_us: int
     by: PersonId
     """Who relies on it, or found it."""
     why: str = ""
     """Of one that waits: what is wrong with it."""
+    unfit: bool = False
+    """Nobody can rely on it (`Found`)."""
+    kept_out: PersonId | None = None
+    """Who has looked at it and does not want it used; it waits for nobody else."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,8 +97,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     def diff(self) -> list[str]:
         """The lines in which what is said differs, as a unified diff."""
-        before = _lines(self.pinned.said) if self.pinned is not None else []
-        return list(difflib.unified_diff(before, _lines(self.offered.said), "pinned", "now", lineterm="", n=2))
+        before = list(_lines(self.pinned)) if self.pinned is not None else []
+        return list(difflib.unified_diff(before, list(_lines(self.offered)), "pinned", "now", lineterm="", n=2))
 
 
 class Pins:
@@ -129,91 +117,131 @@ class Pins:
         What is said the first time belongs into one call: what comes in a later one was not there. Raises `StoreError`
         when that cannot be told or kept.
         """
-        said: dict[str | None, Any] = {} if itself is None else {None: itself}
-        said.update(tools.items())
+        said: dict[str | None, Found] = {} if itself is None else {None: _described(itself)}
+        said.update((name, _described(each)) for name, each in tools.items())
+        return self._checked("server", server, said)
+
+    def check_skills(self, folder: str, skills: Mapping[str, Found]) -> dict[str, str]:
+        """Which of the skills in `folder`, as the host calls it, are not to be used, and why. Raises as `check`."""
+        found = self._checked("skills", folder, dict(skills.items()))
+        return {name: why for name, why in found.items() if name is not None}
+
+    def _checked(self, of: Source, server: str, said: Mapping[str | None, Found]) -> dict[str | None, str]:
         for _ in range(_TRIES):
             try:
-                return self._check(server, said)
+                return self._check(of, server, said)
             except Conflict:
                 continue  # another process has pinned some of them meanwhile
-        raise StoreBusy(f"what `{server}` says of its tools changes faster than it can be looked at; try again")
+        raise StoreBusy(f"what is said of `{server}` changes faster than it can be looked at; try again")
 
-    def _check(self, server: str, said: Mapping[str | None, Any]) -> dict[str | None, str]:
-        pins = self._scan(f"{PINS}{_part(server)}/")
-        offers = self._scan(f"{OFFERED}{_part(server)}/")
+    def _check(self, of: Source, server: str, said: Mapping[str | None, Found]) -> dict[str | None, str]:
+        pins_at, offers_at = PINS[of], OFFERED[of]
+        pins = self._scan(f"{pins_at}{_part(server)}/")
+        offers = self._scan(f"{offers_at}{_part(server)}/")
         now, first = self._clock.unix_us(), not pins and not offers
         wrong: dict[str | None, str] = {}
         entries: list[Entry] = []
         read: list[Unchanged] = []
         changes: list[Put] = []
-        for tool, description in said.items():
-            key, seen = _key(server, tool), digest([tool, description])
-            pin, version = pins.get(PINS + key, (None, 0))
-            offer, offered = offers.get(OFFERED + key, (None, 0))
-            pinned = pin is not None and pin.digest == seen
-            why = "" if pinned else _wrong(tool, description, pin, first)
+        for tool, found in said.items():
+            key, seen = _key(server, tool), digest([tool, found.said])
+            pin, version = pins.get(pins_at + key, (None, 0))
+            offer, offered = offers.get(offers_at + key, (None, 0))
+            pinned = pin is not None and pin.digest == seen and not found.unfit
+            waits = offer is not None and offer.digest == seen
+            why = "" if pinned else _wrong(of, tool, found, pin, first)
             if why:
-                wrong[tool] = why
-            if (pinned and offer is None) or (why and offer is not None and offer.digest == seen):
+                kept_out = offer.kept_out if offer is not None and waits else None
+                wrong[tool] = f"{why}; {kept_out} keeps it out" if kept_out else why
+            if (pinned and offer is None) or (why and waits):
                 continue
-            made = Pin(server=server, tool=tool, digest=seen, said=description, at_us=now, by=_NOBODY, why=why)
-            read += [Unchanged(PINS + key, version), Unchanged(OFFERED + key, offered)]
+            made = Pin(
+                of=of, server=server, tool=tool, digest=seen, said=found.said, at_us=now, by=_NOBODY, why=why,
+                unfit=found.unfit,
+            )  # fmt: skip
+            read += [Unchanged(pins_at + key, version), Unchanged(offers_at + key, offered)]
             if pinned:
-                changes.append(Put(OFFERED + key, None))
+                changes.append(Put(offers_at + key, None))
             elif why:
-                changes.append(_put(OFFERED + key, made))
+                changes.append(_put(offers_at + key, made))
                 entries += [self._entry(made, "quarantined")] if offer is None else []
             else:
-                changes.append(_put(PINS + key, made))
+                changes.append(_put(pins_at + key, made))
                 entries.append(self._entry(made, "pinned"))
         if changes:
             self._commit(entries, read, changes)
         return wrong
 
+    def relied_upon(self) -> list[Pin]:
+        """The tools and skills that are pinned, by server and name."""
+        return [pin for of in PINS for pin, _ in self._scan(PINS[of]).values()]
+
     def waiting(self) -> list[Change]:
-        """The tools that wait for a person, by server and name."""
-        pins = self._scan(PINS)
-        return [
-            Change(offered=pin, pinned=pins.get(PINS + key.removeprefix(OFFERED), (None, 0))[0])
-            for key, (pin, _) in self._scan(OFFERED).items()
-        ]
+        """The tools and skills that are quarantined, by server and name."""
+        found = list[Change]()
+        for of, offers_at in OFFERED.items():
+            pins = self._scan(PINS[of])
+            for key, (pin, _) in self._scan(offers_at).items():
+                pinned, _ = pins.get(PINS[of] + key.removeprefix(offers_at), (None, 0))
+                found.append(Change(offered=pin, pinned=pinned))
+        return found
 
     def approve(self, server: str, seen: str, by: PersonId) -> Pin:
-        """From here on what waits is relied upon; it is returned. `seen`: the digest of what `by` has looked at.
+        """From here on what is offered is relied upon; it is returned. `seen`: the digest of what `by` has looked at.
 
         It takes the whole digest: of the texts that a server can choose from, two whose digests begin alike are found
         in seconds. Raises `NotPermitted` for somebody who is no operator, `OversightError` when nothing with that
-        digest waits.
+        digest is offered, or nobody can rely on it.
         """
-        known = People(self._store, self._clock).find(by)
-        if known is None or not known.person.active or "operator" not in known.person.console:
-            raise NotPermitted(f"`{by}` is nobody who may rely on a tool: it takes an operator of the console")
-        offers = self._scan(f"{OFFERED}{_part(server)}/").values()
-        offer, version = next(((offer, version) for offer, version in offers if offer.digest == seen), (None, 0))
-        if offer is None:
-            raise OversightError(
-                f"nothing of `{server}` with the digest `{seen}` waits; `fiducial pins list` prints the digest of what "
-                "the server says by now"
-            )
+        offer, version = self._offered(server, seen, by)
+        if offer.unfit:
+            raise OversightError(f"nobody can rely on `{plain(offer.tool or server)}` as it is: {offer.why}; mend that")
         key = _key(server, offer.tool)
-        pin = msgspec.structs.replace(offer, by=by, at_us=self._clock.unix_us(), why="")
-        try:
-            self._commit(
-                [self._entry(pin, "approved")],
-                [Unchanged(OFFERED + key, version)],
-                [_put(PINS + key, pin), Put(OFFERED + key, None)],
-            )
-        except Conflict as error:
-            raise OversightError(f"what waits of `{server}` has changed meanwhile; look at it again") from error
+        pin = msgspec.structs.replace(offer, by=by, at_us=self._clock.unix_us(), why="", kept_out=None)
+        changes = [_put(PINS[pin.of] + key, pin), Put(OFFERED[pin.of] + key, None)]
+        self._decided(pin, "approved", Unchanged(OFFERED[pin.of] + key, version), changes)
         return pin
 
-    def _entry(self, pin: Pin, act: Any) -> Entry:
+    def keep_out(self, server: str, seen: str, by: PersonId) -> Pin:
+        """What is offered stays quarantined, and waits for nobody any more. Raises as `approve`."""
+        offer, version = self._offered(server, seen, by)
+        if offer.kept_out is not None:
+            raise OversightError(f"`{offer.kept_out}` keeps that out already")
+        kept = msgspec.structs.replace(offer, kept_out=by)
+        key = OFFERED[kept.of] + _key(server, kept.tool)
+        self._decided(msgspec.structs.replace(kept, by=by), "kept-out", Unchanged(key, version), [_put(key, kept)])
+        return kept
+
+    def _offered(self, server: str, seen: str, by: PersonId) -> tuple[Pin, int]:
+        """What `by` has looked at, if they may decide on it, with the version of its cell."""
+        known = People(self._store, self._clock).find(by)
+        if known is None or not known.person.active or "operator" not in known.person.console:
+            raise NotPermitted(
+                f"`{by}` is nobody who may decide on a tool or a skill: it takes an operator of the console"
+            )
+        offers = [each for at in OFFERED.values() for each in self._scan(f"{at}{_part(server)}/").values()]
+        found = next((each for each in offers if each[0].digest == seen), None)
+        if found is None:
+            raise OversightError(
+                f"nothing of `{server}` with the digest `{seen}` waits; `fiducial pins list` prints the digest of what "
+                "is offered by now"
+            )
+        return found
+
+    def _decided(self, pin: Pin, act: _Act, read: Unchanged, changes: Iterable[Put]) -> None:
+        try:
+            self._commit([self._entry(pin, act)], [read], changes)
+        except Conflict as error:
+            raise OversightError(f"what waits of `{pin.server}` has changed meanwhile; look at it again") from error
+
+    def _entry(self, pin: Pin, act: _Act) -> Entry:
         now = self._clock.unix_us()
         return Entry(
             ToolPinned(
                 id=EventId(mint("evt", now // 1000)),
                 session=None,
                 at_us=now,
+                of=pin.of,
                 server=plain(pin.server)[:200],
                 tool=None if pin.tool is None else plain(pin.tool)[:200],
                 digest=pin.digest,
@@ -230,46 +258,33 @@ class Pins:
         self._store.commit(commit).result()
 
 
-def signs(said: Any) -> list[str]:
-    """Why what is said of a tool speaks to the model, or hides something from people; empty when nothing is found.
-
-    Texts are read as they are, and with disguised letters as a hurried reader takes them.
-    """
-    texts = _texts(said)
-    read = [*texts, *(fold(text) for text in texts if not text.isascii())]
-    found = [why for why, pattern in _SIGNS if any(pattern.search(text) for text in read)]
-    if any(is_odd(character) for text in texts for character in set(_WRITTEN.sub("", text))):
-        found.append("it has characters that nobody can see")
-    return found
+def _described(said: Any) -> Found:
+    return Found(said=said, reasons=partial(signs, said))
 
 
-def _wrong(tool: str | None, said: Any, pin: Pin | None, first: bool) -> str:
-    reasons = signs(said)
-    if pin is not None:
+def _wrong(of: Source, tool: str | None, found: Found, pin: Pin | None, first: bool) -> str:
+    reasons = list(found.reasons()) or ["what it holds cannot be told"] * found.unfit
+    if pin is not None and of == "skills":
+        reasons.insert(0, f"it is not what it was when it was pinned by {pin.by}")
+    elif pin is not None:
         it = "it" if tool is not None else "itself"
         reasons.insert(0, f"the server describes {it} otherwise than when it was pinned by {pin.by}")
     elif not first:
-        reasons.insert(0, "it was not pinned when the server was looked at for the first time")
+        what = "the server was" if of == "server" else "these skills were"
+        reasons.insert(0, f"it was not pinned when {what} looked at for the first time")
     return "; ".join(reasons)
 
 
-def _texts(said: Any) -> list[str]:
-    """Every text in it, keys too."""
-    found, todo = [], [said]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, str):
-            found.append(item)
-        elif isinstance(item, Mapping):
-            todo.extend(item)
-            todo.extend(item.values())
-        elif isinstance(item, (list, tuple)):
-            todo.extend(item)
-    return found
-
-
-def _lines(said: Any) -> list[str]:
-    return json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
+def _lines(pin: Pin) -> Iterator[str]:
+    """What people compare: the text of each file of a skill, else JSON."""
+    if pin.of == "server":
+        yield from json.dumps(pin.said, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
+        return
+    for path, file in sorted(pin.said["files"].items()):
+        yield path + (" (can be run)" if file.get("runs") else "")
+        text = file.get("text")
+        # Indented, so that no line of a file passes for the name of another.
+        yield from (f"  {line}" for line in ([f"{file['digest']}"] if text is None else text.split("\n")))
 
 
 def _pin(key: str, cell: Cell) -> Pin:
@@ -291,4 +306,4 @@ def _part(name: str) -> str:
     return quote(name, safe="")
 
 
-__all__ = ["OFFERED", "PINS", "Change", "Pin", "Pins", "signs"]
+__all__ = ["OFFERED", "PINS", "Change", "Found", "Pin", "Pins", "Source"]
