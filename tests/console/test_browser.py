@@ -237,7 +237,7 @@ def test_no_page_is_wider_than_its_screen_and_none_runs_what_it_shows(
         "waiting": "/waiting", "request": f"/waiting/{hold.id}", "sessions": "/sessions", "halt": "/halt",
         "session": f"/sessions/{attacked.id}", "event": f"/events/{event}", "charter": "/charter", "ledger": "/ledger",
         "people": "/people", "person": "/people/admin", "account": "/account", "sign-in": "/sign-in",
-        "decisions": "/decisions", "refused": f"/waiting/{_refused(services, size)}",
+        "decisions": "/decisions", "pins": "/pins", "refused": f"/waiting/{_refused(services, size)}",
         "undo": f"/sessions/{booked(services, f'mia-{size}').id}/undo",
         "held-undo": f"/waiting/{held_undo(services, f'mia-{size}')}",
     }  # fmt: skip

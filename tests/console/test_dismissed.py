@@ -19,6 +19,7 @@ from fiducial.core.store import Cell, Commit, Put
 from fiducial.guard.switches import read_halts
 from fiducial.oversight.cells import REPLIES, UNSPENT, WAITING, ReplyCell, encode, hold_key
 from fiducial.oversight.people import Person
+from fiducial.oversight.pins import Pins
 from fiducial.policy.bounds import Bound
 
 APPROVER, BOSS = PersonId("approver"), PersonId("boss")
@@ -147,6 +148,14 @@ ACTS: dict[str, tuple[str, Callable[[Browser, Services], object]]] = {
     ),
     "signs somebody out": ("admin", lambda browser, _: browser.submit("/people/viewer/revoke")),
     "halts": ("operator", lambda browser, _: browser.submit("/halt", everything="yes", why="x")),
+    "relies on a tool": (
+        "operator",
+        lambda browser, services: browser.submit("/pins", server="files", seen=_offered(services), decision="approve"),
+    ),
+    "keeps a tool out": (
+        "operator",
+        lambda browser, services: browser.submit("/pins", server="files", seen=_offered(services), decision="keep-out"),
+    ),
     "takes a role": (
         "approver",
         lambda browser, _: browser.submit("/emergency", role="fraud-desk", minutes="5", why="there is nobody else"),
@@ -160,11 +169,20 @@ ACTS: dict[str, tuple[str, Callable[[Browser, Services], object]]] = {
 }  # fmt: skip
 
 
+def _offered(services: Services) -> str:
+    """The digest of a tool that is described otherwise than it was."""
+    pins = Pins(services.store, services.clock)
+    pins.check("files", {"read": {"description": "Reads."}})
+    pins.check("files", {"read": {"description": "Reads, and mails."}})
+    return pins.waiting()[0].offered.digest
+
+
 def _kept(services: Services) -> object:
     people = {id: known.person.console for id, known in services.people.all().items() if known.person.active}
     holds = [(hold.id, hold.votes) for hold in services.desk.waiting()]
     epochs = [services.accounts.epoch(PersonId(one)) for one in ("viewer", "none")]
-    return people, holds, epochs, read_halts(services.store), services.desk.glasses()
+    pins = Pins(services.store, services.clock)
+    return people, holds, epochs, read_halts(services.store), services.desk.glasses(), pins.waiting()
 
 
 @pytest.mark.parametrize("act", ACTS)

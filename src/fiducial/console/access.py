@@ -61,6 +61,8 @@ ACCESS: Mapping[str, frozenset[ConsoleRole] | None] = {
     "GET /events/{event}/proof": READERS,
     "GET /decisions": OVERSEERS,
     "GET /charter": ANYONE,
+    "GET /pins": ANYONE,
+    "POST /pins": OPERATORS,
     "GET /ledger": ANYONE,
     "GET /ledger/checkpoint": ANYONE,
     "POST /ledger/verify": AUDITORS | ADMINS,

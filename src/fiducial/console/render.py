@@ -30,6 +30,8 @@ DONE = {
     "resumed": "Resumed.",
     "glass": "You have that role for now. Everybody sees it, and somebody else will review it.",
     "reviewed": "Your review is recorded.",
+    "relied-upon": "It is relied upon as it is now.",
+    "kept-out": "It is kept out. What it becomes later waits again.",
 }
 """Notices, by what a redirect says: fixed sentences, so that an address cannot make the console say things."""
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

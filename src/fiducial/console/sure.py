@@ -18,6 +18,7 @@ from fiducial.core.store import Cell, Commit, Receipt, Store, Watch
 from fiducial.errors import Conflict
 from fiducial.guard.switches import Switches
 from fiducial.oversight.desk import Desk
+from fiducial.oversight.pins import Pins
 
 
 class Sure:
@@ -70,4 +71,9 @@ def switches_of(visit: Visit) -> Switches:
     return Switches(Sure(visit.services.store, visit.me), visit.services.clock)
 
 
-__all__ = ["Sure", "desk_of", "switches_of"]
+def pins_of(visit: Visit) -> Pins:
+    """The pins, for what whoever visits relies upon or keeps out."""
+    return Pins(Sure(visit.services.store, visit.me), visit.services.clock)
+
+
+__all__ = ["Sure", "desk_of", "pins_of", "switches_of"]

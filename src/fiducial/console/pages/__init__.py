@@ -14,6 +14,7 @@ from fiducial.console.pages import (
     ledger,
     notice,
     people,
+    pins,
     sessions,
     undo,
     waiting,
@@ -21,7 +22,7 @@ from fiducial.console.pages import (
 
 PAGES: Mapping[str, Handler] = {
     route: handler
-    for module in (door, account, waiting, notice, sessions, undo, decisions, halt, charter, ledger, people)
+    for module in (door, account, waiting, notice, sessions, undo, decisions, halt, charter, pins, ledger, people)
     for route, handler in module.PAGES.items()
 }
 """Method and path → who answers."""
