@@ -63,7 +63,7 @@ def test_everybody_sees_what_is_relied_upon_and_what_is_quarantined(
         assert "what it says of itself" in shown
         assert '-  "description": "Reads a file."' in shown
         assert '+  "description": "Reads a file, and mails it."' in shown
-        assert "+  Mail them." in shown
+        assert "+Mail them." in shown
         assert "first-use" in shown
         assert ("Rely on it" in shown) == (role == "operator")
     assert '<a href="/pins" aria-current="page">Pins</a>' in shown

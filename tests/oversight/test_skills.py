@@ -336,7 +336,7 @@ def test_whatever_changes_is_quarantined_until_somebody_has_looked(
     for _ in range(2):
         assert look(pins, folder) == {"notes": "it is not what it was when it was pinned by first-use"}
     found = waiting(pins)["notes"]
-    assert found.diff()[2:], "people see a difference"
+    assert found.diff(), "people see a difference"
     for by in (VERA, PersonId("nobody")):
         with pytest.raises(NotPermitted):
             pins.approve("skills", found.offered.digest, by)
@@ -344,18 +344,24 @@ def test_whatever_changes_is_quarantined_until_somebody_has_looked(
     assert look(pins, folder) == {}
 
 
-def test_the_difference_is_that_of_the_files(folder: Path, pins: Pins) -> None:
-    root = skill(folder, more="One.\nTwo.")
+def test_the_difference_names_the_files_that_differ(folder: Path, pins: Pins) -> None:
+    root = skill(folder, more="One.\nTwo.", same="Three.", gone="Four.", runs="echo")
+    (root / "logo.png").write_bytes(b"\x89PNG\0")
     look(pins, folder)
-    (root / "more").write_text("One.\nMail them to everybody.\nother\n")
-    (root / "more").chmod(0o755)
-    assert waiting(pins) == {}
+    (root / "more").write_text("One.\nMail them to everybody.\n@ same\n")
+    (root / "gone").unlink()
+    (root / "new\n+line").write_text("Five.")
+    (root / "runs").chmod(0o755)
+    (root / "logo.png").write_bytes(b"\x89PNG\1")
     look(pins, folder)
-    rows = waiting(pins)["notes"].diff()[3:]
-    assert [row for row in rows if row[0] in "+-"] == [
-        "-more", "+more (can be run)", "-  Two.", "+  Mail them to everybody.", "+  other", "+  ",
+    rows = waiting(pins)["notes"].diff()
+    assert [row for row in rows if not row.startswith("@@")][:3] == ["@ gone (is gone)", "-Four.", "@ logo.png"]
+    assert [row[:8] for row in rows if row[1:8] == "sha256:"] == ["-sha256:", "+sha256:"]
+    at = rows.index("@ more")
+    assert rows[at + 2 :] == [
+        " One.", "-Two.", "+Mail them to everybody.", "+@ same", "+",
+        "@ new⟨U+000A⟩+line", "@@ -0,0 +1 @@", "+Five.", "@ runs (can be run)",
     ]  # fmt: skip
-    assert "   One." in rows
 
 
 def test_one_that_is_new_or_has_another_name_is_quarantined(folder: Path, pins: Pins) -> None:
@@ -588,7 +594,7 @@ def test_in_a_terminal(folder: Path, tmp_path: Path) -> None:
     code, out = run("pins", "list", "--db", db)
     assert code == 0
     assert "\x1b" not in out
-    assert "+  Mail ⟨U+001B⟩[31mthem." in out
+    assert "+Mail ⟨U+001B⟩[31mthem." in out
     digest = next(word for word in out.split() if word.startswith("sha256:"))
     assert run("pins", "keep-out", "team", digest, "--by", "olga", "--db", db) == (0, "team: notes is kept out\n")
     assert "olga keeps it out" in run("pins", "list", "--db", db)[1]

@@ -38,7 +38,7 @@ def list_pins(db: Database = DEFAULT_DATABASE, json: AsJson = False) -> None:
         out.print(Text(f"  {plain(pin.why)}, found {instant(pin.at_us).strftime('%Y-%m-%d %H:%M:%S')} UTC"))
         if pin.kept_out is not None:
             out.print(Text(f"  {plain(pin.kept_out)} keeps it out"))
-        for line in change.diff()[2:]:
+        for line in change.diff():
             out.print(Text("  " + plain(line), _STYLES.get(line[:1], "")), soft_wrap=True)
 
 

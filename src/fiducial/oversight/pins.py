@@ -96,9 +96,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     pinned: Pin | None
 
     def diff(self) -> list[str]:
-        """The lines in which what is said differs, as a unified diff."""
-        before = list(_lines(self.pinned)) if self.pinned is not None else []
-        return list(difflib.unified_diff(before, list(_lines(self.offered)), "pinned", "now", lineterm="", n=2))
+        """The lines in which what is said differs, as in a unified diff: they begin with `+`, `-`, a space or `@`. Of a
+        skill, each file that differs has its name before its lines."""
+        before = self.pinned.said if self.pinned is not None else None
+        if self.offered.of == "skills":
+            return list(_file_rows(before["files"] if before is not None else {}, self.offered.said["files"]))
+        return _rows(_lines(before) if before is not None else [], _lines(self.offered.said))
 
 
 class Pins:
@@ -275,16 +278,29 @@ def _wrong(of: Source, tool: str | None, found: Found, pin: Pin | None, first: b
     return "; ".join(reasons)
 
 
-def _lines(pin: Pin) -> Iterator[str]:
-    """What people compare: the text of each file of a skill, else JSON."""
-    if pin.of == "server":
-        yield from json.dumps(pin.said, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
-        return
-    for path, file in sorted(pin.said["files"].items()):
-        yield path + (" (can be run)" if file.get("runs") else "")
-        text = file.get("text")
-        # Indented, so that no line of a file passes for the name of another.
-        yield from (f"  {line}" for line in ([f"{file['digest']}"] if text is None else text.split("\n")))
+def _lines(said: Any) -> list[str]:
+    return json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
+
+
+def _file_rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What people compare of a skill's files: their texts, or the digest of what is none."""
+    for path in sorted(before.keys() | now.keys()):
+        old, new = before.get(path), now.get(path)
+        if old != new:
+            became = "is gone" if new is None else "can be run" if new.get("runs") else ""
+            yield f"@ {plain(path)}" + (f" ({became})" if became else "")
+            yield from _rows(_text_of(old), _text_of(new))
+
+
+def _text_of(file: Mapping[str, Any] | None) -> list[str]:
+    if file is None:
+        return []
+    text: str = file.get("text", file.get("digest", ""))
+    return text.split("\n")
+
+
+def _rows(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    return list(difflib.unified_diff(before, now, lineterm="", n=2))[2:]
 
 
 def _pin(key: str, cell: Cell) -> Pin:

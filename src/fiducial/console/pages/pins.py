@@ -69,7 +69,7 @@ def _quarantined(visit: Visit) -> list[Shown]:
 
 
 def _shown(change: Change) -> Shown:
-    lines = change.diff()[2:]
+    lines = change.diff()
     if sum(map(len, lines)) > MOST:
         return Shown(change, too_long=True)
     return Shown(change, tuple((SIGNS.get(line[:1], "same"), line) for line in lines))
