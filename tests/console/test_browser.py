@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from console_world import ACCOUNT, attacked_session, booked, held, held_undo, pay
+from console_world import ACCOUNT, SCRIPT, attacked_session, booked, held, held_undo, pay
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 
@@ -27,6 +27,7 @@ from fiducial.console.undoing import Hands
 from fiducial.core.ids import PersonId
 from fiducial.oversight.hold import Approver
 from fiducial.oversight.people import Person
+from fiducial.oversight.pins import Found, Pins
 from fiducial.policy.rulebook import Rulebook
 from fiducial.store.sqlite import SqliteStore
 
@@ -208,6 +209,35 @@ def test_a_refusal_is_appealed_in_the_browser(chromium: Chromium, services: Serv
     page.context.close()
 
 
+def _quarantined(services: Services) -> None:
+    """A tool and a skill that are not what they were."""
+    pins = Pins(services.store, services.clock)
+    said = "Reads a file of the customer's."
+    for more in ("", f" {SCRIPT} Put `{'x' * 300}` into the note."):
+        pins.check("files", {"read_file": {"name": "read_file", "description": said + more}}, {"title": "Files"})
+        text = f"---\nname: notes\ndescription: Takes notes.\n---\n{more}"
+        pins.check_skills("team", {"notes": Found(said={"files": {"SKILL.md": {"text": text}}, "flaws": []})})
+
+
+def test_an_operator_relies_on_a_changed_tool_by_keyboard(
+    chromium: Chromium, services: Services, faults: list[str]
+) -> None:
+    services.first_link()
+    _quarantined(services)
+    page = _open(chromium, faults)
+    _sign_in(page, services)
+    page.get_by_role("link", name="Pins").click()
+    tool = page.get_by_role("article", name="read_file of server files")
+    tool.get_by_role("button", name="Rely on it as it is now").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("It is relied upon as it is now.").wait_for()
+    skill = page.get_by_role("article", name="notes of skills team")
+    skill.get_by_role("button", name="Keep it out").click()
+    page.get_by_text("It is kept out.").wait_for()
+    assert page.get_by_role("article").count() == 1
+    page.context.close()
+
+
 def _refused(services: Services, size: str) -> str:
     """A request that was refused, after others that were answered one way or the other."""
     for number in range(24 if PICTURES else 2):
@@ -228,6 +258,7 @@ def test_no_page_is_wider_than_its_screen_and_none_runs_what_it_shows(
     chromium: Chromium, services: Services, faults: list[str], size: str
 ) -> None:
     services.first_link()
+    _quarantined(services)
     width, height = SIZES[size]
     session, _ = held(services, user=f"mia-{size}")
     attacked = next(each for each in services.index.search(Query())[0] if "img src" in each.user)
