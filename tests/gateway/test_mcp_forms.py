@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -460,6 +462,46 @@ def test_over_http_the_file_says_whose_clients_are_attended(house: House, era: s
     other = gate.connect({"Authorization": "Bearer key-of-two", "Fiducial-User": "emma"}, era, elicitation_callback=two)
     assert gate.do(lambda: other.client.call_tool("write_note", NOTE)).is_error
     assert (len(one.asked), len(two.asked)) == (1, 0)
+    assert house.tools.ran["write_note"] == 1
+
+
+EARLIER = Path(sys.prefix) / "mcp1"
+EARLIER_CLIENT = """
+import asyncio, json, sys
+from importlib.metadata import version
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+from mcp.types import ElicitResult
+
+asked = []
+
+async def fill_in(context, params):
+    asked.append(params.message)
+    return ElicitResult(action="accept", content={"go_on": True})
+
+async def main():
+    async with streamablehttp_client(sys.argv[1], headers=json.loads(sys.argv[2])) as (read, write, _):
+        async with ClientSession(read, write, elicitation_callback=fill_in) as session:
+            await session.initialize()
+            note = await session.call_tool("write_note", {"name": "shopping", "text": "milk"})
+            print(json.dumps({"version": version("mcp"), "error": note.isError, "asked": len(asked)}))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not EARLIER.exists(), reason="the MCP SDK of the major version before is not there: `make test`")
+def test_clients_of_the_major_version_before_are_asked_too(house: House) -> None:
+    gate = Gate(house, settings={"attended": {"hosts": ["one"]}})
+    headers = {"Authorization": "Bearer key-of-one", "Fiducial-User": "emma"}
+    done = subprocess.run(
+        [sys.executable, "-c", EARLIER_CLIENT, f"{gate.site.url}/mcp/shed", json.dumps(headers)],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(EARLIER)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["version"].startswith("1.")
+    assert (said["error"], said["asked"]) == (False, 1)
     assert house.tools.ran["write_note"] == 1
 
 

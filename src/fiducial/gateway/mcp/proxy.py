@@ -33,7 +33,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fiducial.core.verdict import Held, Unclear
 from fiducial.errors import ToolFailed, ToolRefused
-from fiducial.gateway.mcp.forms import Forms
+from fiducial.gateway.mcp.forms import Forms, Unanswered
 from fiducial.gateway.mcp.results import beside, failure, stopped, unforged, value_of
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests, RequestState
@@ -319,9 +319,7 @@ class Proxy:
             put = await self._forms.put(context, params, done.verdict)
             if isinstance(put, types.InputRequiredResult):
                 return put
-            if put == "answered":
-                done = await call()  # afresh, with what the user said
-            elif put is not None:
+            if isinstance(put, Unanswered):
                 why = put.why
         waiting = await self._answered(done, 0 if why else self._wait)
         if waiting is not None and not waiting.open:
