@@ -11,6 +11,7 @@ from fiducial.errors import ToolFailed
 from fiducial.gateway import bodies
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import RequestState
+from fiducial.guard.arguments import same
 
 _GUARD = "io.fiducial/"
 TICKET = _GUARD + "request"
@@ -42,16 +43,67 @@ def beside(result: dict[str, Any]) -> list[Any]:
         return [*content, *([structured] if structured is not None else [])]
     if structured is None:
         return []
-    return [block for block in content if not (block.get("type") == "text" and _says(block["text"], structured))]
+    new = [block for block in content if not (block.get("type") == "text" and _says(block["text"], structured))]
+    if not new:
+        return []
+    # A list has often a text for each of its members, and a text that is wrapped stands there as it is.
+    parts = _Parts(structured)
+    return [block for block in new if not (block.get("type") == "text" and parts.says(block["text"]))]
 
 
 def _says(text: str, structured: Any) -> bool:
     try:
+        return same(_read(text), structured)
+    except RecursionError:
+        return False
+
+
+class _Unread:
+    """In place of what a text says that is no JSON, or names a key twice."""
+
+
+def _read(text: str) -> Any:
+    try:
         data = text.encode()
         bodies.check(data)
-        return bool(bodies.value_of(data, "the text") == structured)
+        return bodies.value_of(data, "the text")
     except (Refused, ValueError):
-        return False
+        return _Unread
+
+
+class _Parts:
+    """Every value in a JSON value, at any depth: each gets a number, by its kind and the numbers of its members."""
+
+    def __init__(self, value: Any) -> None:
+        self._numbers: dict[Any, int] = {}
+        try:
+            self._number(value, new=True)
+        except RecursionError:
+            self._numbers.clear()
+
+    def says(self, text: str) -> bool:
+        """`text` says what is in the value: it is one of its texts, or one of its parts as JSON."""
+        if ("str", text) in self._numbers:
+            return True
+        try:
+            value = _read(text)
+            return value is not _Unread and self._number(value, new=False) is not None
+        except RecursionError:
+            return False
+
+    def _number(self, value: Any, *, new: bool) -> int | None:
+        """Of a value that is not there and not `new`, none. Raises `RecursionError` where it is nested too deeply."""
+        key: tuple[str, Any]
+        if isinstance(value, dict):
+            members = {name: self._number(member, new=new) for name, member in value.items()}
+            key = "object", None if None in members.values() else frozenset(members.items())
+        elif isinstance(value, list):
+            items = tuple(self._number(member, new=new) for member in value)
+            key = "list", None if None in items else items
+        else:
+            # True is 1 to Python, and not to who reads it.
+            key = type(value).__name__ if isinstance(value, (str, bool)) else "other", value
+        return self._numbers.setdefault(key, len(self._numbers)) if new else self._numbers.get(key)
 
 
 def unforged(result: dict[str, Any]) -> dict[str, Any]:
