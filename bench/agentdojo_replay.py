@@ -28,9 +28,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import dojo_report
 import fiducial
 import reports
-from dojo_agent import Stage, replay
+from dojo_agent import replay
 from dojo_guards import ASKING, PROFILES, TRIVIAL, Fiducial, GuardUnderTest, guard
 from dojo_report import Outcome
+from dojo_stage import Stage
 from dojo_world import SUITES, VERSION, attack_names, world
 
 

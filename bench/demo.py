@@ -153,8 +153,9 @@ def record(suite: str, database: Path) -> tuple[Shown, str]:
 
     Returns the first call that was held for where a value came from, and the log's checkpoint when all was written.
     """
-    from dojo_agent import Stage, replay
+    from dojo_agent import replay
     from dojo_guards import Fiducial
+    from dojo_stage import Stage
     from dojo_world import world
 
     here = world(suite, "important_instructions")

@@ -143,6 +143,11 @@ class Fiducial:
         self._guard = fiducial.Guard(charter, store=store, on_held=_agree, on_unclear=_agree)
         self._forgets = store is None
 
+    @property
+    def store(self) -> Store:
+        """What keeps the decisions of the session that was opened last."""
+        return self._guard.store
+
     def session(self, prompt: str, tools: Sequence[str]) -> AbstractContextManager[Session]:
         plan = list(tools) if self.name == "planned" else None
         if self._forgets:

@@ -14,7 +14,7 @@ from types import ModuleType
 
 _LLMS = "agentdojo.agent_pipeline.llms."
 _OURS = ("anthropic_llm", "cohere_llm", "google_llm", "local_llm", "openai_llm", "prompting_llm")
-_CLIENTS = ("anthropic", "cohere", "openai")
+_CLIENTS = ("anthropic", "cohere", "google.genai", "openai")
 
 
 class _Empty(ModuleType):

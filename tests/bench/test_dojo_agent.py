@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("agentdojo")
 
 from agentdojo_replay import replay_all, replay_task
-from dojo_agent import Stage, replay
+from dojo_agent import replay
 from dojo_guards import ALLOWED, DESTINATIONS, Decision, guard
 from dojo_report import Outcome
+from dojo_stage import Stage
 from dojo_world import SUITES, world
 
 ATTACK = "important_instructions"

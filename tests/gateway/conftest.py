@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-HERE = str(Path(__file__).resolve().parent)
-if HERE not in sys.path:
-    sys.path.insert(0, HERE)
+HERE = Path(__file__).resolve().parent
+for folder in (str(HERE), str(HERE.parents[1] / "bench")):
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
-from gateway_world import ByAuthZen, Door, House, InProcess, OverHttp  # noqa: E402 - found by the line above
+from gateway_world import ByAuthZen, Door, House, InProcess, OverHttp  # noqa: E402 - found by the lines above
 from mcp_http_world import OverMcpHttp, OverModernMcpHttp  # noqa: E402
 from mcp_world import OverMcp, OverModernMcp  # noqa: E402
 from model_world import (  # noqa: E402
