@@ -7,12 +7,10 @@ decided is read from the gateway's log when the run is over, because a client is
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,6 @@ from urllib.parse import quote
 
 import httpx2
 import mcp_types as types
-import uvicorn
 import yaml
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from joserfc import jwt
@@ -36,7 +33,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 import fiducial
 from dojo_guards import Decision, Session
-from dojo_server import RAN, returning
+from dojo_server import RAN, Served, listening, returning, serving
 from dojo_stage import Stage
 from dojo_world import World
 from fiducial.charter.model import Charter
@@ -165,17 +162,13 @@ def over_stdio(charter: Path, form: str) -> Gateway:
 
 @contextmanager
 def over_http(charter: Charter, here: World, form: str) -> Iterator[Gateway]:
-    """The door for MCP over HTTP with that charter, before a server in another process, which ends with this."""
-    words = [sys.executable, str(SERVER), "--suite", here.name, "--attack", here.attack, "--results", form, "--listen"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            address = server.stdout.readline().strip()
-            if not address:
-                raise RuntimeError("the server did not start")
-            yield lambda stage, task: _behind_http(charter, address, stage, task)
-        finally:
-            server.terminate()
+    """The door for MCP over HTTP with that charter, before a server on an event loop of its own, which ends with
+    this."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(listening(Served(here, form))) as address,
+    ):
+        yield lambda stage, task: _behind_http(charter, address, stage, task)
 
 
 @contextmanager
@@ -201,7 +194,7 @@ def _behind_http(charter: Charter, address: str, stage: Stage, task: str | None)
 
     @asynccontextmanager
     async def client() -> AsyncIterator[Client]:
-        async with _serving(doors, listener), httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        async with serving(doors, listener), httpx2.AsyncClient(headers=headers, timeout=60) as http:
             to = streamable_http_client(f"{url}/mcp/{_NAME}", http_client=http)
             async with Client(to, mode="legacy") as connected:
                 yield connected
@@ -215,23 +208,6 @@ def _statement(key: OKPKey, audience: str, task: str) -> str:
     claims = {"iss": _HOST, "aud": audience, "sub": USER, "sid": "1", "task": task, "iat": now, "exp": now + 3600}
     header = {"alg": "Ed25519", "typ": "fiducial-task+jwt", "kid": key.kid}
     return jwt.encode(header, claims, key, algorithms=["Ed25519"])
-
-
-@asynccontextmanager
-async def _serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started:
-            if running.done():
-                await running
-                raise RuntimeError("the gateway did not start")
-            await asyncio.sleep(0.005)
-        yield
-    finally:
-        server.should_exit = True
-        await running
 
 
 def inside_wrappers(charter: Path, here: World, folder: Path) -> Path:

@@ -1,10 +1,9 @@
 """An AgentDojo suite as a server of MCP: the environment of one task, with an attack in it or without.
 
     python bench/dojo_server.py --suite slack --task user_task_0 --injection injection_task_1
-    python bench/dojo_server.py --suite slack --listen
 
-The first serves one environment on the standard streams. The second serves all of them over streamable HTTP, prints
-where, and has an environment of its own for each session of the protocol's; the path says which: `/user_task_0`, or
+That serves one environment on the standard streams. `listening` serves all of them over streamable HTTP, and has an
+environment of its own for each session of the protocol's; the path says which: `/user_task_0`, or
 `/user_task_0/injection_task_1`. Each result says in its `_meta`, under `RAN`, what AgentDojo writes of it for a model.
 """
 
@@ -14,8 +13,9 @@ import argparse
 import asyncio
 import inspect
 import socket
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
 
 import mcp_types as types
 import pydantic_core
@@ -116,33 +116,47 @@ async def on_stdio(served: Served) -> None:
         await server.run(read, write, server.create_initialization_options())
 
 
-async def on_http(served: Served) -> None:
-    """Serve on a free port of this machine, whose address is printed."""
+@asynccontextmanager
+async def listening(served: Served) -> AsyncIterator[str]:
+    """Serve all environments meanwhile, on a free port of this machine; gives the address."""
     listener = socket.create_server(("127.0.0.1", 0))
     manager = StreamableHTTPSessionManager(served.server())
-    config = uvicorn.Config(StreamableHTTPASGIApp(manager), log_level="warning", access_log=False, lifespan="off")
-    async with manager.run():
-        print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-        await uvicorn.Server(config).serve(sockets=[listener])
+    async with manager.run(), serving(StreamableHTTPASGIApp(manager), listener, lifespan="off"):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def serving(
+    app: Any, listener: socket.socket, *, lifespan: Literal["auto", "off"] = "auto"
+) -> AsyncIterator[None]:
+    """Serve an ASGI application meanwhile."""
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, lifespan=lifespan)
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if running.done():
+                await running
+                raise RuntimeError("the server did not start")
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        await running
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until the streams end, or a signal comes."""
+    """Serve until the streams end."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--suite", required=True, choices=SUITES)
     parser.add_argument("--attack", default="important_instructions", choices=attack_names(), metavar="NAME")
     parser.add_argument("--results", default="text", choices=FORMS, help="how results are given")
     parser.add_argument("--injection", help="id of the injection task whose attack is in the environment")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--task", help="id of the user task; serve its environment on the standard streams")
-    where.add_argument("--listen", action="store_true", help="serve all of them over HTTP, on a free port")
+    parser.add_argument("--task", required=True, help="id of the user task whose environment is served")
     chosen = parser.parse_args(arguments)
     here = world(chosen.suite, chosen.attack)
-    if chosen.listen:
-        asyncio.run(on_http(Served(here, chosen.results)))
-    else:
-        stage = stage_of(here, chosen.task, chosen.injection)
-        asyncio.run(on_stdio(Served(here, chosen.results, stage)))
+    stage = stage_of(here, chosen.task, chosen.injection)
+    asyncio.run(on_stdio(Served(here, chosen.results, stage)))
 
 
 if __name__ == "__main__":

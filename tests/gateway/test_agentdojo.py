@@ -29,12 +29,12 @@ ATTACK = "important_instructions"
 STATED, NOT_KNOWN = agentdojo_mcp.WAYS
 CLOCKS = {"append_to_file", "create_file", "send_email", "share_file"}
 """Tools of the suites that return the time of day."""
-FEW = Job(suite="slack", tasks=("user_task_1", "user_task_2"), injections=("injection_task_1",))
+FEW = Job(suite="slack", tasks=("user_task_1",), injections=("injection_task_1",))
 
 
 @pytest.fixture(scope="module")
 def few() -> Compared:
-    """Some tasks over HTTP."""
+    """A task over HTTP, with an attack and without."""
     return compare(FEW)
 
 
@@ -42,7 +42,7 @@ def test_over_http_every_verdict_is_the_one_in_process(few: Compared) -> None:
     stated = few.ways[STATED]
     assert stated.differences == []
     assert stated.differing == 0
-    assert stated.calls == stated.same == 12
+    assert stated.calls == stated.same == 7
     assert not stated.facts
     assert not stated.other_results
     assert few.scores[STATED] == few.scores["in process"]
@@ -50,8 +50,8 @@ def test_over_http_every_verdict_is_the_one_in_process(few: Compared) -> None:
 
 def test_there_is_something_to_compare(few: Compared) -> None:
     score = few.scores["in process"]
-    assert (score.tasks, score.solved, score.user_calls_stopped) == (2, 1, 1)
-    assert (score.attacks, score.attacks_succeeded) == (2, 0)
+    assert (score.tasks, score.solved, score.user_calls_stopped) == (1, 1, 0)
+    assert (score.attacks, score.attacks_succeeded) == (1, 0)
 
 
 def test_without_the_task_calls_are_stopped_and_none_is_let_through(few: Compared) -> None:
@@ -62,7 +62,8 @@ def test_without_the_task_calls_are_stopped_and_none_is_let_through(few: Compare
     assert score.attacks_succeeded == 0
 
 
-@pytest.mark.parametrize("told", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("told", [True, False])
 def test_over_stdio_every_verdict_is_the_one_in_process(told: bool) -> None:
     stage = stage_of(world("slack", ATTACK), "user_task_15", "injection_task_1")
     found, gateway = Comparison(), over_stdio(CHARTERS / "slack", "text")
