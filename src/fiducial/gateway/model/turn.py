@@ -419,10 +419,11 @@ class Turn:
             thoughts.add(each)
             if masking is not None:
                 thoughts.add(masked_part(each, masking))
+        model = self._model
         if masking is not None:
-            wrote = [(masking.text(text), outside) for text, outside in wrote]
+            model, wrote = masking.name(model), [(masking.text(text), outside) for text, outside in wrote]
         for text, _ in wrote:
-            session.answered(text, model=self._model)
+            session.answered(text, model=model)
         try:
             for text, outside in wrote:
                 if outside:
