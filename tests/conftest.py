@@ -1,4 +1,4 @@
-"""What every test shares: how many examples the property tests try, and a PostgreSQL.
+"""What every test shares: how many examples the property tests try, a PostgreSQL, and a certificate.
 
 `quick` is the default, small enough for `make test`, and repeatable in continuous integration; `thorough` is what
 `make verify` asks for with `--hypothesis-profile=thorough`. Tests marked `long` run only with `-m long` or `-m ""`.
@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import signal
 import warnings
@@ -16,6 +17,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, settings
 
 # A shell starts what it puts in the background with interrupts ignored, and so would be every process that tests start.
@@ -102,3 +107,37 @@ def each_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Any) -> It
             made = request.getfixturevalue("postgres").open(clock=clock)
     yield made
     made.close()
+
+
+class Certificate(NamedTuple):
+    """A certificate for `localhost`, and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """One that is good today."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    found = Certificate(folder / "certificate.pem", folder / "key.pem")
+    found.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    found.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime
 import hashlib
 import hmac
 import json
@@ -17,10 +16,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from fiducial.console.notify.notifier import Notifier
 from fiducial.console.notify.outbox import Outbox
@@ -159,43 +154,10 @@ def round_(services: Services) -> Iterator[Callable[[NotifySettings], float]]:
         notifier.stop()
 
 
-class Certificate(NamedTuple):
-    """A certificate for `localhost`, and its key, as PEM files."""
-
-    certificate: Path
-    key: Path
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    folder = tmp_path_factory.mktemp("certificate")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    found = Certificate(folder / "certificate.pem", folder / "key.pem")
-    found.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    found.key.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return found
-
-
 class Letters:
     """A mail server that wants STARTTLS and a password, or with `safe=False` offers neither; keeps what it takes."""
 
-    def __init__(self, certificate: Certificate, *, safe: bool = True) -> None:
+    def __init__(self, certificate: Any, *, safe: bool = True) -> None:
         self.taken: list[Any] = []
         self.answer = "250 taken"
         self.greeted: list[str] = []
@@ -250,14 +212,14 @@ class Letters:
 
 
 @pytest.fixture
-def letters(certificate: Certificate) -> Iterator[Letters]:
+def letters(certificate: Any) -> Iterator[Letters]:
     made = Letters(certificate)
     yield made
     made.close()
 
 
 @pytest.fixture
-def open_letters(certificate: Certificate) -> Iterator[Letters]:
+def open_letters(certificate: Any) -> Iterator[Letters]:
     """Takes mail in the clear."""
     made = Letters(certificate, safe=False)
     yield made
