@@ -5,8 +5,8 @@ In every page, blocks are taken in order, in one directory and one namespace a p
 - a ```python block runs. What it must print is the ```text block after `<!-- prints -->`.
 - in a ```console block each line that begins with `$ ` runs, and the lines after it are what it must print; a line of
   `…` stands for any lines, and `…` inside a line for any characters. `make` targets are only looked up. A command that
-  ends with `&` goes on beside the rest of its page; the lines after it are the first that it prints. Port 8440 is
-  another one here, which nobody else uses.
+  ends with `&` goes on beside the rest of its page; the lines after it are the first that it prints. The ports 8440,
+  8441 and 4317 are others here, which nobody else uses.
 - `<!-- not run: why -->` above a block leaves it out; `<!-- exits 1 -->` says which status the block's commands have.
 """
 
@@ -69,7 +69,9 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    text = page.read_text().replace(":8440", f":{_free_port()}")
+    text = page.read_text()
+    for port, other in zip(_PORTS, _free_ports(len(_PORTS)), strict=True):
+        text = text.replace(f":{port}", f":{other}")
     beside: list[subprocess.Popen[str]] = []
     try:
         _run_page(page, text, beside)
@@ -79,11 +81,15 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
             each.communicate(timeout=20)
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
+_PORTS = (8440, 8441, 4317)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        free = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in free:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in free]
 
 
 def _run_page(page: Path, text: str, beside: list[subprocess.Popen[str]]) -> None:

@@ -94,6 +94,8 @@ class House:
         self._thread: threading.Thread | None = None
         self._clients: list[httpx2.Client] = []
         self._ending: list[Callable[[], None]] = []
+        self.adds: list[Callable[[Doors], None]] = []
+        """What adds doors beside, whenever it is served anew."""
 
     def on_stop(self, act: Callable[[], None]) -> None:
         """Have `act` done before the house is closed."""
@@ -113,6 +115,8 @@ class House:
     def start(self) -> None:
         """Serve, on any free port."""
         self.doors = Doors(self.guard, self.tokens.get, url="https://pdp.example.org")
+        for add in self.adds:
+            add(self.doors)
         self._server = uvicorn.Server(
             uvicorn.Config(self.doors, port=0, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
         )

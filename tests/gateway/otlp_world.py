@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from gateway_world import House
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -85,6 +87,26 @@ class Agent:
         return self.memory.get_finished_spans()
 
 
+def a_run() -> Agent:
+    agent = Agent()
+    with agent.span("invoke_agent clerk", {"gen_ai.operation.name": "invoke_agent", "user.id": "emma"}):
+        agent.chat(said("user", "Look up page"), calls=[("1", "look_up", {"name": "page"})])
+        agent.tool("look_up", {"name": "page"}, "found", call="1")
+    return agent
+
+
+ROWS = [
+    ("opened", "emma", "observe"),
+    ("user", "Look up page", "trusted"),
+    ("decided", "look_up", '{"name": "page"}', "allowed"),
+    ("finished", "found", "ok"),
+]
+
+
+def request(*spans: Span) -> ExportTraceServiceRequest:
+    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])])
+
+
 def said(role: str, text: str) -> dict[str, Any]:
     return {"role": role, "parts": [{"type": "text", "content": text}]}
 
@@ -106,7 +128,7 @@ def eventually(condition: Callable[[], Any], seconds: float = 8) -> Any:
 
 def settled(house: House) -> None:
     """Until nothing waits any more."""
-    assert house.doors.receiver is not None
+    assert house.doors.intake is not None
     eventually(lambda: not house.store.scan("otlp/waiting/"))
 
 

@@ -536,7 +536,7 @@ def test_nobody_is_asked_and_no_other_door_goes_on_with_it(house: House) -> None
     assert ("decided", "pay_bill", '{"account": "DE1", "amount": 5}', "held") in rows
     assert ("finished", "paid", "ok") in rows
     assert not house.store.scan(HOLDS)
-    (seat,) = house.doors.receiver.sessions._seats.values()  # type: ignore[union-attr]
+    (seat,) = house.doors.intake.receiver.sessions._seats.values()  # type: ignore[union-attr]
     call = {"tool": "wipe", "arguments": {"name": "page"}}
     at = f"/v1/sessions/{seat.session.id}/decisions"
     assert house.client("key-of-two").post(at, json=call).status_code == 404
@@ -575,7 +575,7 @@ def test_a_session_ends_when_nothing_comes_any_more(house: House) -> None:
     followed(house, run())
     receiving(house, Patience(quiet=timedelta(0), look=timedelta(milliseconds=50)))
     eventually(lambda: not house.store.scan("otlp/"))
-    assert not house.doors.receiver.sessions._seats  # type: ignore[union-attr]
+    assert not house.doors.intake.receiver.sessions._seats  # type: ignore[union-attr]
 
 
 def test_what_fiducial_sends_is_not_taken_in(house: House) -> None:
@@ -671,7 +671,7 @@ def test_too_much_that_waits_is_sent_again_later(house: House, monkeypatch: pyte
     monkeypatch.setattr("fiducial.gateway.otlp.receiver.MAX_WAITING", size + 100)
     body = encode_spans(run().spans).SerializeToString()
     answer = house.client().post("/v1/traces", content=body, headers={"content-type": "application/x-protobuf"})
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
     receiving(house)
     settled(house)
     assert trajectory(house) == RUN

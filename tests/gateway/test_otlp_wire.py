@@ -23,8 +23,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
-from otlp_world import Agent, receiving, said, settled, trajectory
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from otlp_world import ROWS, Agent, a_run, receiving, request, said, settled, trajectory
 
 import fiducial
 from fiducial.errors import StoreError
@@ -36,26 +36,6 @@ from fiducial.gateway.refusals import Refused
 PROTOBUF = {"content-type": wire.PROTOBUF}
 JSON = {"content-type": wire.JSON}
 TRACE, ID = bytes(range(1, 17)), bytes(range(1, 9))
-
-
-def a_run() -> Agent:
-    agent = Agent()
-    with agent.span("invoke_agent clerk", {"gen_ai.operation.name": "invoke_agent", "user.id": "emma"}):
-        agent.chat(said("user", "Look up page"), calls=[("1", "look_up", {"name": "page"})])
-        agent.tool("look_up", {"name": "page"}, "found", call="1")
-    return agent
-
-
-ROWS = [
-    ("opened", "emma", "observe"),
-    ("user", "Look up page", "trusted"),
-    ("decided", "look_up", '{"name": "page"}', "allowed"),
-    ("finished", "found", "ok"),
-]
-
-
-def request(*spans: Span) -> ExportTraceServiceRequest:
-    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])])
 
 
 def in_otlp_json(sent: ExportTraceServiceRequest) -> dict[str, Any]:
@@ -256,7 +236,7 @@ def test_of_a_resource_only_whose_spans_they_are_counts(house: House) -> None:
     assert evil not in [span.attributes.get("gen_ai.input.messages") for span in found]
 
 
-@pytest.mark.parametrize(("most", "status"), [(30_000, 413), (100_000, 503)])
+@pytest.mark.parametrize(("most", "status"), [(30_000, 413), (100_000, 429)])
 def test_what_would_take_more_than_is_left_is_refused(
     house: House, most: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +248,7 @@ def test_what_would_take_more_than_is_left_is_refused(
     assert len(body) < 5_000
     answers = [house.client().post("/v1/traces", content=body, headers=PROTOBUF).status_code for _ in range(2)]
     assert answers[-1] == status
-    assert len(house.store.scan("otlp/spans/")) == len(house.store.scan("otlp/waiting/")) == (status == 503)
+    assert len(house.store.scan("otlp/spans/")) == len(house.store.scan("otlp/waiting/")) == (status == 429)
 
 
 def test_more_than_a_span_may_say_is_doubted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

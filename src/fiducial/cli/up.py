@@ -29,7 +29,7 @@ from fiducial.core.address import is_loopback
 from fiducial.core.event import Mode
 from fiducial.core.ids import PersonId
 from fiducial.errors import CharterError, OversightError
-from fiducial.gateway.app import Doors, Part
+from fiducial.gateway.app import Beside, Doors, Part
 from fiducial.gateway.model.http import ModelGateway
 from fiducial.gateway.model.settings import prompt_of
 from fiducial.gateway.model.settings import read_settings as read_models
@@ -75,6 +75,10 @@ def up(
     models: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Serve the models that this file names, at `/models/…`.")
     ] = None,
+    otlp_grpc: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Also take traces in over OTLP/gRPC, there; the usual port is 4317."),
+    ] = None,
     notify: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Tell people by webhook, Slack or mail, as this file says.")
     ] = None,
@@ -97,7 +101,7 @@ def up(
     scheme = "https" if certificate is not None else "http"
     if (certificate is None) != (key is None):
         fail("--certificate and --key go together", 2)
-    address = url or f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    address = url or f"{scheme}://{_shown(host, port)}"
     provider = None
     if oidc_issuer is not None:
         if not oidc_client or not oidc_secret:
@@ -116,8 +120,12 @@ def up(
     except (CharterError, OversightError) as error:
         fail(str(error), 2)
     hands = _hands(store, charter, tools, captures)
-    # The port first: a link that was printed is worth something, and must lead to this console.
+    collector = _collector(otlp_grpc, certificate, key) if otlp_grpc is not None else None
+    # The ports first: a link that was printed is worth something, and must lead to this console.
     with _bound(host, port) as listener, reporting(), made(store) as kept:
+        if otlp_grpc is not None:
+            # It listens there once the console does: a socket that is there already cannot be given to it.
+            _bound(*_listening(otlp_grpc)).close()
         app = create_app(kept, loaded, Settings(url=address, provider=provider), hands=hands)
         first = app.services.first_link(admin)
         typer.echo(f"Fiducial's console is at {app.services.origin}/")
@@ -132,6 +140,8 @@ def up(
         doors = Doors(guard, _host_of(app.services), url=app.services.origin)
         for part in parts:
             doors.add(part(doors, guard, app.services))
+        if collector is not None:
+            doors.add_beside(collector(doors))
         config = uvicorn.Config(
             Served(app, doors), host=host, port=port, log_level="warning", access_log=False, server_header=False,
             proxy_headers=proxy is not None, forwarded_allow_ips=trusted, timeout_graceful_shutdown=3,
@@ -240,6 +250,24 @@ def _guards(charters: Mapping[str, Charter], guard: Guard, services: Services) -
     return guard_of
 
 
+def _collector(listen: str, certificate: Path | None, key: Path | None) -> Callable[[Doors], Beside]:
+    """What makes the door for traces over gRPC; ends the command where that is not installed, or cannot be there."""
+    try:
+        from fiducial.gateway.otlp.grpc_door import GrpcDoor
+    except ModuleNotFoundError as error:
+        fail(f"`{error.name}` is not installed: pip install 'fiducial[console,otel-grpc]'", 2)
+    host, port = _listening(listen)
+    if certificate is None and not is_loopback(host):
+        fail(f"others can reach `{listen}`, and no proxy is before it: give --certificate and --key", 2)
+    tls = (certificate.read_bytes(), key.read_bytes()) if certificate is not None and key is not None else None
+
+    def made(doors: Doors) -> Beside:
+        assert doors.intake is not None
+        return GrpcDoor(doors.intake, doors.hosts, _shown(host, port), tls=tls)
+
+    return made
+
+
 def _hands(store: str, charter: Path, tools: str | None, captures: str | None) -> Hands:
     """What the console takes effects back with, and what somebody would type to do it in a terminal."""
     # A store's address may hold a password: whoever has a terminal there knows it.
@@ -310,3 +338,8 @@ def _listening(text: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         fail(f"`{text}` is no HOST:PORT, such as 127.0.0.1:8440", 2)
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _shown(host: str, port: int) -> str:
+    """As it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -34,7 +34,7 @@ from fiducial.guard.guard import Guard
 from fiducial.oversight.desk import Desk
 
 if TYPE_CHECKING:
-    from fiducial.gateway.otlp.receiver import Receiver
+    from fiducial.gateway.otlp.intake import Intake
 
 log = logging.getLogger("fiducial.gateway")
 _LOOK: Final = 30.0
@@ -46,14 +46,18 @@ TRACES: Final = "POST /v1/traces"
 """The route that every OTLP exporter appends to the address it is given."""
 
 
-class Part(Protocol):
+class Beside(Protocol):
+    """A door at an address of its own."""
+
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        """Open, until the server stops."""
+
+
+class Part(Beside, Protocol):
     """A door that is an application of its own."""
 
     def serves(self, path: str) -> bool:
         """Whether a path is behind it."""
-
-    def lifespan(self) -> AbstractAsyncContextManager[None]:
-        """Open, until the server stops."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -75,16 +79,23 @@ class Doors:
             **SessionDoor(self.sessions, self.requests).operations,
             **self.authzen.operations,
         }
-        hosts = Hosts(admit)
-        doors = {route: Door(operation, hosts, self.sessions.threads) for route, operation in self.operations.items()}
+        self.hosts = Hosts(admit)
+        doors = {
+            route: Door(operation, self.hosts, self.sessions.threads) for route, operation in self.operations.items()
+        }
         self._direct: dict[str, ASGIApp] = {route: door for route, door in doors.items() if "{" not in route}
-        self.receiver, self._direct[TRACES] = _receiver(guard, hosts)
+        self.intake, self._direct[TRACES] = _intake(guard, self.hosts)
         self._parts: list[Part] = []
+        self._beside: list[Beside] = []
         self._routed = self._app(doors)
 
     def add(self, part: Part) -> None:
         """Have `part` beside the others, before they are opened."""
         self._parts.append(part)
+
+    def add_beside(self, door: Beside) -> None:
+        """Have `door` open as long as the others, before they are opened."""
+        self._beside.append(door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -122,12 +133,12 @@ class Doors:
         before = sys.getswitchinterval()
         sys.setswitchinterval(min(before, _SWITCH))
         self.requests.begin()
-        if self.receiver is not None:
-            self.receiver.begin()
+        if self.intake is not None:
+            self.intake.begin()
         looking = asyncio.create_task(self._look())
         try:
             async with contextlib.AsyncExitStack() as parts:
-                for part in self._parts:
+                for part in (*self._parts, *self._beside):
                     await parts.enter_async_context(part.lifespan())
                 yield
         finally:
@@ -135,8 +146,8 @@ class Doors:
             with contextlib.suppress(asyncio.CancelledError):
                 await looking
             self.requests.close()
-            if self.receiver is not None:
-                await self.receiver.close()
+            if self.intake is not None:
+                await self.intake.close()
             await self.sessions.close()
             sys.setswitchinterval(before)
 
@@ -149,18 +160,19 @@ class Doors:
                 log.exception("sessions that nobody uses could not be let go of, which is tried again")
 
 
-def _receiver(guard: Guard, hosts: Hosts) -> tuple[Receiver | None, ASGIApp]:
+def _intake(guard: Guard, hosts: Hosts) -> tuple[Intake | None, ASGIApp]:
     """What takes traces in, and its door; where its packages are not installed, one that says so."""
     try:
         from fiducial.gateway.otlp.door import TracesDoor
+        from fiducial.gateway.otlp.intake import Intake
         from fiducial.gateway.otlp.receiver import Receiver
     except ImportError as error:
         if not (error.name or "").startswith(("google", "opentelemetry")):
             raise
         missing = "traces are taken in where `fiducial[otel]` is installed"
         return None, Response(problem(501, missing), 501, media_type="application/problem+json")
-    receiver = Receiver(guard)
-    return receiver, TracesDoor(receiver, hosts)
+    intake = Intake(Receiver(guard))
+    return intake, TracesDoor(intake, hosts)
 
 
 def _constant(path: str, body: bytes) -> Route:
@@ -182,4 +194,4 @@ async def _missing(request: Request, error: Exception) -> Response:
     return Response(problem(status, detail), status, headers, "application/problem+json")
 
 
-__all__ = ["Doors", "Part"]
+__all__ = ["Beside", "Doors", "Part"]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from starlette.types import Receive, Scope, Send
 
 from fiducial.gateway.door import Hosts, answer_to, body_of
 from fiducial.gateway.otlp import wire
-from fiducial.gateway.otlp.receiver import Receiver
-from fiducial.gateway.otlp.wire import Span, Unreadable
+from fiducial.gateway.otlp.intake import Intake
 
 
 class TracesDoor:
     """An ASGI application."""
 
-    def __init__(self, receiver: Receiver, hosts: Hosts) -> None:
-        self._receiver, self._hosts = receiver, hosts
+    def __init__(self, intake: Intake, hosts: Hosts) -> None:
+        self._intake, self._hosts = intake, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -28,24 +25,18 @@ class TracesDoor:
             host = await self._hosts.of(given.get(b"authorization", "").encode("latin-1"))
             body = await body_of(receive, wire.MAX_BODY)
             encoding = given.get(b"content-encoding", "").strip().lower()
-            threads = self._receiver.sessions.threads
-            found = await threads.run(host, partial(_read, body, kind, encoding))
-            taken = await self._receiver.take(host, found)
+            taken = await self._intake.take(host, body, kind, encoding)
             status, answer = 200, wire.answered(spoken, taken.rejected, taken.why)
         except Exception as error:  # noqa: BLE001 - every fault is answered
             status, detail = answer_to(error, scope["path"])
             answer = wire.refused(spoken, status, detail)
             if status == 401:
                 headers.append((b"www-authenticate", b"Bearer"))
-            elif status == 503:
-                headers.append((b"retry-after", b"5"))
+            elif status in wire.AGAIN:
+                headers.append((b"retry-after", b"%d" % wire.LATER))
         headers.append((b"content-length", str(len(answer)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-
-
-def _read(body: bytes, kind: str, encoding: str) -> list[Span | Unreadable]:
-    return list(wire.spans(wire.decoded(body, kind, encoding)))
 
 
 __all__ = ["TracesDoor"]

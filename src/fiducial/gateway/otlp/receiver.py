@@ -137,7 +137,7 @@ class Receiver:
                 if size > MAX_WAITING:
                     raise Refused(413, f"what a request says takes at most {MAX_WAITING} bytes")
                 if size > left:
-                    raise Refused(503, "too much waits to be followed; send it again later")
+                    raise Refused(429, "too much waits to be followed; send it again later")
                 traces.setdefault(mine + key_of(span.trace), []).append(data)
         return self._inbox.put(host, traces) if traces else {}
 

@@ -1,8 +1,8 @@
-"""OTLP over HTTP: what an exporter sends, in both encodings, and what it is answered.
+"""OTLP: what an exporter sends, in both encodings, and what it is answered.
 
-https://opentelemetry.io/docs/specs/otlp/#otlphttp, version 1.10: protobuf, or JSON in which ids are hexadecimal; plain
-or gzip. A request of which nothing can be read is refused as a whole. Of one that can, each span that cannot is counted
-in the answer, which the exporter must not send again.
+https://opentelemetry.io/docs/specs/otlp/, version 1.10: protobuf, or JSON in which ids are hexadecimal; plain or gzip.
+A request of which nothing can be read is refused as a whole. Of one that can, each span that cannot is counted in the
+answer, which the exporter must not send again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -36,6 +37,13 @@ MAX_SPANS: Final = 10_000
 """Spans of a request; twenty times what the SDKs send at once."""
 MAX_SPAN: Final = 4 * 1024 * 1024
 """Bytes of a span."""
+AGAIN: Final = frozenset({429, 503})
+"""Statuses of what can be sent again, as it is."""
+LATER: Final = 5
+"""Seconds until then."""
+_CODES: Final = {401: 16, 413: 8, 429: 8, 500: 13, 503: 14, 504: 4}
+"""Status → `google.rpc.Code`, which is a status of gRPC too: https://opentelemetry.io/docs/specs/otlp/#failures. What
+is not here is 3, `INVALID_ARGUMENT`. 8, `RESOURCE_EXHAUSTED`, can be sent again where it says when, not otherwise."""
 _MEMBERS: Final = 100
 """Members of a gzip, RFC 1952 section 2.2; each costs, and may hold nothing."""
 _SHARED: Final = frozenset(
@@ -217,9 +225,23 @@ def answered(kind: str, rejected: int, message: str) -> bytes:
 
 
 def refused(kind: str, status: int, detail: str) -> bytes:
-    """The answer to a request that was not: a `google.rpc.Status`."""
-    codes = {401: 16, 413: 8, 429: 8, 500: 13, 503: 14}
-    return _encoded(kind, Status(code=codes.get(status, 3), message=detail[:_MESSAGE]))
+    """The answer to a request that was not."""
+    return _encoded(kind, failure(status, detail))
+
+
+def failure(status: int, detail: str) -> Status:
+    """What a request is refused with, and when it can be sent again if it can."""
+    found = Status(code=_CODES.get(status, 3), message=detail[:_MESSAGE])
+    if status in AGAIN:
+        found.details.add().Pack(retry())
+    return found
+
+
+def retry() -> RetryInfo:
+    """When what can be sent again can be."""
+    made = RetryInfo()
+    made.retry_delay.seconds = LATER
+    return made
 
 
 def _encoded(kind: str, message: Message) -> bytes:
@@ -230,7 +252,9 @@ def _encoded(kind: str, message: Message) -> bytes:
 
 
 __all__ = [
+    "AGAIN",
     "JSON",
+    "LATER",
     "MAX_BODY",
     "MAX_SPAN",
     "MAX_SPANS",
@@ -239,6 +263,8 @@ __all__ = [
     "Unreadable",
     "answered",
     "decoded",
+    "failure",
     "refused",
+    "retry",
     "spans",
 ]
