@@ -26,20 +26,25 @@ _STEP = re.compile(
 class PathPattern:
     """A compiled pattern. Raises `ValueError` when `text` is not one."""
 
-    __slots__ = ("_named", "_regex", "text")
+    __slots__ = ("_named", "_regex", "depth", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         """The pattern as written."""
         if not text.startswith("$"):
             raise ValueError(f"the path `{text}` does not start with `$`")
-        position, parts = 1, []
+        position = 1
+        parts: list[str] = []
         named: list[str] = []
+        self.depth = 0
+        """Steps up to the last wildcard: how deep the members lie that the pattern goes through one by one."""
         while position < len(text):
             match = _STEP.match(text, position)
             if match is None:
                 raise ValueError(f"the path `{text}` cannot be read from character {position + 1} on")
             position = match.end()
+            if match["star"] is not None or match["any"] is not None:
+                self.depth = len(parts) + 1
             if match["deep"] is not None or match["deep_quoted"] is not None:
                 key = match["deep"] if match["deep"] is not None else match["deep_quoted"]
                 parts.append(r"(?:\x00[^\x00]*)*\x00k" + re.escape(key))

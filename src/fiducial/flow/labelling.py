@@ -59,6 +59,8 @@ class OutputPaths(msgspec.Struct, frozen=True, kw_only=True):
     prose: Sequence[PathPattern]
     classes: Mapping[str, Sequence[PathPattern]]
     """Data class → where its values stand."""
+    documents: PathPattern | None = None
+    """Where the ids of documents stand; what its last wildcard goes through are the documents."""
 
     @property
     def exact(self) -> bool:

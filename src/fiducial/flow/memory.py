@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from fiducial.core.ids import SourceId
-from fiducial.core.label import TRUSTED, Integrity, Label
+from fiducial.core.label import MAX_SOURCES, TRUSTED, Integrity, Label
+from fiducial.core.path import Path
 from fiducial.flow import entities, lexer
 from fiducial.flow.declared import Classed
 from fiducial.flow.disguise import may_disguise, undisguised
@@ -26,7 +27,7 @@ from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.labelling import DISTRUST, PROSE, TRUST, OutputPaths, looks_like_record, said
 from fiducial.flow.laundry import Echo, Laundered
 from fiducial.flow.lexer import LEAF
-from fiducial.flow.structure import DEEP, Place, Root, leaves, scalar_text, untold
+from fiducial.flow.structure import DEEP, Place, Root, leaves, path_of, root_of, scalar_text, untold
 from fiducial.flow.trace import Where
 
 _TAINTING_WORDS = 3
@@ -41,6 +42,9 @@ _PER_SOURCE = 8 * 1024
 """Bytes of budget for each character whose entities are laid ready and each source that can be shown: so that the small
 tables stay within the twentieth that the lanes leave them."""
 
+MAX_DOCUMENT_NAME = 200
+"""Characters of a document's id that count."""
+
 
 class Recovered(Root):
     """The source of what a disguise says plainly. Never `pointed`: the plain form does not stand in the source."""
@@ -48,17 +52,43 @@ class Recovered(Root):
     __slots__ = ()
 
 
-def _recovered(place: Place) -> Place:
-    """`place`, in a source of recovered text."""
+class Hearsay(Root):
+    """The source of what the agent itself said, or stored with no source that says it: it grounds nothing."""
+
+    __slots__ = ()
+
+
+def _moved(place: Place, root: Root) -> Place:
+    """`place`, in another source."""
     keys: list[tuple[Any, ...]] = []
     while type(place) is tuple:
         keys.append(place[1:])
         place = place[0]
-    assert isinstance(place, Root)
-    twin: Place = Recovered(place.id, classes=place.classes)
+    twin: Place = root
     for key in reversed(keys):
         twin = (twin, *key)
     return twin
+
+
+class Told(NamedTuple):
+    """What is known of a text that a memory has brought back."""
+
+    label: Label
+    """At best what it was stored with."""
+    grounded: bool
+    """Some source said it when it was stored."""
+
+
+class Recalls(Protocol):
+    """Tells what is known of the texts of one result that a memory has brought back."""
+
+    def covers(self, path: Path, *, key: bool) -> bool:
+        """Such a text stands at `path`, or is the key there."""
+        ...
+
+    def told(self, text: str) -> Told:
+        """What is known of it."""
+        ...
 
 
 class Memory:
@@ -104,8 +134,8 @@ class Memory:
             self.classed.add(text, classes)
         return root
 
-    def _root(self, source: SourceId, classes: frozenset[str], *, pointed: bool) -> Root:
-        root = Root(source, pointed=pointed, classes=classes)
+    def _root(self, source: SourceId, classes: frozenset[str], *, pointed: bool, kind: type[Root] = Root) -> Root:
+        root = kind(source, pointed=pointed, classes=classes)
         if len(self.roots) < self._most_roots:
             self.roots[source] = root
         self.pointed_any |= pointed
@@ -144,9 +174,13 @@ class Memory:
         *,
         pointed: bool,
         echo: Echo | None = None,
+        recalls: Recalls | None = None,
+        hearsay: bool = False,
     ) -> Label:
         """Keep a tool's result; returns its label."""
-        root = self._root(source, label.classes, pointed=pointed)
+        root = self._root(source, label.classes, pointed=pointed, kind=Hearsay if hearsay else Root)
+        documents = paths.documents
+        root.depth = documents.depth if documents is not None else 0
         if isinstance(value, bytes | bytearray | memoryview):
             value = scalar_text(value)
         parsed = parse(value) if isinstance(value, str) else value
@@ -162,6 +196,7 @@ class Memory:
         trusted_push = self.record.push
         numerals: list[tuple[int, str]] = []
         told = False
+        sources: tuple[SourceId, ...] = label.sources
         for place, shape, raw, key in leaves(parsed, root, exact_indices=paths.exact):
             rule = rules.get(shape)
             if rule is None:
@@ -178,6 +213,16 @@ class Memory:
                 if untold(raw):  # it may say anything to who reads it, an instruction too
                     distrusted = self.tainted = True
                 continue
+            if documents is not None and not key and documents.covers(path := path_of(place)):
+                root.documents.setdefault(path[: root.depth], text[:MAX_DOCUMENT_NAME])
+            if recalls is not None and recalls.covers(path_of(place), key=key):
+                told_of = recalls.told(text)
+                leaf_classes |= told_of.label.classes
+                sources += told_of.label.sources
+                if not told_of.label.trusted:
+                    kind = DISTRUST
+                if not told_of.grounded:
+                    place = _moved(place, Hearsay(root.id, pointed=root.pointed, classes=root.classes))
             if leaf_classes and (not key or entities.has_digit(text)):
                 found_classes |= leaf_classes
                 self.classed.add(text, leaf_classes)
@@ -208,7 +253,7 @@ class Memory:
         # Whoever can write into a list may have chosen how long it is.
         if isinstance(parsed, list) and integrity is Integrity.TRUSTED:
             self.figures.totals.append(Decimal(len(parsed)))
-        return Label(integrity, frozenset(found_classes), (source, *label.sources)[:64])
+        return Label(integrity, frozenset(found_classes), tuple(dict.fromkeys((source, *sources)))[:MAX_SOURCES])
 
     def _instructs(self, text: str) -> bool:
         """With the untrusted leaf `text`, a key or a value, the session has read what could be an instruction."""
@@ -228,7 +273,8 @@ class Memory:
         if len(text) <= SHORT_NUMBER and text[0].isdigit():
             self.figures.untrusted(text)
         if may_disguise(text):
-            twin = _recovered(place)
+            origin = root_of(place)
+            twin = _moved(place, Recovered(origin.id, classes=origin.classes))
             for plain in undisguised(text):
                 self.untrusted.push(twin, plain)
                 self.recovered = True
@@ -271,5 +317,6 @@ def texts_of(lane: Lane, root: Root) -> Iterable[tuple[Place, Chunk, int]]:
     """Every leaf of `root` in `lane`, in order."""
     for chunk in lane.chunks:
         for number in range(len(chunk.starts)):
-            if chunk.root(number) is root:
+            found = chunk.root(number)
+            if found is root or (type(found) is Hearsay and found.id == root.id):
                 yield chunk.place(number), chunk, number

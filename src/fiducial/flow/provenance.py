@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fiducial.charter.contracts import Role
 from fiducial.core.event import Authority
 from fiducial.core.ids import SourceId
 from fiducial.core.label import Integrity, Label
-from fiducial.core.path import PathPattern
+from fiducial.core.path import PathPattern, show
 from fiducial.flow import dates, entities, numbers, rules
 from fiducial.flow.declared import spans
 from fiducial.flow.index import lane_of
 from fiducial.flow.labelling import OutputPaths
 from fiducial.flow.laundry import Echo, Laundered
 from fiducial.flow.lexer import LEAF, fold
-from fiducial.flow.memory import Memory, texts_of
+from fiducial.flow.memory import Memory, Recalls, texts_of
 from fiducial.flow.structure import Root, is_key, leaves, scalar_text, show_place
 from fiducial.flow.trace import CONSTANT, Origin, Trace, Where, joined
+
+if TYPE_CHECKING:
+    from fiducial.flow.grounding import Grounding
 
 MAX_LEAVES = 256
 """Leaves of one argument that are traced; the rest count as unknown."""
@@ -126,16 +129,23 @@ class Provenance:
         trusted: Sequence[PathPattern] = EVERYTHING,
         pointed: bool = False,
         echo: Echo | None = None,
+        documents: PathPattern | None = None,
+        recalls: Recalls | None = None,
+        hearsay: bool = False,
     ) -> Label:
         """A tool's result entered the session. Returns the whole result's label.
 
         `label` is the join of the labels of the call's own arguments; `trusted`, `untrusted`, `prose` and
         `classes` are the contract's output paths; what no path covers is untrusted, and by default the caller vouches
         for everything. `pointed`: the user named this source. `echo`: arguments of the call that nobody trusted chose.
+        `documents`: where the ids of documents stand. `recalls`: what is known of the texts that a memory has brought
+        back, which are never trusted beyond that. `hearsay`: it is what the agent said.
         """
         memory = self._memory
-        paths = OutputPaths(trusted=trusted, untrusted=untrusted, prose=prose, classes=classes)
-        observed = memory.result(source, value, label, paths, pointed=pointed, echo=echo)
+        paths = OutputPaths(trusted=trusted, untrusted=untrusted, prose=prose, classes=classes, documents=documents)
+        observed = memory.result(
+            source, value, label, paths, pointed=pointed, echo=echo, recalls=recalls, hearsay=hearsay
+        )
         memory.seen = memory.seen | observed
         return observed
 
@@ -208,6 +218,23 @@ class Provenance:
         if role is Role.OPTION:
             return rules.option(memory, value, text)
         return rules.content(memory, text)
+
+    def grounding(self, text: str, listed: Sequence[str] = ()) -> Grounding:
+        """What of `text` traces to what was observed. `listed`: documents that `[1]`, `[2]`, … stand for in it."""
+        # Imported here: sessions whose policies do not ask for it do without.
+        from fiducial.flow.corpus import units_of
+        from fiducial.flow.grounding import ground
+
+        return ground(text, units_of(self._memory), listed)
+
+    def document_of(self, source: SourceId, path: str) -> str:
+        """The id of the document of a result in which `path` (JSONPath text) lies; empty when it lies in none."""
+        root = self._memory.roots.get(source)
+        for document, name in root.documents.items() if root is not None else ():
+            shown = show(document)
+            if path == shown or path.startswith((f"{shown}.", f"{shown}[")):
+                return name
+        return ""
 
     def named_by_user(self, kind: str) -> frozenset[str]:
         """Folded entities that the user's own words name.

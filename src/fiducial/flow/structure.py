@@ -21,13 +21,17 @@ from fiducial.flow.formats.members import MAX_DEPTH, LazyList, LazyMembers, Memb
 class Root:
     """Where the paths of one source start."""
 
-    __slots__ = ("classes", "id", "pointed", "structured")
+    __slots__ = ("classes", "depth", "documents", "id", "pointed", "structured")
 
     def __init__(self, id: str, *, pointed: bool = False, classes: frozenset[str] = frozenset()) -> None:
         self.id = id
         self.pointed = pointed
         self.classes = classes
         self.structured = False
+        self.documents: dict[Path, str] = {}
+        """Path of a document in it → the id by which answers cite it."""
+        self.depth = 0
+        """Steps of those paths."""
 
 
 Place: TypeAlias = Root | tuple[Any, ...]
