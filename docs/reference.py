@@ -157,7 +157,15 @@ _FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     (
         "charter.yaml",
         "The agent, who answers for it, and the limits of a session.",
-        (model.About, model.Owners, model.Oversight, model.Budgets, model.SessionBudget, model.RateWindow),
+        (
+            model.About,
+            model.Owners,
+            model.Oversight,
+            model.Budgets,
+            model.SessionBudget,
+            model.RateWindow,
+            model.Memories,
+        ),
     ),
     ("intent.yaml", "Under `clauses:`, a list of clauses.", (model.Clause,)),
     (
@@ -167,6 +175,7 @@ _FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
             contracts.Contract,
             contracts.Parameter,
             contracts.Output,
+            contracts.Memory,
             contracts.Probe,
             contracts.Undo,
             contracts.Capture,

@@ -60,6 +60,38 @@ def only(found: list[Problem], code: str, line: int, *says: str) -> None:
     assert problem.fix or problem.code == "invalid-value"
 
 
+MEMORY = ABOUT + "memories: {notes: {expires: 30d}, wiki: {expires: 7d, audience: organization}}\n"
+STORE = "    memory: {of: notes}\n    parameters: {text: {role: content}}\n"
+
+
+def memory(extra: str, *, effect: str = "effect: reversible\n    kind: create", about: str = MEMORY) -> list[Problem]:
+    """Problems with a tool `save`, which begins at line 16; `memory` is on line 18."""
+    return problems(charter_yaml=about, contracts_yaml=f"{TOOLS}  save:\n    {effect}\n{extra}")
+
+
+def test_memories_are_declared_and_fit_their_tools() -> None:
+    assert memory(STORE) == []
+    assert memory("    memory: {of: notes, at: ['$[*].text']}\n", effect="effect: read\n    kind: read") == []
+    assert [each.code for each in memory(STORE, about=ABOUT)] == ["unknown-memory"]
+    assert "did you mean `notes`?" in str(memory(STORE.replace("notes", "note"))[0])
+    (found,) = memory(STORE.replace("notes}", "notes, at: ['$.x']}"))
+    assert (found.code, "drop it: the tool keeps its content" in str(found)) == ("contradiction", True)
+    assert "no content parameter" in str(memory("    memory: {of: notes}\n    parameters: {text: {role: option}}\n")[0])
+    (found,) = memory(STORE.replace("notes", "wiki"))
+    assert (found.code, "make it `organization`" in str(found)) == ("contradiction", True)
+    assert memory(STORE.replace("notes", "wiki") + "    audience: organization\n") == []
+    only(memory("    memory: {of: notes, at: [text]}\n"), "invalid-value", 19, "does not start with `$`")
+    assert about("memories: {notes: {}}\n")[0].code == "missing-key"
+
+
+def test_what_is_grounded_is_content_and_documents_can_be_told() -> None:
+    assert memory("    parameters: {text: {role: content, grounded: true}}\n") == []
+    assert "no content" in str(memory("    parameters: {text: {role: option, grounded: true}}\n")[0])
+    assert memory("    output: {documents: '$.hits[*].meta.id'}\n") == []
+    for wrong in ("$..id", "id", "$.["):
+        assert [each.code for each in memory(f"    output: {{documents: '{wrong}'}}\n")] == ["invalid-value"]
+
+
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -54,6 +54,12 @@ def respond(guard: Guard, text: str) -> None:
         session.respond(text, audience="public")
 
 
+def ground(guard: Guard, text: str) -> None:
+    with guard.session(user="ann", task="Pay the bill to a@b.com") as session:
+        session.observe("get_page", {"url": "http://a.example"}, text)
+        session.grounding(text)
+
+
 def trace(guard: Guard, text: str) -> None:
     provenance = Provenance(budget=2**24)
     provenance.observe_text(SourceId("user"), "pay " + text, authority="user", integrity=Integrity.TRUSTED)
@@ -72,7 +78,7 @@ def took(run: Callable[[], Any]) -> float:
 
 
 @pytest.mark.parametrize(
-    "entry", [observe, decide, *(pytest.param(each, marks=pytest.mark.long) for each in (say, respond, trace))]
+    "entry", [observe, decide, *(pytest.param(each, marks=pytest.mark.long) for each in (say, respond, trace, ground))]
 )
 def test_the_time_grows_with_the_text(entry: Callable[[Guard, str], None], make_charter: Any) -> None:
     guard = Guard(make_charter())

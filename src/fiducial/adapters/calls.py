@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -45,8 +46,8 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ran(self) -> bool:
-        """It has a value."""
-        return self.result is not None and self.result.status == "ok"
+        """It has a value, and what the tool returned may be handed on as it is."""
+        return self.result is not None and self.result.status == "ok" and not self.result.withheld
 
     @property
     def value(self) -> Any:
@@ -205,6 +206,8 @@ async def _settled(desk: Desk, done: Result, wait: timedelta) -> bool:
 
 
 def _called(done: Result) -> Called:
+    if done.status == "ok" and done.withheld:
+        return Called(result=done, told=json.dumps(done.value, ensure_ascii=False, default=str))
     if done.status == "ok":
         return Called(result=done)
     if done.status == "failed":

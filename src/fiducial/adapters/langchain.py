@@ -166,7 +166,7 @@ class _Made:
 
     def message(self, called: Called) -> ToolMessage | Command[Any]:
         """What the model gets: what the tool gave, its own words for a failure too, or words in its place."""
-        gave = called.result is not None and called.result.status in ("ok", "failed")
+        gave = called.ran or (called.result is not None and called.result.status == "failed")
         output: ToolMessage | Command[Any] | None = self._output if gave else None
         if output is None:
             call_id = self._request.tool_call["id"]

@@ -124,6 +124,8 @@ class Parameter(_Written):
     """What the value names: `email`, `url`, `account`, `person`, `file`, `id` …; free text, for explanations."""
     classes: tuple[str, ...] = ()
     """Data classes that the value holds whatever it is."""
+    grounded: bool = False
+    """For content: what it says must stand in what was observed; policies see it in `context.flow.ungrounded`."""
     guessed: bool = False
     """True when inferred and not confirmed by a person."""
 
@@ -169,6 +171,9 @@ class Output(_Written):
     """Data class → the paths that hold it."""
     records: str | None = None
     """Path of the list whose length counts as records read; `None`: a top-level list, else 1."""
+    documents: str | None = None
+    """Path of the ids by which answers cite documents, such as `$[*].id`: what the last wildcard of it goes through are
+    the documents, each a source with a name; `None`: the result is one source."""
 
     @model_validator(mode="before")
     @classmethod
@@ -195,7 +200,29 @@ class Output(_Written):
     @model_validator(mode="after")
     def _paths(self) -> Self:
         listed = [*self.trusted, *self.prose, *self.untrusted, *(p for paths in self.classes.values() for p in paths)]
-        for path in listed + ([self.records] if self.records else []):
+        for path in listed + [path for path in (self.records, self.documents) if path]:
+            PathPattern(path)
+        if self.documents is not None and ".." in self.documents:
+            raise ValueError("`documents` must not have `..`: which part is the document could not be told")
+        return self
+
+
+class Memory(_Written):
+    """That a tool keeps what later calls bring back, or brings it back."""
+
+    of: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")
+    """Name of the memory, from `memories` in charter.yaml; the tools of one memory have the same."""
+    at: tuple[str, ...] = ("$",)
+    """For a tool that reads: paths of the texts that it brings back. One that changes something keeps its content."""
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _paths(self) -> Self:
+        for path in self.at:
             PathPattern(path)
         return self
 
@@ -265,6 +292,8 @@ class Contract(_Written):
     """Parameter name → what it means; others are refused."""
     output: Output = Output()
     """What comes back."""
+    memory: Memory | None = None
+    """It stores into a memory of the agent's, or recalls from one."""
     audience: Annotated[Audience, Field(strict=False)] = Audience.SELF
     """Who gets to see the arguments."""
     asked_by: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
-from fiducial.charter.contracts import Audience, Capture, Contract, Effect, Kind, Parameter, Probe, Role, Undo
+from fiducial.charter.contracts import Audience, Capture, Contract, Effect, Kind, Memory, Parameter, Probe, Role, Undo
 from fiducial.charter.findings import did_you_mean, quote
 from fiducial.charter.model import BUILT_IN, BUILT_IN_ROLES, About, Case, Clause, GivenPlan, PolicySource, Tier
 from fiducial.charter.money import EXPONENTS, is_currency
@@ -197,6 +197,12 @@ class _Checked:
             self._undo(self.contract.undo)
         if self.contract.capture is not None:
             self._capture(self.contract.capture)
+        if self.contract.memory is not None:
+            self._memory(self.contract.memory)
+        for name, parameter in self.contract.parameters.items():
+            if parameter.grounded and parameter.role is not Role.CONTENT:
+                message = f"{quote(name)} is `grounded`, and is no content"
+                self._add(("parameters", name, "grounded"), "contradiction", message, "drop one of the two")
         for index, phrase in enumerate(self.contract.asked_by):
             if not any(letter.isalnum() for letter in phrase):
                 self._add(("asked_by", index), "invalid-value", "a phrase has no words", "drop it")
@@ -337,6 +343,24 @@ class _Checked:
     def _capture(self, capture: Capture) -> None:
         called = self._called(("capture",), capture.tool, capture.arguments, results=False)
         self._takes_back(("capture",), called)
+
+    def _memory(self, memory: Memory) -> None:
+        about, contract, path = self.parts.about, self.contract, ("memory",)
+        declared = about.memories.get(memory.of) if about is not None else None
+        if about is not None and declared is None:
+            fix = did_you_mean(memory.of, about.memories) or "add it to `memories` in charter.yaml"
+            self._add((*path, "of"), "unknown-memory", f"the memory {quote(memory.of)} is not declared", fix)
+        if contract.effect is Effect.READ:
+            return
+        if memory.at != ("$",):
+            message = "`at` says where a result holds what was stored, and the tool changes something"
+            self._add((*path, "at"), "contradiction", message, "drop it: the tool keeps its content parameters")
+        if not any(parameter.role is Role.CONTENT for parameter in contract.parameters.values()):
+            message = f"{quote(self.name)} stores into a memory, and has no content parameter"
+            self._add(path, "contradiction", message, "give what is stored the role `content`")
+        if declared is not None and _WIDTH.index(contract.audience) < _WIDTH.index(Audience(declared.audience)):
+            message = f"the memory's audience is `{declared.audience}`, and the tool's only `{contract.audience}`"
+            self._add(("audience",), "contradiction", message, f"make it `{declared.audience}`")
 
     def _takes_back(self, path: Path, called: Contract | None) -> None:
         if called is not None and called.effect is Effect.READ:

@@ -180,6 +180,15 @@ class Oversight(_Written):
         return self
 
 
+class Memories(_Written):
+    """One memory that the agent's tools keep."""
+
+    expires: Annotated[timedelta, Field(gt=timedelta(0), strict=False), DURATION]
+    """How long what was stored counts; after that it is as if it had never been stored."""
+    audience: Literal["self", "organization"] = "self"
+    """`self`: what a user's sessions store comes back to that user alone. `organization`: to every user."""
+
+
 class About(_Written):
     """`charter.yaml`."""
 
@@ -207,6 +216,8 @@ class About(_Written):
     """What may be used up."""
     session_memory: int = Field(default=64 * 2**20, ge=2**20)
     """Bytes of provenance index a session may use; past it values become unknown, never trusted."""
+    memories: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")], Memories] = Field(default_factory=dict)
+    """Name → a memory that contracts store into and recall from."""
     retention: Annotated[timedelta, Field(gt=timedelta(0), strict=False), DURATION] | None = None
     """How long payloads are kept; `None`: until erased."""
     models: tuple[dict[str, Any], ...] = ()

@@ -9,8 +9,8 @@ import msgspec
 
 from fiducial.core.label import Label
 from fiducial.gateway.bodies import check
-from fiducial.guard.reopen import classes_of
 from fiducial.guard.session import Session
+from fiducial.guard.tool import classes_of
 
 _REPORT: Final = "a report that cannot be read"
 """Stands for the tool that nobody can name."""

@@ -11,9 +11,11 @@ from typing import Any
 
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved
 from fiducial.core.ids import SourceId
+from fiducial.core.path import PathPattern, show
 from fiducial.core.payload import PayloadRole
 from fiducial.flow.formats.parse import parse
-from fiducial.flow.structure import Root, leaves, scalar_text, show_place
+from fiducial.flow.memory import MAX_DOCUMENT_NAME
+from fiducial.flow.structure import Root, leaves, path_of, scalar_text, show_place
 from fiducial.flow.trace import Trace, Where
 from fiducial.guard.knowledge import first_short
 from fiducial.guard.record import ResultRecord, decode_decision, decode_result
@@ -65,7 +67,10 @@ def _line(where: Where, about: str, data: bytes | None, is_text: bool) -> str:
     """Such as `line 4 of the result of `read_file`: “… to IBAN: GB29 …”`."""
     if data is None:
         return f"{about}, which was erased since"
-    text = data.decode("utf-8", "replace") if is_text else _leaf(decode_result(data), where.path)
+    record = None if is_text else decode_result(data)
+    text = data.decode("utf-8", "replace") if record is None else _leaf(record, where.path)
+    if record is not None and (document := _document(record, where.path)):
+        about = f"the document `{document}` in {about}"
     if text is None or not 0 <= where.start <= where.end <= len(text):
         return about
     line = f"line {1 + text.count(chr(10), 0, where.start)}"
@@ -87,6 +92,21 @@ def _leaf(record: ResultRecord, path: str) -> str | None:
             if not is_key and show_place(place) == path:
                 return raw if isinstance(raw, str) else scalar_text(raw)
     return None
+
+
+def _document(record: ResultRecord, path: str) -> str:
+    """The id of the document in which `path` lies; empty when it lies in none."""
+    if record.documents is None:
+        return ""
+    pattern = PathPattern(record.documents)
+    for value in record.seen:
+        known = parse(value) if isinstance(value, str) else value
+        for place, _, raw, is_key in leaves(known, Root(SourceId("source")), exact_indices=True):
+            at = path_of(place)
+            shown = show(at[: pattern.depth])
+            if not is_key and pattern.covers(at) and (path == shown or path.startswith((f"{shown}.", f"{shown}["))):
+                return (raw if isinstance(raw, str) else scalar_text(raw))[:MAX_DOCUMENT_NAME]
+    return ""
 
 
 def _payload(record: Record, role: PayloadRole) -> bytes | None:

@@ -54,12 +54,12 @@ def flow_facts(
     `when_named`: the user named a date; where nobody said when, a date of the model's own is no unknown amount.
     """
     audience = audience_of(tool, arguments, inside)
-    detected = _detected(tool, arguments) if tool.detects and audience != "self" else _EMPTY
-    if plain and not detected and not tool.carries_classes:
+    shown = detected(tool, arguments) if tool.detects and audience != "self" else _EMPTY
+    if plain and not shown and not tool.carries_classes:
         return FlowFacts(audience=audience, novel_targets=novel) if novel else _CLEAN[audience]
     parameters = tool.parameters
     sets: dict[str, set[str]] = {}
-    classes: set[str] = set(detected)
+    classes: set[str] = set(shown)
 
     def mark(fact: str, name: str) -> None:
         sets.setdefault(fact, set()).add(name)
@@ -100,14 +100,14 @@ def flow_facts(
     )
 
 
-def _detected(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
+def detected(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
     """Data classes that the content of a call shows by itself."""
-    texts = [text for name in tool.contents for text in _texts(arguments.get(name))]
-    plain = [plain for text in texts if may_disguise(text) for plain in undisguised(text)]
-    return frozenset().union(*map(classify, texts + plain))
+    said = [text for name in tool.contents for text in texts(arguments.get(name))]
+    plain = [plain for text in said if may_disguise(text) for plain in undisguised(text)]
+    return frozenset().union(*map(classify, said + plain))
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     """Every text in `value`; as deep as step 2 lets arguments be."""
     todo = [value]
     while todo:

@@ -18,6 +18,7 @@ from fiducial.guard.course import Course
 from fiducial.guard.desk import Desk
 from fiducial.guard.laundry import Laundry
 from fiducial.guard.leases import Leases
+from fiducial.guard.memories import Memories
 from fiducial.guard.switches import Switches
 from fiducial.guard.tool import Tool
 from fiducial.policy.rulebook import Rulebook
@@ -34,6 +35,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     switches: Switches
     laundry: Laundry
+    memories: Memories
     leases: Leases
     runners: Mapping[str, Callable[..., Any]]
     """Functions that previews and post-conditions may run, by tool name."""
@@ -47,7 +49,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 class Past:
     """What a session and those that it delegates to have done so far: theirs together, like their budget."""
 
-    __slots__ = ("acted", "counting", "courses", "declared", "done", "read", "tainted", "withdrawn")
+    __slots__ = ("acted", "counting", "courses", "declared", "done", "read", "strays", "tainted", "withdrawn")
 
     def __init__(self) -> None:
         self.courses: tuple[Course, ...] = ()
@@ -56,6 +58,8 @@ class Past:
         """Plans whose declaration is recorded."""
         self.tainted = False
         """One of them has read untrusted text."""
+        self.strays = False
+        """A memory of the user's alone has brought back to one of them what is not known to be from it."""
         self.acted: set[str] = set()
         """Targets acted on."""
         self.read: frozenset[str] = frozenset()

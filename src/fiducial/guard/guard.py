@@ -23,11 +23,12 @@ from fiducial.guard.ground import Ground
 from fiducial.guard.judgement import Answer, Question
 from fiducial.guard.laundry import Laundry
 from fiducial.guard.leases import Leases
+from fiducial.guard.memories import Memories
 from fiducial.guard.plans import AnyPlan, with_plans
-from fiducial.guard.reopen import classes_of, reopened
+from fiducial.guard.reopen import reopened
 from fiducial.guard.session import Session
 from fiducial.guard.switches import Halt, Switches
-from fiducial.guard.tool import Tool, all_ready
+from fiducial.guard.tool import Tool, all_ready, classes_of
 from fiducial.policy.rulebook import Rulebook, compile_rulebook
 from fiducial.store.memory import MemoryStore
 
@@ -87,6 +88,8 @@ class Guard:
         self.desk = desk
         self.switches = Switches(self.store, self.clock, release=release)
         self.laundry = Laundry(self.store)
+        self.memories = Memories(self.store, self.clock, self.laundry.key_for(b"memory"))
+        """What tools have stored for later calls: to be listed, and erased."""
         self.leases = Leases(self.store, self.clock)
         self._lock = threading.Lock()
         self.current = _in_force(charter)
@@ -189,6 +192,7 @@ class Guard:
             mode=self.mode,
             switches=self.switches,
             laundry=self.laundry,
+            memories=self.memories,
             leases=self.leases,
             runners=self.tools,
             captures=self.captures,

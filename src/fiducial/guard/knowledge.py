@@ -8,13 +8,14 @@ from typing import Any
 
 from fiducial.charter.contracts import Kind, Role
 from fiducial.core.event import Authority
-from fiducial.core.ids import SourceId, mint
+from fiducial.core.ids import DecisionId, SessionId, SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Put
 from fiducial.errors import SessionError, StoreError
 from fiducial.flow.provenance import EVERYTHING, Provenance
 from fiducial.flow.trace import Origin, Trace
+from fiducial.guard import remembered
 from fiducial.guard.desk import Reply
 from fiducial.guard.facts import arguments_label, echo_of
 from fiducial.guard.ground import Ground, Past
@@ -40,6 +41,10 @@ _NONE: frozenset[str] = frozenset()
 class Knowledge:
     """What one session knows of what was said and seen."""
 
+    id: SessionId
+    user: str
+    """On whose behalf."""
+
     def __init__(self, ground: Ground) -> None:
         about = ground.charter.about
         self.ground = ground
@@ -58,6 +63,8 @@ class Knowledge:
         self._said: list[tuple[Authority, str, Integrity]] = []
         self._known = False
         self._words: dict[tuple[str, bool], IntentFacts] = {}
+        self._came_back: dict[SourceId, tuple[DecisionId, ...]] = {}
+        """By result whose record is not made yet: items of a memory of which something came back in it."""
         self._replies: dict[str, dict[str, Reply]] = {}
         self._replied: dict[str, dict[str, Provenance]] = {}
         """Tool → parameter → what the user answered to a question about it: trusted for that alone."""
@@ -182,14 +189,15 @@ class Knowledge:
         *,
         failed: bool = False,
         error: str | None = None,
+        at_us: int | None = None,
     ) -> Label:
-        """Take in a result that was obtained with no decision, and what the tool said when it failed. Called with the
-        lock held."""
+        """Take in a result that was obtained with no decision, and what the tool said when it failed. `at_us`: when it
+        was, if not now. Called with the lock held."""
         tool = self.tools.get(name)
         fits = tool is not None and not tool.check(arguments)
         traces = self.traces(tool, arguments) if tool is not None and fits else {}
         failed = failed or (not fits and bool(arguments))
-        return self.index(source, tool, name, arguments, result, traces, failed=failed, error=error)
+        return self.index(source, tool, name, arguments, result, traces, failed=failed, error=error, at_us=at_us)
 
     def take_in(
         self,
@@ -200,10 +208,12 @@ class Knowledge:
         failed: bool,
         partial: bool = False,
         error: str | None = None,
+        at_us: int | None = None,
     ) -> Label:
         """Step 10: label a result and make it known to later traces. Called with the lock held.
 
-        `partial`: it is a piece of what is still being read. `error`: what the tool said beside it.
+        `partial`: it is a piece of what is still being read. `error`: what the tool said beside it. `at_us`: when it
+        came, if not now.
         """
         tool, request = judgement.tool, judgement.request
         return self.index(
@@ -217,6 +227,7 @@ class Knowledge:
             partial=partial,
             breach=not judgement.may_run,
             error=error,
+            at_us=at_us,
         )
 
     def launder(self, judgement: Judgement) -> tuple[Put | Add, ...]:
@@ -259,6 +270,8 @@ class Knowledge:
             return ""
         where = trace.where[0]
         about = self._about.get(where.source, "a source")
+        if document := self.provenance.document_of(where.source, where.path):
+            about = f"the document `{document}` in {about}"
         line, _, text = self.provenance.excerpt(where).partition(": ")
         if where.path != "$":
             line = f"`{where.path}`" if line == "line 1" else f"{line} of `{where.path}`"
@@ -277,6 +290,7 @@ class Knowledge:
         partial: bool = False,
         breach: bool = False,
         error: str | None = None,
+        at_us: int | None = None,
     ) -> Label:
         """Make a result known to later traces; returns its label. Called with the lock held.
 
@@ -297,6 +311,7 @@ class Knowledge:
             doubted = failed or breach
             if doubted or partial or ((tool.trusted or tool.prose) and self._stained(tool, arguments)):
                 label = label | UNTRUSTED
+            recall = remembered.recall(self, tool, at_us=at_us) if tool.recalls else None
             if classes and (failed or partial) and isinstance(value, (str, bytes, bytearray, memoryview)):
                 classes = dict.fromkeys(classes, EVERYTHING)
             label = self.provenance.observe_result(
@@ -307,9 +322,18 @@ class Knowledge:
                 untrusted=tool.untrusted,
                 prose=tool.prose,
                 classes=classes,
-                pointed=not doubted and tool.contract.kind is not Kind.FETCH and self._points(traces),
+                pointed=not doubted
+                and tool.contract.kind is not Kind.FETCH
+                and recall is None
+                and self._points(traces),
                 echo=echo_of(tool, traces, arguments) if label.trusted else None,
+                documents=tool.documents,
+                recalls=recall,
+                hearsay=tool.speaks,
             )
+            if recall is not None and not (failed or partial):
+                self._came_back[source] = tuple(recall.back)
+                self._past.strays |= recall.strays and remembered.private(self, tool.recalls)
         if label.classes:
             self._past.read |= label.classes
         if not self._past.tainted and self.provenance.tainted:
@@ -317,6 +341,10 @@ class Knowledge:
         if error is not None:
             label = label | self.index(source, tool, name, arguments, error, traces, failed=True, breach=breach)
         return label
+
+    def came_back(self, source: SourceId | None) -> tuple[DecisionId, ...]:
+        """Items of a memory of which something came back in a result; told once, for its record."""
+        return self._came_back.pop(source, ()) if source is not None else ()
 
     def recall(
         self, about: str, values: Mapping[str, Any], untrusted: Iterable[str], classes: Mapping[str, Iterable[str]]

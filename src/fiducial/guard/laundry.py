@@ -40,11 +40,16 @@ class Laundry:
         """Load what earlier sessions wrote. Raises `StoreError` when the store cannot be read."""
         self._store = store
         self._lock = threading.Lock()
-        self.known = Laundered(_key_of(store))
+        self._key = _key_of(store)
+        self.known = Laundered(self._key)
         """The hashes, to be asked by sessions."""
         # Counters first: what is written in between is then loaded twice, and never missed.
         self._counts = _versions(store)
         self._load(_CELLS)
+
+    def key_for(self, what: bytes) -> bytes:
+        """A key of its own for other hashes of the store, always the same for `what`."""
+        return blake2b(what, key=self._key, digest_size=KEY_BYTES, person=b"derived").digest()
 
     def refresh(self) -> None:
         """Load what other processes wrote since. Raises `StoreError` when the store cannot be read."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fiducial.core.event import CallDecided, Firing, Mode, Outcome
-from fiducial.core.ids import EventId, SessionId
+from fiducial.core.ids import DecisionId, EventId, SessionId
 from fiducial.core.payload import Payload, seal
 from fiducial.core.verdict import Allowed, Reason, Remedies, Verdict
 from fiducial.flow.trace import Trace
@@ -41,7 +41,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """What it was counted for in rate windows."""
 
 
-class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One result in full."""
 
     tool: str
@@ -54,6 +54,10 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What the tool said when it failed."""
     nothing_done: bool = False
     """It is certain that there was no effect."""
+    documents: str | None = None
+    """Where the ids of documents stand in it, by the contract."""
+    recalled: tuple[DecisionId, ...] = ()
+    """Items of a memory of which something came back in it."""
 
     @property
     def seen(self) -> tuple[Any, ...]:

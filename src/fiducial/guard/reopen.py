@@ -12,7 +12,6 @@ know, every session counts as having read what it may have brought.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Protocol, runtime_checkable
 
 from fiducial.core.event import (
@@ -42,7 +41,7 @@ from fiducial.guard.record import DecisionRecord, decode_decision, decode_result
 from fiducial.guard.results import record, records_of
 from fiducial.guard.session import Session
 from fiducial.guard.state import targets
-from fiducial.guard.tool import Tool
+from fiducial.guard.tool import classes_of
 from fiducial.store.bundle import Record
 from fiducial.store.ledger import Ledger
 from fiducial.store.memory import MemoryStore
@@ -121,12 +120,6 @@ def _settle(session: Session) -> None:
             record(session, judgement, Ran("unknown", error="the process ended while the tool was running"))
 
 
-def classes_of(*tools: Tool) -> frozenset[str]:
-    """Data classes that results of `tools` can have, beside those of what they are called with."""
-    of_parameters = (parameter.classes for tool in tools for parameter in tool.parameters.values())
-    return frozenset(chain.from_iterable([*(tool.classes for tool in tools), *of_parameters]))
-
-
 def _fold(session: Session, found: Record) -> None:
     event = found.event
     if isinstance(event, MessageObserved):
@@ -151,7 +144,10 @@ def _fold(session: Session, found: Record) -> None:
         result = decode_result(_payload(found, "result"))
         if event.source is not None:
             failed = event.outcome != "ok"
-            session.take_in(event.source, judgement, result.result, failed=failed, error=result.error)
+            session.take_in(
+                event.source, judgement, result.result, failed=failed, error=result.error, at_us=event.at_us
+            )
+            session.came_back(event.source)
             session.has_read(event.classes)
         records = records_of(judgement, event.outcome, result.result, nothing_done=result.nothing_done)
         ok = event.outcome == "ok" and event.confirmed != "no"
@@ -160,7 +156,13 @@ def _fold(session: Session, found: Record) -> None:
         result = decode_result(_payload(found, "result"))
         failed = result.outcome not in (None, "ok")
         session.obtained(
-            event.source, result.tool, result.arguments or {}, result.result, failed=failed, error=result.error
+            event.source,
+            result.tool,
+            result.arguments or {},
+            result.result,
+            failed=failed,
+            error=result.error,
+            at_us=event.at_us,
         )
         session.has_read(event.classes)
 
@@ -201,4 +203,4 @@ def _payload(found: Record, role: PayloadRole) -> bytes:
     raise SessionError(f"entry {found.index} of the session lacks its `{role}`; run `fiducial log verify`")
 
 
-__all__ = ["Readable", "classes_of", "reopened"]
+__all__ = ["Readable", "reopened"]

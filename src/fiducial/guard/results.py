@@ -21,7 +21,7 @@ from fiducial.core.store import Add, Commit, Put, Receipt, Store
 from fiducial.core.verdict import Allowed, Verdict
 from fiducial.errors import Conflict, NotAllowed, StoreError, ToolFailed
 from fiducial.flow.formats.parse import structured
-from fiducial.guard import captures, probes
+from fiducial.guard import captures, probes, remembered
 from fiducial.guard.drivers import on_thread
 from fiducial.guard.effects import Ran, Steps
 from fiducial.guard.faults import told
@@ -53,6 +53,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     recorded: bool = True
     """False when the decision or the outcome could not be kept. Where verdicts are enforced, a call whose decision
     cannot be kept does not run; in `observe` mode it does, and this says so."""
+    withheld: bool = False
+    """Something was left out of `value` that is not known to be this user's to read, or all of it was. What the tool
+    returned must not be handed on in any other form."""
 
     def unwrap(self) -> Any:
         """The value. Raises `NotAllowed` when the call did not run, `ToolFailed` when it failed or was cut off."""
@@ -65,6 +68,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 def settle(session: State, judgement: Judgement, ran: Ran, timeout: float) -> Steps[Result]:
     """Step 10, for a call that Fiducial ran. `timeout`: seconds that a stream may still take."""
+    ran, left_out = remembered.released(session, judgement, ran)
     if ran.outcome == "ok" and isinstance(ran.value, (Iterator, AsyncIterator)):
         feed = Feed(
             session,
@@ -94,6 +98,7 @@ def settle(session: State, judgement: Judgement, ran: Ran, timeout: float) -> St
         label=done.label,
         confirmed=confirmed,
         recorded=done.recorded and judgement.recorded,
+        withheld=left_out,
     )
 
 
@@ -170,7 +175,14 @@ def _finish(
     kept = not ran.nothing_done
     session.finished(judgement, ok=ran.outcome == "ok" and confirmed != "no", kept=kept, records=records)
     payload = sealed_result(
-        ResultRecord(tool=request.tool, result=ran.value, error=ran.error, nothing_done=ran.nothing_done)
+        ResultRecord(
+            tool=request.tool,
+            result=ran.value,
+            error=ran.error,
+            nothing_done=ran.nothing_done,
+            documents=tool.contract.output.documents if tool is not None else None,
+            recalled=session.came_back(source),
+        )
     )
     event = CallFinished(
         id=EventId(mint("evt", now // 1000)),

@@ -7,9 +7,9 @@ parallel; deciding them is serialized.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from weakref import WeakSet, WeakValueDictionary
 
 import msgspec
@@ -39,6 +39,9 @@ from fiducial.guard.record import MAX_TOOL_NAME, ResultRecord, printable, sealed
 from fiducial.guard.results import Result, record
 from fiducial.guard.state import State
 from fiducial.guard.steps import call, judge
+
+if TYPE_CHECKING:
+    from fiducial.flow.grounding import Grounding
 
 _ALONE = Commit(durable=False)
 """An event that nobody waits for, with no change of state."""
@@ -240,22 +243,43 @@ class Session(State):
         return await drive_async(call(self, request(tool, arguments, confidence, runs=True), run))
 
     def respond(
-        self, text: str, *, audience: str = "self", domain: str = "general", confidence: float | None = None
+        self,
+        text: str,
+        *,
+        audience: str = "self",
+        domain: str = "general",
+        citations: Sequence[str] = (),
+        confidence: float | None = None,
     ) -> Result:
         """Decide an answer: a call to the built-in tool `respond`. The result's value is the text to show, masked.
 
-        audience  `self` (the user), `organization`, `third_party`, `public`
-        domain    `general`, `official`, `legal`, `health`, `finance`, `security`, `hiring`
+        audience   `self` (the user), `organization`, `third_party`, `public`
+        domain     `general`, `official`, `legal`, `health`, `finance`, `security`, `hiring`
+        citations  ids of the documents that `[1]`, `[2]`, … in the text stand for
         """
-        arguments = {"text": text, "audience": audience, "domain": domain}
-        return self.call(RESPOND, arguments, run=_answer, confidence=confidence)
+        return self.call(RESPOND, _said(text, audience, domain, citations), run=_answer, confidence=confidence)
 
     async def arespond(
-        self, text: str, *, audience: str = "self", domain: str = "general", confidence: float | None = None
+        self,
+        text: str,
+        *,
+        audience: str = "self",
+        domain: str = "general",
+        citations: Sequence[str] = (),
+        confidence: float | None = None,
     ) -> Result:
         """`respond`, on the running event loop."""
-        arguments = {"text": text, "audience": audience, "domain": domain}
+        arguments = _said(text, audience, domain, citations)
         return await self.acall(RESPOND, arguments, run=_answer, confidence=confidence)
+
+    def grounding(self, text: str, *, citations: Sequence[str] = ()) -> Grounding:
+        """What of `text` traces to what this session has observed, and whether its citations hold; decides nothing.
+
+        citations  ids of the documents that `[1]`, `[2]`, … in the text stand for
+        """
+        with self.lock:
+            self.catch_up()
+            return self.provenance.grounding(messages.name_of("text", text), citations)
 
     # --- the plan
 
@@ -381,9 +405,18 @@ class Session(State):
             now = self.clock.unix_us()
             source = SourceId(mint("src", now // 1000))
             asked = request(name, arguments, None)
+            tool = self.tools.get(asked.tool)
             label = self.obtained(source, asked.tool, asked.arguments, result, failed=outcome != "ok", error=error)
             payload = sealed_result(
-                ResultRecord(tool=asked.tool, arguments=asked.arguments, outcome=outcome, result=result, error=error)
+                ResultRecord(
+                    tool=asked.tool,
+                    arguments=asked.arguments,
+                    outcome=outcome,
+                    result=result,
+                    error=error,
+                    documents=tool.contract.output.documents if tool is not None else None,
+                    recalled=self.came_back(source),
+                )
             )
             event = ResultObserved(
                 id=self.event_id(now), session=self.id, at_us=now, payloads=(payload.ref,),
@@ -401,5 +434,11 @@ def _declared(**_: Any) -> None:
     """Nothing is left to do: the plan counts from its decision on."""
 
 
-def _answer(text: str, audience: str, domain: str) -> str:
+def _said(text: str, audience: str, domain: str, citations: Sequence[str]) -> dict[str, Any]:
+    """An answer as the arguments of a call; no `citations` where none are given."""
+    listed = {"citations": list(citations)} if citations else {}
+    return {"text": text, "audience": audience, "domain": domain, **listed}
+
+
+def _answer(text: str, audience: str, domain: str, citations: Sequence[str] = ()) -> str:
     return text

@@ -36,6 +36,7 @@ from fiducial.guard.course import (
 from fiducial.guard.desk import binding_of
 from fiducial.guard.facts import flow_facts, intent_facts
 from fiducial.guard.ground import Ground
+from fiducial.guard.grounded import grounding_facts
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.knowledge import Knowledge
 from fiducial.guard.leases import Held
@@ -169,6 +170,7 @@ class State(Knowledge):
             told = instructed(provenance, tool, traces)
             if told:
                 flow = msgspec.structs.replace(flow, instructed_targets=told)
+        flow, claimed = grounding_facts(self, tool, arguments, flow)
         bound = _NONE if plain else bound_elsewhere(intent, tool, arguments, traces, asked)
         known = (tool.name, tainted)
         words = self._words.get(known) if not bound and not flow.classes else None
@@ -190,6 +192,7 @@ class State(Knowledge):
             flow=flow,
             session=SessionFacts(
                 tainted=tainted,
+                strays=self._past.strays,
                 read=self._past.read,
                 done=self._past.done,
                 calls=account.calls,
@@ -211,6 +214,7 @@ class State(Knowledge):
             ),
             preview=preview,
             answer=_answer_facts(arguments) if tool.speaks else _GENERAL,
+            grounding=claimed,
         )
 
     taking_back: tuple[Any, ...] = ()

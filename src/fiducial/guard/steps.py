@@ -34,7 +34,7 @@ from fiducial.core.store import Add, AtMost, Commit, Put, Receipt, Unchanged
 from fiducial.core.verdict import Allowed, Denied, Fault, Held, Reason, Remedies, Unclear, Verdict
 from fiducial.errors import Conflict, StoreError
 from fiducial.flow.trace import Trace
-from fiducial.guard import captures, hooks, probes
+from fiducial.guard import captures, grounded, hooks, probes, remembered
 from fiducial.guard.arguments import plain
 from fiducial.guard.budgets import Counted, use_of
 from fiducial.guard.desk import Case, Consulted, Writes
@@ -199,7 +199,7 @@ def _serialized(
             break
         # 7 compose the verdict
         fault = _POLICY
-        verdict, evidence = _compose(session, decision, ruling, traces, consulted)
+        verdict, evidence = _compose(session, decision, ruling, traces, consulted, tool, traced)
         judgement = Judgement(
             verdict=verdict,
             request=request,
@@ -241,6 +241,11 @@ def _recorded(
     what the approval of the plan rests on, where the call may have been allowed by it."""
     request, tool, use, verdict = judgement.request, judgement.tool, judgement.use, judgement.verdict
     assert tool is not None
+    may_act = tool.side_effect and judgement.may_run
+    recorded = DecisionEntry(session.id, session.mode, judgement, now)
+    stored: tuple[Put | Add, ...] = ()
+    if may_act and tool.keeps:
+        stored = remembered.keep(session, judgement, recorded.payloads[0].ref.digest, now)
     if judgement.may_run:
         over = session.account.reserve(use, even_over=not verdict.enforced)
         if over and verdict.enforced:
@@ -248,15 +253,14 @@ def _recorded(
     ended, ended_kept = session.plans_ended(now)
     entries: tuple[Entry | DecisionEntry, ...] = (
         *ended,
-        DecisionEntry(session.id, session.mode, judgement, now),
+        recorded,
         *consulted.writes.entries,
     )
     if tool.slice.has_shadow:
         entries += _shadow(session, judgement, now)
     if tool.declares:
         entries += session.plan_entries(judgement, now)
-    may_act = tool.side_effect and judgement.may_run
-    changes: tuple[Put | Add, ...] = consulted.writes.changes
+    changes: tuple[Put | Add, ...] = consulted.writes.changes + stored
     if may_act and not plain:
         changes += session.launder(judgement)
     if windows and judgement.may_run:
@@ -407,7 +411,13 @@ def _consult(
 
 
 def _compose(
-    session: State, decision: DecisionId, ruling: Ruling, traces: Mapping[str, Trace], consulted: Consulted
+    session: State,
+    decision: DecisionId,
+    ruling: Ruling,
+    traces: Mapping[str, Trace],
+    consulted: Consulted,
+    tool: Tool,
+    arguments: Mapping[str, Any],
 ) -> tuple[Verdict, Mapping[str, str]]:
     """Step 7: what the policies and people said, as a verdict with remedies, and the evidence in words."""
     enforced = session.mode == "enforce"
@@ -415,6 +425,8 @@ def _compose(
         return Allowed(decision=decision, reasons=ruling.reasons, masks=ruling.masks, enforced=enforced), {}
     remedies = consulted.remedies or for_ruling(ruling)
     evidence = in_words(traces, {name: session.place(trace) for name, trace in traces.items()})
+    for name, wrong in grounded.in_words(session, tool, arguments).items():
+        evidence[name] = f"{evidence[name]}; {wrong}"
     if ruling.kind == "denied":
         return Denied(decision=decision, reasons=ruling.reasons, remedies=remedies, enforced=enforced), evidence
     if ruling.kind == "held":

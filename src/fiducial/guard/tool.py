@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -68,6 +69,16 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """The act itself reaches somebody else, whoever is named."""
     speaks: bool
     """It answers."""
+    grounded: tuple[str, ...]
+    """Content parameters that are looked up in what was observed, because some policy asks for that."""
+    documents: PathPattern | None
+    """Where the ids of documents stand in its results."""
+    keeps: str
+    """Name of the memory that it stores into; empty when it does not."""
+    recalls: str
+    """Name of the memory that it recalls from; empty when it does not."""
+    recalled: tuple[PathPattern, ...]
+    """Where the texts of that memory stand."""
     declares: bool
     """It is the built-in tool by which plans are declared."""
     binds: tuple[Any, ...] = ()
@@ -91,7 +102,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
     """`contract` made ready under `rulebook`."""
-    output = contract.output
+    output, memory = contract.output, contract.memory
     cost = contract.parameters[contract.cost] if contract.cost else None
     return Tool(
         name=name,
@@ -119,11 +130,22 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
         audience=contract.audience.value,
         reaches_others=contract.kind in (Kind.SEND, Kind.PUBLISH, Kind.PAY),
         speaks=contract.kind is Kind.RESPOND,
+        grounded=_grounded(contract, rulebook.slice(name)),
+        documents=PathPattern(output.documents) if output.documents is not None else None,
+        keeps=memory.of if memory is not None and contract.effect is not Effect.READ else "",
+        recalls=memory.of if memory is not None and contract.effect is Effect.READ else "",
+        recalled=tuple(map(PathPattern, memory.at)) if memory is not None else (),
         declares=name == DECLARE_PLAN,
         kind=contract.kind.value,
         cost=contract.cost,
         currency=(cost.unit or "") if cost else "",
     )
+
+
+def _grounded(contract: Contract, slice: Slice) -> tuple[str, ...]:
+    if not any(path == "flow.ungrounded" or path.startswith("grounding.") for path in slice.looks_at):
+        return ()
+    return tuple(name for name, parameter in contract.parameters.items() if parameter.grounded)
 
 
 def _members(schema: Mapping[str, Any]) -> Iterator[str]:
@@ -143,3 +165,9 @@ def all_ready(charter: Charter, rulebook: Rulebook) -> dict[str, Tool]:
     tools = {name: ready(name, contract, rulebook) for name, contract in charter.contracts.items()}
     tools |= {name: ready(name, contract, rulebook) for name, contract in BUILT_IN_CONTRACTS.items()}
     return tools
+
+
+def classes_of(*tools: Tool) -> frozenset[str]:
+    """Data classes that results of `tools` can have, beside those of what they are called with."""
+    of_parameters = (parameter.classes for tool in tools for parameter in tool.parameters.values())
+    return frozenset(chain.from_iterable([*(tool.classes for tool in tools), *of_parameters]))

@@ -40,6 +40,9 @@ class FlowFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Options found in untrusted text only."""
     links: frozenset[str] = _NONE
     """Content parameters that carry an address (URL, e-mail, account) which no trusted source names."""
+    ungrounded: frozenset[str] = _NONE
+    """Content parameters, of those that contracts call `grounded`, that claim what no observed source says, or whose
+    citations name no source or one that does not say it; `text` of `respond` is one."""
     classes: frozenset[str] = _NONE
     """Data classes that provably flow out in the arguments."""
     audience: str = "self"
@@ -65,6 +68,8 @@ class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Records read so far."""
     spent: int = 0
     """Minor units, in the call's currency."""
+    strays: bool = False
+    """A memory of this user's alone has brought back what they are not known to have stored, or what has expired."""
     exceeds: frozenset[str] = _NONE
     """Names of the budgets and rate windows that this call would exceed; `session-calls`, `session-writes`,
     `session-records`, `session-spend`, or a window's name."""
@@ -173,6 +178,26 @@ class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """`general`, `legal`, `health`, `finance`, `security`, `hiring` or `official`."""
 
 
+class GroundingFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`context.grounding`: what an answer, or other content that a contract calls `grounded`, claims, and what of it
+    traces to observed sources; see `fiducial.flow.claims`."""
+
+    claims: int = 0
+    """Numbers, dates, names, identifiers, addresses and quotations in it, and statements that have none of these."""
+    ungrounded: int = 0
+    """Of them, those that no observed source says."""
+    kinds: frozenset[str] = _NONE
+    """What those are: `number`, `date`, `name`, `identifier`, `address`, `quotation`, `statement`."""
+    uncited: int = 0
+    """Sentences that claim something and cite no source."""
+    citations: int = 0
+    """Sources that it names, each as often as it is named."""
+    unknown_citations: int = 0
+    """Of them, those that name no source which was observed."""
+    misplaced_citations: int = 0
+    """Of them, those in sentences of which the named sources do not say all."""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`context`, without `input` and `approvals`."""
 
@@ -185,3 +210,4 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent: AgentFacts = AgentFacts()
     preview: PreviewFacts = PreviewFacts()
     answer: AnswerFacts = AnswerFacts()
+    grounding: GroundingFacts = GroundingFacts()

@@ -38,6 +38,8 @@ RISK_FACTORS = (
     "irreversible",
 )
 """What can raise a risk level."""
+CLAIM_KINDS = ("number", "date", "name", "identifier", "address", "quotation", "statement")
+"""What a text can claim."""
 SESSION_BUDGETS = ("session-calls", "session-writes", "session-records", "session-spend")
 """Budgets of a session; rate windows have names of their own."""
 
@@ -63,6 +65,13 @@ def _parameters(*roles: Role) -> _Names:
     return names
 
 
+def _grounded(_: Charter, tools: Iterable[ToolType]) -> Iterable[str]:
+    for tool in tools:
+        for name, parameter in tool.contract.parameters.items():
+            if parameter.grounded:
+                yield name
+
+
 def _fixed(*values: str) -> _Names:
     return lambda _charter, _tools: values
 
@@ -85,6 +94,7 @@ _BY_PATH: Mapping[ContextPath, Family] = {
     ("flow", "links"): _CONTENT,
     ("flow", "untrusted_content"): _CONTENT,
     ("flow", "untrusted_options"): _OPTION,
+    ("flow", "ungrounded"): Family("a grounded parameter of a tool that it applies to", _grounded),
     ("flow", "classes"): _CLASS,
     ("flow", "audience"): Family("an audience", _fixed(*Audience)),
     ("session", "read"): _CLASS,
@@ -102,6 +112,7 @@ _BY_PATH: Mapping[ContextPath, Family] = {
     ("agent", "id"): Family("the agent of this charter", lambda charter, _: (charter.about.agent,)),
     ("agent", "tier"): Family("a tier", _fixed(*Tier)),
     ("answer", "domain"): Family("a domain of answers", _fixed(*DOMAINS)),
+    ("grounding", "kinds"): Family("a kind of claim", _fixed(*CLAIM_KINDS)),
 }
 
 
@@ -123,6 +134,12 @@ RANGES: Mapping[ContextPath, Range] = {
     ("session", "spent"): _COUNT,
     ("proposal", "uses"): _COUNT,
     ("risk", "level"): Range(0, 4),
+    ("grounding", "claims"): _COUNT,
+    ("grounding", "ungrounded"): _COUNT,
+    ("grounding", "uncited"): _COUNT,
+    ("grounding", "citations"): _COUNT,
+    ("grounding", "unknown_citations"): _COUNT,
+    ("grounding", "misplaced_citations"): _COUNT,
     ("agent", "confidence"): Range(-1, 100),
 }
 _COMPARED: Mapping[str, tuple[Callable[[int, int], bool], str]] = {

@@ -81,15 +81,18 @@ PLAN_STEPS: dict[str, Any] = {
 
 DOMAINS = ("general", "official", "legal", "health", "finance", "security", "hiring")
 """What an answer may be about."""
+CITATIONS: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "maxItems": 256}
+"""JSON Schema of the ids that `[1]`, `[2]`, … in an answer stand for, in that order."""
 RESPOND_CONTRACT = Contract(
     effect=Effect.IRREVERSIBLE,
     kind=Kind.RESPOND,
     description="Answer the user, or say something to others in the operator's name.",
     server="fiducial",
     parameters={
-        "text": Parameter(role=Role.CONTENT),
+        "text": Parameter(role=Role.CONTENT, grounded=True),
         "audience": Parameter(role=Role.OPTION, schema={"type": "string", "enum": [one.value for one in Audience]}),
         "domain": Parameter(role=Role.OPTION, schema={"type": "string", "enum": list(DOMAINS)}),
+        "citations": Parameter(role=Role.OPTION, schema=CITATIONS, required=False),
     },
     output=Output(trusted=("$",)),
 )

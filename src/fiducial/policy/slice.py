@@ -120,6 +120,11 @@ class Slice:
         return self._shadow is not None
 
     @property
+    def looks_at(self) -> frozenset[str]:
+        """`reads`, and what its shadow policies read."""
+        return self.reads | self._shadow.reads if self._shadow is not None else self.reads
+
+    @property
     def holds(self) -> frozenset[PolicyId]:
         """Those of its rules that people of a role approve."""
         return frozenset(rule.id for rule in self._rules.values() if isinstance(rule.remedy, Hold))

@@ -38,8 +38,8 @@ from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
 from fiducial.gateway.statements import Statement
 from fiducial.guard.guard import Guard
-from fiducial.guard.reopen import classes_of
 from fiducial.guard.session import Session
+from fiducial.guard.tool import classes_of
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.pins import Pins
 

@@ -34,7 +34,7 @@ from starlette.concurrency import run_in_threadpool
 from fiducial.core.verdict import Held, Unclear
 from fiducial.errors import ToolFailed, ToolRefused
 from fiducial.gateway.mcp.forms import Forms, Unanswered
-from fiducial.gateway.mcp.results import beside, failure, stopped, unforged, value_of
+from fiducial.gateway.mcp.results import beside, failure, remaining, stopped, unforged, value_of
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests, RequestState
 from fiducial.guard.results import Result
@@ -291,6 +291,9 @@ class Proxy:
         if isinstance(settled, types.InputRequiredResult):
             return settled
         done, waiting, why = settled
+        if came and done.withheld:
+            left = done.status == "ok"
+            return remaining(came[-1], done.value) if left else failure(done.error or "the tool failed")
         if came and (more := beside(came[-1])):
             self.session.observe(name, given, more)
         if came and done.status != "unknown":
@@ -378,7 +381,7 @@ class Proxy:
             self._take_in(method, arguments, await run())
         else:
             done = await self.session.acall(method, arguments, run=run)
-            if not found or done.status != "ok":
+            if not found or done.status != "ok" or done.withheld:
                 raise MCPError(code=types.INVALID_REQUEST, message=done.error or done.verdict.remedies.agent)
         return found[-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import mcp_types as types
@@ -129,4 +130,11 @@ def failure(told: str, meta: dict[str, Any] | None = None) -> types.CallToolResu
     return types.CallToolResult(content=[types.TextContent(text=told)], is_error=True, _meta=meta)
 
 
-__all__ = ["TICKET", "beside", "failure", "stopped", "unforged", "value_of"]
+def remaining(result: dict[str, Any], value: Any) -> dict[str, Any]:
+    """What is left of `result`: `value`, where something was left out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    structured = {} if result.get("structuredContent") is None else {"structuredContent": value}
+    return {"content": [{"type": "text", "text": text}], **structured}
+
+
+__all__ = ["TICKET", "beside", "failure", "remaining", "stopped", "unforged", "value_of"]

@@ -26,7 +26,7 @@ from fiducial.gateway.mcp.proxy import WAIT, Proxy
 from fiducial.gateway.mcp.upstream import SECONDS, Tapped, Upstream
 from fiducial.gateway.requests import Requests
 from fiducial.guard.guard import Guard
-from fiducial.guard.reopen import classes_of
+from fiducial.guard.tool import classes_of
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.pins import Pins
 

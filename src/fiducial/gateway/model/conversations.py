@@ -40,7 +40,7 @@ from fiducial.gateway.principals import Principal
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.sessions import Seat, Sessions
 from fiducial.gateway.statements import Statement
-from fiducial.guard.reopen import classes_of
+from fiducial.guard.tool import classes_of
 
 log = logging.getLogger("fiducial.gateway")
 STATED: Final = "model-conversation/"

@@ -1,0 +1,171 @@
+"""What a session's calls store into memories, what they recall, and what of that is handed on.
+
+`fiducial.guard.memories` keeps it for all sessions; here it meets one session: who it is for, and what it has seen.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fiducial.charter.model import Memories as Declared
+from fiducial.core.ids import Digest
+from fiducial.core.label import MAX_SOURCES, Integrity
+from fiducial.core.path import Path, show
+from fiducial.core.store import Add, Put
+from fiducial.core.verdict import Allowed
+from fiducial.errors import StoreError
+from fiducial.flow.formats.parse import parse
+from fiducial.flow.structure import Root, leaves, path_of, scalar_text
+from fiducial.flow.trace import joined
+from fiducial.guard.effects import Ran
+from fiducial.guard.facts import detected
+from fiducial.guard.memories import Item, Recall, texts_in
+from fiducial.guard.tool import Tool, classes_of
+
+if TYPE_CHECKING:
+    from fiducial.guard.judgement import Judgement
+    from fiducial.guard.knowledge import Knowledge
+
+log = logging.getLogger("fiducial.guard")
+WITHHELD = "it holds what this user is not known to have stored, or what has expired; none of it was handed on"
+
+
+def declared(session: Knowledge, memory: str) -> Declared:
+    """What the charter says of `memory`. Raises `StoreError` when it says nothing."""
+    found = session.ground.charter.about.memories.get(memory)
+    if found is None:
+        raise StoreError(f"charter.yaml declares no memory `{memory}`")
+    return found
+
+
+def private(session: Knowledge, memory: str) -> bool:
+    """What is stored in `memory` comes back to who stored it alone; so it is taken where nothing is declared."""
+    found = session.ground.charter.about.memories.get(memory)
+    return found is None or found.audience == "self"
+
+
+def keep(session: Knowledge, judgement: Judgement, payload: Digest, now: int) -> tuple[Put | Add, ...]:
+    """What keeps track of what a call is about to store; `payload`: of the decision. Called with the lock held.
+
+    It is untrusted when a third party may have chosen any of it. It is grounded when sources say all that it claims.
+    Raises `StoreError` when the charter does not declare the memory.
+    """
+    tool, verdict, traces = judgement.tool, judgement.verdict, judgement.traces
+    if tool is None or not tool.keeps:
+        return ()
+    memory = declared(session, tool.keeps)
+    provenance, arguments = session.provenance, judgement.request.arguments
+    doubtful = any(trace.doubtful(tainted=provenance.tainted) for trace in traces.values())
+    classes = detected(tool, arguments).union(
+        *(trace.classes | tool.parameters[name].classes for name, trace in traces.items())
+    )
+    content = {name: arguments[name] for name in tool.contents if name in arguments}
+    if isinstance(verdict, Allowed) and verdict.masks and verdict.enforced:
+        content = {name: provenance.mask(value, frozenset(verdict.masks)) for name, value in content.items()}
+    came_from = joined(traces[name] for name in content)
+    texts = list(texts_in(content))
+    item = Item(
+        id=verdict.decision,
+        memory=tool.keeps,
+        session=session.id,
+        user=session.ground.memories.owner(session.user),
+        payload=payload,
+        integrity=Integrity.UNTRUSTED if doubtful else Integrity.TRUSTED,
+        classes=tuple(sorted(classes)),
+        sources=tuple(dict.fromkeys(where.source for where in came_from.where))[:MAX_SOURCES],
+        origin=came_from.origin.value,
+        grounded=not any(provenance.grounding(text).ungrounded for text in texts),
+        stored_us=now,
+        expires_us=now + int(memory.expires.total_seconds() * 1_000_000),
+    )
+    return session.ground.memories.changes(item, memory, texts)
+
+
+def recall(session: Knowledge, tool: Tool, *, at_us: int | None = None) -> Recall:
+    """What is known of the texts in a result of `tool`, now or as of `at_us`: nothing, if the store cannot be read."""
+    memories = session.ground.memories
+    try:
+        memory = declared(session, tool.recalls)
+        return memories.recall(tool.recalls, memory, session.user, tool.recalled, at_us=at_us)
+    except StoreError as error:
+        log.error("what `%s` recalls is not known: %s", tool.name, error)
+        return memories.nothing(tool.recalled, classes_of(*session.tools.values()))
+
+
+def released(session: Knowledge, judgement: Judgement, ran: Ran) -> tuple[Ran, bool]:
+    """What of a result may be handed on, and whether something was left out.
+
+    From a memory of the user's alone comes what is known to be the user's and has not expired, and beside it what the
+    contract calls the tool's own records. A member of a list that holds anything else is left out of it; where the
+    result has no such members, all of it is.
+    """
+    tool = judgement.tool
+    applies = tool is not None and tool.recalls and judgement.verdict.enforced and private(session, tool.recalls)
+    if tool is None or not applies:
+        return ran, False
+    withheld = Ran("unknown", error=WITHHELD, duration_us=ran.duration_us)
+    try:
+        known = recall(session, tool)
+        strays = {path for path, text, key in _texts(ran.value) if _strays(tool, known, path, text, key=key)}
+        if not strays:
+            return ran, False
+        members = {known.member(path) for path in strays}
+        log.warning(
+            "left out of what `%s` recalled, as nobody is known to have stored it: %s",
+            tool.name,
+            show(min(strays, key=len)),
+        )
+        return (
+            withheld if () in members else Ran(ran.outcome, _without(ran.value, members), ran.error, ran.duration_us)
+        ), True
+    except Exception as error:  # noqa: BLE001 - what cannot be gone through is not handed on
+        log.error("what `%s` recalled cannot be gone through (%s)", tool.name, type(error).__name__)
+        return withheld, True
+
+
+def _strays(tool: Tool, known: Recall, path: Path, text: str, *, key: bool) -> bool:
+    if known.covers(path, key=key):
+        return known.strange(text)
+    own = (*tool.trusted, *tool.prose, *tool.recalled, *((tool.documents,) if tool.documents is not None else ()))
+    return not any(pattern.covers(path) or (key and pattern.names(path)) for pattern in own)
+
+
+def _texts(value: Any) -> Iterator[tuple[Path, str, bool]]:
+    """Every text of a result, read as it is when it is taken in: where it stands, what it says, and whether it is a
+    key."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        value = scalar_text(value)
+    parsed = parse(value) if isinstance(value, str) else value
+    for place, _, raw, key in leaves(parsed, Root("recalled"), exact_indices=True):
+        if text := raw if isinstance(raw, str) else scalar_text(raw):
+            yield path_of(place), text, key
+
+
+def _without(value: Any, members: set[Path]) -> Any:
+    """`value` without those members. Raises `ValueError` when they cannot be taken out of it."""
+    if isinstance(value, str):
+        return json.dumps(_without(json.loads(value), members), ensure_ascii=False)
+    here = {path[0] for path in members if len(path) == 1}
+    below: dict[str | int, set[Path]] = {}
+    for path in members:
+        if path[0] not in here:
+            below.setdefault(path[0], set()).add(path[1:])
+    if isinstance(value, Mapping):
+        return {
+            key: _without(member, below[key]) if key in below else member
+            for key, member in value.items()
+            if key not in here
+        }
+    if isinstance(value, (list, tuple)):
+        return [
+            _without(member, below[index]) if index in below else member
+            for index, member in enumerate(value)
+            if index not in here
+        ]
+    raise ValueError(f"a {type(value).__name__} has no members")
+
+
+__all__ = ["WITHHELD", "declared", "keep", "private", "recall", "released"]

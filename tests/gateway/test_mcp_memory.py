@@ -1,0 +1,63 @@
+"""What a memory behind an MCP server brings back reaches its user alone, in whatever form the server writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mcp_types as types
+import pytest
+from gateway_world import House
+from mcp.server.lowlevel.server import Server
+from mcp_world import Line
+
+import fiducial
+from fiducial.adapters import calls
+
+MINE, THEIRS = "the spare key lies under the third flower pot", "the safe opens with the number 4711 and a key"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    charter = fiducial.load_charter(Path(__file__).parents[2] / "examples/charters/memory/helpdesk")
+    with House(tmp_path / "memory.db", charter) as made:
+        for user, text in (("emma", MINE), ("bob", THEIRS)):
+            with made.guard.session(user=user, task=f"Remember that {text}") as session:
+                assert session.call("remember", {"text": text}, run=lambda text: "noted").status == "ok"
+        yield made
+
+
+def server(form: str) -> Server[Any]:
+    """A memory that does not part its users."""
+    found = [{"id": name, "text": text} for name, text in (("a", MINE), ("b", THEIRS))]
+
+    async def list_tools(_: Any, __: Any) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[types.Tool(name="recall", input_schema={"type": "object"})])
+
+    async def call_tool(_: Any, __: types.CallToolRequestParams) -> types.CallToolResult:
+        said = THEIRS if form == "text" else json.dumps(found)
+        structured = {"hits": found} if form == "structured" else None
+        return types.CallToolResult(content=[types.TextContent(text=said)], structured_content=structured)
+
+    return Server("notes", on_list_tools=list_tools, on_call_tool=call_tool)
+
+
+@pytest.mark.parametrize("form", ["json", "text", "structured"])
+def test_an_mcp_client_gets_what_is_its_user_s(house: House, form: str) -> None:
+    line = Line(house, server(form), task="What do my notes say?")
+    came = line.do(lambda: line.client.session.call_tool("recall", {"query": "key"}))
+    shown = came.model_dump_json()
+    assert "4711" not in shown
+    assert (MINE in shown) == (form == "json")
+    assert came.is_error == (form == "text")
+
+
+def test_an_agent_s_framework_gets_words_in_place_of_its_own_copy(house: House) -> None:
+    found = [{"id": "a", "text": MINE}, {"id": "b", "text": THEIRS}]
+    with house.guard.session(user="emma", task="What do my notes say?") as session:
+        came = calls.call(session, "recall", {"query": "key"}, lambda query: found)
+        assert (came.ran, json.loads(came.told)) == (False, found[:1])
+        came = calls.call(session, "recall", {"query": "key"}, lambda query: found[:1])
+        assert (came.ran, came.told) == (True, "")
