@@ -169,6 +169,38 @@ def test_what_is_counted() -> None:
     assert Grounding() | Grounding() == Grounding()
 
 
+def test_a_number_is_a_place_in_the_list_before_it_is_an_id() -> None:
+    provenance = seen([{"id": 1, "text": "It is 77."}, {"id": 2, "text": "It is 78."}])
+    assert wrong("It is 78 [2].", provenance=provenance) == []
+    assert wrong("It is 78 [1].", "2", "1", provenance=provenance) == []
+    assert wrong("It is 78 [2].", "2", "1", provenance=provenance) == [("misplaced-citation", "[2]")]
+    assert wrong("It is 78 [2].", "2", provenance=provenance) == [("unknown-citation", "[2]")]
+
+
+@pytest.mark.parametrize("name", ["Правила возврата", "ＫＢ seven", "Überblick", "返品規則", "a, b"])
+def test_a_document_is_cited_by_its_name_in_any_script(name: str) -> None:
+    provenance = seen([{"id": name, "text": "It is 77."}, {"id": "x", "text": "It is 78."}])
+    assert wrong(f"It is 77 [{name}].", provenance=provenance) == []
+    assert wrong(f"It is 78 [{name}].", provenance=provenance) == [("misplaced-citation", f"[{name}]")]
+
+
+@pytest.mark.parametrize(("name", "cited"), [("KB seven", "ＫＢ seven"), ("Große Regeln", "GROSSE REGELN")])
+def test_a_document_is_cited_however_its_name_is_written(name: str, cited: str) -> None:
+    provenance = seen([{"id": name, "text": "It is 77."}, {"id": "x", "text": "It is 78."}])
+    assert wrong(f"It is 77 [{cited}].", provenance=provenance) == []
+    assert wrong(f"It is 78 [{cited}].", provenance=provenance) == [("misplaced-citation", f"[{cited}]")]
+
+
+def test_documents_by_name_are_counted_in_their_order() -> None:
+    provenance = Provenance(budget=2**24)
+    value = {"b": {"id": "x", "page": "It is 77."}, "a": {"id": "y", "page": "It is 78."}}
+    provenance.observe_result(
+        SourceId("src_2"), value, label=TRUSTED, untrusted=(), prose=(), classes={}, documents=PathPattern("$.*.id")
+    )
+    assert wrong("It is 77 [1]. It is 78 [2].", provenance=provenance) == []
+    assert wrong("It is 77 [2].", provenance=provenance) == [("misplaced-citation", "[2]")]
+
+
 def test_numbers_of_several_results_mean_each_of_them() -> None:
     provenance = seen()
     provenance.observe_result(
@@ -272,6 +304,56 @@ def test_the_time_grows_with_the_answer_and_the_sources(grows: str) -> None:
     for _ in range(3):
         once = took(small, small)
         more = took(large if grows != "sources" else small, large if grows != "answer" else small)
+        if more / max(0.004, once) <= 8:
+            return
+    pytest.fail(f"{more / once:.1f} times as long")
+
+
+def apart(piece: str, characters: int) -> float:
+    """Seconds of this thread to take a text of one sentence apart."""
+    text = "Bob " + piece * (characters // len(piece))
+    started = time.thread_time()
+    sentences(text)
+    return time.thread_time() - started
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "I ",
+        "of ",
+        "a Bob, ",
+        "Bob Monday ",
+        '"ab cd" ',
+        "'ab cd' ",
+        "5 May 2024 and ",
+        "[1] ",
+        "1 EUR ",
+        "AB12 1234 1234 ",
+    ],
+)
+def test_the_time_grows_with_the_sentence(piece: str) -> None:
+    """Whatever a sentence is full of, and however long it is."""
+    for _ in range(3):
+        once, more = apart(piece, 8_000), apart(piece, 32_000)
+        if more / max(0.004, once) <= 8:
+            return
+    pytest.fail(f"{more / once:.1f} times as long")
+
+
+def test_the_time_grows_with_the_documents_by_name() -> None:
+    def took(documents: int) -> float:
+        provenance = Provenance(budget=2**26)
+        provenance.observe_result(
+            SourceId("src_2"), {f"d{n}": {"id": f"kb-{n}", "text": f"It is {n}."} for n in range(documents)},
+            label=TRUSTED, untrusted=(), prose=(), classes={}, documents=PathPattern("$.*.id"),
+        )  # fmt: skip
+        started = time.thread_time()
+        assert provenance.grounding("It is 7 [kb-7].").findings == ()
+        return time.thread_time() - started
+
+    for _ in range(3):
+        once, more = took(500), took(2000)
         if more / max(0.004, once) <= 8:
             return
     pytest.fail(f"{more / once:.1f} times as long")

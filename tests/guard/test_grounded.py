@@ -153,6 +153,16 @@ def test_content_of_other_tools_counts_where_the_contract_says_so(guard: Any) ->
         denied = opened.decide("report", {"name": "refunds", "text": ["It takes 14 days.", "It costs 13 EUR."]})
         assert (denied.kind, denied.reasons[0].policy) == ("denied", "charter/reports")
         assert opened.decide("report", {"name": "refunds", "text": []}).kind == "allowed"
+        in_order = ["It costs 12.50 EUR.", "[kb-1]", "It takes 14 days.", "[kb-2]"]
+        assert opened.decide("report", {"name": "refunds", "text": in_order}).kind == "allowed"
+        assert opened.decide("report", {"name": "refunds", "text": in_order[::-1]}).kind == "denied"
+
+
+def test_people_are_shown_no_more_than_they_can_read(guard: Any) -> None:
+    with session(guard()) as opened:
+        evidence = opened.respond("It is " + "Bob Miller " * 30_000).verdict.evidence["text"]
+    assert "no source says “Bob Miller" in evidence
+    assert len(evidence) < 2_000
 
 
 def test_what_the_agent_said_before_grounds_nothing(guard: Any) -> None:

@@ -16,12 +16,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from fiducial.charter.money import EXPONENTS
 from fiducial.flow import dates, entities, scripts
-from fiducial.flow.lexer import FUNCTION_WORDS, GROUPED
+from fiducial.flow.lexer import FUNCTION_WORDS, GROUPED, fold
 from fiducial.flow.tokens import Token, tokens
 
 Kind: TypeAlias = Literal["number", "date", "name", "identifier", "address", "quotation", "statement"]
@@ -51,12 +52,15 @@ _QUOTES = re.compile(
     r"\"([^\"\n]{2,2000})\"|“([^“”\n]{2,2000})”|„([^„“”\n]{2,2000})[“”]|«([^«»\n]{2,2000})»"
     r"|(?<!\w)'([^'\n]{2,400}(?:'\w[^'\n]{0,400}){0,4})'(?!\w)"
 )
+_ALNUM = re.compile(r"[^\W_]")
 _NAMELESS = """
 i i'm i've i'll i'd monday tuesday wednesday thursday friday saturday sunday january february march april may june july
 august september october november december ok yes no sure sorry sincerely regards note dr mr mrs ms prof st
 """
 _NO_NAMES = frozenset(_NAMELESS.split())
 _PARTICLES = frozenset(["of", "de", "del", "la", "le", "van", "von", "the", "and", "for"])
+_NOT_FIRST = FUNCTION_WORDS | _NO_NAMES | _PARTICLES
+"""With these begins no name."""
 
 
 class Claim(NamedTuple):
@@ -116,7 +120,7 @@ def _cited(text: str, names: Collection[str]) -> tuple[list[Citation], str]:
         inner = match[match.lastgroup or 0]
         head = _NAMED.match(inner.lstrip())
         explicit = match["named"] is not None or match["lens"] is not None or head is not None
-        parts = [inner.strip()] if inner.strip().lower() in names else re.split(r"[,;]", inner)
+        parts = [inner.strip()] if folded_name(inner) in names else re.split(r"[,;]", inner)
         cited = [part.strip().removeprefix("^") for part in parts if part.strip()]
         if head is not None and cited:
             cited[0] = cited[0][head.end() :].strip()
@@ -130,7 +134,12 @@ def _cited(text: str, names: Collection[str]) -> tuple[list[Citation], str]:
 def _cites(part: str, names: Collection[str]) -> bool:
     if part.isdecimal():
         return len(part) <= 3
-    return part.lower() in names or _ID.fullmatch(part) is not None
+    return folded_name(part) in names or _ID.fullmatch(part) is not None
+
+
+def folded_name(name: str) -> str:
+    """A document's name as citations are compared with it."""
+    return fold(name).strip()
 
 
 def _parts(text: str) -> Iterator[tuple[int, int]]:
@@ -152,10 +161,11 @@ def _claims(text: str, start: int, end: int) -> Iterator[Claim]:
     found = [_moved(token, start) for token in tokens(sentence) if token.start >= first]
     if not found:
         return
+    starts, ends = [token.start for token in found], [token.end for token in found]
     claimed = 0
     taken: list[tuple[int, int]] = []
     for kind, low, high in (*_quotations(sentence), *_accounts(sentence)):
-        inside = tuple(token for token in found if start + low <= token.start and token.end <= start + high)
+        inside = tuple(found[bisect_left(starts, start + low) : bisect_right(ends, start + high)])
         if inside and (kind != "quotation" or len(inside) > 1):
             taken.append((start + low, start + high))
             claimed += 1
@@ -246,13 +256,15 @@ def _names(text: str, left: list[Token], first: int) -> Iterator[tuple[Token, ..
 
 def _name(text: str, row: list[Token], first: int) -> Iterator[tuple[Token, ...]]:
     """The names in a row of capitalized words and particles between them."""
-    while row and row[-1].key in _PARTICLES:
-        row = row[:-1]
-    begins = bool(row) and not any(character.isalnum() for character in text[first : row[0].start])
-    while row and (row[0].key in FUNCTION_WORDS or row[0].key in _NO_NAMES or row[0].key in _PARTICLES):
-        row, begins = row[1:], False
-    while row and row[-1].key in _NO_NAMES:
-        row = row[:-1]
+    low, high = 0, len(row)
+    while high and row[high - 1].key in _PARTICLES:
+        high -= 1
+    while low < high and row[low].key in _NOT_FIRST:
+        low += 1
+    begins = bool(row) and not low and _ALNUM.search(text, first, row[0].start) is None
+    while high > low and row[high - 1].key in _NO_NAMES:
+        high -= 1
+    row = row[low:high]
     if not row or any(token.key in _NO_NAMES for token in row):
         # `Bob Monday Ann`: no part of it is told from the rest, so each word is looked for by itself.
         yield from ((token,) for token in row if token.key not in _NO_NAMES and token.key not in _PARTICLES)
@@ -280,4 +292,4 @@ def _statements(found: list[Token]) -> Iterator[Claim]:
         yield Claim("statement", part[0].start, part[-1].end, part)
 
 
-__all__ = ["KINDS", "Citation", "Claim", "Kind", "Sentence", "sentences", "telling"]
+__all__ = ["KINDS", "Citation", "Claim", "Kind", "Sentence", "folded_name", "sentences", "telling"]

@@ -16,9 +16,9 @@ from typing import NamedTuple
 from fiducial.core.path import Path
 from fiducial.flow import dates, entities, scripts
 from fiducial.flow.claims import Claim, telling
-from fiducial.flow.lexer import LEAF, fold
+from fiducial.flow.lexer import LEAF
 from fiducial.flow.memory import Hearsay, Memory, Recovered
-from fiducial.flow.structure import Root, path_of
+from fiducial.flow.structure import path_of
 from fiducial.flow.tokens import Token, tokens
 
 PASSAGE = 80
@@ -179,6 +179,7 @@ class Corpus:
 def units_of(memory: Memory) -> list[Unit]:
     """What was observed, source by source and document by document; not what a disguise says plainly, nor hearsay."""
     found: dict[tuple[str, Path | None], Unit] = {}
+    places: dict[str, dict[Path, int]] = {}
     for lane in memory.lanes:
         for chunk in lane.chunks:
             for number, start in enumerate(chunk.starts):
@@ -189,16 +190,18 @@ def units_of(memory: Memory) -> list[Unit]:
                 name = root.documents.get(at, "")
                 unit = found.get(key := (root.id, at if name else None))
                 if unit is None:
-                    unit = found[key] = Unit(root.id, name, _number(root, at) if name else 0, [])
+                    if root.id not in places:
+                        places[root.id] = {each: number for number, each in enumerate(root.documents, 1)}
+                    unit = found[key] = Unit(root.id, name, _place(at, places[root.id]) if name else 0, [])
                 end = chunk.text.find(LEAF, start)
                 unit.texts.append(chunk.text[start : end if end >= 0 else len(chunk.text)])
     return list(found.values())
 
 
-def _number(root: Root, document: Path) -> int:
-    """The place of a document among those of its result, from 1."""
-    last = document[-1] if document else 0
-    return last + 1 if isinstance(last, int) else [*root.documents].index(document) + 1
+def _place(document: Path, places: dict[Path, int]) -> int:
+    """The place of a document among those of its result, from 1: its index, where it is in a list."""
+    last = document[-1] if document else None
+    return last + 1 if isinstance(last, int) else places[document]
 
 
 def _joined(row: Iterable[Token]) -> str:
@@ -216,9 +219,4 @@ def stem(key: str) -> str:
     return key
 
 
-def folded_name(name: str) -> str:
-    """A document's name as citations are compared with it."""
-    return fold(name).strip()
-
-
-__all__ = ["PASSAGE", "Corpus", "Unit", "folded_name", "stem", "units_of"]
+__all__ = ["PASSAGE", "Corpus", "Unit", "stem", "units_of"]

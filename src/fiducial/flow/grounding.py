@@ -4,8 +4,9 @@
 2. A claim is grounded when some observed source says it (`fiducial.flow.corpus`): the same number, with no other unit
    beside it; the same day; the same name, identifier, address or quotation, word for word in any case; two thirds of
    the telling words of a statement, within `PASSAGE` tokens of one source.
-3. A citation names the document that has this id; a number of up to three digits names the one at that place of the
-   list that the answer gave, or, when it gave none, of any result with documents. One that names none is *unknown*.
+3. A citation names the document that has this id; but a number of up to three digits, the one at that place of the list
+   that the answer gave. When it gave none, and none has that id, a number names the one at that place of any result
+   with documents. One that names none is *unknown*.
 4. Where a sentence cites documents that are known, each of its claims must be said by one of them. Where one is not,
    its citations are *misplaced*.
 
@@ -21,8 +22,8 @@ from typing import Literal
 
 import msgspec
 
-from fiducial.flow.claims import Citation, Kind, Sentence, sentences
-from fiducial.flow.corpus import Corpus, Unit, folded_name
+from fiducial.flow.claims import Citation, Kind, Sentence, folded_name, sentences
+from fiducial.flow.corpus import Corpus, Unit
 
 MAX_CHARACTERS = 256 * 1024
 """Characters of a text that are taken apart; the rest counts as one claim that nothing grounds."""
@@ -101,14 +102,14 @@ class _Named:
     def by(self, citation: Citation) -> Sequence[int]:
         """The latest of them; none for one that names nothing."""
         name = folded_name(citation.name)
-        meant = self.names.get(name, [])
-        if not meant and name.isdecimal() and len(name) <= _PLACE:
-            place = int(name)
-            if not self._listed:
-                meant = self._places.get(place, [])
-            elif 0 < place <= len(self._listed):
-                meant = self.names.get(folded_name(self._listed[place - 1]), [])
-        return meant[-_LATEST:]
+        if name.isdecimal() and len(name) <= _PLACE:
+            return self._at(int(name), name)[-_LATEST:]
+        return self.names.get(name, [])[-_LATEST:]
+
+    def _at(self, place: int, name: str) -> Sequence[int]:
+        if not self._listed:
+            return self.names.get(name) or self._places.get(place, [])
+        return self.names.get(folded_name(self._listed[place - 1]), []) if 0 < place <= len(self._listed) else []
 
 
 def _findings(corpus: Corpus, sentence: Sentence, named: _Named) -> Iterator[Finding]:

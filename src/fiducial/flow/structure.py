@@ -213,3 +213,10 @@ def _of_pairs(pairs: Any, place: Place, shape: int, shapes: Shapes) -> Iterator[
             below = shapes.below(shape, name)
             yield (place, name, True), below, name, True
         yield (place, name), below, member, False
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text and number in `value`, and its keys, in order."""
+    for _, _, raw, _ in leaves(value, Root("value"), exact_indices=False):
+        if text := scalar_text(raw):
+            yield text

@@ -102,12 +102,12 @@ def flow_facts(
 
 def detected(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
     """Data classes that the content of a call shows by itself."""
-    said = [text for name in tool.contents for text in texts(arguments.get(name))]
-    plain = [plain for text in said if may_disguise(text) for plain in undisguised(text)]
-    return frozenset().union(*map(classify, said + plain))
+    texts = [text for name in tool.contents for text in _texts(arguments.get(name))]
+    plain = [plain for text in texts if may_disguise(text) for plain in undisguised(text)]
+    return frozenset().union(*map(classify, texts + plain))
 
 
-def texts(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> Iterator[str]:
     """Every text in `value`; as deep as step 2 lets arguments be."""
     todo = [value]
     while todo:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fiducial.guard.facts import texts
+from fiducial.flow.structure import texts_in
 from fiducial.guard.tool import Tool
 from fiducial.policy.facts import Facts, FlowFacts, GroundingFacts
 
@@ -27,6 +27,8 @@ _NOTHING = Facts().grounding
 _WRONG = {"unknown-citation": "no source is called", "misplaced-citation": "not all of this is said by the source"}
 _MOST = 8
 """Places of a text that people are shown."""
+_LONGEST = 160
+"""Characters of one that they are."""
 
 
 def grounding_facts(
@@ -57,7 +59,7 @@ def in_words(session: Knowledge, tool: Tool, arguments: Mapping[str, Any]) -> di
         said = _said(arguments, name)
         wrong = list(
             dict.fromkeys(
-                f"{_WRONG.get(each.what, 'no source says')} “{said[each.start : each.end].strip()}”"
+                f"{_WRONG.get(each.what, 'no source says')} “{_shortened(said[each.start : each.end].strip())}”"
                 for each in grounding.findings
             )
         )
@@ -75,7 +77,11 @@ def _groundings(session: Knowledge, tool: Tool, arguments: Mapping[str, Any]) ->
 
 
 def _said(arguments: Mapping[str, Any], name: str) -> str:
-    return "\n".join(texts(arguments.get(name)))
+    return "\n".join(texts_in(arguments.get(name)))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 __all__ = ["grounding_facts", "in_words"]

@@ -179,8 +179,7 @@ class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class GroundingFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`context.grounding`: what an answer, or other content that a contract calls `grounded`, claims, and what of it
-    traces to observed sources; see `fiducial.flow.claims`."""
+    """`context.grounding`: what content that a contract calls `grounded` claims, and what of that has a source."""
 
     claims: int = 0
     """Numbers, dates, names, identifiers, addresses and quotations in it, and statements that have none of these."""
