@@ -226,15 +226,6 @@ def test_documents_are_found_however_a_result_is_written(shape: str) -> None:
     assert wrong("It is 78 [x].", provenance=provenance) == [("misplaced-citation", "[x]")]
 
 
-def test_what_the_agent_says_is_no_source() -> None:
-    provenance = seen()
-    provenance.observe_result(
-        SourceId("src_3"), "It is 77.", label=TRUSTED, untrusted=(), prose=(), classes={}, hearsay=True
-    )
-    assert wrong("It is 77.", provenance=provenance) == [("number", "77")]
-    assert "It is 77." in provenance.text_of(SourceId("src_3"))
-
-
 def test_what_found_no_room_is_not_grounded() -> None:
     provenance = Provenance(budget=2**20)
     for _ in range(40):

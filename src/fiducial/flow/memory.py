@@ -53,7 +53,7 @@ class Recovered(Root):
 
 
 class Hearsay(Root):
-    """The source of what the agent itself said, or stored with no source that says it: it grounds nothing."""
+    """The source of what the agent stored with no source that says it: it grounds nothing."""
 
     __slots__ = ()
 
@@ -134,8 +134,8 @@ class Memory:
             self.classed.add(text, classes)
         return root
 
-    def _root(self, source: SourceId, classes: frozenset[str], *, pointed: bool, kind: type[Root] = Root) -> Root:
-        root = kind(source, pointed=pointed, classes=classes)
+    def _root(self, source: SourceId, classes: frozenset[str], *, pointed: bool) -> Root:
+        root = Root(source, pointed=pointed, classes=classes)
         if len(self.roots) < self._most_roots:
             self.roots[source] = root
         self.pointed_any |= pointed
@@ -175,10 +175,9 @@ class Memory:
         pointed: bool,
         echo: Echo | None = None,
         recalls: Recalls | None = None,
-        hearsay: bool = False,
     ) -> Label:
         """Keep a tool's result; returns its label."""
-        root = self._root(source, label.classes, pointed=pointed, kind=Hearsay if hearsay else Root)
+        root = self._root(source, label.classes, pointed=pointed)
         documents = paths.documents
         root.depth = documents.depth if documents is not None else 0
         if isinstance(value, bytes | bytearray | memoryview):

@@ -131,7 +131,6 @@ class Provenance:
         echo: Echo | None = None,
         documents: PathPattern | None = None,
         recalls: Recalls | None = None,
-        hearsay: bool = False,
     ) -> Label:
         """A tool's result entered the session. Returns the whole result's label.
 
@@ -139,13 +138,11 @@ class Provenance:
         `classes` are the contract's output paths; what no path covers is untrusted, and by default the caller vouches
         for everything. `pointed`: the user named this source. `echo`: arguments of the call that nobody trusted chose.
         `documents`: where the ids of documents stand. `recalls`: what is known of the texts that a memory has brought
-        back, which are never trusted beyond that. `hearsay`: it is what the agent said.
+        back, which are never trusted beyond that.
         """
         memory = self._memory
         paths = OutputPaths(trusted=trusted, untrusted=untrusted, prose=prose, classes=classes, documents=documents)
-        observed = memory.result(
-            source, value, label, paths, pointed=pointed, echo=echo, recalls=recalls, hearsay=hearsay
-        )
+        observed = memory.result(source, value, label, paths, pointed=pointed, echo=echo, recalls=recalls)
         memory.seen = memory.seen | observed
         return observed
 

@@ -308,6 +308,9 @@ class Knowledge:
             )
         else:
             label, classes = arguments_label(tool, traces), tool.classes
+            if tool.speaks and not failed:
+                # What the agent itself has said is no source of anything, or it could vouch for what it made up.
+                return label
             doubted = failed or breach
             if doubted or partial or ((tool.trusted or tool.prose) and self._stained(tool, arguments)):
                 label = label | UNTRUSTED
@@ -329,7 +332,6 @@ class Knowledge:
                 echo=echo_of(tool, traces, arguments) if label.trusted else None,
                 documents=tool.documents,
                 recalls=recall,
-                hearsay=tool.speaks,
             )
             if recall is not None and not (failed or partial):
                 self._came_back[source] = tuple(recall.back)
