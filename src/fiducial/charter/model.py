@@ -187,6 +187,14 @@ class Memories(_Written):
     """How long what was stored counts; after that it is as if it had never been stored."""
     audience: Literal["self", "organization"] = "self"
     """`self`: what a user's sessions store comes back to that user alone. `organization`: to every user."""
+    trust: Literal["self", "organization"] = "self"
+    """Whose words keep their trust: `self`: to each user, his own. `organization`: to all, those of all users."""
+
+    @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.trust == "organization" and self.audience == "self":
+            raise ValueError("`trust: organization` is for a memory whose `audience` is `organization`")
+        return self
 
 
 class About(_Written):

@@ -195,7 +195,7 @@ class Memory:
         trusted_push = self.record.push
         numerals: list[tuple[int, str]] = []
         told = False
-        sources: tuple[SourceId, ...] = label.sources
+        sources = dict.fromkeys((source, *label.sources))
         for place, shape, raw, key in leaves(parsed, root, exact_indices=paths.exact):
             rule = rules.get(shape)
             if rule is None:
@@ -217,7 +217,8 @@ class Memory:
             if recalls is not None and recalls.covers(path_of(place), key=key):
                 told_of = recalls.told(text)
                 leaf_classes |= told_of.label.classes
-                sources += told_of.label.sources
+                if len(sources) < MAX_SOURCES:
+                    sources |= dict.fromkeys(told_of.label.sources)
                 if not told_of.label.trusted:
                     kind = DISTRUST
                 if not told_of.grounded:
@@ -252,7 +253,7 @@ class Memory:
         # Whoever can write into a list may have chosen how long it is.
         if isinstance(parsed, list) and integrity is Integrity.TRUSTED:
             self.figures.totals.append(Decimal(len(parsed)))
-        return Label(integrity, frozenset(found_classes), tuple(dict.fromkeys((source, *sources)))[:MAX_SOURCES])
+        return Label(integrity, frozenset(found_classes), tuple(sources)[:MAX_SOURCES])
 
     def _instructs(self, text: str) -> bool:
         """With the untrusted leaf `text`, a key or a value, the session has read what could be an instruction."""

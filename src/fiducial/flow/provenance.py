@@ -20,8 +20,9 @@ from fiducial.flow.declared import spans
 from fiducial.flow.index import lane_of
 from fiducial.flow.labelling import OutputPaths
 from fiducial.flow.laundry import Echo, Laundered
-from fiducial.flow.lexer import LEAF, fold
+from fiducial.flow.lexer import LEAF, fold, pieces
 from fiducial.flow.memory import Memory, Recalls, texts_of
+from fiducial.flow.rules.standing import apart
 from fiducial.flow.structure import Root, is_key, leaves, scalar_text, show_place
 from fiducial.flow.trace import CONSTANT, Origin, Trace, Where, joined
 
@@ -215,6 +216,15 @@ class Provenance:
         if role is Role.OPTION:
             return rules.option(memory, value, text)
         return rules.content(memory, text)
+
+    def stands(self, text: str) -> bool:
+        """Whether `text` stands word for word in what the user or those above said, or in a tool's own record."""
+        said = text.strip()
+        tokens = pieces(said)
+        return any(
+            lane.leaf(said) is not None or (bool(tokens) and bool(lane.find(said, tokens, apart)))
+            for lane in (self._memory.user, self._memory.record)
+        )
 
     def grounding(self, text: str, listed: Sequence[str] = ()) -> Grounding:
         """What of `text` traces to what was observed. `listed`: documents that `[1]`, `[2]`, … stand for in it."""

@@ -74,12 +74,17 @@ class Knowledge:
         classes. Called with the lock held.
         """
         self.catch_up()
+        trace = self.provenance.trace("instructions", text, Role.CONTENT)
+        return (Integrity.UNTRUSTED if self.chosen(text, trace) else Integrity.TRUSTED), trace.classes
+
+    def chosen(self, text: str, trace: Trace) -> bool:
+        """Whether a third party could have chosen any of `text`, which is content; `trace`: where it came from. Called
+        with the lock held."""
         provenance = self.provenance
-        trace = provenance.trace("instructions", text, Role.CONTENT)
         if provenance.seen.trusted and not provenance.tainted:
-            return Integrity.TRUSTED, trace.classes
+            return False
         if provenance.tainted or trace.origin is Origin.UNTRUSTED or trace.untrusted_text or trace.links:
-            return Integrity.UNTRUSTED, trace.classes
+            return True
         # What was read could not give orders, but it may have named what the text names, or be it in disguise.
         words = text.split()
         for word in words[:MAX_WORDS]:
@@ -87,8 +92,8 @@ class Knowledge:
             origin = provenance.trace("instructions", name, Role.TARGET).origin
             disguise = origin is Origin.UNKNOWN and len(name) >= _NAME and not name.isalpha()
             if origin is Origin.UNTRUSTED or disguise:
-                return Integrity.UNTRUSTED, trace.classes
-        return (Integrity.TRUSTED if len(words) <= MAX_WORDS else Integrity.UNTRUSTED), trace.classes
+                return True
+        return len(words) > MAX_WORDS
 
     def hear(
         self,
@@ -123,6 +128,11 @@ class Knowledge:
         self.provenance.doubt(classes)
         self._past.tainted = True
         self.has_read(classes)
+
+    @property
+    def read(self) -> frozenset[str]:
+        """Classes of the data that was read. Called with the lock held."""
+        return self._past.read
 
     def has_read(self, classes: Iterable[str]) -> None:
         """The log says that data of `classes` was read. Called with the lock held."""
@@ -333,9 +343,11 @@ class Knowledge:
                 documents=tool.documents,
                 recalls=recall,
             )
-            if recall is not None and not (failed or partial):
-                self._came_back[source] = tuple(recall.back)
-                self._past.strays |= recall.strays and remembered.private(self, tool.recalls)
+            if recall is not None:
+                self._past.read |= recall.read
+                if not (failed or partial):
+                    self._came_back[source] = tuple(recall.back)
+                    self._past.strays |= recall.strays and remembered.private(self, tool.recalls)
         if label.classes:
             self._past.read |= label.classes
         if not self._past.tainted and self.provenance.tainted:

@@ -5,38 +5,30 @@ label, whether some source said it, whose it is, and until when it counts. It is
 the tool runs. Two cells hold it, and neither its text: `memory/…` what it is, and the one that goes with the payload of
 the decision (`fiducial.core.store.text_key`) its hashes, so that whoever erases that payload erases them too.
 
-What a tool recalls is looked up among the items of its user (of all users, in a memory for the organization) that have
-not expired. Each text has
-
-1. the label of every item that it is known from, joined;
-2. no trust, unless it is surely from one;
-3. no trust and every class that was ever stored in the memory, where it is known from none.
-
-In a memory of the user's alone the third kind is a *stray*: it may be somebody else's, and is not handed on.
+What comes back of it is told in `fiducial.guard.recall`.
 
 Other processes store and erase while this one runs. Items are spread over shelves, each with a counter that grows in
-the same transaction, as in `fiducial.guard.laundry`; what a text is found in is read again, in case it was erased.
+the same transaction, as in `fiducial.guard.laundry`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from fiducial.charter.model import Memories as Declared
 from fiducial.core.clock import Clock
 from fiducial.core.event import CallDecided, CallFinished, Event, ResultObserved
-from fiducial.core.ids import DecisionId, Digest, SessionId, SourceId
-from fiducial.core.label import UNTRUSTED, Integrity, Label, join
-from fiducial.core.path import Path, PathPattern
+from fiducial.core.ids import Digest
+from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Commit, Put, Store, text_key
 from fiducial.errors import StoreError
-from fiducial.flow.kept import Kept, Probe, hash_of
-from fiducial.flow.memory import Told
-from fiducial.flow.structure import Root, leaves, scalar_text
+from fiducial.flow.kept import Kept, hash_of
+from fiducial.guard.recall import Item, Reader, Recall
 from fiducial.guard.record import decode_result
 from fiducial.store.ledger import Ledger
 
@@ -44,34 +36,8 @@ _ITEMS, _COUNTS, _CLASSES = "memory/", "memory-count/", "memory-class/"
 _EVERYBODY = "all"
 _SWEPT = 64
 """Expired items that one call drops at most."""
-
-
-class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one call stored."""
-
-    id: DecisionId
-    """Of the decision on the call."""
-    memory: str
-    session: SessionId
-    user: str
-    """Digest of the user's name, keyed: whose it is."""
-    payload: Digest
-    """Of the decision: holds the text, until it is erased."""
-    integrity: Integrity
-    classes: tuple[str, ...]
-    sources: tuple[SourceId, ...]
-    """What it came from, in that session."""
-    origin: str
-    """The most worrying origin of its content: `user`, `record`, `derived`, `unknown`, `untrusted`."""
-    grounded: bool
-    """All that it claimed was said by a source then."""
-    stored_us: int
-    expires_us: int
-
-    @property
-    def label(self) -> Label:
-        """What whatever comes back of it is at best."""
-        return Label(self.integrity, frozenset(self.classes), (SourceId(self.id), *self.sources))
+MAX_HELD = 256 * 2**20
+"""Bytes of hashes that are held ready, of the users whose turn was last."""
 
 
 @runtime_checkable
@@ -91,81 +57,25 @@ class Erases(Protocol):
         ...
 
 
-class Recall:
-    """What is known of the texts of one result."""
+class _Shelf(NamedTuple):
+    """Items whose ids end alike; never changed."""
 
-    def __init__(
-        self,
-        found: Iterable[tuple[Item, Kept]],
-        at: tuple[PathPattern, ...],
-        key: bytes,
-        ever: frozenset[str],
-        store: Store | None = None,
-    ) -> None:
-        """`ever`: every class that was stored in the memory. `store`: where it is looked whether an item is left."""
-        self._found = list(found)
-        self._at = at
-        self._key = key
-        self._store = store
-        self._left: dict[DecisionId, bool] = {}
-        self._unknown = Told(UNTRUSTED | Label(classes=ever), grounded=False)
-        self._told: dict[str, Told] = {}
-        self.strays = False
-        """Some text is known from no item."""
-        self.back: dict[DecisionId, None] = {}
-        """Items of which something has come back."""
+    version: int
+    """Of its counter."""
+    items: dict[str, tuple[Item, Kept]]
+    """By the keys of their cells."""
 
-    def covers(self, path: Path, *, key: bool) -> bool:
-        """A text of the memory stands at `path`. A `key` is one unless the contract spells it out."""
-        return any(pattern.covers(path) and not (key and pattern.names(path)) for pattern in self._at)
+    @property
+    def size(self) -> int:
+        """Bytes of its hashes."""
+        return sum(kept.size for _, kept in self.items.values())
 
-    def member(self, path: Path) -> Path:
-        """What is left out of a result when what stands at `path` is: the member that the contract's wildcards go
-        through; the whole result, where that is not deep enough."""
-        depth = max((pattern.depth for pattern in self._at), default=0)
-        return path[:depth] if len(path) >= depth else ()
+    def without(self, keys: Collection[str]) -> _Shelf:
+        """The same, with fewer items."""
+        return self._replace(items={key: one for key, one in self.items.items() if key not in keys}) if keys else self
 
-    def told(self, text: str) -> Told:
-        """What is known of a text."""
-        told = self._told.get(text)
-        if told is None:
-            told = self._told[text] = self._tell(Probe(text, self._key))
-        self.strays = self.strays or told is self._unknown
-        return told
 
-    def strange(self, text: str) -> bool:
-        """It is known from no item."""
-        return self.told(text) is self._unknown
-
-    def _tell(self, probe: Probe) -> Told:
-        if not probe.words:
-            return Told(Label(), grounded=True)
-        known: list[Item] = []
-        possible: list[Item] = []
-        sure = False
-        for item, kept in self._found:
-            surely = kept.surely(probe)
-            if (surely or kept.known(probe)) and self._is_left(item):
-                known.append(item)
-                sure = sure or surely
-            elif kept.cut:
-                possible.append(item)
-        if not known:
-            return self._unknown
-        self.back.update(dict.fromkeys(item.id for item in known))
-        label = join(item.label for item in (*known, *possible))
-        return Told(label if sure else label | UNTRUSTED, grounded=any(item.grounded for item in known))
-
-    def _is_left(self, item: Item) -> bool:
-        """It was not erased since it was loaded."""
-        left = self._left.get(item.id)
-        if left is None:
-            try:
-                left = self._store is not None and bool(self._store.read([text_key(item.payload)]))
-            except StoreError:
-                left = False
-            self._left[item.id] = left
-        return left
+_EMPTY = _Shelf(0, {})
 
 
 class Memories:
@@ -174,8 +84,11 @@ class Memories:
     def __init__(self, store: Store, clock: Clock, key: bytes) -> None:
         self._store, self._clock, self._key = store, clock, key
         self._lock = threading.Lock()
-        self._shelves: dict[str, tuple[int, dict[str, tuple[Item, Kept]]]] = {}
-        """Shelf → the version of its counter, and what lies on it."""
+        self._places: OrderedDict[str, dict[str, _Shelf]] = OrderedDict()
+        """User's place in a memory → its shelves, the place that was looked at last at the end. What is in it never
+        changes, and is exchanged under the lock."""
+        self._held = 0
+        """Bytes of all."""
 
     def owner(self, user: str) -> str:
         """The name under which the store knows a user."""
@@ -188,7 +101,7 @@ class Memories:
         return (
             Put(text_key(item.payload), Kept.of(texts, self._key).encode()),
             Put(f"{_ITEMS}{shelf}/{item.id}", msgspec.json.encode(item)),
-            *(Put(f"{_CLASSES}{item.memory}/{each}", b"1") for each in item.classes),
+            *(Put(f"{_CLASSES}{item.memory}/{each}", b"1") for each in (*item.classes, *item.read)),
             Add(f"{_COUNTS}{shelf}", 1),
             *self._swept(place),
         )
@@ -196,17 +109,17 @@ class Memories:
     def _swept(self, place: str) -> Iterator[Put | Add]:
         """The end of items that have expired, among those that are known here."""
         now = self._clock.unix_us()
+        over: list[tuple[str, Item]] = []
         with self._lock:
-            over = [
-                (shelf, key, item)
-                for shelf, (_, found) in self._shelves.items()
-                if shelf.startswith(f"{place}/")
-                for key, (item, _) in found.items()
-                if item.expires_us <= now
-            ][:_SWEPT]
-            for shelf, key, _ in over:
-                self._shelves[shelf][1].pop(key)
-        for _, key, item in over:
+            shelves = dict(self._places.get(place, {}))
+            for name, shelf in shelves.items():
+                gone = {key: item for key, (item, _) in shelf.items.items() if item.expires_us <= now}
+                gone = dict([*gone.items()][: _SWEPT - len(over)])
+                over += gone.items()
+                shelves[name] = shelf.without(gone)
+            if over:
+                self._hold(place, shelves)
+        for key, item in over:
             yield Put(key, None)
             yield Put(text_key(item.payload), None)
 
@@ -217,40 +130,54 @@ class Memories:
 
         Raises `StoreError` when the store cannot be read.
         """
-        now = self._clock.unix_us() if at_us is None else at_us
         prefix = f"{_CLASSES}{memory}/"
         ever = frozenset(key.removeprefix(prefix) for key in self._store.scan(prefix))
-        found = self._found(f"{memory}/{_shelf_owner(declared, self.owner(user))}")
-        return Recall(
-            [one for one in found if one[0].stored_us <= now < one[0].expires_us], at, self._key, ever, self._store
-        )
+        owner = self.owner(user)
+        found = self._found(f"{memory}/{_shelf_owner(declared, owner)}")
+        # What another process has stored just now may lie in the future of this one's clock.
+        now, since = (self._clock.unix_us(), None) if at_us is None else (at_us, at_us)
+        alive = [one for one in found if now < one[0].expires_us and (since is None or one[0].stored_us <= since)]
+        return Recall(alive, Reader(owner, declared.trust == "organization"), at, self._key, ever, self._store)
 
     def _found(self, place: str) -> list[tuple[Item, Kept]]:
         """Every item at `place` that was not erased."""
+        counters = self._store.scan(f"{_COUNTS}{place}/")
         with self._lock:
-            counters = self._store.scan(f"{_COUNTS}{place}/")
-            for key, cell in counters.items():
-                shelf = key.removeprefix(_COUNTS)
-                if self._shelves.get(shelf, (0, {}))[0] != cell.version:
-                    self._shelves[shelf] = cell.version, self._load(shelf)
-            return [one for key in counters for one in self._shelves[key.removeprefix(_COUNTS)][1].values()]
+            before = self._places.get(place, {})
+        shelves: dict[str, _Shelf] = {}
+        for key, cell in counters.items():
+            name = key.removeprefix(_COUNTS)
+            known = before.get(name, _EMPTY)
+            shelves[name] = known if known.version == cell.version else self._load(name, cell.version, known)
+        with self._lock:
+            self._hold(place, shelves)
+        return [one for shelf in shelves.values() for one in shelf.items.values()]
 
-    def _load(self, shelf: str) -> dict[str, tuple[Item, Kept]]:
-        before = self._shelves.get(shelf, (0, {}))[1]
-        cells = self._store.scan(f"{_ITEMS}{shelf}/")
+    def _hold(self, place: str, shelves: dict[str, _Shelf]) -> None:
+        """Hold `shelves` ready; those of others give way. With the lock held."""
+        self._held -= sum(shelf.size for shelf in self._places.pop(place, {}).values())
+        self._places[place] = shelves
+        self._held += sum(shelf.size for shelf in shelves.values())
+        while self._held > MAX_HELD and len(self._places) > 1:
+            _, dropped = self._places.popitem(last=False)
+            self._held -= sum(shelf.size for shelf in dropped.values())
+
+    def _load(self, name: str, version: int, known: _Shelf) -> _Shelf:
+        cells = self._store.scan(f"{_ITEMS}{name}/")
         items = {key: decoded(key, cell.value) for key, cell in cells.items()}
-        new = {text_key(item.payload): key for key, item in items.items() if key not in before}
-        found = {key: one for key, one in before.items() if key in items}
-        for name, cell in self._store.read([*new]).items():
+        new = {text_key(item.payload): key for key, item in items.items() if key not in known.items}
+        found = {key: one for key, one in known.items.items() if key in items}
+        for cell_key, cell in self._store.read([*new]).items():
             try:
-                found[new[name]] = items[new[name]], Kept.decode(cell.value)
+                found[new[cell_key]] = items[new[cell_key]], Kept.decode(cell.value)
             except ValueError as error:
-                raise StoreError(f"the cell `{name}` cannot be read ({error}); run `fiducial store check`") from None
-        return found
+                message = f"the cell `{cell_key}` cannot be read ({error}); run `fiducial store check`"
+                raise StoreError(message) from None
+        return _Shelf(version, found)
 
     def nothing(self, at: tuple[PathPattern, ...], classes: frozenset[str]) -> Recall:
         """For a result of which nothing can be known, as the store cannot be read: it may have any of `classes`."""
-        return Recall((), at, self._key, classes)
+        return Recall((), Reader("", trusts_all=False), at, self._key, classes)
 
     def items(self, memory: str, *, user: str | None = None) -> tuple[Item, ...]:
         """What is stored in `memory` and has not expired, oldest first; of one user, where one is named.
@@ -323,11 +250,4 @@ def decoded(key: str, value: bytes) -> Item:
         raise StoreError(f"the cell `{key}` cannot be read ({error}); run `fiducial store check`") from None
 
 
-def texts_in(values: Mapping[str, Any]) -> Iterator[str]:
-    """Every text and number that a call stores."""
-    for _, _, raw, _ in leaves(values, Root("stored"), exact_indices=False):
-        if text := scalar_text(raw):
-            yield text
-
-
-__all__ = ["Item", "Memories", "Recall", "decoded", "texts_in"]
+__all__ = ["Memories", "decoded"]

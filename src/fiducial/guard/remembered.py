@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.model import Memories as Declared
 from fiducial.core.ids import Digest
 from fiducial.core.label import MAX_SOURCES, Integrity
@@ -18,12 +19,12 @@ from fiducial.core.store import Add, Put
 from fiducial.core.verdict import Allowed
 from fiducial.errors import StoreError
 from fiducial.flow.formats.parse import parse
-from fiducial.flow.structure import Root, leaves, path_of, scalar_text
-from fiducial.flow.trace import joined
+from fiducial.flow.structure import Root, leaves, path_of, scalar_text, texts_in
+from fiducial.flow.trace import Trace, joined
 from fiducial.guard.effects import Ran
 from fiducial.guard.facts import detected
-from fiducial.guard.memories import Item, Recall, texts_in
-from fiducial.guard.tool import Tool, classes_of
+from fiducial.guard.recall import Item, Recall
+from fiducial.guard.tool import Tool
 
 if TYPE_CHECKING:
     from fiducial.guard.judgement import Judgement
@@ -50,19 +51,20 @@ def private(session: Knowledge, memory: str) -> bool:
 def keep(session: Knowledge, judgement: Judgement, payload: Digest, now: int) -> tuple[Put | Add, ...]:
     """What keeps track of what a call is about to store; `payload`: of the decision. Called with the lock held.
 
-    It is untrusted when a third party may have chosen any of it. It is grounded when sources say all that it claims.
-    Raises `StoreError` when the charter does not declare the memory.
+    It is untrusted when a third party may have chosen any of it: as instructions to another agent are, and not only
+    where words of somebody untrusted are found in it, because it may be read as such in any later session. It is
+    grounded when sources say all that it claims. Raises `StoreError` when the charter does not declare the memory.
     """
     tool, verdict, traces = judgement.tool, judgement.verdict, judgement.traces
     if tool is None or not tool.keeps:
         return ()
     memory = declared(session, tool.keeps)
     provenance, arguments = session.provenance, judgement.request.arguments
-    doubtful = any(trace.doubtful(tainted=provenance.tainted) for trace in traces.values())
     classes = detected(tool, arguments).union(
         *(trace.classes | tool.parameters[name].classes for name, trace in traces.items())
     )
     content = {name: arguments[name] for name in tool.contents if name in arguments}
+    own = _own(session, traces, content)
     if isinstance(verdict, Allowed) and verdict.masks and verdict.enforced:
         content = {name: provenance.mask(value, frozenset(verdict.masks)) for name, value in content.items()}
     came_from = joined(traces[name] for name in content)
@@ -73,26 +75,40 @@ def keep(session: Knowledge, judgement: Judgement, payload: Digest, now: int) ->
         session=session.id,
         user=session.ground.memories.owner(session.user),
         payload=payload,
-        integrity=Integrity.UNTRUSTED if doubtful else Integrity.TRUSTED,
+        integrity=Integrity.TRUSTED if own else Integrity.UNTRUSTED,
         classes=tuple(sorted(classes)),
+        read=tuple(sorted(session.read - classes)),
         sources=tuple(dict.fromkeys(where.source for where in came_from.where))[:MAX_SOURCES],
         origin=came_from.origin.value,
-        grounded=not any(provenance.grounding(text).ungrounded for text in texts),
+        grounded=any(each.grounded for each in session.tools.values())
+        and not provenance.grounding("\n".join(texts)).ungrounded,
         stored_us=now,
         expires_us=now + int(memory.expires.total_seconds() * 1_000_000),
     )
     return session.ground.memories.changes(item, memory, texts)
 
 
+def _own(session: Knowledge, traces: Mapping[str, Trace], content: Mapping[str, Any]) -> bool:
+    """Nobody untrusted can have chosen any of `content`, nor where it is stored."""
+    provenance = session.provenance
+    if any(trace.doubtful(tainted=provenance.tainted) for trace in traces.values()):
+        return False
+    return not any(
+        session.chosen(text, traces[name]) and not provenance.stands(text)
+        for name, value in content.items()
+        for text in texts_in(value)
+    )
+
+
 def recall(session: Knowledge, tool: Tool, *, at_us: int | None = None) -> Recall:
     """What is known of the texts in a result of `tool`, now or as of `at_us`: nothing, if the store cannot be read."""
-    memories = session.ground.memories
+    memories, at = session.ground.memories, tool.recalled
     try:
         memory = declared(session, tool.recalls)
-        return memories.recall(tool.recalls, memory, session.user, tool.recalled, at_us=at_us)
+        return memories.recall(tool.recalls, memory, session.user, at, at_us=at_us)
     except StoreError as error:
         log.error("what `%s` recalls is not known: %s", tool.name, error)
-        return memories.nothing(tool.recalled, classes_of(*session.tools.values()))
+        return memories.nothing(at, frozenset(BUILT_IN_CLASSES).union(session.ground.charter.about.data_classes))
 
 
 def released(session: Knowledge, judgement: Judgement, ran: Ran) -> tuple[Ran, bool]:
