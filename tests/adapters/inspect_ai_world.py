@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway_world import CONTRACTS, Came, Door, House, Visit
 from inspect_ai import Task, eval
+from inspect_ai._util.exception import TerminateSampleError
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import (
@@ -24,12 +25,13 @@ from inspect_ai.model import (
     get_model,
 )
 from inspect_ai.solver import generate, use_tools
-from inspect_ai.tool import ToolCall, ToolDef, ToolParams
+from inspect_ai.tool import ToolCall, ToolDef, ToolError, ToolParams
 
 import fiducial
 from fiducial.adapters.inspect_ai import Guarded
 from fiducial.adapters.inspect_sentinel import sentinel
 from fiducial.adapters.tool import using
+from fiducial.errors import ToolFailed
 
 TASK = "Look after my notes."
 Call = tuple[str, dict[str, Any]]
@@ -58,7 +60,10 @@ def tools(house: House, before: Callable[[str], None] = lambda _: None) -> list[
     def made(name: str) -> Any:
         async def execute(**given: Any) -> Any:
             await asyncio.to_thread(before, name)
-            return await asyncio.to_thread(house.tools.run, name, given)
+            try:
+                return await asyncio.to_thread(house.tools.run, name, given)
+            except ToolFailed as failed:  # which it takes for its own fault, and ends the sample
+                raise ToolError(str(failed)) from None
 
         schema = ToolParams(additionalProperties=True)
         return ToolDef(execute, name, f"Does what {name} says.", schema, parallel=True).as_tool()
@@ -125,9 +130,12 @@ class _OverInspect(Visit):
         policies[0].approver = approve
         said = (await says([(tool, arguments)]).generate("Go on.")).message
         history: list[ChatMessage] = [ChatMessageUser(content="Go on.", source="input"), said]
-        done = await execute_tools(
-            history, tools(self.house), max_output=0, approval=policies, review=self.guard.review
-        )
+        try:
+            done = await execute_tools(
+                history, tools(self.house), max_output=0, approval=policies, review=self.guard.review
+            )
+        except TerminateSampleError as ended:
+            return Came("denied", False, told=str(ended))
         [message] = done.messages
         assert isinstance(message, ChatMessageTool)
         if message.error is None:

@@ -31,6 +31,7 @@ from test_every_door import (  # noqa: F401 - they run here, with this door
     test_calls_of_one_session_at_once_share_one_budget,
     test_ten_megabytes_arrive_whole,
     test_two_users_share_nothing,
+    test_what_a_memory_gives_of_other_users_reaches_nobody,
     test_what_a_person_refuses_does_not_run_and_the_agent_is_told,
     test_what_is_allowed_runs_once_and_is_on_record,
     test_what_is_denied_says_how_to_go_on_and_not_by_which_rule,

@@ -18,7 +18,7 @@ pytest.importorskip("pydantic_ai")
 
 import pydantic
 import test_every_door
-from gateway_world import OLGA, SECRET, House, charter
+from gateway_world import CONTRACTS, OLGA, SECRET, House, charter
 from pydantic_ai import Agent, RunContext, Tool
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering, HandleDeferredToolCalls, NativeTool
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ModelRetry, UserError
@@ -41,6 +41,7 @@ from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDefinition
 from pydantic_ai.toolsets import ExternalToolset, FunctionToolset, WrapperToolset
 from pydantic_ai_world import Call, OverPydanticAi, Script, agent
+from test_every_door import RECALL, THEIRS
 
 import fiducial
 from fiducial.adapters import pydantic_ai as adapter
@@ -295,6 +296,19 @@ def test_a_retry_that_a_tool_asks_for_is_decided_like_any_other_call(house: Hous
     assert [each.outcome for each in script.got] == ["retried", "success"]
     assert len(tries) == len(events(house, CallDecided)) == 2
     assert [each.outcome for each in events(house, CallFinished)] == ["failed", "ok"]
+
+
+def test_a_memory_cannot_say_in_a_retry_what_it_may_not_hand_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def recall(name: str) -> str:
+        raise ModelRetry(f"cannot decode: {THEIRS}")
+
+    monkeypatch.setitem(CONTRACTS, "recall", RECALL)
+    house.guard.use(charter(memories={"notes": {"expires": "30d"}}))
+    script = Script([("recall", {"name": "key"})])
+    with house.guard.session(user="emma", task="What do my notes say?") as session, using(session):
+        run(agent(house, script, tools=[recall]))
+    assert len(script.got) == 1
+    assert "4711" not in str(script.got)
 
 
 def test_of_a_tool_that_was_cut_off_nobody_knows_and_nobody_retries(house: House, session: Session) -> None:

@@ -178,6 +178,9 @@ class Visit(ABC):
 class Door(ABC):
     """A way in."""
 
+    between = True
+    """What a tool gives passes through it; else the host hands it to the agent by itself."""
+
     def __init__(self, house: House) -> None:
         self.house = house
 
@@ -213,6 +216,8 @@ class _InProcess(Visit):
 
 class OverHttp(Door):
     """Sessions over HTTP."""
+
+    between = False
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
         return _OverHttp(self.house, self.house.client(), user, task)

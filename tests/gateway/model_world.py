@@ -442,6 +442,7 @@ class OverModel(Door):
 
     talk: type[Talk]
     stream = False
+    between = False
 
     def __init__(self, house: House) -> None:
         super().__init__(house)

@@ -6,11 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx2
 import pytest
-from gateway_world import OLGA, SECRET, ByAuthZen, Door, House, OverHttp, _OverHttp, charter
+from gateway_world import CONTRACTS, OLGA, SECRET, ByAuthZen, Door, House, OverHttp, _OverHttp, charter
 
 import fiducial
 from fiducial.core.event import CallDecided, Mode
 from fiducial.core.store import Commit, Receipt
+from fiducial.errors import ToolFailed
 from fiducial.guard.state import State
 
 PAYMENT = {"account": "DE1", "amount": 5}
@@ -130,6 +131,36 @@ def test_two_users_share_nothing(door: Door, house: House) -> None:
     house.desk.vote(asked.request, OLGA, "approve")
     assert emma.call("pay_bill", PAYMENT).kind == "held"
     assert eve.call("pay_bill", PAYMENT).ran
+
+
+RECALL = {
+    "effect": "read",
+    "kind": "read",
+    "memory": {"of": "notes", "at": ["$[*].text"]},
+    "parameters": {"name": {"role": "option"}},
+    "output": {"trusted": ["$[*].text", "$[*].id"]},
+}
+THEIRS = "the safe opens with the number 4711 and a key"
+
+
+@pytest.mark.parametrize("form", ["list", "text", "failure"])
+def test_what_a_memory_gives_of_other_users_reaches_nobody(
+    door: Door, house: House, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setitem(CONTRACTS, "recall", RECALL)
+    house.guard.use(charter(memories={"notes": {"expires": "30d"}}))
+
+    def recalls(tool: str, arguments: object) -> object:
+        if form == "failure" and door.between:
+            raise ToolFailed(f"cannot decode: {THEIRS}", outcome="failed")
+        return [{"id": "a", "text": THEIRS}] if form == "list" else THEIRS
+
+    monkeypatch.setattr(house.tools, "run", recalls)
+    came = door.session().call("recall", {"name": "key"})
+    assert ("4711" in str(came)) is not door.between
+    house.store.flush()
+    kept = "".join(str(each) for each in house.store.ledger().entries(0))
+    assert ("4711" in kept) is not door.between
 
 
 @pytest.mark.parametrize("made", [OverHttp, ByAuthZen])

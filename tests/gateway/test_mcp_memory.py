@@ -11,6 +11,7 @@ import mcp_types as types
 import pytest
 from gateway_world import House
 from mcp.server.lowlevel.server import Server
+from mcp.shared.exceptions import MCPError
 from mcp_world import Line
 
 import fiducial
@@ -37,21 +38,31 @@ def server(form: str) -> Server[Any]:
         return types.ListToolsResult(tools=[types.Tool(name="recall", input_schema={"type": "object"})])
 
     async def call_tool(_: Any, __: types.CallToolRequestParams) -> types.CallToolResult:
-        said = THEIRS if form == "text" else json.dumps(found)
-        structured = {"hits": found} if form == "structured" else None
-        return types.CallToolResult(content=[types.TextContent(text=said)], structured_content=structured)
+        if form == "raised":
+            raise MCPError(code=types.INTERNAL_ERROR, message=THEIRS)
+        said = {"text": THEIRS, "failed": THEIRS}.get(form, json.dumps(found[:1] if form == "meta" else found))
+        structured = {"structured": {"hits": found}, "beside": {}}.get(form)
+        texts = [MINE, THEIRS] if form == "blocks" else [said]
+        return types.CallToolResult(
+            content=[types.TextContent(text=text) for text in texts],
+            structured_content=structured,
+            is_error=form == "failed",
+            _meta={"example/beside": THEIRS} if form == "meta" else None,
+        )
 
     return Server("notes", on_list_tools=list_tools, on_call_tool=call_tool)
 
 
-@pytest.mark.parametrize("form", ["json", "text", "structured"])
+@pytest.mark.parametrize("form", ["json", "meta", "text", "structured", "beside", "blocks", "failed", "raised"])
 def test_an_mcp_client_gets_what_is_its_user_s(house: House, form: str) -> None:
     line = Line(house, server(form), task="What do my notes say?")
     came = line.do(lambda: line.client.session.call_tool("recall", {"query": "key"}))
     shown = came.model_dump_json()
     assert "4711" not in shown
-    assert (MINE in shown) == (form == "json")
-    assert came.is_error == (form == "text")
+    assert (MINE in shown) == (form in ("json", "meta"))
+    assert came.is_error == (form in ("text", "failed", "raised"))
+    house.store.flush()
+    assert "4711" not in "".join(str(each) for each in house.store.ledger().session(line.session.id))
 
 
 def test_an_agent_s_framework_gets_words_in_place_of_its_own_copy(house: House) -> None:

@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 from fiducial import Guard, MemoryStore, Session, SqliteStore
 from fiducial.charter.model import Memories as Declared
 from fiducial.core.clock import ManualClock
-from fiducial.core.event import CallDecided
+from fiducial.core.event import CallDecided, CallFinished
 from fiducial.core.label import Integrity
 from fiducial.core.store import Commit, Put
-from fiducial.errors import StoreBusy, StoreError
+from fiducial.errors import StoreBusy, StoreError, ToolFailed, ToolRefused
 from fiducial.flow.provenance import Provenance
 from fiducial.guard import memories
 from fiducial.guard.explained import explained
 from fiducial.guard.memories import Memories
+from fiducial.guard.record import decode_result
+from fiducial.guard.remembered import WITHHELD
 from fiducial.store.export import remember, write
 
 RENT = "GB29NWBK60161331926819"
@@ -348,6 +350,29 @@ def test_what_was_left_out_is_no_stray(make_charter: Any, tools: Any) -> None:
         assert session.decide("send_email", {"to": ["ann@example.com"], "body": "hi"}).kind == "allowed"
 
 
+def test_what_moves_to_another_place_is_looked_at_again(make_charter: Any, tools: Any) -> None:
+    """The contract knows a note of the tool's own on the second of them, and on no other."""
+    contract = {**TOOLS["recall"], "output": {"trusted": ["$[*].text", "$[1].note"]}}
+    world = World(make_charter, {**tools, "recall": contract})
+    world.remember()
+    mine, noted, theirs = {"text": NOTE}, {"text": NOTE, "note": "page 1"}, {"text": FAKE}
+    with world.session() as session:
+        for given, left in (
+            ([mine, noted], [mine, noted]),
+            ([mine, noted, theirs], [mine, noted]),
+            ([theirs, noted], None),
+        ):
+            done = session.call("recall", {"query": "rent"}, run=lambda query, given=given: given)
+            assert done.value == left
+
+
+class Untold:
+    """Nobody knows what a reader sees of it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
 @pytest.mark.parametrize(
     ("value", "left"),
     [
@@ -357,6 +382,9 @@ def test_what_was_left_out_is_no_stray(make_charter: Any, tools: Any) -> None:
         ([{"id": "a", "text": [NOTE, "no"]}], []),
         ([{"id": "a", "text": {"no": NOTE}}], []),
         ([{"id": "a", NOTE: "no"}], []),
+        ({1: {"id": "a", "text": "no"}, 2: NOTE}, {}),
+        ([{"id": "a", "text": NOTE, 5: "no"}], []),
+        ([{"id": "a", "text": Untold()}, {"id": "b", "text": NOTE}], [{"id": "b", "text": NOTE}]),
         (({"id": "a", "text": "no"},), []),
         ('[{"id": "a", "text": "no"}]', "[]"),
         ("no", None),
@@ -372,7 +400,30 @@ def test_only_what_is_known_is_handed_on(world: World, value: Any, left: Any) ->
     with world.session() as session:
         done = session.call("recall", {"query": "rent"}, run=lambda query: value)
         assert (done.value, done.withheld, done.status) == (left, True, "unknown" if left is None else "ok")
-        assert done.error is None or "no" not in done.error.split()
+        assert done.error == (WITHHELD if left is None else None)
+        assert not session.provenance.tainted, "the guard's own words are nobody's orders"
+    (record,) = [each for each in world.store.ledger().session(session.id) if isinstance(each.event, CallFinished)]
+    assert record.payloads[0].data is not None
+    assert decode_result(record.payloads[0].data).withheld
+
+
+@pytest.mark.parametrize("outcome", ["failed", "unknown"])
+def test_what_a_memory_says_when_it_fails_is_not_handed_on(world: World, outcome: Any) -> None:
+    def breaks(**_: str) -> Any:
+        raise ToolFailed(f"cannot decode: {FAKE}", outcome=outcome)
+
+    def refuses(query: str) -> Any:
+        raise ToolRefused(f"cannot decode: {FAKE}")
+
+    world.remember()
+    with world.session() as session:
+        done = session.call("recall", {"query": "rent"}, run=breaks)
+        assert (done.status, done.error, done.withheld) == (outcome, WITHHELD, True)
+        refused = session.call("recall", {"query": "rent"}, run=refuses)
+        assert (refused.status, refused.error, refused.nothing_done) == ("failed", WITHHELD, True)
+        assert session.call("get_page", PAGE, run=breaks).error == f"ToolFailed: cannot decode: {FAKE}"
+    records = [each for each in world.store.ledger().session(session.id) if isinstance(each.event, CallFinished)]
+    assert [OTHER in str(each) for each in records] == [False, False, True]
 
 
 def test_what_may_have_been_erased_meanwhile_is_not_handed_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,6 +439,13 @@ def test_what_may_have_been_erased_meanwhile_is_not_handed_on(world: World, monk
         assert world.recall(session).value
         monkeypatch.setattr(world.store, "read", fails)
         assert world.recall(session).value == []
+
+
+def test_the_log_does_not_say_what_was_left_out(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with world.session() as session:
+        assert session.call("recall", {"query": "rent"}, run=lambda query: [{OTHER: {OTHER: OTHER}}]).value == []
+    assert "1 parts of what `recall` recalled" in caplog.text
+    assert OTHER not in caplog.text
 
 
 def test_what_several_calls_stored_is_known_line_by_line(world: World) -> None:
@@ -517,6 +575,18 @@ def test_an_item_can_be_erased_after_it_has_expired(world: World) -> None:
     world.remember("something else for later, please")
     assert world.guard.memories.erase(item, by="ana", why="asked")
     assert explained(world.store.ledger(), item).record is None  # type: ignore[arg-type, union-attr]
+
+
+def test_what_came_back_when_a_tool_failed_is_erased_too(world: World) -> None:
+    item = world.remember()
+    with world.session(task="hello") as session:
+        session.observe("recall", {"query": "rent"}, None, outcome="failed", error=NOTE)
+        session.observe("recall", {"query": "rent"}, [{"text": NOTE}])
+        session.observe("recall", {"query": "rent"}, NOTE, outcome="unknown", error=NOTE)
+    held = [each for each in world.store.ledger().session(session.id) if RENT in str(each)]
+    assert len(held) == 3
+    assert world.guard.memories.erase(item, by="ana", why="asked")
+    assert not [each for each in world.store.ledger().session(session.id) if RENT in str(each)]
 
 
 def test_what_may_be_from_an_item_that_is_too_long_is_erased_with_it(

@@ -50,6 +50,11 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
         return self.result is not None and self.result.status == "ok" and not self.result.withheld
 
     @property
+    def as_given(self) -> bool:
+        """What the tool gave may be handed on as it is: a value, or its words for a failure."""
+        return self.result is not None and self.result.status in ("ok", "failed") and not self.result.withheld
+
+    @property
     def value(self) -> Any:
         """What the tool returned; `None` when it did not."""
         return self.result.value if self.result is not None else None

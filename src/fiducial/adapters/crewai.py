@@ -138,7 +138,7 @@ class GuardedTool(BaseTool):  # type: ignore[misc,unused-ignore]
             return readable(lambda: self._read(came[-1]))
 
         called = call(session, self._name, self._arguments(given), run, wait=self.wait)
-        if came and called.result is not None and called.result.status in ("ok", "failed"):
+        if came and called.as_given:
             try:
                 return self._given(session, came[-1])
             except Exception as error:

@@ -168,7 +168,8 @@ class Agent:
         return came
 
     async def finish(self, call: ToolCall, result: ChatMessageTool, output: Any) -> None:
-        """What came of a call. Raises `CallError` when nobody decided it, `StoreError` when it cannot be kept."""
+        """What came of a call. Raises `CallError` when nobody decided it and when not all of it may be handed on, as
+        Inspect hands on all or nothing; `StoreError` when it cannot be kept."""
         begun, decided = self.begun.pop(call.id, (None, call))
         self._answered.add(call.id)
         if (child := self._within.pop(call.id, None)) is not None:
@@ -181,6 +182,8 @@ class Agent:
             came = await begun.raised(ToolFailed(result.error.message, outcome="unknown" if lost else "failed"))
         else:
             came = await begun.returned(_plain(output))
+        if came.result is not None and came.result.withheld:
+            raise CallError(f"what `{call.function}` gave is not all this user's")
         taken_in = came.ran or (came.result is not None and came.result.status == "failed" and not result.text)
         if not taken_in:
             self.session.observe(call.function, call.arguments, [_plain(output), *_errors(result)])

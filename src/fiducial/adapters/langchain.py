@@ -166,8 +166,7 @@ class _Made:
 
     def message(self, called: Called) -> ToolMessage | Command[Any]:
         """What the model gets: what the tool gave, its own words for a failure too, or words in its place."""
-        gave = called.ran or (called.result is not None and called.result.status == "failed")
-        output: ToolMessage | Command[Any] | None = self._output if gave else None
+        output: ToolMessage | Command[Any] | None = self._output if called.as_given else None
         if output is None:
             call_id = self._request.tool_call["id"]
             output = ToolMessage(called.told, name=self.name, tool_call_id=call_id, status="error")

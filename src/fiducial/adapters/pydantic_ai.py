@@ -259,12 +259,7 @@ class Guarded(AbstractCapability[AgentDepsT]):
             raise raised[-1]
         if ctx.tool_call_id is not None:
             self._calls.add(ctx.tool_call_id)
-        if (
-            raised
-            and isinstance(raised[-1], _SIGNALS)
-            and called.result is not None
-            and called.result.status == "failed"
-        ):
+        if raised and isinstance(raised[-1], _SIGNALS) and called.as_given:
             raise raised[-1]
         if called.ran and came:
             return came[-1]

@@ -44,6 +44,8 @@ class Ran(msgspec.Struct, frozen=True):
     duration_us: int = 0
     nothing_done: bool = False
     """It is certain that there was no effect: it did not begin, or the tool raised `ToolRefused`."""
+    withheld: bool = False
+    """Something of what came was left out here, as it may not be handed on."""
 
 
 Effect: TypeAlias = Kept | Run | Ask

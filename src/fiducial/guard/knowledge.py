@@ -324,7 +324,7 @@ class Knowledge:
             doubted = failed or breach
             if doubted or partial or ((tool.trusted or tool.prose) and self._stained(tool, arguments)):
                 label = label | UNTRUSTED
-            recall = remembered.recall(self, tool, at_us=at_us) if tool.recalls else None
+            recall = remembered.recall(self, tool, anywhere=failed, at_us=at_us) if tool.recalls else None
             if classes and (failed or partial) and isinstance(value, (str, bytes, bytearray, memoryview)):
                 classes = dict.fromkeys(classes, EVERYTHING)
             label = self.provenance.observe_result(
@@ -345,8 +345,8 @@ class Knowledge:
             )
             if recall is not None:
                 self._past.read |= recall.read
-                if not (failed or partial):
-                    self._came_back[source] = tuple(recall.back)
+                if not partial:
+                    self._came_back[source] = (*self._came_back.get(source, ()), *recall.back)
                     self._past.strays |= recall.strays and remembered.private(self, tool.recalls)
         if label.classes:
             self._past.read |= label.classes

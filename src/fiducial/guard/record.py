@@ -54,6 +54,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What the tool said when it failed."""
     nothing_done: bool = False
     """It is certain that there was no effect."""
+    withheld: bool = False
+    """Something was left out of it, as it is not known to be what this user has stored in the memory it came from."""
     documents: str | None = None
     """Where the ids of documents stand in it, by the contract."""
     recalled: tuple[DecisionId, ...] = ()

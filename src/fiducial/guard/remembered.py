@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from fiducial.charter.classes import BUILT_IN_CLASSES
 from fiducial.charter.model import Memories as Declared
 from fiducial.core.ids import Digest
 from fiducial.core.label import MAX_SOURCES, Integrity
-from fiducial.core.path import Path, show
+from fiducial.core.path import Path
 from fiducial.core.store import Add, Put
 from fiducial.core.verdict import Allowed
 from fiducial.errors import StoreError
 from fiducial.flow.formats.parse import parse
-from fiducial.flow.structure import Root, leaves, path_of, scalar_text, texts_in
+from fiducial.flow.provenance import EVERYTHING
+from fiducial.flow.structure import Root, leaves, path_of, scalar_text, texts_in, untold
 from fiducial.flow.trace import Trace, joined
 from fiducial.guard.effects import Ran
 from fiducial.guard.facts import detected
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
     from fiducial.guard.knowledge import Knowledge
 
 log = logging.getLogger("fiducial.guard")
-WITHHELD = "it holds what this user is not known to have stored, or what has expired; none of it was handed on"
+WITHHELD = "nothing that it gave was handed on, as it is not known to be what this user has stored"
+"""What is said of a result, or of an error, in place of it."""
 
 
 def declared(session: Knowledge, memory: str) -> Declared:
@@ -100,9 +104,12 @@ def _own(session: Knowledge, traces: Mapping[str, Trace], content: Mapping[str, 
     )
 
 
-def recall(session: Knowledge, tool: Tool, *, at_us: int | None = None) -> Recall:
-    """What is known of the texts in a result of `tool`, now or as of `at_us`: nothing, if the store cannot be read."""
-    memories, at = session.ground.memories, tool.recalled
+def recall(session: Knowledge, tool: Tool, *, anywhere: bool = False, at_us: int | None = None) -> Recall:
+    """What is known of the texts in a result of `tool`, now or as of `at_us`: nothing, if the store cannot be read.
+
+    `anywhere`: texts of the memory may stand at other places than the contract says.
+    """
+    memories, at = session.ground.memories, EVERYTHING if anywhere else tool.recalled
     try:
         memory = declared(session, tool.recalls)
         return memories.recall(tool.recalls, memory, session.user, at, at_us=at_us)
@@ -111,53 +118,63 @@ def recall(session: Knowledge, tool: Tool, *, at_us: int | None = None) -> Recal
         return memories.nothing(at, frozenset(BUILT_IN_CLASSES).union(session.ground.charter.about.data_classes))
 
 
-def released(session: Knowledge, judgement: Judgement, ran: Ran) -> tuple[Ran, bool]:
-    """What of a result may be handed on, and whether something was left out.
+def confined(session: Knowledge, tool: Tool | None) -> bool:
+    """What `tool` gives may be handed on only as far as it is known to be the user's."""
+    return (
+        tool is not None and bool(tool.recalls) and session.ground.mode == "enforce" and private(session, tool.recalls)
+    )
+
+
+def released(session: Knowledge, judgement: Judgement, ran: Ran) -> Ran:
+    """What of a result may be handed on.
 
     From a memory of the user's alone comes what is known to be the user's and has not expired, and beside it what the
     contract calls the tool's own records. A member of a list that holds anything else is left out of it; where the
-    result has no such members, all of it is.
+    result has no such members, all of it is. What the tool says when it fails is left out too, as no contract
+    describes it.
     """
     tool = judgement.tool
-    applies = tool is not None and tool.recalls and judgement.verdict.enforced and private(session, tool.recalls)
-    if tool is None or not applies:
-        return ran, False
-    withheld = Ran("unknown", error=WITHHELD, duration_us=ran.duration_us)
+    if tool is None or not confined(session, tool):
+        return ran
+    outcome = "failed" if ran.outcome == "failed" else "unknown"
+    withheld = msgspec.structs.replace(ran, outcome=outcome, value=None, error=None, withheld=True)
+    if ran.error is not None:
+        return withheld
     try:
         known = recall(session, tool)
-        strays = {path for path, text, key in _texts(ran.value) if _strays(tool, known, path, text, key=key)}
+        strays = _strays(tool, known, ran.value)
         if not strays:
-            return ran, False
+            return ran
         members = {known.member(path) for path in strays}
-        log.warning(
-            "left out of what `%s` recalled, as nobody is known to have stored it: %s",
-            tool.name,
-            show(min(strays, key=len)),
-        )
-        return (
-            withheld if () in members else Ran(ran.outcome, _without(ran.value, members), ran.error, ran.duration_us)
-        ), True
+        # Where they stand is not logged: the keys on the way may be somebody's words.
+        log.warning("%d parts of what `%s` recalled are not known to be this user's", len(members), tool.name)
+        if () in members:
+            return withheld
+        left = _without(ran.value, members)
+        return withheld if _strays(tool, known, left) else msgspec.structs.replace(ran, value=left, withheld=True)
     except Exception as error:  # noqa: BLE001 - what cannot be gone through is not handed on
         log.error("what `%s` recalled cannot be gone through (%s)", tool.name, type(error).__name__)
-        return withheld, True
+        return withheld
 
 
-def _strays(tool: Tool, known: Recall, path: Path, text: str, *, key: bool) -> bool:
-    if known.covers(path, key=key):
-        return known.strange(text)
+def _strays(tool: Tool, known: Recall, value: Any) -> set[Path]:
+    """Where in a result stands what is not known to be the user's, read as it is when it is taken in."""
     own = (*tool.trusted, *tool.prose, *tool.recalled, *((tool.documents,) if tool.documents is not None else ()))
-    return not any(pattern.covers(path) or (key and pattern.names(path)) for pattern in own)
-
-
-def _texts(value: Any) -> Iterator[tuple[Path, str, bool]]:
-    """Every text of a result, read as it is when it is taken in: where it stands, what it says, and whether it is a
-    key."""
     if isinstance(value, bytes | bytearray | memoryview):
         value = scalar_text(value)
     parsed = parse(value) if isinstance(value, str) else value
+    found = set()
     for place, _, raw, key in leaves(parsed, Root("recalled"), exact_indices=True):
-        if text := raw if isinstance(raw, str) else scalar_text(raw):
-            yield path_of(place), text, key
+        path, text = path_of(place), raw if isinstance(raw, str) else scalar_text(raw)
+        if not text:
+            strange = untold(raw)
+        elif known.covers(path, key=key):
+            strange = known.strange(text)
+        else:
+            strange = not any(pattern.covers(path) or (key and pattern.names(path)) for pattern in own)
+        if strange:
+            found.add(path)
+    return found
 
 
 def _without(value: Any, members: set[Path]) -> Any:
@@ -170,10 +187,11 @@ def _without(value: Any, members: set[Path]) -> Any:
         if path[0] not in here:
             below.setdefault(path[0], set()).add(path[1:])
     if isinstance(value, Mapping):
+        named = ((key if type(key) is str else scalar_text(key), key, member) for key, member in value.items())
         return {
-            key: _without(member, below[key]) if key in below else member
-            for key, member in value.items()
-            if key not in here
+            key: _without(member, below[name]) if name in below else member
+            for name, key, member in named
+            if name not in here
         }
     if isinstance(value, (list, tuple)):
         return [
@@ -184,4 +202,4 @@ def _without(value: Any, members: set[Path]) -> Any:
     raise ValueError(f"a {type(value).__name__} has no members")
 
 
-__all__ = ["WITHHELD", "declared", "keep", "private", "recall", "released"]
+__all__ = ["WITHHELD", "confined", "declared", "keep", "private", "recall", "released"]

@@ -54,8 +54,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """False when the decision or the outcome could not be kept. Where verdicts are enforced, a call whose decision
     cannot be kept does not run; in `observe` mode it does, and this says so."""
     withheld: bool = False
-    """Something was left out of `value` that is not known to be this user's to read, or all of it was. What the tool
-    returned must not be handed on in any other form."""
+    """Something was left out of `value` that is not known to be this user's to read, or all of it was, or what the tool
+    said when it failed. What it gave must not be handed on in any other form."""
 
     def unwrap(self) -> Any:
         """The value. Raises `NotAllowed` when the call did not run, `ToolFailed` when it failed or was cut off."""
@@ -68,7 +68,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 def settle(session: State, judgement: Judgement, ran: Ran, timeout: float) -> Steps[Result]:
     """Step 10, for a call that Fiducial ran. `timeout`: seconds that a stream may still take."""
-    ran, left_out = remembered.released(session, judgement, ran)
+    ran = remembered.released(session, judgement, ran)
     if ran.outcome == "ok" and isinstance(ran.value, (Iterator, AsyncIterator)):
         feed = Feed(
             session,
@@ -93,12 +93,12 @@ def settle(session: State, judgement: Judgement, ran: Ran, timeout: float) -> St
         verdict=judgement.verdict,
         status=done.ran.outcome,  # type: ignore[arg-type]
         value=done.ran.value,
-        error=done.ran.error,
+        error=remembered.WITHHELD if done.ran.withheld and done.ran.outcome != "ok" else done.ran.error,
         nothing_done=done.ran.nothing_done,
         label=done.label,
         confirmed=confirmed,
         recorded=done.recorded and judgement.recorded,
-        withheld=left_out,
+        withheld=done.ran.withheld,
     )
 
 
@@ -180,6 +180,7 @@ def _finish(
             result=ran.value,
             error=ran.error,
             nothing_done=ran.nothing_done,
+            withheld=ran.withheld,
             documents=tool.contract.output.documents if tool is not None else None,
             recalled=session.came_back(source),
         )

@@ -37,6 +37,7 @@ from fiducial.gateway.mcp.forms import Forms, Unanswered
 from fiducial.gateway.mcp.results import beside, failure, remaining, stopped, unforged, value_of
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests, RequestState
+from fiducial.guard.remembered import confined
 from fiducial.guard.results import Result
 from fiducial.guard.session import Session
 from fiducial.guard.switches import Switches
@@ -291,9 +292,10 @@ class Proxy:
         if isinstance(settled, types.InputRequiredResult):
             return settled
         done, waiting, why = settled
-        if came and done.withheld:
-            left = done.status == "ok"
-            return remaining(came[-1], done.value) if left else failure(done.error or "the tool failed")
+        if came and done.status == "ok" and (done.withheld or confined(self.session, self.session.tools.get(name))):
+            return remaining(came[-1], done.value)  # and nothing beside what was looked through
+        if done.withheld:
+            return failure(done.error or "the tool failed")
         if came and (more := beside(came[-1])):
             self.session.observe(name, given, more)
         if came and done.status != "unknown":

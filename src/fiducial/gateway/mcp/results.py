@@ -131,10 +131,12 @@ def failure(told: str, meta: dict[str, Any] | None = None) -> types.CallToolResu
 
 
 def remaining(result: dict[str, Any], value: Any) -> dict[str, Any]:
-    """What is left of `result`: `value`, where something was left out."""
+    """`value`, which is `value_of(result)` or what may be handed on of it, as a result, and nothing beside it."""
+    structured = result.get("structuredContent") is not None
+    if isinstance(value, list) and not structured:
+        return {"content": value}
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    structured = {} if result.get("structuredContent") is None else {"structuredContent": value}
-    return {"content": [{"type": "text", "text": text}], **structured}
+    return {"content": [{"type": "text", "text": text}], **({"structuredContent": value} if structured else {})}
 
 
 __all__ = ["TICKET", "beside", "failure", "remaining", "stopped", "unforged", "value_of"]
