@@ -308,7 +308,7 @@ def test_a_memory_cannot_say_in_a_retry_what_it_may_not_hand_on(house: House, mo
     with house.guard.session(user="emma", task="What do my notes say?") as session, using(session):
         run(agent(house, script, tools=[recall]))
     assert len(script.got) == 1
-    assert "4711" not in str(script.got)
+    assert "the safe opens" not in str(script.got)
 
 
 def test_of_a_tool_that_was_cut_off_nobody_knows_and_nobody_retries(house: House, session: Session) -> None:
