@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import importlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -477,24 +475,22 @@ def test_what_it_cannot_listen_at_is_said_before_a_link_is_printed(charter: Path
             assert why in done.stderr, at
 
 
+def without(package: str, statement: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `statement` in a process where `package` is not installed."""
+    code = f"import sys; sys.modules[{package!r}] = None; {statement}"
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, timeout=60)
+
+
 @pytest.mark.parametrize("missing", ["grpc", "google.rpc.error_details_pb2"])
-def test_where_it_is_not_installed_the_command_says_what_to_install(
-    charter: Path, missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [each for each in sys.modules if re.match(r"fiducial\.gateway\.otlp\.(wire|intake|grpc_door)", each)]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
+def test_where_it_is_not_installed_the_command_says_what_to_install(charter: Path, missing: str) -> None:
     words = ["up", str(charter.parent / "f.db"), "--charter", str(charter), "--otlp-grpc", free(), "--listen", free()]
-    done = CliRunner().invoke(app, words)
-    assert (done.exit_code, done.stdout) == (2, "")
+    done = without(missing, "from fiducial.cli import app; app()", *words)
+    assert (done.returncode, done.stdout) == (2, "")
     assert f"`{missing}` is not installed: pip install 'fiducial[console,otel-grpc]'" in done.stderr
     assert not (charter.parent / "f.db").exists()
 
 
-def test_without_grpc_the_other_door_is_there_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [each for each in sys.modules if each.startswith(("fiducial.gateway.otlp", "fiducial.gateway.app"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "grpc", None)
-    assert importlib.import_module("fiducial.gateway.otlp.door").TracesDoor
-    with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("fiducial.gateway.otlp.grpc_door")
+def test_without_grpc_the_other_door_is_there_all_the_same() -> None:
+    assert without("grpc", "from fiducial.gateway.otlp.door import TracesDoor").returncode == 0
+    done = without("grpc", "from fiducial.gateway.otlp.grpc_door import GrpcDoor")
+    assert "ModuleNotFoundError" in done.stderr
