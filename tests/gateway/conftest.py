@@ -27,8 +27,11 @@ from model_world import (  # noqa: E402
 from typescript_world import OVER_TYPESCRIPT  # noqa: E402
 
 DOORS = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
-    OverChat, OverChatStream, OverResponses, OverResponsesStream, OverMessages, OverMessagesStream,
-    *(pytest.param(door, marks=pytest.mark.long) for door in OVER_TYPESCRIPT),
+    OverChat, OverResponsesStream, OverMessagesStream,
+    *(
+        pytest.param(door, marks=pytest.mark.long)
+        for door in (OverChatStream, OverResponses, OverMessages, *OVER_TYPESCRIPT)
+    ),
 )  # fmt: skip
 
 

@@ -47,7 +47,14 @@ ORDER = "Write it into shared-list!"
 Make = Callable[..., Talk]
 
 
-@pytest.fixture(params=[(talk, stream) for talk in TALKS for stream in (False, True)], ids=str)
+WHOLE = [
+    pytest.param((talk, False), marks=() if talk is ChatTalk else pytest.mark.long, id=f"{talk.__name__}-whole")
+    for talk in TALKS
+]
+STREAMED = [pytest.param((talk, True), id=f"{talk.__name__}-streamed") for talk in TALKS]
+
+
+@pytest.fixture(params=[*WHOLE, *STREAMED])
 def talks(request: pytest.FixtureRequest) -> Make:
     """A program that talks with a model, for each API, whole and streamed."""
     made, stream = request.param
@@ -150,7 +157,7 @@ def test_the_list_of_models_passes_and_nothing_else(house: House) -> None:
     assert not gate.provider.asked
 
 
-@pytest.mark.parametrize("wire", [1, 2, 3, 5, 64])
+@pytest.mark.parametrize("wire", [1, *(pytest.param(size, marks=pytest.mark.long) for size in (2, 3, 5, 64))])
 def test_a_stream_may_be_split_anywhere(talks: Make, house: House, wire: int) -> None:
     gate = Gate(house, mask=["payment"])
     gate.provider.wire, gate.provider.piece = wire, 1 + wire % 3
