@@ -236,6 +236,7 @@ class Knowledge:
             failed=failed,
             partial=partial,
             breach=not judgement.may_run,
+            ours=request.runs and judgement.may_run,
             error=error,
             at_us=at_us,
         )
@@ -299,6 +300,7 @@ class Knowledge:
         failed: bool = False,
         partial: bool = False,
         breach: bool = False,
+        ours: bool = False,
         error: str | None = None,
         at_us: int | None = None,
     ) -> Label:
@@ -307,7 +309,8 @@ class Knowledge:
         `failed`: what came of it is unknown, or it was asked for otherwise than the contract says. `breach`: the call
         had not been allowed. Nobody vouches for anything in either. Of what failed or is `partial`, nobody can tell
         where in the result it stands: nothing in a piece is trusted, and each class of the tool may be anywhere in a
-        text. So it is with an `error`, which no contract describes.
+        text. So it is with an `error`, which no contract describes. `ours`: the guard ran the call itself; what others
+        report of a tool that goes by the name of one of the guard's own, nobody vouches for.
         """
         if error is not None and value is None:
             value, error, failed = error, None, True
@@ -318,10 +321,10 @@ class Knowledge:
             )
         else:
             label, classes = arguments_label(tool, traces), tool.classes
-            if tool.speaks and not failed:
+            if tool.speaks and ours and not failed:
                 # What the agent itself has said is no source of anything, or it could vouch for what it made up.
                 return label
-            doubted = failed or breach
+            doubted = failed or breach or ((tool.speaks or tool.declares) and not ours)
             if doubted or partial or ((tool.trusted or tool.prose) and self._stained(tool, arguments)):
                 label = label | UNTRUSTED
             recall = remembered.recall(self, tool, anywhere=failed, at_us=at_us) if tool.recalls else None
