@@ -265,6 +265,8 @@ class _OverClaudeAgent(Visit):
         if len(self._model.made) == before:
             return Came("denied", False, told=str(last))
         id = self._model.made[-1]
+        if id not in self._model.got:
+            return Came("allowed", False, told=str(last))
         got, came = self._model.got[id], refused(self.session).get(id)
         if came is None:
             return Came("allowed", True, got)

@@ -33,8 +33,10 @@ from claude_agent_sdk import (
     query,
 )
 from claude_agent_world import SERVER, OverClaudeAgent, Provider, Scripted, of, options, run
-from gateway_world import CONTRACTS, OLGA, POLICIES, Door, House
+from gateway_world import CONTRACTS, OLGA, POLICIES, Door, House, charter
 from test_every_door import (  # noqa: F401 - they run here, with this door
+    RECALL,
+    THEIRS,
     test_a_guard_that_breaks_lets_nothing_run,
     test_a_halt_stops_and_its_end_lets_go_on,
     test_a_store_that_is_gone_lets_nothing_run,
@@ -57,7 +59,7 @@ from fiducial.adapters.tool import using
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved, SessionOpened
-from fiducial.errors import CallError
+from fiducial.errors import CallError, ToolFailed
 from fiducial.guard.state import State
 from fiducial.oversight.desk import Desk
 from fiducial.store.sqlite import SqliteStore
@@ -274,6 +276,30 @@ def test_a_server_cannot_pass_a_tool_off_as_claude_codes(house: House, session: 
 
     assert asyncio.run(ask(mcp_server={"name": "x", "source": "sdk"})) == "deny"
     assert asyncio.run(ask()) == "ask"
+
+
+@pytest.mark.parametrize("form", ["list", "text", "failure"])
+def test_what_a_memory_gives_of_other_users_is_not_read_or_not_believed(
+    house: House, agent: Any, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setitem(CONTRACTS, "recall", RECALL)
+    house.guard.use(charter(memories={"notes": {"expires": "30d"}}))
+
+    def recalls(tool: str, arguments: object) -> object:
+        if form == "failure":
+            raise ToolFailed(f"cannot decode: {THEIRS}", outcome="failed")
+        return [{"id": "a", "text": THEIRS}] if form == "list" else THEIRS
+
+    monkeypatch.setattr(house.tools, "run", recalls)
+    with house.guard.session(user="emma", task="Look it up") as session:
+        made = agent([("recall", {"name": "key"})])
+        made.run(session)
+        read = THEIRS in made.model.read
+        assert read is (form == "failure"), "Claude Code hands on the words of a failure whatever hooks say"
+        assert session.provenance.tainted
+    house.store.flush()
+    kept = "".join(str(each) for each in house.store.ledger().entries(0))
+    assert (THEIRS in kept) is read
 
 
 def test_a_guard_that_breaks_after_the_tool_ends_the_run_before_the_model_reads(

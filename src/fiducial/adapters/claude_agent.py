@@ -198,7 +198,11 @@ class _Guard:
             if call is not None and same(call.arguments, arguments):
                 if call.begun is None:
                     run.started(call, result)
-                elif not (await call.begun.returned(result)).ran:
+                    return {}
+                came = await call.begun.returned(result)
+                if came.result is not None and came.result.withheld:
+                    raise CallError(f"what `{contract}` gave is not all this user's")
+                if not came.ran:
                     call.session.observe(contract, arguments, result)  # late: the model reads it all the same
                 return {}
             if call is not None and call.begun is not None:
@@ -217,7 +221,7 @@ class _Guard:
             if call.begun is not None:
                 cut_off = given.get("is_interrupt") is True
                 came = await call.begun.raised(ToolFailed(words, outcome="unknown" if cut_off else "failed"))
-                if came.result is not None and came.result.status == "failed":
+                if came.as_given and not came.ran:
                     know(call.session, words)
             hear(call.session, words, "tool")
         return {}

@@ -129,7 +129,8 @@ def _of_call(kind: str) -> bool:
 def _in_place(item: Json, asked: Asked, became: Withheld, turn: Turn) -> Json:
     turn.wrote(became.told)
     # Where the provider goes on from this answer, it waits for what came of the call.
-    turn.owed.append({"type": f"{item['type']}_output", "call_id": asked.call, "output": became.told})
+    told = turn.masked(became.told)
+    turn.owed.append({"type": f"{item['type']}_output", "call_id": asked.call, "output": told})
     part = {"type": "output_text", "text": became.told, "annotations": [], "logprobs": []}
     return {
         "type": "message", "id": f"{_MADE}{item.get('id', asked.call)}", "role": "assistant", "status": "completed",

@@ -294,6 +294,10 @@ class Turn:
             return text
         return restore_text(text, self._vault, self._rules.restores, in_json=in_json, links=Links())
 
+    def masked(self, text: str) -> str:
+        """A text of the gateway's own, as the provider gets it: it may hold what people said."""
+        return text if self._masking is None else self._masking.text(text)
+
     def value(self, value: Any) -> Any:
         """A whole value, as the client gets it."""
         return value if self._vault is None else restore(value, self._vault, self._rules.restores)
