@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from gateway_world import CONTRACTS, POLICIES, House
+from gateway_world import CONTRACTS, OLGA, POLICIES, House
 from model_world import Call, ChatTalk, Gate, MessagesTalk, ResponsesTalk, Talk
 from test_models_hostile import ITEM, JSON, PATHS, RESPONSE, SSE, chunks, completion
 
@@ -46,6 +46,20 @@ def test_what_is_owed_is_owed_whenever_that_answer_is_gone_on_from(house: House)
     assert first == again
     assert [each.get("type") for each in first] == ["function_call_output", None]
     assert later == "x"
+
+
+def test_what_people_said_of_a_call_goes_to_the_provider_masked(house: House) -> None:
+    gate = Gate(house, mask=["contact"])
+    pays = ITEM | {"name": "pay_bill", "arguments": json.dumps({"account": "DE1", "amount": 5})}
+    go_on(gate, "resp_a", pays)
+    [hold] = house.desk.waiting()
+    house.desk.vote(hold.id, OLGA, "reject", note=f"Write to {MAIL} first.")
+    go_on(gate, "resp_b", pays, previous_response_id="resp_a")
+    go_on(gate, "resp_c", TEXT, previous_response_id="resp_b")
+    told = gate.provider.asked[-1]["input"][0]
+    assert told["type"] == "function_call_output"
+    assert "first." in told["output"]
+    assert MAIL not in told["output"]
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,19 @@ def test_only_what_the_model_gave_passes_unmasked(part: dict[str, Any]) -> None:
     assert VALUE not in json.dumps(masked_part({"type": "text", "text": VALUE} | {"thinking": VALUE}, Mask(own)))
 
 
+def test_labels_by_which_it_is_not_known_again_are_masked() -> None:
+    given = {"type": "reasoning", "summary": [{"text": VALUE, "id": "a"}], "id": "rs_1", "status": "done", "index": 3}
+    other = given | {"summary": [{"text": VALUE, "id": VALUE}], "status": VALUE, "index": 4111111111111111}
+
+    class Known(Mask):
+        def own(self, part: Any) -> bool:
+            return True
+
+    assert masked_part(given, Known()) == given
+    masked = {"summary": [{"text": VALUE, "id": TOKEN}], "status": TOKEN, "index": TOKEN}
+    assert masked_part(other, Known()) == given | masked
+
+
 def test_two_keys_never_become_one() -> None:
     with pytest.raises(ValueError, match="two keys"):
         masked_part({VALUE: 1, TOKEN: 2}, Mask())

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote, unquote
 
 from fiducial.gateway.model.steps import Json, arguments_in, dumped
+from fiducial.gateway.model.thoughts import LABELS
 
 
 class Mask(Protocol):
@@ -113,7 +114,7 @@ def _message(value: Any, mask: Mask, given: str) -> Any:
         return [_message(each, mask, given) for each in value]
     if isinstance(value, dict):
         if value.get("type") in THOUGHTS and mask.own(value):
-            return value
+            return _labelled(value, mask)
         return _members(value, mask, lambda key, each: _member(key, each, mask))
     return value if value is None or isinstance(value, bool) else _behind(given, value, mask)
 
@@ -122,8 +123,17 @@ def _member(key: str, value: Any, mask: Mask) -> Any:
     if key in ("arguments", "input") and isinstance(value, dict):
         return mask.value(value)
     if key.startswith("reasoning") and mask.own({key: value}):
-        return value
+        return _labelled(value, mask)
     return _message(value, mask, key)
+
+
+def _labelled(value: Any, mask: Mask) -> Any:
+    """What the model gave, as it is, but for the labels in it: by those, it is not known again."""
+    if isinstance(value, list):
+        return [_labelled(each, mask) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _message(each, mask, key) if key in LABELS else _labelled(each, mask) for key, each in value.items()}
 
 
 def _text(text: str, mask: Mask, given: str) -> str:

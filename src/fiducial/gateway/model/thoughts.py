@@ -19,7 +19,7 @@ MOST: Final = 10_000
 """Parts that one conversation is known to have."""
 _AGAIN: Final = frozenset(["index", "type"])
 """Members that each piece has anew."""
-_LABELS: Final = frozenset(["id", "index", "status"])
+LABELS: Final = frozenset(["id", "index", "status"])
 """Members that clients leave out or add, and no model reads."""
 _LABEL: Final = re.compile(r"[\w.:-]{0,200}", re.ASCII)
 
@@ -77,7 +77,7 @@ def _essence(value: Any) -> Any:
         return [_essence(each) for each in value]
     if not isinstance(value, dict):
         return value
-    inner = {key: _essence(each) for key, each in value.items() if not (key in _LABELS and _is_label(each))}
+    inner = {key: _essence(each) for key, each in value.items() if not (key in LABELS and _is_label(each))}
     return {key: each for key, each in inner.items() if each is not None and each not in ("", [], {})}
 
 
@@ -85,4 +85,4 @@ def _is_label(value: Any) -> bool:
     return _LABEL.fullmatch(value) is not None if isinstance(value, str) else not isinstance(value, (dict, list))
 
 
-__all__ = ["MOST", "Thoughts", "together"]
+__all__ = ["LABELS", "MOST", "Thoughts", "together"]

@@ -34,6 +34,7 @@ from fiducial.gateway.sessions import Seat
 from fiducial.gateway.threads import APART
 from fiducial.guard.heard import hear, know, see
 from fiducial.guard.session import Session
+from fiducial.guard.tool import classes_of
 
 log = logging.getLogger("fiducial.gateway")
 _ALIKE: Final = 16
@@ -443,7 +444,7 @@ class Turn:
 
 def _doubted(session: Session) -> None:
     with session.lock:
-        session.doubt(frozenset())
+        session.doubt(classes_of(*session.tools.values()))
 
 
 def _request(verdict: Verdict) -> Any:
