@@ -10,7 +10,7 @@ from typing import Any
 
 import mcp_types as types
 import pytest
-from gateway_world import CONTRACTS, OLGA, House
+from gateway_world import CONTRACTS, OLGA, SECRET, House, charter
 from mcp.shared.exceptions import MCPError
 from mcp_world import Line, upstream
 
@@ -253,6 +253,21 @@ def test_a_contract_says_which_other_resources_may_be_read(tmp_path: Path, monke
         assert dict(house.tools.ran) == {"shed://other": 1}
         assert call(line, "write_note", {"name": "shared-list", "text": "x"}).is_error
         assert [each.outcome for each in events(house, CallFinished)] == ["ok"]
+
+
+def test_what_is_read_under_another_name_than_was_asked_for_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = {"effect": "read", "kind": "fetch", "audience": "organization", "parameters": {"uri": {"role": "content"}}}
+    monkeypatch.setitem(CONTRACTS, READ, reads)
+    rule = """@id("charter/masked") @mask("secrets") forbid (principal, action == Action::"resources/read", resource)
+    when { context.flow.classes.contains("secrets") };"""
+    with House(tmp_path / "reading.db", charter(rule)) as house:
+        line = Line(house, library(house))
+        line.do(lambda: line.client.read_resource("shed://other"))
+        with pytest.raises(MCPError, match="masked values"):
+            line.do(lambda: line.client.read_resource(f"shed://{SECRET}"))
+        assert dict(house.tools.ran) == {"shed://other": 1}
 
 
 @pytest.mark.parametrize("era", ERAS)

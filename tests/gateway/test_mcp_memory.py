@@ -9,7 +9,7 @@ from typing import Any
 
 import mcp_types as types
 import pytest
-from gateway_world import House
+from gateway_world import CONTRACTS, House, charter
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 from mcp_world import Line
@@ -72,3 +72,43 @@ def test_an_agent_s_framework_gets_words_in_place_of_its_own_copy(house: House) 
         assert (came.ran, json.loads(came.told)) == (False, found[:1])
         came = calls.call(session, "recall", {"query": "key"}, lambda query: found[:1])
         assert (came.ran, came.told) == (True, "")
+
+
+@pytest.mark.parametrize("whose", ["emma", "bob"])
+def test_a_resource_of_a_memory_is_its_user_s_alone_though_it_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    reads = {
+        "effect": "read", "kind": "read", "parameters": {"uri": {"role": "option"}},
+        "memory": {"of": "notes", "at": ["$[*].text"]}, "output": {"trusted": ["$[*].uri"]},
+    }  # fmt: skip
+    stores = {
+        "effect": "reversible", "kind": "create", "parameters": {"text": {"role": "content"}}, "memory": {"of": "notes"}
+    }  # fmt: skip
+    monkeypatch.setitem(CONTRACTS, "resources/read", reads)
+    monkeypatch.setitem(CONTRACTS, "remember", stores)
+    uri, text = f"note://{whose}/1", MINE if whose == "emma" else THEIRS
+
+    async def listed(_: Any, __: Any) -> types.ListResourcesResult:
+        return types.ListResourcesResult(resources=[types.Resource(name="note", uri=uri)])
+
+    async def read(_: Any, __: Any) -> types.ReadResourceResult:
+        contents = [types.TextResourceContents(uri=uri, text=text)]
+        return types.ReadResourceResult(contents=contents, _meta={"example/beside": THEIRS})
+
+    with House(tmp_path / "memory.db", charter(memories={"notes": {"expires": "30d"}})) as house:
+        with house.guard.session(user=whose, task=f"Remember that {text}") as session:
+            assert session.call("remember", {"text": text}, run=lambda text: "noted").status == "ok"
+        line = Line(
+            house, Server("notes", on_list_resources=listed, on_read_resource=read), task="What do my notes say?"
+        )
+        line.do(line.client.list_resources)
+        if whose == "emma":
+            came = line.do(lambda: line.client.read_resource(uri)).model_dump_json()
+            assert MINE in came
+            assert "the safe opens" not in came
+        else:
+            with pytest.raises(MCPError):
+                line.do(lambda: line.client.read_resource(uri))
+        house.store.flush()
+        assert "the safe opens" not in "".join(str(each) for each in house.store.ledger().session(line.session.id))

@@ -371,20 +371,25 @@ class Proxy:
         """What the server gives for what it listed, or for what the agent has put together where a contract describes
         that. `part` is what the agent gets to read of it."""
         method, found = context.method, list[dict[str, Any]]()
+        private = confined(self.session, self.session.tools.get(method)) and self._described(method)
 
-        async def run(**_: Any) -> Any:
+        async def run(**given: Any) -> Any:
+            if given != arguments:
+                raise ToolRefused("it may be asked for with masked values alone, and is passed on as it was asked for")
             found.append(await self._forward(context, None))
             return part(found[-1])
 
-        if listed or not self._described(method):
+        if (listed and not private) or not self._described(method):
             if not listed and self.session.mode == "enforce":
                 told = f"The server did not list this, and no contract describes `{method}`."
                 raise MCPError(code=types.INVALID_PARAMS, message=told)
-            self._take_in(method, arguments, await run())
-        else:
-            done = await self.session.acall(method, arguments, run=run)
-            if not found or done.status != "ok" or done.withheld:
-                raise MCPError(code=types.INVALID_REQUEST, message=done.error or done.verdict.remedies.agent)
+            self._take_in(method, arguments, await run(**arguments))
+            return found[-1]
+        done = await self.session.acall(method, arguments, run=run)
+        if not found or done.status != "ok" or done.withheld:
+            raise MCPError(code=types.INVALID_REQUEST, message=done.error or done.verdict.remedies.agent)
+        if private and (looked := part(found[-1])) is not found[-1]:
+            return {key: each for key, each in found[-1].items() if each is looked}  # and nothing beside it
         return found[-1]
 
     async def _read_resource(self, context: Context, params: types.ReadResourceRequestParams) -> dict[str, Any]:

@@ -206,10 +206,12 @@ class ModelGateway:
         work = partial(_written, served, api, conversation, asked, named)
         size *= 1 if conversation.masking is None else MASKING
         sent, steps = await self._threads.sized(principal.host or "", size, work)
+        with _readable():
+            in_json, looks_up = api.in_json(asked), api.looks_up(asked)
         taking = asyncio.create_task(_taken_in(served, conversation, found, principal, steps))
         turn = Turn(
             taking, served.rules, self._requests, conversation.masking, model=str(asked.get("model", "")),
-            streams=bool(asked.get("stream")), in_json=api.in_json(asked), looks_up=api.looks_up(asked),
+            streams=bool(asked.get("stream")), in_json=in_json, looks_up=looks_up,
         )  # fmt: skip
 
         async def settle() -> None:
