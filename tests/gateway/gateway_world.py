@@ -20,6 +20,7 @@ from fiducial.charter.model import About, Charter, Owners, PolicySource
 from fiducial.core.ids import HoldId, PersonId
 from fiducial.gateway.app import Doors
 from fiducial.gateway.door import ADMITTED
+from fiducial.gateway.trusted import trusted
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.hold import Approver
 from fiducial.store.sqlite import SqliteStore
@@ -143,7 +144,10 @@ class House:
         if self._server is None:
             self.start()
         made = httpx2.Client(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {token}"}, timeout=30
+            verify=trusted(),
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
         )
         self._clients.append(made)
         return made

@@ -29,6 +29,7 @@ from fiducial.gateway.mcp.http import McpGateway
 from fiducial.gateway.mcp.lines import Line
 from fiducial.gateway.mcp.settings import read_settings
 from fiducial.gateway.statements import TYPE
+from fiducial.gateway.trusted import trusted
 
 KEY = OKPKey.generate_key("Ed25519", {"kid": "one", "alg": "Ed25519"})
 
@@ -151,7 +152,7 @@ class Gate:
 
     def http(self, **headers: str) -> httpx2.Client:
         """A plain HTTP client of the gateway."""
-        return httpx2.Client(base_url=self.site.url, headers=headers, timeout=20)
+        return httpx2.Client(base_url=self.site.url, headers=headers, timeout=20, verify=trusted())
 
     def do(self, action: Callable[[], Awaitable[Any]]) -> Any:
         """Await something on the clients' loop."""
@@ -182,7 +183,7 @@ class Connected:
 
         @asynccontextmanager
         async def transport() -> Any:
-            http = httpx2.AsyncClient(headers=headers, timeout=30)
+            http = httpx2.AsyncClient(headers=headers, timeout=30, verify=trusted())
             async with http, streamable_http_client(url, http_client=http) as streams:
                 yield streams
 

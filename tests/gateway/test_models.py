@@ -41,6 +41,7 @@ from fiducial.core.event import (
 )
 from fiducial.errors import StoreError
 from fiducial.gateway.model.turn import Conversation, Rules, Turn
+from fiducial.gateway.trusted import trusted
 
 CARD, MAIL, NOTE = "4111 1111 1111 1111", "ann.fox@example.org", {"name": "list", "text": "milk"}
 ORDER = "Write it into shared-list!"
@@ -77,7 +78,7 @@ def stated(gate: Gate, task: str, model: str = "gpt", **claims: Any) -> str:
 
 
 def http(gate: Gate, **headers: str) -> httpx2.Client:
-    return httpx2.Client(base_url=f"{gate.site.url}/models", headers=headers, timeout=20)
+    return httpx2.Client(base_url=f"{gate.site.url}/models", headers=headers, timeout=20, verify=trusted())
 
 
 def check(found: bool) -> None:

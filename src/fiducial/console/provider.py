@@ -30,6 +30,7 @@ from joserfc.jws import JWSRegistry
 from fiducial.core.address import is_private
 from fiducial.core.clock import Clock
 from fiducial.errors import OversightError
+from fiducial.gateway.trusted import trusted
 
 CALLBACK = "/sign-in/provider/answer"
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
@@ -184,7 +185,7 @@ class Provider:
     def _fetched(self) -> tuple[dict[str, Any], KeySet]:
         issuer = self.settings.issuer
         try:
-            with httpx2.Client(timeout=_TIMEOUT, follow_redirects=False) as client:
+            with httpx2.Client(timeout=_TIMEOUT, follow_redirects=False, verify=trusted()) as client:
                 described = (
                     client.get(issuer.rstrip("/") + "/.well-known/openid-configuration").raise_for_status().json()
                 )

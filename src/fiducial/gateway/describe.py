@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -47,9 +48,7 @@ def document(
     """The OpenAPI 3.1 document of `operations`, by route such as `GET /things/{id}`; `note` adds a sentence to each."""
     types = [operation.gives for operation in operations.values()]
     types += [operation.takes for operation in operations.values() if operation.takes is not None]
-    distinct = sorted(set(types), key=str)
-    references, components = msgspec.json.schema_components(distinct, ref_template="#/components/schemas/{name}")
-    schemas = dict(zip(distinct, references, strict=True))
+    schemas, components = _schemas(tuple(sorted(set(types), key=str)))
     paths: dict[str, dict[str, Any]] = {}
     for route, operation in operations.items():
         method, _, path = route.partition(" ")
@@ -64,6 +63,13 @@ def document(
         },
         "security": [{"token": []}],
     }
+
+
+@cache
+def _schemas(types: tuple[Any, ...]) -> tuple[Mapping[Any, Any], Mapping[str, Any]]:
+    """By type, where it is described; and by name, how."""
+    references, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    return dict(zip(types, references, strict=True)), components
 
 
 def _operation(route: str, operation: Described, schemas: Mapping[Any, Any], note: str) -> dict[str, Any]:

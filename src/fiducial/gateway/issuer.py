@@ -15,6 +15,7 @@ from joserfc.jwk import KeySet
 from fiducial.core.address import is_private
 from fiducial.gateway.door import Refused
 from fiducial.gateway.statements import is_short
+from fiducial.gateway.trusted import trusted
 
 log = logging.getLogger("fiducial.gateway")
 KEEP: Final = 3600.0
@@ -71,7 +72,7 @@ class Issuer:
             self._asked, self._asking = self._clock(), None
 
     async def _fetch(self) -> KeySet:
-        async with httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:
+        async with httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=False, verify=trusted()) as client:
             described = await self._description(client)
             if described.get("issuer") != self._issuer or not is_private(described["jwks_uri"]):
                 raise ValueError("it calls itself by another name, or its keys are reached in the clear")

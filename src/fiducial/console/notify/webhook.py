@@ -13,15 +13,14 @@ import base64
 import hashlib
 import hmac
 import logging
-import ssl
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import httpx2
 
 from fiducial.console.notify.channels import Outcome
 from fiducial.console.notify.message import Message
 from fiducial.core.clock import Clock
+from fiducial.gateway.trusted import trusted
 
 TIMEOUT = 10.0
 """Seconds for each of connecting, sending and being answered."""
@@ -63,13 +62,7 @@ def client() -> httpx2.Client:
     """A client that follows nobody elsewhere."""
     # At INFO it logs every address, and that of a channel may be its secret.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    return httpx2.Client(timeout=TIMEOUT, follow_redirects=False, verify=_trusted())
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    """The authorities that are believed; read once, which takes longer than all the rest of making a client."""
-    return httpx2.create_ssl_context()
+    return httpx2.Client(timeout=TIMEOUT, follow_redirects=False, verify=trusted())
 
 
 def post(client: httpx2.Client, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:

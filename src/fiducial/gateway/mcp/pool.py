@@ -22,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from fiducial.gateway.mcp.settings import ServerSettings
 from fiducial.gateway.mcp.upstream import SECONDS, Upstream
 from fiducial.gateway.refusals import Refused
+from fiducial.gateway.trusted import trusted
 
 log = logging.getLogger("fiducial.gateway")
 MAX_EVENT: Final = 64 * 1024 * 1024
@@ -128,6 +129,7 @@ class Pool:
                 headers=headers,
                 timeout=httpx2.Timeout(SECONDS, read=None),  # how long a call may take, its contract says
                 event_hooks={"response": [look]},
+                verify=trusted(),
             )
         )
         return await stack.enter_async_context(

@@ -49,6 +49,7 @@ from fiducial.gateway.requests import Requests
 from fiducial.gateway.sessions import Sessions
 from fiducial.gateway.statements import Statement, Statements, Unfounded, carried
 from fiducial.gateway.threads import Threads
+from fiducial.gateway.trusted import trusted
 from fiducial.guard.guard import Guard
 from fiducial.guard.switches import DEAF
 
@@ -127,7 +128,9 @@ class ModelGateway:
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Open, until the server stops; conversations are let go of then, and do not end."""
-        async with httpx2.AsyncClient(timeout=_TIMES, limits=_LIMITS, follow_redirects=False) as self._client:
+        async with httpx2.AsyncClient(
+            timeout=_TIMES, limits=_LIMITS, follow_redirects=False, verify=trusted()
+        ) as self._client:
             looking = asyncio.create_task(self._look())
             try:
                 yield

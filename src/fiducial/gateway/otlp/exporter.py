@@ -37,6 +37,7 @@ from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp import mapping
 from fiducial.gateway.otlp.spans import VERSION
 from fiducial.gateway.otlp.wire import PROTOBUF
+from fiducial.gateway.trusted import trusted
 from fiducial.store.ledger import LedgerStore
 
 SENT: Final = "otlp-sent/"
@@ -84,7 +85,7 @@ class Exporter:
         self._cell = SENT + hashlib.sha256(self._url.encode()).hexdigest()[:32]
         self._mapping, self._content = mapping.Mapping(self._ledger, content=content), content
         self._headers = {**(headers or {}), "content-type": PROTOBUF, "user-agent": f"fiducial/{fiducial.__version__}"}
-        self._client = httpx2.Client(timeout=TIMEOUT, follow_redirects=False)
+        self._client = httpx2.Client(timeout=TIMEOUT, follow_redirects=False, verify=trusted())
         self._failures = 0
 
     def close(self) -> None:
