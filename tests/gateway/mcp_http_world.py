@@ -273,3 +273,11 @@ class _OverMcpHttp(_OverMcp):
 
 
 __all__ = ["KEY", "Connected", "Gate", "OverMcpHttp", "OverModernMcpHttp", "Site", "Upstream", "signed"]
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if true():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it does not come true")

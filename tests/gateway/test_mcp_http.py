@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 from gateway_world import House
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
-from mcp_http_world import Gate
+from mcp_http_world import Gate, until
 from mcp_world import upstream
 
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved, SessionClosed, SessionOpened
@@ -53,14 +52,6 @@ def known(gate: Gate, user: str = "emma") -> bool:
     assert session is not None
     said = events(gate.house, MessageObserved)
     return any(each.session == session.id and each.authority == "user" for each in said)
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if true():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it does not come true")
 
 
 # --- sessions
