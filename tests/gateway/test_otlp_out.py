@@ -125,6 +125,7 @@ def _fails(name: str, text: str) -> str:
 
 
 def sent(house: House, collector: Collector, **more: Any) -> list[Span]:
+    house.store.flush()
     exporter = Exporter(house.store, collector.url, **more)
     while True:
         done = exporter.send()
