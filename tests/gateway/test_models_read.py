@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from gateway_world import House
+from gateway_world import CONTRACTS, House
 from model_world import Gate
 from test_models_hostile import CREATED, DONE, JSON, MESSAGE, PATHS, RESPONSE, SSE, START, chunks, completion, events
 
@@ -328,6 +329,19 @@ def test_a_call_after_a_search_is_decided_as_if_anything_was_read(plain: Client,
     [judgement] = session._pending.values()
     assert judgement.facts is not None
     assert judgement.facts.session.tainted, "before the call was decided"
+
+
+def test_what_a_search_has_found_may_be_of_any_class_that_tools_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONTRACTS, "look_up", CONTRACTS["look_up"] | {"output": {"classes": {"payment": ["$"]}}})
+    with House(tmp_path / "fiducial.db") as house:
+        client = Client(Gate(house, provider_tools=["web_search"]))
+        client.send("responses", [USER], RESPONSE | {"output": [SEARCHED, *CALLED["responses"]["output"]]})
+        [decided] = client.of(CallDecided)
+        [judgement] = client.gate.sessions._seats[decided.session].session._pending.values()
+        assert judgement.facts is not None
+        assert judgement.facts.session.read == frozenset({"payment"})
 
 
 @pytest.mark.parametrize("more", [
