@@ -39,6 +39,11 @@ settings.register_profile("thorough", max_examples=500, deadline=None, suppress_
 settings.load_profile("quick")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that the other workers need not wait for it alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 class Postgres(NamedTuple):
     """Where a log may be made: a schema of its own on a real PostgreSQL."""
 

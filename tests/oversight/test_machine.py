@@ -351,6 +351,7 @@ def test_no_effect_without_an_approval_and_none_held_back_that_has_one(
 
 
 @pytest.mark.long
+@pytest.mark.longest
 def test_the_same_in_thousands_of_interleavings(
     make: Callable[[ManualClock], Place], charter: Callable[..., Any]
 ) -> None:
