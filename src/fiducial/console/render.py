@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from functools import cache
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
@@ -59,8 +60,15 @@ class Static:
         return f"/static/{name}?v={self._versions[name]}"
 
 
-def environment(static: Static) -> jinja2.Environment:
-    """Where templates are rendered."""
+@cache
+def static() -> Static:
+    """The files, read once for a process."""
+    return Static()
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Where templates are rendered. One for a process, because compiling them all takes half a second."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("fiducial.console"),
         autoescape=True,
@@ -86,7 +94,7 @@ def environment(static: Static) -> jinja2.Environment:
         told_as=told_as,
         when=when,
     )
-    made.globals.update(limit=LIMIT, static=static.address)
+    made.globals.update(limit=LIMIT, static=static().address)
     return made
 
 

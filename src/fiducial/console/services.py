@@ -16,7 +16,7 @@ from fiducial.console.live import Live
 from fiducial.console.notify.health import Health, failing
 from fiducial.console.provider import CALLBACK, Provider, ProviderSettings
 from fiducial.console.queue import Queue
-from fiducial.console.render import Static, environment
+from fiducial.console.render import environment, static
 from fiducial.console.rows import Rows
 from fiducial.console.throttle import Throttle
 from fiducial.console.undoing import Hands, Undoing
@@ -96,8 +96,8 @@ class Services:
         self.verification = Verification(store, self.clock)
         given = self.settings.provider
         self.provider = Provider(given, redirect_to=self.origin + CALLBACK, clock=self.clock) if given else None
-        self.static = Static()
-        self._templates = environment(self.static)
+        self.static = static()
+        self._templates = environment()
         self.rows = Rows(self._templates.get_template("waiting-row.html"))
 
     def render(self, template: str, **values: Any) -> str:
