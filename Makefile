@@ -141,8 +141,12 @@ $(VENV)/.claude-agent: | $(VENV)/.dev
 $(VENV)/.collected: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q --collect-only >$@ || { cat $@; rm $@; exit 1; }
 
+# What the benchmarks need and not the package, which would be missing for a moment while the code is checked.
 $(VENV)/.bench: $(VENV)/.dev
-	$(call install,bench)
+	@echo "installing what [bench] needs"
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -r pyproject.toml --extra bench || \
+	  $(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
+	@touch $@
 
 # The system's Chromium, or Debian's, or the one that Playwright brings. Without any, the tests that need a browser say
 # so and are left out: whoever is offline can still run all others.
