@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fiducial.gateway.model.outgoing import masked, masked_part
@@ -86,6 +86,7 @@ def plain(value: Any) -> str:
     return " ".join([str(value), *(raw.decode(codec, "replace") for codec in ("utf-8", "utf-16", "latin-1"))])
 
 
+@example({"messages": [{"type": ["thinking"]}]})
 @given(BODIES)
 def test_a_request_without_a_value_passes_as_it_is(body: dict[str, Any]) -> None:
     assert masked(body, Mask(), SAID, SETTINGS) == body

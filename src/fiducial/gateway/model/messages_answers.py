@@ -10,7 +10,7 @@ from fiducial.flow.masking.streams import RestoreStream
 from fiducial.gateway.model.api import NO_END, asks
 from fiducial.gateway.model.outgoing import THOUGHTS
 from fiducial.gateway.model.sse import Event, written
-from fiducial.gateway.model.steps import Json, arguments_in, beside, dumped, part_of
+from fiducial.gateway.model.steps import Json, arguments_in, beside, dumped, kind_of, part_of
 from fiducial.gateway.model.turn import Passed, Turn, Withheld
 
 TEXTS: Final = {"text": "text"}
@@ -78,7 +78,7 @@ def _shown(block: Json, turn: Turn) -> Json:
 
 def _keep(block: Json, turn: Turn) -> None:
     """A block that is no text: what the model gave along with its words, or what was done at the provider."""
-    if block.get("type") in THOUGHTS:
+    if kind_of(block) in THOUGHTS:
         turn.own(block)
     else:
         turn.looked_up()
@@ -92,7 +92,7 @@ def _cite(block: Json, turn: Turn) -> None:
 
 def _check(block: Json, turn: Turn) -> None:
     """Raises `ValueError` for a block that could be a call of a kind that is not known."""
-    if turn.decides and block.get("type") not in _AT_PROVIDER and asks(block):
+    if turn.decides and kind_of(block) not in _AT_PROVIDER and asks(block):
         raise ValueError("a call of a kind that is not known")
 
 
@@ -130,8 +130,8 @@ class _Block:
         return whole
 
     @property
-    def kind(self) -> Any:
-        return self.begun.get("type")
+    def kind(self) -> str:
+        return kind_of(self.begun)
 
 
 class MessagesEdit:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 from urllib.parse import quote, unquote
 
-from fiducial.gateway.model.steps import Json, arguments_in, dumped
+from fiducial.gateway.model.steps import Json, arguments_in, dumped, kind_of
 from fiducial.gateway.model.thoughts import LABELS
 
 
@@ -113,7 +113,7 @@ def _message(value: Any, mask: Mask, given: str) -> Any:
     if isinstance(value, list):
         return [_message(each, mask, given) for each in value]
     if isinstance(value, dict):
-        if value.get("type") in THOUGHTS and mask.own(value):
+        if kind_of(value) in THOUGHTS and mask.own(value):
             return _labelled(value, mask)
         return _members(value, mask, lambda key, each: _member(key, each, mask))
     return value if value is None or isinstance(value, bool) else _behind(given, value, mask)

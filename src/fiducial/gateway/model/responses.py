@@ -9,7 +9,7 @@ from fiducial.core.event import Authority
 from fiducial.gateway.model.api import check_tools, listed
 from fiducial.gateway.model.outgoing import Mask, masked
 from fiducial.gateway.model.responses_answers import CALLS, TEXTS, ResponsesEdit, asked_in, besides_call, edited
-from fiducial.gateway.model.steps import Came, Json, Own, Part, Said, Step, beside, result_of, texts_of
+from fiducial.gateway.model.steps import Came, Json, Own, Part, Said, Step, beside, kind_of, result_of, texts_of
 from fiducial.gateway.model.turn import Turn
 from fiducial.gateway.refusals import Refused
 
@@ -125,7 +125,7 @@ def _named(item: Json, given: Container[str]) -> Json:
 
 
 def _of_item(item: Json) -> Iterator[Step]:
-    kind, role = item.get("type") or "message", str(item.get("role"))
+    kind, role = "message" if item.get("type") is None else kind_of(item), str(item.get("role"))
     if kind == "message" and (role in _AUTHORITIES or role == "assistant"):
         for part in texts_of(item.get("content"), TEXTS):
             if not isinstance(part, str):
@@ -138,7 +138,7 @@ def _of_item(item: Json) -> Iterator[Step]:
     elif kind in CALLS:
         yield asked_in(item)
         yield from besides_call(item)
-    elif str(kind).endswith("_output") and str(kind).removesuffix("_output") in CALLS:
+    elif kind.endswith("_output") and kind.removesuffix("_output") in CALLS:
         output = item.get("output")
         yield Came(str(item.get("call_id", "")), output if isinstance(output, dict) else result_of(output, TEXTS))
         yield from beside(item, _OUTPUT, "a member of a result")

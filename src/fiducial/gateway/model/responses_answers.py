@@ -11,7 +11,7 @@ from fiducial.flow.masking.streams import RestoreStream
 from fiducial.gateway.model.api import NO_END, asks
 from fiducial.gateway.model.outgoing import THOUGHTS
 from fiducial.gateway.model.sse import Event, written
-from fiducial.gateway.model.steps import Asked, Json, Part, arguments_in, beside, dumped
+from fiducial.gateway.model.steps import Asked, Json, Part, arguments_in, beside, dumped, kind_of
 from fiducial.gateway.model.turn import Passed, Turn, Withheld
 
 CALLS: Final = frozenset(["apply_patch_call", "computer_call", "custom_tool_call", "function_call", "local_shell_call"])
@@ -88,7 +88,7 @@ async def edited(answer: Json, turn: Turn) -> Json:
 
 async def _edited(item: Json, turn: Turn) -> Json:
     """An item of an answer, as the client gets it."""
-    kind = item.get("type")
+    kind = kind_of(item)
     if isinstance(item.get("id"), str):
         turn.gave(item["id"])
     if kind in CALLS:
@@ -116,7 +116,7 @@ async def _edited(item: Json, turn: Turn) -> Json:
 
 def _check(value: Any, turn: Turn) -> None:
     """Raises `ValueError` for what could be a call of a kind that is not known."""
-    kind = value.get("type") if isinstance(value, dict) else None
+    kind = kind_of(value)
     if turn.decides and kind not in _AT_PROVIDER and asks(value):
         raise ValueError("a call of a kind that is not known")
 
@@ -187,7 +187,7 @@ class ResponsesEdit:
         said = msgspec.json.decode(event.data)
         if not isinstance(said, dict):
             return event.raw
-        kind, index = said.get("type"), said.get("output_index")
+        kind, index = kind_of(said), said.get("output_index")
         if self._next is None:
             self._next = said.get("sequence_number", 0)
         if event.name not in ("", kind):
@@ -198,16 +198,16 @@ class ResponsesEdit:
         if kind == "response.output_item.done":
             return await self._done(event, said)
         if kind == "response.output_item.added":
-            if self._turn.whole and _kind(said) in CALLS:
+            if self._turn.whole and kind_of(said.get("item")) in CALLS:
                 self._held[index] = said
                 return b""
             _check(said.get("item"), self._turn)
-            if _kind(said) not in _QUIET:
+            if kind_of(said.get("item")) not in _QUIET:
                 self._turn.looked_up()
             return self._out(event, said)
         if index is not None and index in self._held:
             return b""
-        if self._turn.whole and _of_call(str(kind)):
+        if self._turn.whole and _of_call(kind):
             return b""  # what is to be known of a call, its end tells
         _check({name: each for name, each in said.items() if name != "type"}, self._turn)
         if kind in _DELTAS:
@@ -267,7 +267,7 @@ class ResponsesEdit:
         shown = self._items[index] = await _edited(item, self._turn)
         begun = self._held.pop(index, None)
         if begun is None:
-            if self._turn.whole and item.get("type") in CALLS:
+            if self._turn.whole and kind_of(item) in CALLS:
                 begun = {"output_index": index}
             else:
                 return self._out(event, said | {"item": shown}, same=shown == item)
@@ -306,7 +306,7 @@ class ResponsesEdit:
     async def _whole(self, event: Event, said: Json) -> bytes:
         """An event with all of the answer as it is by now."""
         response = said["response"]
-        if said.get("type") not in _BEGUN:
+        if kind_of(said) not in _BEGUN:
             self._turn.answer = str(response.get("id", ""))
         output = response.get("output") or []
         if not output:
@@ -316,11 +316,6 @@ class ResponsesEdit:
             for index, item in enumerate(_items(response))
         ]
         return self._out(event, said | {"response": response | {"output": items}}, same=items == output)
-
-
-def _kind(said: Json) -> Any:
-    item = said.get("item")
-    return item.get("type") if isinstance(item, dict) else None
 
 
 def _event_of(key: str) -> str:

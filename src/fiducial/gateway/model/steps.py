@@ -97,10 +97,16 @@ def texts_of(content: Any, kinds: Mapping[str, str]) -> Iterator[str | Part]:
             yield from beside(part, {"type", key})
 
 
+def kind_of(value: Any) -> str:
+    """What `value` says that it is: a part, an item, an event; empty where it does not."""
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    return kind if isinstance(kind, str) else ""
+
+
 def part_of(part: Any) -> Part:
     """A part of a message that is no text."""
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    return Part(f"a part of a message: {kind}" if isinstance(kind, str) else "a part of a message", part)
+    kind = kind_of(part)
+    return Part(f"a part of a message: {kind}" if kind else "a part of a message", part)
 
 
 def result_of(content: Any, kinds: Mapping[str, str]) -> Any:
