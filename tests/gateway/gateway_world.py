@@ -113,6 +113,11 @@ class House:
         self.stop()
         self.store.close()
 
+    def written(self) -> bytes:
+        """Every byte of the log's files."""
+        self.store.flush()
+        return b"".join(each.read_bytes() for each in self.path.parent.glob(f"{self.path.name}*"))
+
     def start(self) -> None:
         """Serve, on any free port."""
         self.doors = Doors(self.guard, self.tokens.get, url="https://pdp.example.org")

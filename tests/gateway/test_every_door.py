@@ -28,13 +28,17 @@ def test_what_is_allowed_runs_once_and_is_on_record(door: Door, house: House) ->
 
 
 @pytest.mark.parametrize("mode", ["enforce", "shadow", "observe"])
-def test_what_is_masked_runs_masked_where_verdicts_are_enforced(door: Door, house: House, mode: Mode) -> None:
+def test_what_is_masked_runs_masked_where_verdicts_are_enforced(
+    door: Door, house: House, mode: Mode, caplog: pytest.LogCaptureFixture
+) -> None:
     house.guard = fiducial.Guard(house.charter, store=house.store, desk=house.desk, mode=mode)
     came = door.session().call("write_note", {"name": "list", "text": f"the token is {SECRET}"})
     assert (came.kind, came.ran) == ("allowed", True)
     [given] = house.tools.given
     assert (SECRET in given["text"]) is (mode != "enforce")
     assert given["name"] == "list"
+    assert (SECRET.encode() in house.written()) is (mode != "enforce")
+    assert SECRET not in caplog.text
 
 
 def test_what_is_held_runs_once_when_a_person_agrees(door: Door, house: House) -> None:

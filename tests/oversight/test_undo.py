@@ -354,7 +354,7 @@ def test_a_state_is_put_back_by_the_capture_that_took_it(
     assert outcomes(world.undo(session.id)) == ["undone"]
 
 
-def test_masked_arguments_are_not_what_the_tool_was_called_with(world: World) -> None:
+def test_masked_arguments_do_not_tell_an_effect_from_others(world: World) -> None:
     masking = PERMIT + (
         '@id("charter/mask") @mask("contact") forbid (principal, action == Action::"tag", resource)'
         ' when { context.flow.classes.contains("contact") };'

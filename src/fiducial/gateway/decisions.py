@@ -207,7 +207,7 @@ async def decided(
     else:
         verdict = await seat.apart(lambda: session.decide(tool, arguments, confidence=confidence, unmasked=unmasked))
     if isinstance(verdict, Allowed) and verdict.masks and verdict.enforced:
-        return verdict, await seat.apart(lambda: masked(session, verdict, arguments))
+        return verdict, await seat.apart(lambda: masked(session, arguments, verdict.masks))
     return verdict, None
 
 

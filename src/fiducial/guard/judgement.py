@@ -85,6 +85,13 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """False when the record could not be kept; it then runs only where nothing is enforced."""
     evidence: Mapping[str, str] = {}
     """Parameter → where its value came from, in words; for verdicts other than allowed."""
+    masked: Mapping[str, Any] | None = None
+    """The arguments as the tool gets them, where the verdict masks any of them."""
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The arguments as the tool gets them. The record holds nothing else."""
+        return self.request.arguments if self.masked is None else self.masked
 
     @property
     def may_run(self) -> bool:

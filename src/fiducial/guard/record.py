@@ -27,7 +27,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     tool: str
     arguments: Any
-    """As the agent gave them; a description in words where they are not JSON."""
+    """As the tool gets them, with what the verdict masks in its place; a description in words where they are not
+    JSON."""
     facts: Facts | None = None
     """`None` when a fault came first."""
     traces: Mapping[str, Trace] = {}
@@ -39,6 +40,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     confidence: float | None = None
     counted: tuple[Counted, ...] = ()
     """What it was counted for in rate windows."""
+    spend: int | None = None
+    """What it spends, in minor units, where the arguments are masked and need not say it."""
 
 
 class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,13 +99,14 @@ def _sealed(judgement: Judgement) -> Payload:
     return sealed_decision(
         DecisionRecord(
             tool=request.tool,
-            arguments=request.arguments,
+            arguments=judgement.given,
             facts=judgement.facts,
             traces=judgement.traces,
             reasons=verdict.reasons,
             remedies=verdict.remedies,
             confidence=request.confidence,
             counted=judgement.counted if judgement.may_run else (),
+            spend=judgement.use.spend if judgement.masked is not None else None,
         )
     )
 

@@ -18,7 +18,6 @@ from fiducial.core.ids import Digest
 from fiducial.core.label import MAX_SOURCES, Integrity
 from fiducial.core.path import Path
 from fiducial.core.store import Add, Put
-from fiducial.core.verdict import Allowed
 from fiducial.errors import StoreError
 from fiducial.flow.formats.parse import parse
 from fiducial.flow.provenance import EVERYTHING
@@ -69,8 +68,7 @@ def keep(session: Knowledge, judgement: Judgement, payload: Digest, now: int) ->
     )
     content = {name: arguments[name] for name in tool.contents if name in arguments}
     own = _own(session, traces, content)
-    if isinstance(verdict, Allowed) and verdict.masks and verdict.enforced:
-        content = {name: provenance.mask(value, frozenset(verdict.masks)) for name, value in content.items()}
+    content = {name: judgement.given[name] for name in content}
     came_from = joined(traces[name] for name in content)
     texts = list(texts_in(content))
     item = Item(

@@ -180,7 +180,8 @@ def _judgement(session: Session, event: CallDecided, kept: DecisionRecord) -> Ju
     if tool is not None and kept.facts is not None:
         if tool.declares:
             tool = session.proposed(tool, kept.arguments)
-        use = use_of(tool.contract, tool.spend(kept.arguments), tool.currency)
+        spend = kept.spend if kept.spend is not None else tool.spend(kept.arguments)
+        use = use_of(tool.contract, spend, tool.currency)
         label = arguments_label(tool, kept.traces)
     return Judgement(
         verdict=verdict,

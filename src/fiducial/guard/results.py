@@ -7,7 +7,7 @@ it ends; see `fiducial.guard.streams`.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from fiducial.core.event import CallFinished, Entry, Outcome
 from fiducial.core.ids import EventId, SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.store import Add, Commit, Put, Receipt, Store
-from fiducial.core.verdict import Allowed, Verdict
+from fiducial.core.verdict import Verdict
 from fiducial.errors import Conflict, NotAllowed, StoreError, ToolFailed
 from fiducial.flow.formats.parse import structured
 from fiducial.guard import captures, probes, remembered
@@ -275,9 +275,9 @@ def count_records(tool: Tool, value: Any) -> int:
     return int(part is not None) if members is None else members
 
 
-def masked(session: State, verdict: Allowed, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """`arguments` with every value of the verdict's masked classes replaced."""
-    classes = frozenset(verdict.masks)
+def masked(session: State, arguments: Mapping[str, Any], masks: Collection[str]) -> dict[str, Any]:
+    """`arguments` with every value of the classes `masks` replaced."""
+    classes = frozenset(masks)
     return {name: session.provenance.mask(value, classes) for name, value in arguments.items()}
 
 

@@ -200,6 +200,7 @@ def _serialized(
         # 7 compose the verdict
         fault = _POLICY
         verdict, evidence = _compose(session, decision, ruling, traces, consulted, tool, traced)
+        masks = isinstance(verdict, Allowed) and verdict.enforced and verdict.masks
         judgement = Judgement(
             verdict=verdict,
             request=request,
@@ -210,6 +211,7 @@ def _serialized(
             use=use,
             counted=tuple(Counted(window.of, add) for window, _, add in windows) if windows else (),
             evidence=evidence,
+            masked=masked(session, arguments, masks) if masks else None,
         )
         if proposed is not None and isinstance(verdict, Allowed):
             # What the requester confirms approves no plan; what people of a role do, does.
@@ -511,9 +513,7 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
     if why := _outrun(session, judgement):
         return _not_run(session, judgement, why)
     # What is decided is what runs: the tool gets a copy, so that it cannot change the record.
-    tool, arguments = judgement.tool, request.given if request.flaw else plain(request.arguments)
-    if isinstance(judgement.verdict, Allowed) and judgement.verdict.masks and judgement.verdict.enforced:
-        arguments = masked(session, judgement.verdict, arguments)
+    tool, arguments = judgement.tool, request.given if request.flaw else plain(judgement.given)
     timeout = tool.contract.timeout if tool is not None else DEFAULT_TIMEOUT
     try:
         ran: Ran | None = yield from captures.before(session, judgement, arguments)

@@ -287,7 +287,7 @@ class Case:
         undo = contract.undo
         assert undo is not None
         if self._kept.decided.masks and any(each.startswith("$arguments") for each in templates(undo.arguments)):
-            raise _Impossible("its arguments were masked, and are not what the tool was called with")
+            raise _Impossible("its arguments were masked, and do not tell its effect from others")
         try:
             arguments = fill_exactly(undo.arguments, call.arguments, self._result)
         except LookupError as error:
