@@ -89,7 +89,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments as the tool gets them, where the verdict masks any of them."""
 
     @property
-    def given(self) -> Mapping[str, Any]:
+    def passed(self) -> Mapping[str, Any]:
         """The arguments as the tool gets them. The record holds nothing else."""
         return self.request.arguments if self.masked is None else self.masked
 

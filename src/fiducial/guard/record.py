@@ -99,7 +99,7 @@ def _sealed(judgement: Judgement) -> Payload:
     return sealed_decision(
         DecisionRecord(
             tool=request.tool,
-            arguments=judgement.given,
+            arguments=judgement.passed,
             facts=judgement.facts,
             traces=judgement.traces,
             reasons=verdict.reasons,

@@ -68,7 +68,7 @@ def keep(session: Knowledge, judgement: Judgement, payload: Digest, now: int) ->
     )
     content = {name: arguments[name] for name in tool.contents if name in arguments}
     own = _own(session, traces, content)
-    content = {name: judgement.given[name] for name in content}
+    content = {name: judgement.passed[name] for name in content}
     came_from = joined(traces[name] for name in content)
     texts = list(texts_in(content))
     item = Item(

@@ -513,7 +513,7 @@ def call(session: State, request: Request, run: Any) -> Steps[Result]:
     if why := _outrun(session, judgement):
         return _not_run(session, judgement, why)
     # What is decided is what runs: the tool gets a copy, so that it cannot change the record.
-    tool, arguments = judgement.tool, request.given if request.flaw else plain(judgement.given)
+    tool, arguments = judgement.tool, request.given if request.flaw else plain(judgement.passed)
     timeout = tool.contract.timeout if tool is not None else DEFAULT_TIMEOUT
     try:
         ran: Ran | None = yield from captures.before(session, judgement, arguments)
