@@ -151,7 +151,10 @@ class Connection:
             lines += [origin, "Content-Type: application/x-www-form-urlencoded"]
         self.writer.write("\r\n".join([*lines, "", ""]).encode() + body)
         await self.writer.drain()
-        status = int((await self.reader.readline()).split()[1])
+        first = await self.reader.readline()
+        if not first:
+            raise ConnectionResetError("the server closed the connection")
+        status = int(first.split()[1])
         headers: dict[str, str] = {}
         while (line := (await self.reader.readline()).decode().strip()) != "":
             name, _, value = line.partition(":")
@@ -188,9 +191,12 @@ class BrowserAtWork:
     async def load(self) -> float:
         """The queue page: seconds."""
         started = time.perf_counter()
-        if self.page.reader.at_eof():  # the server lets go of what is unused for some seconds
+        try:
+            status, self.text = await self.page.load("GET", "/waiting")
+        except ConnectionError:
+            # The server lets go of what is unused for some seconds, maybe just now. Browsers ask again.
             await self.page.open()
-        status, self.text = await self.page.load("GET", "/waiting")
+            status, self.text = await self.page.load("GET", "/waiting")
         taken = time.perf_counter() - started
         assert status == 200, (status, self.text[:400])
         return taken
