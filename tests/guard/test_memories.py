@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiducial import Guard, MemoryStore, Session, SqliteStore
+from fiducial import Answer, Guard, MemoryStore, Session, SqliteStore
 from fiducial.charter.model import Memories as Declared
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import CallDecided, CallFinished
@@ -21,6 +21,7 @@ from fiducial.core.store import Commit, Put
 from fiducial.errors import StoreBusy, StoreError, ToolFailed, ToolRefused
 from fiducial.flow.provenance import Provenance
 from fiducial.guard import memories
+from fiducial.guard.compensation import Snapshot
 from fiducial.guard.explained import explained
 from fiducial.guard.memories import Memories
 from fiducial.guard.record import decode_result
@@ -855,3 +856,63 @@ def test_chunks_at_white_space_keep_trust(shared: World, words: list[str], data:
         done = shared.recall(session, " ".join(chunk))
     assert done.value
     assert done.label.trusted == (len(chunk) >= 5 or len(chunk) == len(words))
+
+
+# ── erasing what is kept elsewhere ────────────────────────────────────────────────────────────────────────────────────
+
+HELD = '@id("charter/ask") @hold("clerk") forbid (principal, action == Action::"remember", resource);'
+
+
+def holding(world: World, text: str) -> list[str]:
+    """The kinds of the events whose payloads hold `text`."""
+    world.store.flush()
+    entries = world.store.ledger().entries()
+    return [type(each.event).__name__ for each in entries if any(text in str(one.data) for one in each.payloads)]
+
+
+def approving(question: Any) -> Answer:
+    return Answer(approved=question.verdict.kind == "held", by="cleo")
+
+
+def test_the_call_is_erased_each_time_that_it_was_asked_for(make_charter: Any, tools: Any) -> None:
+    world = World(make_charter, tools, policies=STRAYS + HELD, roles=("clerk",))
+    milk = "milk and honey for tomorrow please"
+    with world.session(task="hello") as session:
+        assert session.decide("remember", {"text": NOTE}).kind == "held"
+        assert session.decide("remember", {"text": milk}).kind == "held"
+    hooked = Guard(world.charter, store=world.store, clock=world.clock, on_held=approving)
+    with world.session(task="hello", guard=hooked) as session:
+        item = str(world.save(session, NOTE).verdict.decision)
+        other = str(world.save(session, NOTE).verdict.decision)
+    assert holding(world, RENT).count("CallDecided") > 4
+    assert world.guard.memories.erase(item, by="ana", why="asked")
+    # What another session was refused, and the item that says the same, are not this one.
+    assert holding(world, RENT).count("CallDecided") == 2
+    assert [each.id for each in world.guard.memories.items("notes")] == [other]
+    assert holding(world, milk) == ["CallDecided"]
+
+
+def test_what_was_kept_before_later_calls_of_the_tool_is_erased(make_charter: Any, tools: Any, tmp_path: Path) -> None:
+    tools = {
+        **tools,
+        "remember": {**TOOLS["remember"], "capture": {"driver": "notebook", "tool": "put_back", "arguments": {}}},
+        "put_back": {"effect": "reversible", "kind": "update"},
+    }
+    world = World(make_charter, tools)
+
+    class Notebook:
+        def take(self, arguments: Any) -> Snapshot:
+            return Snapshot("\n".join(world.texts))
+
+        def restore(self, *_: Any) -> None:
+            """Not called."""
+
+    world.guard = Guard(world.charter, store=world.store, clock=world.clock, captures={"notebook": Notebook()})
+    world.remember("milk and honey for tomorrow please")
+    item = world.remember()
+    world.remember("bread and butter for tomorrow please")
+    assert holding(world, RENT).count("CaptureTaken") == 1
+    assert holding(world, "milk").count("CaptureTaken") == 2
+    assert world.guard.memories.erase(item, by="ana", why="asked")
+    assert "CaptureTaken" not in holding(world, RENT)
+    assert holding(world, "bread") != []

@@ -23,13 +23,15 @@ import msgspec
 from fiducial.charter.model import Memories as Declared
 from fiducial.core.clock import Clock
 from fiducial.core.event import CallDecided, CallFinished, Event, ResultObserved
-from fiducial.core.ids import Digest
+from fiducial.core.ids import DecisionId, Digest
+from fiducial.core.oversight import CaptureTaken
 from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Commit, Put, Store, text_key
 from fiducial.errors import StoreError
 from fiducial.flow.kept import Kept, hash_of
 from fiducial.guard.recall import Item, Reader, Recall
-from fiducial.guard.record import decode_result
+from fiducial.guard.record import DecisionRecord, decode_decision, decode_result
+from fiducial.store.bundle import Record
 from fiducial.store.ledger import Ledger
 
 _ITEMS, _COUNTS, _CLASSES = "memory/", "memory-count/", "memory-class/"
@@ -199,10 +201,12 @@ class Memories:
         )
 
     def erase(self, item: str, *, by: str, why: str) -> bool:
-        """Erase an item and what the log holds of it: the call that stored it, and every result in which something of
-        it came back, expired or not. What a tool itself has stored is its own to delete. False when nothing was left.
+        """Erase an item and what the log holds of it, expired or not: the call that stored it, each time it was asked
+        for in that session; the states that were kept before that tool's calls since then; and every result in which
+        something of it came back. What a tool itself has stored is its own to delete. False when nothing was left.
 
-        Goes through the log once. Raises `StoreError` when the store cannot erase; it can be tried again.
+        Calls whose state is erased cannot be undone any more. Goes through the log twice. Raises `StoreError` when the
+        store cannot erase; it can be tried again.
         """
         if not isinstance(self._store, Erases):
             raise StoreError("the store keeps nothing that could be erased")
@@ -217,25 +221,65 @@ class Memories:
         return erased or bool(found)
 
     def _holding(self, item: str) -> list[Digest]:
-        """The payloads that hold the text of an item, or some of it, and were not erased."""
+        """The payloads that hold the text of an item, or some of it, and were not erased; last, that of the call that
+        stored it, by which the others are found."""
         assert isinstance(self._store, Erases)
         self._store.flush()
         with self._store.ledger() as ledger:
-            return [
-                stored.ref.digest
+            stored = next((each for each in ledger.entries() if _stores(each.event, item)), None)
+            others = {key.rpartition("/")[2] for key in self._store.scan(_ITEMS)} - {item}
+            holds = _Holds(item, stored, others)
+            found = [
+                payload.ref.digest
                 for record in ledger.entries()
-                for stored in record.payloads
-                if stored.data is not None and _holds(record.event, stored.data, item)
+                for payload in record.payloads
+                if payload.data is not None and holds(record, payload.data)
             ]
+        own = {payload.ref.digest for payload in stored.payloads} if stored is not None else set[Digest]()
+        return sorted(found, key=own.__contains__)
 
 
-def _holds(event: Event, data: bytes, item: str) -> bool:
-    """A payload of `event` is that of the call that stored the item, or of a result in which something of it is."""
-    if isinstance(event, CallDecided):
-        return event.decision == item
-    if not isinstance(event, (CallFinished, ResultObserved)):
-        return False
-    return item.encode() in data and item in decode_result(data).recalled
+def _stores(event: Event, item: str) -> bool:
+    return isinstance(event, CallDecided) and event.decision == item
+
+
+class _Holds:
+    """Which payloads hold the text of an item, asked about the entries of a log in their order."""
+
+    def __init__(self, item: str, stored: Record | None, others: Collection[str]) -> None:
+        """`others`: items that are to stay, even if they say the same."""
+        self._item, self._stored, self._others = item, stored, others
+        self._call = _call(stored) if stored is not None else None
+        self._kept: set[DecisionId] = set()
+        """Calls of the same tool since the item was stored, and that call itself."""
+
+    def __call__(self, record: Record, data: bytes) -> bool:
+        event, stored = record.event, self._stored
+        if isinstance(event, (CallFinished, ResultObserved)):
+            return self._item.encode() in data and self._item in decode_result(data).recalled
+        if stored is None or not isinstance(stored.event, CallDecided):
+            return False
+        if isinstance(event, CallDecided) and event.tool == stored.event.tool:
+            if record.index >= stored.index:
+                self._kept.add(event.decision)
+            return record.index == stored.index or (event.decision not in self._others and self._same(event, data))
+        return isinstance(event, CaptureTaken) and event.decision in self._kept
+
+    def _same(self, event: CallDecided, data: bytes) -> bool:
+        """The same call was asked for before, or is again. What was masked when it was stored, no longer tells."""
+        stored = self._stored
+        assert stored is not None
+        assert isinstance(stored.event, CallDecided)
+        if event.session != stored.event.session:
+            return False
+        if stored.event.masks:
+            return event.verdict != "allowed"
+        return self._call is not None and decode_decision(data).arguments == self._call.arguments
+
+
+def _call(stored: Record) -> DecisionRecord | None:
+    """The call in an entry; `None` where it was erased."""
+    return next((decode_decision(each.data) for each in stored.payloads if each.data is not None), None)
 
 
 def _shelf_owner(declared: Declared, user: str) -> str:
