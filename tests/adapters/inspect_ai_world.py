@@ -107,6 +107,8 @@ def results(log: EvalLog) -> list[ChatMessageTool]:
 class OverInspect(Door):
     """Each call is a turn of an agent that goes on in one session, outside of an evaluation."""
 
+    in_part = False
+
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
         return _OverInspect(self.house, self.house.guard.session(user=user, task=task))
 

@@ -37,6 +37,7 @@ from test_every_door import (  # noqa: F401 - they run here, with this door
     test_what_is_allowed_runs_once_and_is_on_record,
     test_what_is_denied_says_how_to_go_on_and_not_by_which_rule,
     test_what_is_held_runs_once_when_a_person_agrees,
+    test_what_is_left_of_what_a_memory_gives_is_a_result,
     test_what_is_masked_runs_masked_where_verdicts_are_enforced,
     test_what_no_contract_describes_is_denied,
 )

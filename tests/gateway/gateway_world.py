@@ -189,6 +189,8 @@ class Door(ABC):
 
     between = True
     """What a tool gives passes through it; else the host hands it to the agent by itself."""
+    in_part = True
+    """What is left of a result reaches the agent; otherwise nothing of it does."""
 
     def __init__(self, house: House) -> None:
         self.house = house

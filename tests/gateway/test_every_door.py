@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx2
@@ -144,6 +145,7 @@ RECALL = {
     "parameters": {"name": {"role": "option"}},
     "output": {"trusted": ["$[*].text", "$[*].id"]},
 }
+JOT = {"effect": "reversible", "kind": "create", "memory": {"of": "notes"}, "parameters": {"text": {"role": "content"}}}
 THEIRS = "the safe opens with the number 4711 and a key"
 
 
@@ -165,6 +167,23 @@ def test_what_a_memory_gives_of_other_users_reaches_nobody(
     house.store.flush()
     kept = "".join(str(each) for each in house.store.ledger().entries(0))
     assert ("the safe opens" in kept) is not door.between
+
+
+def test_what_is_left_of_what_a_memory_gives_is_a_result(
+    door: Door, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "milk and honey for tomorrow please"
+    monkeypatch.setitem(CONTRACTS, "recall", RECALL)
+    monkeypatch.setitem(CONTRACTS, "jot", JOT)
+    house.guard.use(charter(memories={"notes": {"expires": "30d"}}))
+    given = json.dumps([{"id": "a", "text": own}, {"id": "b", "text": THEIRS}])
+    monkeypatch.setattr(house.tools, "run", lambda tool, arguments: given if tool == "recall" else "done")
+    session = door.session()
+    assert session.call("jot", {"text": own}).ran
+    came = session.call("recall", {"name": "all"})
+    assert (came.kind, came.ran) == (("allowed", True) if door.in_part else ("denied", False))
+    assert (own in str(came.value)) is door.in_part
+    assert ("the safe opens" in str(came)) is not door.between
 
 
 @pytest.mark.parametrize("made", [OverHttp, ByAuthZen])

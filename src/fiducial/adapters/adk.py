@@ -133,6 +133,8 @@ class GuardPlugin(BasePlugin):  # type: ignore[misc,unused-ignore]
         called = await acall(session, tool.name, _plain(given), run, wait=self._wait)
         if called.ran and came:
             return _response(tool, came[-1])
+        if called.in_part:
+            return _response(tool, called.value)
         resumed = context.tool_confirmation is not None  # ADK asks once for one call
         if called.waiting is not None and called.result is not None and self._pause and not resumed:
             verdict = called.result.verdict

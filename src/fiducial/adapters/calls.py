@@ -55,6 +55,11 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
         return self.result is not None and self.result.status in ("ok", "failed") and not self.result.withheld
 
     @property
+    def in_part(self) -> bool:
+        """Something was left out of what the tool returned: `value` is the rest, and `told` says it to the model."""
+        return self.result is not None and self.result.status == "ok" and self.result.withheld
+
+    @property
     def value(self) -> Any:
         """What the tool returned; `None` when it did not."""
         return self.result.value if self.result is not None else None

@@ -144,7 +144,7 @@ class GuardedTool(BaseTool):  # type: ignore[misc,unused-ignore]
             except Exception as error:
                 log.error("what `%s` gave cannot be read", self._name, exc_info=error)
                 return self._given(session, ToolFailure(message=UNKNOWN, reason=ToolFailureReason.EXCEPTION))
-        return self._given(session, _failure(called))
+        return self._given(session, called.told if called.in_part else _failure(called))
 
     def format_output_for_agent(self, raw_result: Any) -> str:
         """What the model reads of what the tool returned."""

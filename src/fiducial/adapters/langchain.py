@@ -22,7 +22,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -169,7 +169,8 @@ class _Made:
         output: ToolMessage | Command[Any] | None = self._output if called.as_given else None
         if output is None:
             call_id = self._request.tool_call["id"]
-            output = ToolMessage(called.told, name=self.name, tool_call_id=call_id, status="error")
+            status: Literal["success", "error"] = "success" if called.in_part else "error"
+            output = ToolMessage(called.told, name=self.name, tool_call_id=call_id, status=status)
         for each in _messages(output):
             each.response_metadata[_MARK] = _mark(self.session, each)
         return output

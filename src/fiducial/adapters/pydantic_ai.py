@@ -263,6 +263,8 @@ class Guarded(AbstractCapability[AgentDepsT]):
             raise raised[-1]
         if called.ran and came:
             return came[-1]
+        if called.in_part:
+            return called.value
         if called.result is None and began:
             raise flow.ToolFailed(_BROKE)
         if called.waiting is not None and self.pause:
