@@ -87,6 +87,7 @@ def test_results_in_other_forms_lead_to_the_same_verdicts(form: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.longest
 @pytest.mark.parametrize("over", agentdojo_mcp.OVER)
 def test_a_whole_suite(over: str) -> None:
     here = world("slack", ATTACK)
