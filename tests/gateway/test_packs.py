@@ -69,9 +69,12 @@ def guarded(folder: Path, pack: str, command: list[str], task: str, steps: Calla
     options = ["--charter", str(charter), "--db", str(folder / "log.db"), "--name", pack, "--wait", "0"]
     options += ["--alone", "--user", "emma", "--task", task]
 
+    # The environment's own Node before the system's, which may be too old for what these servers start.
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
     async def main() -> None:
         started = StdioServerParameters(
-            command=sys.executable, args=["-m", "fiducial", "mcp", *options, "--", *command], env=dict(os.environ)
+            command=sys.executable, args=["-m", "fiducial", "mcp", *options, "--", *command], env=env
         )
         async with asyncio.timeout(120), Client(started) as client:
             names = {tool.name for tool in (await client.list_tools()).tools}
