@@ -26,7 +26,6 @@ from fiducial.gateway.sessions import Reason as Ending
 from fiducial.gateway.sessions import Seat, Sessions
 from fiducial.gateway.threads import APART
 from fiducial.gateway.unread import doubt, mended, result_in
-from fiducial.guard.results import masked
 from fiducial.guard.session import Session
 from fiducial.policy.rulebook import Rulebook
 from fiducial.policy.rules import Hold
@@ -207,8 +206,13 @@ async def decided(
     else:
         verdict = await seat.apart(lambda: session.decide(tool, arguments, confidence=confidence, unmasked=unmasked))
     if isinstance(verdict, Allowed) and verdict.masks and verdict.enforced:
-        return verdict, await seat.apart(lambda: masked(session, arguments, verdict.masks))
+        return verdict, await seat.apart(lambda: _passed(session, verdict.decision))
     return verdict, None
+
+
+def _passed(session: Session, decision: DecisionId) -> dict[str, Any]:
+    with session.lock:
+        return dict(session.awaited(decision).passed)
 
 
 _NEAR: tuple[type, ...] = (MemoryStore, SqliteStore)
