@@ -169,7 +169,7 @@ def test_a_fault_in_any_step_denies(guard: Guard, step: str, monkeypatch: pytest
             monkeypatch.setattr(type(session), "facts", broken)
         else:
             monkeypatch.setattr("fiducial.policy.engine._ask", broken)
-        result = session.call("send_money", {"recipient": PAYEE, "amount": 98.7}, run=tool)
+        result = session.call("send_money", {"recipient": PAYEE, "amount": 7.31}, run=tool)
     assert (result.status, result.verdict.kind, tool.runs) == ("not-run", "denied", 0)
     assert result.verdict.reasons
     assert "12345" not in str(result.verdict)
