@@ -19,7 +19,7 @@ from fiducial.store.memory import MemoryStore
 from fiducial.store.postgres import notices
 from fiducial.store.postgres.store import PostgresStore
 from fiducial.store.sqlite import SqliteStore
-from fiducial.store.watch import SqliteChanges
+from fiducial.store.watch import SqliteChanges, Watcher
 
 AnyStore = MemoryStore | SqliteStore | PostgresStore
 
@@ -260,3 +260,35 @@ def test_whoever_begins_while_others_are_told_hears_of_what_follows(store: AnySt
         if number % 2:
             watch.close()
     early.close()
+
+
+class Slow:
+    """Looks once a minute, as far as nobody ends it."""
+
+    def __init__(self, _: object) -> None:
+        self.looks = 0
+
+    def begin(self, prefix: str) -> None:
+        """Watch nothing."""
+
+    def end(self, prefix: str) -> None:
+        """Watch nothing."""
+
+    def next(self, ending: threading.Event) -> frozenset[str]:
+        self.looks += 1
+        assert not ending.wait(60) or self.looks == 1, "it was ended once"
+        return frozenset()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_closing_waits_for_no_further_look() -> None:
+    watcher = Watcher(Slow)
+    for _ in range(2):
+        watcher.watch("halt/", Heard())
+        closing = threading.Thread(target=watcher.close)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+        assert watcher.silence() is None

@@ -50,8 +50,8 @@ class Changes(Protocol):
         """Nobody watches keys that start with `prefix` any more."""
         ...
 
-    def next(self) -> frozenset[str]:
-        """Wait a little, and return the keys that have changed and count; none when there are none.
+    def next(self, ending: threading.Event) -> frozenset[str]:
+        """Wait a little, or until `ending`, and return the keys that have changed and count; none when there are none.
 
         Raises `StoreError` when the store does not answer; what changed meanwhile is returned once it does.
         """
@@ -106,6 +106,7 @@ class Watcher:
         self._watches: list[Watching] = []
         self._changes: Changes | None = None
         self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
 
     def watch(self, prefix: str, told: Told) -> Watching:
         """Call `told` with what changes from here on. Raises `StoreError` when the store does not answer."""
@@ -134,6 +135,7 @@ class Watcher:
         """End all watches."""
         with self._lock:
             self._watches.clear()
+            self._ending.set()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -146,7 +148,6 @@ class Watcher:
                 self._changes.end(watching.prefix)
 
     def _run(self) -> None:
-        pause = threading.Event()
         # What a watch failed at, told again until it does not: it may be a halt.
         again: dict[Watching, frozenset[str]] = {}
         while True:
@@ -157,10 +158,11 @@ class Watcher:
                     if changes is not None:
                         changes.close()
                     return
+                self._ending.clear()
             try:
-                keys = changes.next()
+                keys = changes.next(self._ending)
             except StoreError:
-                pause.wait(LOOK.total_seconds())
+                self._ending.wait(LOOK.total_seconds())
                 continue
             if keys or again:
                 # Copied only now: whoever began to watch while this waited must hear of what it found.
@@ -179,7 +181,6 @@ class SqliteChanges:
         self._lock = threading.Lock()
         self._written = -1
         self._versions: dict[str, dict[str, int]] = {}
-        self._pause = threading.Event()
 
     def begin(self, prefix: str) -> None:
         """See `Changes.begin`."""
@@ -192,9 +193,9 @@ class SqliteChanges:
         with self._lock:
             self._versions.pop(prefix, None)
 
-    def next(self) -> frozenset[str]:
+    def next(self, ending: threading.Event) -> frozenset[str]:
         """See `Changes.next`."""
-        self._pause.wait(LOOK.total_seconds())
+        ending.wait(LOOK.total_seconds())
         with self._lock:
             ((written,),) = self._reader.rows(schema.DATA_VERSION)
             found: set[str] = set()

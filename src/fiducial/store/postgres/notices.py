@@ -51,12 +51,12 @@ class Notices:
         with self._lock:
             self._prefixes.discard(prefix)
 
-    def next(self) -> frozenset[str]:
+    def next(self, ending: threading.Event) -> frozenset[str]:
         """See `Changes.next`."""
         try:
             link = self._listen()
             keys: set[str] = set()
-            for notice in link.notifies(timeout=_WAIT_SECONDS, stop_after=1):
+            for notice in link.notifies(timeout=0 if ending.is_set() else _WAIT_SECONDS, stop_after=1):
                 if notice.payload:
                     keys.update(msgspec.json.decode(notice.payload, type=list[str]))
                 else:
