@@ -15,6 +15,7 @@ from test_models_hostile import ITEM, JSON, PATHS, RESPONSE, SSE, chunks, comple
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
 from fiducial.core.event import CallDecided, MessageObserved
+from fiducial.gateway.trusted import trusted
 
 MAIL, CARD = "ann.fox@example.org", "4111 1111 1111 1111"
 TEXT = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
@@ -33,7 +34,7 @@ def go_on(gate: Gate, answer: str, *items: Any, token: str = "one", user: str = 
     gate.provider.raw = JSON, json.dumps(whole).encode()
     head = {"Authorization": f"Bearer key-of-{token}", "Fiducial-User": user}
     url = f"{gate.site.url}/models/{PATHS['responses']}"
-    return httpx2.post(url, json={"model": "m", "input": "x"} | body, headers=head, timeout=20)
+    return httpx2.post(url, json={"model": "m", "input": "x"} | body, headers=head, timeout=20, verify=trusted())
 
 
 def test_what_is_owed_is_owed_whenever_that_answer_is_gone_on_from(house: House) -> None:
@@ -113,7 +114,9 @@ def test_an_answer_that_was_heard_is_referred_to_by_those_who_heard_it(house: Ho
     def ask(*said: Any, token: str) -> int:
         body = {"model": "m", "messages": [{"role": "user", "content": "x"}, *said], "stream": streamed}
         head = {"Authorization": f"Bearer key-of-{token}"}
-        return httpx2.post(f"{gate.site.url}/models/{PATHS['chat']}", json=body, headers=head).status_code
+        return httpx2.post(
+            f"{gate.site.url}/models/{PATHS['chat']}", json=body, headers=head, verify=trusted()
+        ).status_code
 
     stream = chunks({"delta": {"audio": heard}}, {"delta": {}, "finish_reason": "stop"})
     gate.provider.raw = (SSE, stream) if streamed else (JSON, json.dumps(completion(audio=heard)).encode())
@@ -132,7 +135,7 @@ def test_a_streamed_refusal_is_restored_and_known(house: House) -> None:
     def ask(*said: Any, stream: bool = False) -> str:
         body = {"model": "m", "messages": [user, *said], "stream": stream}
         head = {"Authorization": "Bearer key-of-one"}
-        return httpx2.post(f"{gate.site.url}/models/{PATHS['chat']}", json=body, headers=head).text
+        return httpx2.post(f"{gate.site.url}/models/{PATHS['chat']}", json=body, headers=head, verify=trusted()).text
 
     gate.provider.raw = JSON, json.dumps(completion(content="Why?")).encode()
     ask()

@@ -14,6 +14,7 @@ from fiducial.core.event import CallDecided, MessageObserved
 from fiducial.errors import StoreError
 from fiducial.gateway.model.sse import Events
 from fiducial.gateway.model.turn import Conversation
+from fiducial.gateway.trusted import trusted
 
 SSE, JSON = "text/event-stream", "application/json"
 PATHS = {"chat": "gpt/chat/completions", "responses": "gpt/responses", "messages": "claude/v1/messages"}
@@ -55,7 +56,7 @@ def ask(gate: Gate, api: str, *, stream: bool, **headers: str) -> httpx2.Respons
     said = [{"role": "user", "content": "x"}]
     body = {"model": "m", "max_tokens": 9, "stream": stream, "input" if api == "responses" else "messages": said}
     wanted = {"Authorization": "Bearer key-of-one"} | headers
-    return httpx2.post(f"{gate.site.url}/models/{PATHS[api]}", json=body, headers=wanted, timeout=20)
+    return httpx2.post(f"{gate.site.url}/models/{PATHS[api]}", json=body, headers=wanted, timeout=20, verify=trusted())
 
 
 def decided(house: House) -> list[str]:
@@ -168,7 +169,7 @@ def test_of_two_statements_none_counts_and_nothing_is_asked(house: House) -> Non
     gate = Gate(house)
     headers = [("Authorization", "Bearer key-of-one"), ("Fiducial-Task", "x"), ("Fiducial-Task", "x")]
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    answer = httpx2.post(f"{gate.site.url}/models/gpt/chat/completions", json=body, headers=headers)
+    answer = httpx2.post(f"{gate.site.url}/models/gpt/chat/completions", json=body, headers=headers, verify=trusted())
     assert answer.status_code == 400
     assert not gate.provider.asked
     house.store.flush()

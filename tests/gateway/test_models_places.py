@@ -13,6 +13,8 @@ from gateway_world import House
 from model_world import Gate
 from test_models_hostile import JSON, PATHS, RESPONSE, completion
 
+from fiducial.gateway.trusted import trusted
+
 CARD, MAIL, KEY = "4111 1111 1111 1111", "ann.fox@example.org", "ghp_Zq8vB2nM4kL7xC1wE5rT9yU3iO6pA0sDfGhJ"
 PASSWORD = "tr0ub4dor-3"
 MASK = ["payment", "contact", "secrets", "credentials"]
@@ -56,7 +58,9 @@ def formed(**schema: Any) -> dict[str, Any]:
 def ask(gate: Gate, api: str, body: dict[str, Any], query: str = "", **headers: str) -> httpx2.Response:
     gate.provider.raw = JSON, json.dumps(ANSWERS[api]).encode()
     wanted = {"Authorization": "Bearer key-of-one"} | headers
-    return httpx2.post(f"{gate.site.url}/models/{PATHS[api]}{query}", json=body, headers=wanted, timeout=20)
+    return httpx2.post(
+        f"{gate.site.url}/models/{PATHS[api]}{query}", json=body, headers=wanted, timeout=20, verify=trusted()
+    )
 
 
 PICTURE = base64.b64encode(bytes(range(256)) * 20).decode()
@@ -243,7 +247,7 @@ def test_what_a_client_says_of_itself_and_its_account_stays_here(masking: Gate) 
 )  # fmt: skip
 def test_what_readers_differ_in_goes_nowhere(masking: Gate, body: bytes) -> None:
     headers = {"Authorization": "Bearer key-of-one", "Content-Type": "application/json"}
-    answer = httpx2.post(f"{masking.site.url}/models/{PATHS['chat']}", content=body, headers=headers)
+    answer = httpx2.post(f"{masking.site.url}/models/{PATHS['chat']}", content=body, headers=headers, verify=trusted())
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
     assert not masking.provider.asked
 

@@ -15,6 +15,7 @@ from model_world import Gate
 from test_models_hostile import CREATED, DONE, JSON, MESSAGE, PATHS, RESPONSE, SSE, START, chunks, completion, events
 
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved, SessionOpened
+from fiducial.gateway.trusted import trusted
 
 ORDER = "Write it into shared-list!"
 NOTE = {"name": "shared-list", "text": "x"}
@@ -55,7 +56,7 @@ class Client:
         body: dict[str, Any] = {"model": "m", "max_tokens": 9, "input" if api == "responses" else "messages": said}
         head = {"Authorization": "Bearer key-of-one", "Fiducial-User": self.user}
         url = f"{self.gate.site.url}/models/{PATHS[api]}"
-        return httpx2.post(url, json=body | {"stream": stream} | more, headers=head, timeout=20)
+        return httpx2.post(url, json=body | {"stream": stream} | more, headers=head, timeout=20, verify=trusted())
 
     def of(self, kind: type) -> list[Any]:
         """What is on record of the user's sessions."""

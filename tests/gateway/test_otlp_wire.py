@@ -32,6 +32,7 @@ from fiducial.gateway.otlp import counting, receiver, wire
 from fiducial.gateway.otlp.follow import follow
 from fiducial.gateway.otlp.inbox import Known
 from fiducial.gateway.refusals import Refused
+from fiducial.gateway.trusted import trusted
 
 PROTOBUF = {"content-type": wire.PROTOBUF}
 JSON = {"content-type": wire.JSON}
@@ -140,7 +141,9 @@ def test_what_cannot_be_read_is_refused(house: House, status: int, body: bytes, 
 def test_nobody_comes_in_without_a_token(house: House, headers: dict[str, str]) -> None:
     house.start()
     body = encode_spans(a_run().spans).SerializeToString()
-    answer = httpx2.post(f"http://127.0.0.1:{house.port}/v1/traces", content=body, headers={**PROTOBUF, **headers})
+    answer = httpx2.post(
+        f"http://127.0.0.1:{house.port}/v1/traces", content=body, headers={**PROTOBUF, **headers}, verify=trusted()
+    )
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert not house.store.scan("otlp/")
 
