@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The interpreter that the environment is made with; the first that is new enough otherwise.
 PYTHON ?=
-# Three more than two cores: the tests wait for other processes for a third of their time.
-WORKERS ?= 5
+# Two more than two cores: the tests wait for other processes for a third of their time.
+WORKERS ?= 4
 CODE := src tests bench docs
 
 # A checkout that lies in another file system than the cache cannot be linked to it: copying says nothing and works.
@@ -32,7 +32,7 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check $(VENV)/.collected $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai ## the same, the documentation and the fast tests (ten minutes on two cores, installation included)
+test: check $(VENV)/.collected $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk ## the same, the documentation and the fast tests (eight minutes on two cores, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order

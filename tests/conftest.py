@@ -1,7 +1,8 @@
 """What every test shares: how many examples the property tests try, a PostgreSQL, and a certificate.
 
 `quick` is the default, small enough for `make test`, and repeatable in continuous integration; `thorough` is what
-`make verify` asks for with `--hypothesis-profile=thorough`. Tests marked `long` run only with `-m long` or `-m ""`.
+`make verify` asks for with `--hypothesis-profile=thorough`. Tests marked `long` run only with `-m long` or `-m ""`:
+those of full sizes, of how time grows, and those that take seconds where another of their kind is quick.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # No deadline: a shared machine stalls for longer than any bound that would still tell anything about the code.
 settings.register_profile(
     "quick",
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],

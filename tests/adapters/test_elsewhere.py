@@ -17,19 +17,22 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ("openai-agents", "openai_agents", ()),
         ("adk", "adk", ()),
-        ("inspect-ai", "inspect_ai", ()),
+        pytest.param("inspect-ai", "inspect_ai", (), marks=pytest.mark.long),
         # It reads fields of its own that it has deprecated.
         pytest.param("crewai", "crewai", ("-W", "ignore::DeprecationWarning"), marks=pytest.mark.long),
         pytest.param("claude-agent", "claude_agent", (), marks=pytest.mark.long),
     ],
 )
-def test_a_framework_that_has_a_folder_of_its_own(folder: str, module: str, more: tuple[str, ...]) -> None:
+def test_a_framework_that_has_a_folder_of_its_own(
+    folder: str, module: str, more: tuple[str, ...], pytestconfig: pytest.Config
+) -> None:
     installed = Path(sys.prefix) / folder
     if not installed.exists():
         pytest.skip(f"`{folder}` is not installed: `make test`, or `make verify`")
     tests = (f"tests/adapters/test_{module}.py", "tests/test_docs.py", "-k", module.partition("_")[0])
+    marked = ("-m", pytestconfig.getoption("markexpr"))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *more],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *marked, *more],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(installed), "PYTEST_ADDOPTS": ""},
         capture_output=True,

@@ -24,6 +24,7 @@ def console() -> Console:
 
 
 @pytest.mark.skipif(demo_people.chromium() is None, reason="no Chromium on this machine: `make browser` installs it")
+@pytest.mark.long
 def test_a_held_payment_is_decided_in_the_browser_and_everything_can_be_stopped_and_taken_back(
     console: Console, tmp_path: Path
 ) -> None:

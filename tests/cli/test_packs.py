@@ -152,6 +152,7 @@ def started(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.long
 def test_what_a_server_lists_can_be_had_for_other_commands(tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text(SERVER)
     command = ["--", sys.executable, tmp_path / "server.py"]

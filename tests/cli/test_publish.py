@@ -213,6 +213,7 @@ def test_following_publishes_what_comes(db: Path, tmp_path: Path) -> None:
     run("verify", "--tiles", out)
 
 
+@pytest.mark.long
 def test_a_publisher_that_is_killed_leaves_a_log_that_verifies(db: Path, tmp_path: Path) -> None:
     out = tmp_path / "published"
     grow(db, 2000)

@@ -253,7 +253,7 @@ def _refused(services: Services, size: str) -> str:
     return refused
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", ["phone", pytest.param("desk", marks=pytest.mark.long)])
 def test_no_page_is_wider_than_its_screen_and_none_runs_what_it_shows(
     chromium: Chromium, services: Services, faults: list[str], size: str
 ) -> None:

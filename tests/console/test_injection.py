@@ -102,6 +102,7 @@ def test_a_form_that_is_refused_gives_back_text(services: Services, browser: Bro
     check(name.text)
 
 
+@pytest.mark.long
 def test_long_texts_are_cut_and_say_so(
     services: Services, store: SqliteStore, browser: Browser, attacked: SessionId
 ) -> None:

@@ -237,6 +237,7 @@ def test_what_found_no_room_is_not_grounded() -> None:
     assert wrong("It is 77.", provenance=provenance) == [("number", "77")]
 
 
+@pytest.mark.long
 def test_a_text_that_is_too_long_is_not_grounded_in_its_rest() -> None:
     long = "It takes 14 days. " * (MAX_CHARACTERS // 18 + 1)
     found = seen().grounding(long)
@@ -323,6 +324,7 @@ def apart(piece: str, characters: int) -> float:
         "AB12 1234 1234 ",
     ],
 )
+@pytest.mark.long
 def test_the_time_grows_with_the_sentence(piece: str) -> None:
     """Whatever a sentence is full of, and however long it is."""
     for _ in range(3):
@@ -332,6 +334,7 @@ def test_the_time_grows_with_the_sentence(piece: str) -> None:
     pytest.fail(f"{more / once:.1f} times as long")
 
 
+@pytest.mark.long
 def test_the_time_grows_with_the_documents_by_name() -> None:
     def took(documents: int) -> float:
         provenance = Provenance(budget=2**26)

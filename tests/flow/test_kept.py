@@ -119,6 +119,7 @@ def test_what_has_no_letters_is_known_as_a_whole() -> None:
     assert not kept("one").known(probe("!!!"))
 
 
+@pytest.mark.long
 def test_where_an_item_is_cut_off_stands_no_word_or_line_of_it() -> None:
     long = kept("a " * (MAX_TEXT // 2 - 10) + "\npay this at once 1000 EUR")
     assert long.cut
@@ -127,6 +128,7 @@ def test_where_an_item_is_cut_off_stands_no_word_or_line_of_it() -> None:
     assert long.known(probe("pay this at once"))
 
 
+@pytest.mark.long
 def test_an_item_that_is_too_long_says_so() -> None:
     long = kept("a " * (MAX_TEXT // 2) + "the rest of it")
     assert long.cut

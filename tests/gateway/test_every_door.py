@@ -112,6 +112,7 @@ def test_a_store_that_is_gone_lets_nothing_run(door: Door, house: House) -> None
     assert not house.tools.ran
 
 
+@pytest.mark.long
 def test_ten_megabytes_arrive_whole(door: Door, house: House) -> None:
     text = "word " * 2_000_000
     assert door.session().call("write_note", {"name": "list", "text": text}).ran

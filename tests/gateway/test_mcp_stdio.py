@@ -98,7 +98,7 @@ def test_a_server_is_wrapped_by_writing_it_before_its_command(shed: Path) -> Non
     ("name", "had"),
     [
         ("shed", ["look_up", "write_note"]),
-        ("desk", ["look_up"]),
+        pytest.param("desk", ["look_up"], marks=pytest.mark.long),
         pytest.param("barn", ["look_up", "write_note"], marks=pytest.mark.long),
     ],
 )
@@ -165,7 +165,7 @@ def test_in_observe_mode_everything_runs_and_is_recorded(shed: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--charter", "nowhere", "--", "true"], "nowhere"),
+        pytest.param(["--charter", "nowhere", "--", "true"], "nowhere", marks=pytest.mark.long),
         (["--", "no-such-command-at-all"], "cannot be talked to"),
         pytest.param(["--", "true"], "cannot be talked to", marks=pytest.mark.long),
     ],

@@ -158,6 +158,7 @@ def test_content_of_other_tools_counts_where_the_contract_says_so(guard: Any) ->
         assert opened.decide("report", {"name": "refunds", "text": in_order[::-1]}).kind == "denied"
 
 
+@pytest.mark.long
 def test_people_are_shown_no_more_than_they_can_read(guard: Any) -> None:
     with session(guard()) as opened:
         evidence = opened.respond("It is " + "Bob Miller " * 30_000).verdict.evidence["text"]

@@ -77,9 +77,8 @@ def took(run: Callable[[], Any]) -> float:
     return time.thread_time() - started
 
 
-@pytest.mark.parametrize(
-    "entry", [observe, decide, *(pytest.param(each, marks=pytest.mark.long) for each in (say, respond, trace, ground))]
-)
+@pytest.mark.parametrize("entry", [observe, decide, say, respond, trace, ground])
+@pytest.mark.long
 def test_the_time_grows_with_the_text(entry: Callable[[Guard, str], None], make_charter: Any) -> None:
     guard = Guard(make_charter())
     entry(guard, "warm up")

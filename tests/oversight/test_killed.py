@@ -266,7 +266,7 @@ def test_the_agent_is_killed_at_every_point(
     go_through(when, Strike("agent", at, before), charter(), place)
 
 
-SAMPLE = [("backend", "running", 4, False), ("server", "running", "tool", False), ("both", "asking", 4, True)]
+SAMPLE = [("server", "running", "tool", False), ("both", "asking", 4, True)]
 EVERY = [
     pytest.param(what, when, *point.values, marks=[] if (what, when, *point.values) in SAMPLE else [pytest.mark.long])
     for what in ("agent", "backend", "server", "both")

@@ -209,6 +209,7 @@ def test_a_row_of_numbers_is_bounded() -> None:
         "password: '\\\\",
     ],
 )
+@pytest.mark.long
 def test_time_grows_with_the_length(unit: str) -> None:
     def taken(size: int) -> float:
         text = (unit * size)[:size]

@@ -118,6 +118,7 @@ def test_values_reach_over_the_ends_of_json() -> None:
 @pytest.mark.parametrize(
     "unit", ["[", '{"a":[', '[1,"\\n"', '{"a":"\\n"} ', '"\\n', "[t", "{}[", '["\\n",4111111111111111],']
 )
+@pytest.mark.long
 def test_time_grows_with_the_length(unit: str) -> None:
     def taken(size: int) -> float:
         text = (unit * size)[:size] + "\\n"

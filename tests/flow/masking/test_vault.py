@@ -205,6 +205,7 @@ def test_a_record_that_does_not_open_is_written_anew() -> None:
     assert restore(token, one, ALL) == "ann@x.org"
 
 
+@pytest.mark.long
 def test_time_grows_with_the_number_of_tokens_and_values() -> None:
     one = vault()
     token = mask("ann@x.org", one)
