@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fiducial import CallMismatch, Guard, MemoryStore, NotAllowed, SessionError, StoreError, ToolFailed
+from fiducial.charter.contracts import Kind
 from fiducial.core.clock import ManualClock
 from fiducial.core.event import CallDecided, CallFinished, HoldAnswered, SessionClosed
 from fiducial.core.store import Commit
@@ -169,7 +170,7 @@ def test_a_fault_in_any_step_denies(guard: Guard, step: str, monkeypatch: pytest
             monkeypatch.setattr(type(session), "facts", broken)
         else:
             monkeypatch.setattr("fiducial.policy.engine._ask", broken)
-        result = session.call("send_money", {"recipient": PAYEE, "amount": 7.31}, run=tool)
+        result = session.call("send_money", {"recipient": PAYEE, "amount": 98.7}, run=tool)
     assert (result.status, result.verdict.kind, tool.runs) == ("not-run", "denied", 0)
     assert result.verdict.reasons
     assert "12345" not in str(result.verdict)
@@ -519,3 +520,16 @@ def test_what_is_not_enforced_is_no_breach(make_charter: Any) -> None:
         session.observe("send_money", arguments, "sent", decision=verdict)
     (event,) = events(guard, CallFinished)
     assert (verdict.kind, event.breach) == ("held", False)
+
+
+def test_a_contract_that_was_replaced_in_a_charter_counts_from_the_next_guard_on(make_charter: Any) -> None:
+    charter = make_charter(
+        '@id("charter/permit") permit (principal, action in Action::"declared", resource);'
+        '@id("charter/no-deleting") forbid (principal, action in Action::"delete", resource);'
+    )
+    note = {"name": "rent", "text": "paid"}
+    with Guard(charter).session(user="ann", task="Make a note named rent: paid") as session:
+        assert session.decide("write_note", note).kind == "allowed"
+    charter.contracts["write_note"] = charter.contracts["write_note"].model_copy(update={"kind": Kind.DELETE})
+    with Guard(charter).session(user="ann", task="Make a note named rent: paid") as session:
+        assert session.decide("write_note", note).kind == "denied"

@@ -11,7 +11,7 @@ import pytest
 from fiducial.charter.model import Charter
 from fiducial.errors import CharterError, PolicyError
 from fiducial.policy.facts import Facts
-from fiducial.policy.rulebook import compile_rulebook, lint, shared_rulebook
+from fiducial.policy.rulebook import compile_rulebook, lint
 
 Build = Callable[..., Charter]
 PERMIT = '@id("charter/permit") permit (principal, action, resource);\n'
@@ -21,25 +21,6 @@ def test_equal_charters_give_equal_digests(build: Build) -> None:
     one, other = compile_rulebook(build(PERMIT)), compile_rulebook(build(PERMIT))
     assert one.digest == other.digest
     assert one.slice("share").digest == other.slice("share").digest
-
-
-def test_equal_charters_share_one(build: Build) -> None:
-    one = shared_rulebook(build(PERMIT))
-    assert shared_rulebook(build(PERMIT)) is one
-    assert shared_rulebook(build(PERMIT, baseline="strict")) is not one
-    for number in range(20):
-        shared_rulebook(build(f"{PERMIT}// {number}"))
-    again = shared_rulebook(build(PERMIT))
-    assert again is not one, "it was let go of"
-    assert again.digest == one.digest
-
-
-def test_a_digest_that_another_charter_has_gives_nobody_its_rulebook(build: Build) -> None:
-    strict, open_ = build(PERMIT, baseline="strict"), build(PERMIT)
-    forged = strict.model_copy(update={"digest": open_.digest})
-    assert shared_rulebook(open_).charter == open_
-    assert shared_rulebook(forged).charter == forged
-    assert shared_rulebook(open_).charter == open_
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from fiducial.console.undoing import Hands
 from fiducial.core.clock import Clock
 from fiducial.errors import OversightError
 from fiducial.oversight.clockwork import Clockwork
-from fiducial.policy.rulebook import shared_rulebook
+from fiducial.policy.rulebook import compile_rulebook
 from fiducial.store.ledger import LedgerStore
 
 POLICY = (
@@ -105,7 +105,7 @@ def create_app(
     Raises `OversightError` for settings that are not safe, or when a route is missing from the access table or the
     other way round; `CharterError` for a charter that does not compile.
     """
-    return Console(Services(store, shared_rulebook(charter), settings, clock, hands))
+    return Console(Services(store, compile_rulebook(charter), settings, clock, hands))
 
 
 def checked(pages: Mapping[str, Handler]) -> Mapping[str, Handler]:

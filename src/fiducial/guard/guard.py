@@ -29,7 +29,7 @@ from fiducial.guard.reopen import reopened
 from fiducial.guard.session import Session
 from fiducial.guard.switches import Halt, Switches
 from fiducial.guard.tool import Tool, all_ready, classes_of
-from fiducial.policy.rulebook import Rulebook, shared_rulebook
+from fiducial.policy.rulebook import Rulebook, compile_rulebook
 from fiducial.store.memory import MemoryStore
 
 log = logging.getLogger("fiducial.guard")
@@ -238,7 +238,7 @@ class Guard:
 def _in_force(charter: Charter) -> InForce:
     if not isinstance(charter, Charter):
         raise SessionError(f"a guard takes a charter and not {type(charter).__name__}: `load_charter(…)` reads one")
-    rulebook = shared_rulebook(charter)
+    rulebook = compile_rulebook(charter)
     return InForce(charter, rulebook, MappingProxyType(with_plans(all_ready(charter, rulebook))))
 
 

@@ -8,9 +8,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import cedarpy
 
@@ -89,29 +87,6 @@ def compile_rulebook(charter: Charter, *, lines: Mapping[str, int] | None = None
     return Rulebook(charter, rules, tools)
 
 
-def shared_rulebook(charter: Charter) -> Rulebook:
-    """The rulebook of `charter`, one for all in this process that have an equal charter, as long as few others come
-    between. Raises as `compile_rulebook` does."""
-    with _LOCK:
-        known = _LAST.get(charter.digest)
-    # Whoever makes a charter without `Charter.build` can give it any digest.
-    if known is not None and known.charter == charter:
-        return known
-    made = compile_rulebook(charter)
-    with _LOCK:
-        _LAST.pop(charter.digest, None)
-        _LAST[charter.digest] = made
-        if len(_LAST) > _KEPT:
-            del _LAST[next(iter(_LAST))]
-    return made
-
-
-_KEPT: Final = 16
-_LAST: dict[Digest, Rulebook] = {}
-"""Rulebooks, the oldest first."""
-_LOCK = threading.Lock()
-
-
 def lint(charter: Charter, *, lines: Mapping[str, int] | None = None) -> list[Problem]:
     """Every problem in the policies and conditions of `charter`, warnings included, in file and line order."""
     return sorted(_read(charter, lines or {})[2])
@@ -138,4 +113,4 @@ def _read(charter: Charter, lines: Mapping[str, int]) -> tuple[tuple[Rule, ...],
     return (*baseline, *authored, *woven), tools, problems
 
 
-__all__ = ["Principal", "Rulebook", "Ruling", "Slice", "compile_rulebook", "lint", "read_policies", "shared_rulebook"]
+__all__ = ["Principal", "Rulebook", "Ruling", "Slice", "compile_rulebook", "lint", "read_policies"]
