@@ -13,7 +13,7 @@ from fiducial.policy.lint import check
 from fiducial.policy.profile import baseline_rules
 from fiducial.policy.rulebook import compile_rulebook
 from fiducial.policy.rules import Hold
-from fiducial.policy.schema import tool_types
+from fiducial.policy.schema import schema, tool_types
 
 Build = Callable[..., Charter]
 PROFILES = ["balanced", "strict"]
@@ -28,7 +28,8 @@ EVERY_KIND = {
 def test_rules_are_clean(profile: str, build: Build) -> None:
     charter = build(contracts=EVERY_KIND)
     rules = list(baseline_rules(profile))
-    assert check(charter, tool_types(charter), [], rules) == []
+    tools = tool_types(charter)
+    assert check(charter, tools, schema(tools.values()), [], rules) == []
     assert len({rule.id for rule in rules}) == len(rules)
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring
+from types import CodeType
 from typing import Any, Protocol
 
 from fiducial.charter.money import LONG, scaled
@@ -147,9 +149,15 @@ def encoder(context: Type) -> Encoder:
             parts.append(repr("}"))
     source = ["def encode(arguments, facts, approvals):", *body]
     source.append("    return " + " + ".join([repr("{"), *parts, repr("}")]))
-    exec("\n".join(source), names)  # noqa: S102 - names and keys enter it through `repr` alone
+    exec(_compiled("\n".join(source)), names)  # noqa: S102 - names and keys enter it through `repr` alone
     made: Encoder = names["encode"]
     return made
+
+
+@lru_cache(maxsize=1024)
+def _compiled(source: str) -> CodeType:
+    """Most tools of all charters read the same facts, and so have the same source."""
+    return compile(source, "<encoder>", "exec")
 
 
 _FACT_WRITERS = {"Bool": "bool_", "Long": "long", "String": "string", "Set": "names"}

@@ -29,7 +29,7 @@ from fiducial.errors import Problem
 from fiducial.policy import est
 from fiducial.policy.literals import RANGES, Pattern, constants, family, input_strings, left_out, patterns, roles
 from fiducial.policy.rules import Hold, Mask, Rule
-from fiducial.policy.schema import GROUPS, ContextPath, ToolType, schema
+from fiducial.policy.schema import GROUPS, ContextPath, ToolType
 from fiducial.policy.weave import INTENT_FILE
 
 _FIX = "delete it, or end the line with a line feed; in a string write it as an escape such as `\\u{202e}`"
@@ -39,16 +39,17 @@ _TYPE_ERROR = re.compile(r"^for policy `[^`]*`, ")
 def check(
     charter: Charter,
     tools: Mapping[str, ToolType],
+    types: cedarpy.Schema,
     baseline: Iterable[Rule],
     rules: list[Rule],
     lines: Mapping[str, int] | None = None,
 ) -> list[Problem]:
     """Every problem of `rules`, the charter's own, beside those of `baseline`.
 
-    `lines`: clause id → line in `intent.yaml`.
+    `types`: the Cedar schema of `tools`. `lines`: clause id → line in `intent.yaml`.
     """
     problems = [*misreadings(charter.policies), *_misread_conditions(charter, lines or {}), *_tool_names(charter)]
-    linter = _Linter(charter, tools, {str(rule.id) for rule in [*baseline, *rules]}, problems)
+    linter = _Linter(charter, tools, types, {str(rule.id) for rule in [*baseline, *rules]}, problems)
     seen: dict[str, Rule] = {}
     sound: list[Rule] = []
     for rule in rules:
@@ -94,10 +95,17 @@ def _tool_names(charter: Charter) -> list[Problem]:
 
 
 class _Linter:
-    def __init__(self, charter: Charter, tools: Mapping[str, ToolType], ids: set[str], problems: list[Problem]) -> None:
+    def __init__(
+        self,
+        charter: Charter,
+        tools: Mapping[str, ToolType],
+        types: cedarpy.Schema,
+        ids: set[str],
+        problems: list[Problem],
+    ) -> None:
         self._charter = charter
         self._tools = tools
-        self._schema = schema(tools.values())
+        self._schema = types
         self._ids = ids
         self._problems = problems
         self._entities = {

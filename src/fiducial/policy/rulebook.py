@@ -22,7 +22,7 @@ from fiducial.policy.profile import baseline_rules
 from fiducial.policy.rules import Rule, read_statement
 from fiducial.policy.ruling import Ruling
 from fiducial.policy.schema import ToolType, schema, tool_types
-from fiducial.policy.slice import PolicySets, Principal, Slice, policy_set
+from fiducial.policy.slice import Cut, Principal, Slice, policy_set
 from fiducial.policy.source import split
 from fiducial.policy.weave import clause_rules
 
@@ -30,18 +30,20 @@ from fiducial.policy.weave import clause_rules
 class Rulebook:
     """A charter's policies, ready to be asked. Immutable; safe to share between threads."""
 
-    def __init__(self, charter: Charter, rules: tuple[Rule, ...], tools: Mapping[str, ToolType]) -> None:
+    def __init__(
+        self, charter: Charter, rules: tuple[Rule, ...], tools: Mapping[str, ToolType], types: cedarpy.Schema
+    ) -> None:
         self.charter = charter
         """The charter it was compiled from."""
         self.rules = rules
         """Every rule: the profile's, the authored ones, the clauses'."""
-        self.schema = schema(tools.values())
+        self.schema = types
         """The Cedar schema of every tool, with whole contexts."""
         self.digest: Digest = digest([charter.digest, [rule.substance() for rule in rules]])
         """Of the charter and every woven policy."""
         self._base = engine.Handle.from_json_str("[]", self.schema)
-        sets = PolicySets()
-        self._slices = {name: Slice(tool, rules, sets) for name, tool in tools.items()}
+        cut = Cut(rules)
+        self._slices = {name: Slice(tool, cut) for name, tool in tools.items()}
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -80,16 +82,16 @@ def compile_rulebook(charter: Charter, *, lines: Mapping[str, int] | None = None
 
     Raises `CharterError` with every problem found in policies and conditions.
     """
-    rules, tools, problems = _read(charter, lines or {})
+    rules, tools, types, problems = _read(charter, lines or {})
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise CharterError(errors)
-    return Rulebook(charter, rules, tools)
+    return Rulebook(charter, rules, tools, types)
 
 
 def lint(charter: Charter, *, lines: Mapping[str, int] | None = None) -> list[Problem]:
     """Every problem in the policies and conditions of `charter`, warnings included, in file and line order."""
-    return sorted(_read(charter, lines or {})[2])
+    return sorted(_read(charter, lines or {})[-1])
 
 
 def read_policies(sources: Iterable[PolicySource], problems: list[Problem]) -> list[Rule]:
@@ -103,14 +105,17 @@ def read_policies(sources: Iterable[PolicySource], problems: list[Problem]) -> l
     return rules
 
 
-def _read(charter: Charter, lines: Mapping[str, int]) -> tuple[tuple[Rule, ...], dict[str, ToolType], list[Problem]]:
+def _read(
+    charter: Charter, lines: Mapping[str, int]
+) -> tuple[tuple[Rule, ...], dict[str, ToolType], cedarpy.Schema, list[Problem]]:
     problems: list[Problem] = []
     authored = read_policies(charter.policies, problems)
     woven = clause_rules(charter, lines, problems)
     baseline = baseline_rules(charter.about.baseline)
     tools = tool_types(charter)
-    problems += check(charter, tools, baseline, [*authored, *woven], lines)
-    return (*baseline, *authored, *woven), tools, problems
+    types = schema(tools.values())
+    problems += check(charter, tools, types, baseline, [*authored, *woven], lines)
+    return (*baseline, *authored, *woven), tools, types, problems
 
 
 __all__ = ["Principal", "Rulebook", "Ruling", "Slice", "compile_rulebook", "lint", "read_policies"]

@@ -17,7 +17,7 @@ Asking:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import cedarpy
@@ -57,14 +57,35 @@ class Principal(msgspec.Struct, frozen=True):
     """Tells it from every principal that the policies could tell it from."""
 
 
-class PolicySets:
-    """Parsed policy sets, shared by the tools to which the same policies can apply."""
+class Cut:
+    """What the slices of one rulebook share: its rules, read once, and the sets that several tools have in common."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = [(rule, est.scope_actions(rule.policy)) for rule in rules]
+        self._reads = {
+            rule.id: frozenset(access.path for access in est.accesses(rule.woven())) for rule, _ in self._rules
+        }
         self._sets: dict[tuple[PolicyId, ...], cedarpy.PolicySet] = {}
 
-    def of(self, rules: Sequence[Rule]) -> cedarpy.PolicySet:
-        """The set of `rules`, woven, their scopes' actions taken as matched."""
+    def applicable(self, tool: ToolType) -> list[Rule]:
+        """The rules whose action scope can match `tool`."""
+        return [rule for rule, actions in self._rules if actions is None or tool.matches(actions)]
+
+    def reads(self, rules: Iterable[Rule], tool: ToolType) -> set[ContextPath]:
+        """Context paths of `tool` that `rules` read, tests of the approvals included."""
+        paths: set[ContextPath] = set()
+        for wanted in frozenset[ContextPath]().union(*(self._reads[rule.id] for rule in rules)):
+            path = wanted
+            while path and tool.context.at(path) is None:
+                path = path[:-1]  # absent here, as the engine must find it; the record around it stays
+            if path == wanted:
+                paths.add(path)
+            elif path:
+                paths.add((*path, ""))  # the record itself, with none of its members
+        return paths
+
+    def policy_set(self, rules: Sequence[Rule]) -> cedarpy.PolicySet:
+        """The parsed set of `rules`, woven, their scopes' actions taken as matched."""
         key = tuple(rule.id for rule in rules)
         made = self._sets.get(key)
         if made is None:
@@ -88,18 +109,20 @@ class Slice:
         "digest", "policy_set", "reads", "tool", "type",
     )  # fmt: skip
 
-    def __init__(self, tool: ToolType, rules: Sequence[Rule], sets: PolicySets) -> None:
-        applicable = [rule for rule in rules if _can_match(rule, tool)]
-        enforced = [rule for rule in applicable if not rule.shadow]
+    def __init__(self, tool: ToolType, cut: Cut, *, with_shadow: bool = False) -> None:
+        applicable = cut.applicable(tool)
+        if with_shadow:
+            enforced = [msgspec.structs.replace(rule, shadow=False) for rule in applicable]
+        else:
+            enforced = [rule for rule in applicable if not rule.shadow]
         self.tool = tool.name
         """Name of the tool."""
         self.type = tool
         """The tool as policies see it."""
         self._rules = {str(rule.id): rule for rule in enforced}
-        self.policy_set = sets.of(enforced)
+        self.policy_set = cut.policy_set(enforced)
         """The parsed policies, woven."""
-        paths = _read_paths(enforced, tool)
-        self._context = tool.context.pruned(paths)
+        self._context = tool.context.pruned(cut.reads(enforced, tool))
         self.reads: frozenset[str] = frozenset(".".join(path) for path in self._context.leaves() if path)
         """Dotted context paths that the policies read."""
         self._encode = encoder(self._context)
@@ -112,7 +135,7 @@ class Slice:
         """Principal's key and context → ruling. The engine is a function of these and of policies that never change."""
         self._shadow: Slice | None = None
         if len(applicable) > len(enforced):
-            self._shadow = Slice(tool, [msgspec.structs.replace(rule, shadow=False) for rule in applicable], sets)
+            self._shadow = Slice(tool, cut, with_shadow=True)
 
     @property
     def has_shadow(self) -> bool:
@@ -260,26 +283,6 @@ _NAMING = {
     ("intent", "bound_elsewhere"),
 }
 """Facts whose members are names of parameters."""
-
-
-def _can_match(rule: Rule, tool: ToolType) -> bool:
-    actions = est.scope_actions(rule.policy)
-    return actions is None or tool.matches(actions)
-
-
-def _read_paths(rules: Sequence[Rule], tool: ToolType) -> set[ContextPath]:
-    """Context paths of `tool` that `rules` read, tests of the approvals included."""
-    paths: set[ContextPath] = set()
-    for rule in rules:
-        for access in est.accesses(rule.woven()):
-            path = access.path
-            while path and tool.context.at(path) is None:
-                path = path[:-1]  # absent here, as the engine must find it; the record around it stays
-            if path == access.path:
-                paths.add(path)
-            elif path:
-                paths.add((*path, ""))  # the record itself, with none of its members
-    return paths
 
 
 def _unfit(error: Unfit) -> Ruling:
