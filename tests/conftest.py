@@ -8,6 +8,7 @@ those of full sizes, of how time grows, and those that take seconds where anothe
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 import signal
 import warnings
@@ -38,6 +39,18 @@ settings.register_profile(
 )
 settings.register_profile("thorough", max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quick")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    """What is collected is not garbage: looking through it again and again would be a tenth of the tests' time."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """All that is there now stays to the end."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -108,6 +107,8 @@ def record(store: SqliteStore, *entries: Entry) -> None:
 
 
 def query(directory: Path, sql: str) -> list[Any]:
+    import duckdb  # it complains at the end of a process that has kept it, as `pytest_collection_finish` does
+
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         # By way of Arrow: DuckDB itself needs one more package to give Python a time with its zone.
