@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx2
 import uvicorn
-from gateway_world import Came, Door, House, Visit
+from gateway_world import Came, Door, House, Server, Visit
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server.lowlevel.server import Server
+from mcp.server.lowlevel.server import Server as McpServer
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from mcp_world import _OverMcp, upstream
@@ -49,15 +49,19 @@ class Site:
 
     def start(self, app: ASGIApp) -> None:
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        self._server = Server(config)
         self._thread = threading.Thread(target=lambda: self._server.run(sockets=[self._socket]), daemon=True)
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive()
             time.sleep(0.01)
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Begin to stop."""
         self._server.should_exit = True
+
+    def stop(self) -> None:
+        self.end()
         self._thread.join(20)
         assert not self._thread.is_alive()
 
@@ -65,7 +69,7 @@ class Site:
 class Upstream:
     """A server of MCP over streamable HTTP; what its requests said in their headers is kept."""
 
-    def __init__(self, server: Server[Any]) -> None:
+    def __init__(self, server: McpServer[Any]) -> None:
         self.seen: list[dict[str, str]] = []
         self._manager = StreamableHTTPSessionManager(server, max_request_body_size=2**26)
         self.site = Site()
@@ -94,7 +98,7 @@ class Gate:
     def __init__(
         self,
         house: House,
-        server: Server[Any] | None = None,
+        server: McpServer[Any] | None = None,
         *,
         beside: dict[str, Any] | None = None,
         settings: dict[str, Any] | None = None,

@@ -315,8 +315,9 @@ class Gate:
     def stop(self) -> None:
         for each in self._sdks.values():
             each.close()
-        self.site.stop()
+        self.site.end()
         self.provider.site.stop()
+        self.site.stop()
 
 
 class Talk:
