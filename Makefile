@@ -32,7 +32,7 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check $(VENV)/.collected $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk ## the same, the documentation and the fast tests (eight minutes on two cores, installation included)
+test: check $(VENV)/.collected $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai-agents $(VENV)/.adk ## the same, the documentation and the fast tests (seven minutes on two cores, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
