@@ -65,6 +65,58 @@ def test_an_mcp_client_gets_what_is_its_user_s(house: House, form: str) -> None:
     assert "the safe opens" not in "".join(str(each) for each in house.store.ledger().session(line.session.id))
 
 
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+def test_what_its_server_says_unasked_reaches_nobody(house: House) -> None:
+    heard: list[Any] = []
+
+    async def list_tools(_: Any, __: Any) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[types.Tool(name="recall", input_schema={"type": "object"})])
+
+    async def call_tool(context: Any, _: Any) -> types.CallToolResult:
+        session = context.session
+        await session.report_progress(1, 2, THEIRS)
+        said = types.LoggingMessageNotificationParams(level="warning", data=THEIRS)
+        await session.send_notification(types.LoggingMessageNotification(params=said))
+        updated = types.ResourceUpdatedNotificationParams(uri=f"note:{THEIRS}".replace(" ", "-"))
+        await session.send_notification(types.ResourceUpdatedNotification(params=updated))
+        meta = types.NotificationParams(_meta={"example/why": THEIRS})
+        await session.send_notification(types.ToolListChangedNotification(params=meta))
+        with pytest.raises(MCPError, match="asks the client nothing"):
+            await session.elicit_form(THEIRS, {"type": "object", "properties": {}})
+        assert (await session.list_roots()).roots == []
+        return types.CallToolResult(content=[types.TextContent(text=json.dumps([{"id": "a", "text": MINE}]))])
+
+    async def list_resources(_: Any, __: Any) -> types.ListResourcesResult:
+        raise MCPError(code=-32000, message=THEIRS)
+
+    async def hear(*said: Any) -> None:
+        heard.append(said)
+
+    async def elicit(_: Any, params: Any) -> types.ElicitResult:
+        heard.append(params)
+        return types.ElicitResult(action="decline")
+
+    async def roots(_: Any) -> types.ListRootsResult:
+        return types.ListRootsResult(roots=[])
+
+    line = Line(
+        house, Server("notes", on_list_tools=list_tools, on_call_tool=call_tool, on_list_resources=list_resources),
+        task="What do my notes say?",
+        logging_callback=hear, message_handler=hear, elicitation_callback=elicit, list_roots_callback=roots,
+    )  # fmt: skip
+    came = line.do(lambda: line.client.session.call_tool("recall", {"query": "key"}, progress_callback=hear))
+    assert MINE in came.model_dump_json()
+    with pytest.raises(MCPError) as raised:
+        line.do(line.client.list_resources)
+    assert (raised.value.code, raised.value.message) == (-32000, "the server refuses")
+    assert (1.0, 2.0, None) in heard
+    assert any(isinstance(one, types.ToolListChangedNotification) for one, *_ in heard)
+    assert "the safe opens" not in repr(heard)
+    assert "the-safe-opens" not in repr(heard)
+    house.store.flush()
+    assert "the safe opens" not in "".join(str(each) for each in house.store.ledger().session(line.session.id))
+
+
 def test_an_agent_s_framework_gets_words_in_place_of_its_own_copy(house: House) -> None:
     found = [{"id": "a", "text": MINE}, {"id": "b", "text": THEIRS}]
     with house.guard.session(user="emma", task="What do my notes say?") as session:

@@ -58,6 +58,12 @@ _LISTS: Final = {
 }
 """Method → what its result holds, and which method takes what of that."""
 _DECIDES_ITSELF: Final = frozenset({"initialize", "ping", "server/discover", "tools/list", "tools/call"})
+_WORDLESS: Final = (
+    types.ToolListChangedNotification,
+    types.ResourceListChangedNotification,
+    types.PromptListChangedNotification,
+)
+"""What a server announces that says no more than its kind."""
 MOST_ROUNDS: Final = 8
 """Times that a client which comes back by itself is asked to; after ten it would give up with an error of its own."""
 WAIT: Final = 20.0
@@ -109,6 +115,8 @@ class Proxy:
         """Those that are not to be used, and why."""
         self._masked = ""
         """Why what the server says of itself does not reach the client."""
+        self._private = False
+        """The server keeps a memory of each user's alone: what it says unasked may be another user's."""
         self._changed = False
         """The server says that its tools have changed, and nobody has looked since."""
         self._looking = asyncio.Lock()
@@ -149,6 +157,10 @@ class Proxy:
         if itself is not None:
             self._masked = found.pop(None, "")
         self._looked = once
+        self._private = self._private or any(
+            confined(self.session, self.session.tools.get(name)) and not self._elsewhere(name)
+            for name in (*count, READ, PROMPT, COMPLETE)
+        )
         self._wrong = found | {name: "the server has several tools of this name" for name in count if count[name] > 1}
         tools = self.session.tools
         missing = {name for name in tools.keys() - count.keys() if not self._elsewhere(name)}
@@ -347,6 +359,8 @@ class Proxy:
         try:
             return await self._up.request(context.method, asked)
         except MCPError as error:
+            if self._private:
+                raise MCPError(code=error.code, message="the server refuses") from error
             self._take_in(context.method, {}, error)
             raise
         except ValueError as error:
@@ -416,6 +430,9 @@ class Proxy:
         """See `Listener`."""
         await self._here.wait()
         self._unless_halted(request.method)
+        if self._private and not isinstance(request, types.ListRootsRequest):
+            told = "A server that keeps a memory of each user's alone asks the client nothing."
+            raise MCPError(code=types.INVALID_REQUEST, message=told)
         if request.params is not None:
             self._take_in(request.method, {}, request.params.model_dump(mode="json", by_alias=True, exclude_none=True))
         if not self._at_work:
@@ -432,8 +449,10 @@ class Proxy:
             self._changed = True
         if isinstance(notification, Exception):
             log.warning("the MCP server sent what cannot be read: %s", type(notification).__name__)
-        elif self._client is not None:
-            if (said := notification.params) is not None:
+        elif self._client is not None and (not self._private or isinstance(notification, _WORDLESS)):
+            if self._private:
+                notification = type(notification)()
+            elif (said := notification.params) is not None:
                 self._take_in(notification.method, {}, said.model_dump(mode="json", by_alias=True, exclude_none=True))
             await self._client.send_notification(notification)
 
@@ -443,6 +462,8 @@ class Proxy:
             return None
 
         async def passed_on(progress: float, total: float | None, message: str | None) -> None:
+            if self._private:
+                message = None
             if message is not None:
                 self._take_in("notifications/progress", {}, message)
             await context.session.report_progress(progress, total, message)
