@@ -16,7 +16,8 @@ from fiducial.guard.tool import Tool
 
 _NONE: frozenset[str] = frozenset()
 _BEFORE = frozenset({"pleas", "you", "must", "should", "to", "and", "then", "now", "first", "can", "could", "also",
-                     "just", "simpl", "immediat", "next", "kind", "will", "or", "go", "them", "i", "we"})  # fmt: skip
+                     "just", "simpl", "immediat", "next", "kind", "will", "or", "go", "them", "i", "we",
+                     "do"})  # fmt: skip
 """Stems after which a verb orders or asks: `please send`, `you must send`, `and then send`."""
 _CLAUSE = re.compile(r"[:;,)\]>|*•·‣▪→–—]+|(?<!\S)[-+=#~]+(?!\S)|(?<!\S)\d{1,3}[.)](?!\S)")
 """What stands before an order without being a word of it: a label's colon (`To do: send`), a comma, a dash, a
