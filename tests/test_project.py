@@ -83,6 +83,17 @@ def test_a_module_says_what_it_is_and_leaves_nothing_unfinished(source: Path) ->
     assert len(text.splitlines()) <= 700, "holds more than one subject"
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_no_log_repeats_the_words_of_an_error(source: Path) -> None:
+    """Nobody knows what they repeat: see `fiducial.core.faults`."""
+    for call in (each for each in ast.walk(ast.parse(source.read_text())) if isinstance(each, ast.Call)):
+        name = ast.unparse(call.func)
+        assert not re.search(r"\blog\w*\.exception$", name), f"line {call.lineno}"
+        for word in call.keywords:
+            if word.arg == "exc_info":
+                assert ast.unparse(word.value).startswith("wordless("), f"line {call.lineno}"
+
+
 def test_no_benchmark_is_known_to_the_source() -> None:
     """What the guard knows about a benchmark it could not know about your tools."""
     found = {

@@ -92,16 +92,19 @@ def test_a_halt_stops_and_its_end_lets_go_on(door: Door, house: House) -> None:
     assert session.call("write_note", {"name": "list", "text": "milk"}).ran
 
 
-def test_a_guard_that_breaks_lets_nothing_run(door: Door, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guard_that_breaks_lets_nothing_run(
+    door: Door, house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     session = door.session()
 
     def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
+        raise ZeroDivisionError(SECRET)
 
     monkeypatch.setattr(State, "facts", broken)
-    came = session.call("write_note", {"name": "list", "text": "milk"})
+    came = session.call("write_note", {"name": "list", "text": f"the token is {SECRET}"})
     assert (came.kind, came.ran) == ("denied", False)
     assert not house.tools.ran
+    assert SECRET not in caplog.text + str(came)
 
 
 def test_a_store_that_is_gone_lets_nothing_run(door: Door, house: House) -> None:

@@ -39,6 +39,7 @@ from pydantic_core import to_jsonable_python
 
 from fiducial.adapters.calls import AT_ONCE, BROKEN, UNKNOWN, acall, readable
 from fiducial.adapters.tool import in_use, using
+from fiducial.core.faults import wordless
 from fiducial.core.ids import HoldId
 from fiducial.errors import CallError
 from fiducial.guard.heard import hear, know, see
@@ -113,12 +114,12 @@ class GuardPlugin(BasePlugin):  # type: ignore[misc,unused-ignore]
                 session, tool, tool_args, tool_context
             )
         except Exception as error:
-            log.error("the guard broke before `%s`", tool.name, exc_info=error)
+            log.error("the guard broke before `%s`", tool.name, exc_info=wordless(error))
             return {"error": BROKEN}
         try:
             know(session, _written(answer))
         except Exception as error:
-            log.error("the guard broke after `%s`", tool.name, exc_info=error)
+            log.error("the guard broke after `%s`", tool.name, exc_info=wordless(error))
             return {"error": UNKNOWN}
         return answer
 
@@ -156,7 +157,7 @@ class GuardPlugin(BasePlugin):  # type: ignore[misc,unused-ignore]
             session.say(_written(said), authority="agent")
             child.close()
         except Exception as error:
-            log.error("what `%s` said cannot be taken in", tool.name, exc_info=error)
+            log.error("what `%s` said cannot be taken in", tool.name, exc_info=wordless(error))
             return {"error": UNKNOWN}
         return _response(tool, said)
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from fiducial.core.faults import wordless
 from fiducial.core.ids import HoldId
 from fiducial.core.verdict import Fault, Held, Unclear
 from fiducial.errors import ToolFailed, ToolRefused
@@ -125,7 +126,9 @@ class Tried:
     def broken(self, error: Exception) -> Called:
         """A guard that cannot say what is allowed has allowed nothing, and one that cannot say what came of it has
         run the tool all the same."""
-        log.error("the guard broke %s the tool was called", "after" if self.begun else "before", exc_info=error)
+        log.error(
+            "the guard broke %s the tool was called", "after" if self.begun else "before", exc_info=wordless(error)
+        )
         return Called(result=None, told=UNKNOWN if self.begun else BROKEN)
 
 

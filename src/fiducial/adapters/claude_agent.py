@@ -41,6 +41,7 @@ from fiducial.adapters.calls import AT_ONCE, BROKEN, UNKNOWN, Begun, Called
 from fiducial.adapters.claude_options import asking, instructions
 from fiducial.adapters.runs import PerSession
 from fiducial.adapters.tool import in_use
+from fiducial.core.faults import wordless
 from fiducial.errors import CallError, SessionError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
 from fiducial.guard.heard import hear, know, see
@@ -107,7 +108,7 @@ def _otherwise(answer: Any) -> Callable[[Hook], Hook]:
             try:
                 return await hook(*given)
             except Exception as error:
-                log.error("the guard broke in `%s`, and lets nothing through", hook.__name__, exc_info=error)
+                log.error("the guard broke in `%s`, and lets nothing through", hook.__name__, exc_info=wordless(error))
                 return answer
 
         return asked

@@ -41,6 +41,7 @@ from pydantic_core import to_jsonable_python
 
 from fiducial.adapters.calls import AT_ONCE, BROKEN, UNKNOWN, Called, call, readable
 from fiducial.adapters.tool import in_use, using
+from fiducial.core.faults import wordless
 from fiducial.errors import CallError, SessionError, ToolFailed, ToolRefused
 from fiducial.guard.arguments import same
 from fiducial.guard.heard import hear, know, see
@@ -142,7 +143,7 @@ class GuardedTool(BaseTool):  # type: ignore[misc,unused-ignore]
             try:
                 return self._given(session, came[-1])
             except Exception as error:
-                log.error("what `%s` gave cannot be read", self._name, exc_info=error)
+                log.error("what `%s` gave cannot be read", self._name, exc_info=wordless(error))
                 return self._given(session, ToolFailure(message=UNKNOWN, reason=ToolFailureReason.EXCEPTION))
         return self._given(session, called.told if called.in_part else _failure(called))
 
@@ -207,7 +208,7 @@ class _Delegation(GuardedTool):
             words = [str(given.get(each) or "") for each in ("task", "question", "context")]
             child = session.delegate("\n".join(filter(None, words)), agent=roles[0] if roles else "nobody")
         except Exception as error:
-            log.error("nothing could be delegated by `%s`", self._name, exc_info=error)
+            log.error("nothing could be delegated by `%s`", self._name, exc_info=wordless(error))
             return self._given(session, ToolFailure(message=BROKEN))
         context = I18N_DEFAULT.slice("task_with_context").format(task="", context=words[-1])
         know(child, *words, context)
@@ -279,7 +280,7 @@ def _heeded(hook: Callable[[Any], None]) -> Callable[[Any], None]:
         except HookAborted:
             raise
         except Exception as error:
-            log.error("a guarding hook broke, so nothing goes on", exc_info=error)
+            log.error("a guarding hook broke, so nothing goes on", exc_info=wordless(error))
             raise HookAborted(f"the guard could not say what is allowed: {error}", source="fiducial") from error
 
     return heeded

@@ -37,6 +37,7 @@ from inspect_ai.util._span import current_span_id
 from fiducial.adapters.calls import AT_ONCE, BROKEN, Begun, Called
 from fiducial.adapters.tool import in_use
 from fiducial.core.event import Authority
+from fiducial.core.faults import wordless
 from fiducial.errors import CallError, SessionError, ToolFailed
 from fiducial.guard.arguments import same
 from fiducial.guard.guard import Guard
@@ -97,7 +98,7 @@ class Guarded:
         except CallError as error:
             return Approval(decision="terminate", explanation=str(error))
         except Exception as error:
-            log.error("the guard broke, so `%s` was not called", call.function, exc_info=error)
+            log.error("the guard broke, so `%s` was not called", call.function, exc_info=wordless(error))
             return _rejected(BROKEN)
         if isinstance(came, Called):
             return _rejected(came.told, **_asked(came))
@@ -113,7 +114,7 @@ class Guarded:
         try:
             await self._agent(making=call).finish(call, result, output)
         except Exception as error:
-            log.error("what `%s` gave cannot be taken in", call.function, exc_info=error)
+            log.error("what `%s` gave cannot be taken in", call.function, exc_info=wordless(error))
             return Review(decision="terminate", explanation=f"what came of it cannot be taken in: {error}")
         return Review(decision="continue")
 

@@ -39,6 +39,7 @@ from agents.tool_context import ToolContext
 from fiducial.adapters.calls import AT_ONCE, BROKEN, Called, acall
 from fiducial.adapters.runs import PerSession
 from fiducial.adapters.tool import in_use, using
+from fiducial.core.faults import wordless
 from fiducial.core.ids import HoldId
 from fiducial.errors import SessionError, ToolRefused
 from fiducial.guard.heard import hear, know, see, seen
@@ -219,7 +220,9 @@ class _Call:
                 return True
             run.begun[call_id] = begun, ctx
         except Exception as error:
-            log.error("the guard broke before `%s`, which is decided when it is called", self._name, exc_info=error)
+            log.error(
+                "the guard broke before `%s`, which is decided when it is called", self._name, exc_info=wordless(error)
+            )
         return False
 
     async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:
@@ -236,7 +239,7 @@ class _Call:
                 begun = _Begun(self._tool, self._name, session, input if arguments is None else arguments, self._wait)
             return await begun.go(ctx)
         except Exception as error:
-            log.error("the guard broke, so `%s` was not called", self._name, exc_info=error)
+            log.error("the guard broke, so `%s` was not called", self._name, exc_info=wordless(error))
             return BROKEN
 
 
@@ -307,7 +310,7 @@ class _Delegation:
                 run.delegated[ctx.tool_call_id] = child
             _run_of(child, run.requests)
         except Exception as error:
-            log.error("nothing could be delegated by `%s`", self._tool.name, exc_info=error)
+            log.error("nothing could be delegated by `%s`", self._tool.name, exc_info=wordless(error))
             return BROKEN
         with using(child):
             said = await self._tool.on_invoke_tool(ctx, input)

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from fiducial.console.access import ACCESS, PUBLIC, may
 from fiducial.console.services import Services
 from fiducial.console.visit import Fields, Incoming, Refused, Visit
+from fiducial.core.faults import wordless
 from fiducial.errors import AlreadySettled, Conflict, NotPermitted, OversightError, StoreError
 
 log = logging.getLogger("fiducial.console")
@@ -79,8 +80,8 @@ def _served(visit: Visit, handler: Handler) -> Response:
     except StoreError as error:
         log.error("the store failed under %s: %s", route, error)
         return refusal(services, route, 503, "what was asked for could not be read or kept; the server's log says why")
-    except Exception:
-        log.exception("the page of %s failed", route)
+    except Exception as error:
+        log.error("the page of %s failed", route, exc_info=wordless(error))
         return refusal(services, route, 500, "the server's log says what; nothing was changed by halves")
 
 

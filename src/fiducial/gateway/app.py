@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fiducial.core.faults import wordless
 from fiducial.errors import SessionError
 from fiducial.gateway.authzen import METADATA, AuthZen
 from fiducial.gateway.decisions import SessionDoor
@@ -156,8 +157,10 @@ class Doors:
             await asyncio.sleep(_LOOK)
             try:
                 await self.sessions.let_go()
-            except Exception:
-                log.exception("sessions that nobody uses could not be let go of, which is tried again")
+            except Exception as error:
+                log.error(
+                    "sessions that nobody uses could not be let go of, which is tried again", exc_info=wordless(error)
+                )
 
 
 def _intake(guard: Guard, hosts: Hosts) -> tuple[Intake | None, ASGIApp]:

@@ -21,6 +21,7 @@ import msgspec
 from anyio import CapacityLimiter, to_thread
 from starlette.types import Message, Receive, Scope, Send
 
+from fiducial.core.faults import wordless
 from fiducial.errors import CallMismatch, OversightError, SessionError, StoreError
 from fiducial.gateway.bodies import check
 from fiducial.gateway.refusals import Refused, problem
@@ -179,7 +180,7 @@ def answer_to(error: Exception, path: str) -> tuple[int, str]:
             log.error("the store failed under %s: %s", path, error)
             return 503, "what was asked for could not be read or kept; the server's log says why"
         case _:
-            log.error("%s failed", path, exc_info=error)
+            log.error("%s failed", path, exc_info=wordless(error))
             return 500, "the server's log says what"
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from fiducial.charter.contracts import Capture
 from fiducial.core.event import Entry
+from fiducial.core.faults import told
 from fiducial.core.ids import DecisionId, Digest
 from fiducial.core.oversight import CaptureTaken
 from fiducial.core.payload import seal
@@ -28,7 +29,6 @@ from fiducial.errors import CaptureError
 from fiducial.guard.compensation import Snapshot
 from fiducial.guard.drivers import drive, drive_async
 from fiducial.guard.effects import Kept, Ran, Run, Steps
-from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.probes import fill_exactly
 from fiducial.guard.state import State

@@ -10,6 +10,7 @@ import msgspec
 
 from fiducial.core.call import Call
 from fiducial.core.event import Entry
+from fiducial.core.faults import told
 from fiducial.core.ids import Digest, PersonId
 from fiducial.core.store import Commit
 from fiducial.core.verdict import Denied, Held, Reason, Remedies, Unclear, Verdict
@@ -18,7 +19,6 @@ from fiducial.guard import messages
 from fiducial.guard.arguments import plain
 from fiducial.guard.desk import Writes
 from fiducial.guard.effects import Ask, Kept, Steps
-from fiducial.guard.faults import told
 from fiducial.guard.judgement import Answer, Judgement, Question, Request, answer_entry, sound
 from fiducial.guard.state import State
 

@@ -23,6 +23,7 @@ from functools import partial
 from typing import Final
 
 from fiducial.core.clock import Clock
+from fiducial.core.faults import wordless
 from fiducial.core.ids import SessionId
 from fiducial.core.store import Commit, Put, Receipt, Shared, Store, Unchanged
 from fiducial.errors import Conflict, SessionError, StoreClosed, StoreError
@@ -197,6 +198,6 @@ def _run(leases: Callable[[], Leases | None]) -> None:
             mine.beat()
         except StoreClosed:
             return
-        except Exception:
-            log.exception("the leases of sessions could not be renewed, which is tried again")
+        except Exception as error:
+            log.error("the leases of sessions could not be renewed, which is tried again", exc_info=wordless(error))
         del mine

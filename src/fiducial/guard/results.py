@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from fiducial.core.event import CallFinished, Entry, Outcome
+from fiducial.core.faults import told
 from fiducial.core.ids import EventId, SourceId, mint
 from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.store import Add, Commit, Put, Receipt, Store
@@ -24,7 +25,6 @@ from fiducial.flow.formats.parse import structured
 from fiducial.guard import captures, probes, remembered
 from fiducial.guard.drivers import on_thread
 from fiducial.guard.effects import Ran, Steps
-from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement
 from fiducial.guard.record import ResultRecord, sealed_result
 from fiducial.guard.state import State

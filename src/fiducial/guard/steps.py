@@ -28,6 +28,7 @@ import msgspec
 
 from fiducial.charter.model import RateWindow
 from fiducial.core.event import Entry, ShadowDecided
+from fiducial.core.faults import told
 from fiducial.core.ids import DecisionId, EventId, mint
 from fiducial.core.label import TRUSTED
 from fiducial.core.store import Add, AtMost, Commit, Put, Receipt, Unchanged
@@ -40,7 +41,6 @@ from fiducial.guard.budgets import Counted, use_of
 from fiducial.guard.desk import Case, Consulted, Writes
 from fiducial.guard.effects import Kept, Ran, Run, Steps
 from fiducial.guard.facts import arguments_label, remarkable
-from fiducial.guard.faults import told
 from fiducial.guard.judgement import Judgement, Request
 from fiducial.guard.leases import LATE, LOST
 from fiducial.guard.record import DecisionEntry, firings

@@ -40,6 +40,7 @@ from fiducial.core.event import (
     UndoFinished,
     UndoStarted,
 )
+from fiducial.core.faults import wordless
 from fiducial.core.ids import DecisionId, Digest, EventId, PersonId, SessionId
 from fiducial.core.store import Commit, Put, Shared, Unchanged
 from fiducial.errors import ChangedSince, Conflict, SessionError, StoreError, ToolFailed
@@ -210,7 +211,7 @@ class _Undoing:
         try:
             taken = self._taken(effect)
         except Exception as error:
-            log.exception("`%s` could not be taken back", effect.decision, exc_info=error)
+            log.error("`%s` could not be taken back", effect.decision, exc_info=wordless(error))
             taken = Taken(effect=effect, outcome="failed", why=f"undo broke off ({type(error).__name__})")
         if taken.outcome != "waits":
             self._say(taken)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from fiducial.core.clock import Clock, SystemClock
+from fiducial.core.faults import wordless
 from fiducial.errors import StoreError
 from fiducial.store import schema
 from fiducial.store.reader import LogReader
@@ -79,10 +80,10 @@ class Watching:
             return True
         try:
             self._told(mine)
-        except Exception:  # noqa: BLE001 - whatever it is that failed
+        except Exception as error:  # noqa: BLE001 - whatever it is that failed
             # The others who watch must hear of it all the same. Said once, however often it is tried again.
             if not self._failing:
-                _log.exception("whoever watches `%s` failed at the news of a change", self.prefix)
+                _log.error("whoever watches `%s` failed at the news of a change", self.prefix, exc_info=wordless(error))
             self._failing = True
             return False
         self._failing = False

@@ -14,6 +14,7 @@ from typing import Final
 
 from fiducial.console.notify.channels import Channel, Outcome
 from fiducial.console.notify.message import Message
+from fiducial.core.faults import wordless
 
 log = logging.getLogger("fiducial.console.notify")
 ATTEMPT: Final = 45.0
@@ -42,7 +43,7 @@ class Attempts:
             try:
                 outcomes.append(self._channel.send(message, to))
             except Exception as error:
-                log.exception("a message through `%s` could not be sent", self._channel.name)
+                log.error("a message through `%s` could not be sent", self._channel.name, exc_info=wordless(error))
                 outcomes.append(Outcome("later", f"it could not be sent ({type(error).__name__})"))
 
         thread = threading.Thread(target=attempt, name=f"fiducial-send-{self._channel.name}", daemon=True)

@@ -38,6 +38,7 @@ from fiducial.console.notify.slack import Slack
 from fiducial.console.notify.webhook import Webhook
 from fiducial.console.services import Services
 from fiducial.core.clock import Clock
+from fiducial.core.faults import wordless
 from fiducial.core.ids import PersonId
 from fiducial.core.oversight import NoticeKind
 from fiducial.core.store import Watch
@@ -144,8 +145,8 @@ class _Post(threading.Thread):
                 wait = self.round(outbox)
             except FiducialError as error:
                 log.warning("notifications through `%s` are delayed: %s", self._channel.name, error)
-            except Exception:
-                log.exception("notifications through `%s` are delayed", self._channel.name)
+            except Exception as error:
+                log.error("notifications through `%s` are delayed", self._channel.name, exc_info=wordless(error))
             if not self._ended:
                 self._woken.wait(wait)
 
@@ -187,7 +188,7 @@ class _Post(threading.Thread):
             to = addresses(self._services, notice) if self._channel.people else ()
             outcome = self._attempts.send(message, to)
         except Exception as error:
-            log.exception("a message through `%s` could not be made", self._channel.name)
+            log.error("a message through `%s` could not be made", self._channel.name, exc_info=wordless(error))
             outcome = Outcome("later", f"it could not be made ({type(error).__name__})")
         level = logging.INFO if outcome.state == "sent" else logging.WARNING
         log.log(level, "%s through `%s`: %s, %s", notice.id, self._channel.name, outcome.state, outcome.said)

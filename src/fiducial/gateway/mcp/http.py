@@ -29,7 +29,8 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, SUPPORTED_PROTOCOL_VE
 from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
-from fiducial.errors import FiducialError, StoreError
+from fiducial.core.faults import wordless
+from fiducial.errors import StoreError
 from fiducial.gateway.door import Hosts, Refused, body_of
 from fiducial.gateway.mcp.lines import Line, Lines, McpServer
 from fiducial.gateway.mcp.marks import Marks
@@ -122,8 +123,8 @@ class McpGateway:
             await asyncio.sleep(_LOOK)
             try:
                 await self._lines.let_go(self._now())
-            except Exception:
-                log.exception("sessions that nobody uses could not all be ended")
+            except Exception as error:
+                log.error("sessions that nobody uses could not all be ended", exc_info=wordless(error))
 
     def _now(self) -> float:
         """Unix time, seconds."""
@@ -318,7 +319,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 def _told(error: Exception, path: str) -> tuple[int, str]:
     if isinstance(error, Refused):
         return error.status, error.detail
-    log.error("%s failed: %s", path, error, exc_info=None if isinstance(error, FiducialError) else error)
+    log.error("%s failed", path, exc_info=wordless(error))
     return (503 if isinstance(error, StoreError) else 500), "the server's log says what"
 
 

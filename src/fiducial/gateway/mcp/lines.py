@@ -27,6 +27,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from fiducial.core.faults import wordless
 from fiducial.errors import FiducialError
 from fiducial.gateway.mcp.forms import Forms
 from fiducial.gateway.mcp.marks import Marks
@@ -157,7 +158,7 @@ class Line:
         except (Refused, FiducialError) as error:
             self._failed(error)
         except Exception as error:
-            log.exception("a session at the MCP server `%s` has failed", self.served.name)
+            log.error("a session at the MCP server `%s` has failed", self.served.name, exc_info=wordless(error))
             self._failed(error)
         finally:
             self.ending.set()

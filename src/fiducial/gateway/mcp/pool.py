@@ -19,6 +19,7 @@ import mcp_types as types
 from mcp.client.stdio import StdioServerParameters, get_default_environment, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from fiducial.core.faults import told
 from fiducial.gateway.mcp.settings import ServerSettings
 from fiducial.gateway.mcp.upstream import SECONDS, Upstream
 from fiducial.gateway.refusals import Refused
@@ -94,7 +95,7 @@ class Pool:
                 finally:
                     up.ended.set()
         except Exception as error:  # noqa: BLE001 - whoever waits is told, and nothing else depends on it
-            log.warning("the MCP server `%s` cannot be talked to: %s", self._name, _first(error))
+            log.warning("the MCP server `%s` cannot be talked to: %s", self._name, told(_first(error)))
         finally:
             self._forget(key, kept)
             if not kept.up.done():
@@ -147,11 +148,11 @@ async def over(task: asyncio.Task[None], seconds: float) -> None:
     log.warning("what is to end in front of an MCP server does not")
 
 
-def _first(error: BaseException) -> str:
-    """What one of several that came at once says, without what may be long or secret."""
+def _first(error: BaseException) -> BaseException:
+    """One of several that came at once."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return type(error).__name__
+    return error
 
 
 __all__ = ["MAX_EVENT", "Pool", "over"]

@@ -10,7 +10,8 @@ import httpx2
 import msgspec
 from starlette.types import Send
 
-from fiducial.errors import FiducialError, SessionError, StoreError
+from fiducial.core.faults import wordless
+from fiducial.errors import SessionError, StoreError
 from fiducial.gateway.model.steps import Json
 from fiducial.gateway.refusals import Refused
 
@@ -83,10 +84,10 @@ def told(error: Exception, path: str) -> tuple[int, str]:
         case SessionError():
             return 409, str(error)
         case msgspec.MsgspecError() | ValueError():
-            log.error("an answer behind %s cannot be read: %s", path, error)
+            log.error("an answer behind %s cannot be read", path, exc_info=wordless(error))
             return 502, "the provider's answer cannot be read"
         case _:
-            log.error("%s failed", path, exc_info=None if isinstance(error, FiducialError) else error)
+            log.error("%s failed", path, exc_info=wordless(error))
             return 500, "the server's log says what"
 
 

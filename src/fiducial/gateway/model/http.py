@@ -31,6 +31,7 @@ from starlette.types import Receive, Scope, Send
 
 from fiducial.charter.model import RESPOND
 from fiducial.core.event import Authority
+from fiducial.core.faults import wordless
 from fiducial.core.ids import SessionId
 from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.bodies import check, value_of
@@ -148,8 +149,11 @@ class ModelGateway:
                 try:
                     await served.conversations.let_go()
                     await served.sessions.let_go()
-                except Exception:
-                    log.exception("conversations that nobody uses could not be let go of, which is tried again")
+                except Exception as error:
+                    log.error(
+                        "conversations that nobody uses could not be let go of, which is tried again",
+                        exc_info=wordless(error),
+                    )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from fiducial.core.event import Outcome
+from fiducial.core.faults import wordless
 from fiducial.core.ids import DecisionId
 from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
 from fiducial.errors import CallMismatch, SessionError, StoreError
@@ -344,7 +345,7 @@ class Turn:
         try:
             return await self._decided(taken, id, tool, arguments)
         except Exception as error:
-            log.error("a call of the model's could not be decided", exc_info=error)
+            log.error("a call of the model's could not be decided", exc_info=wordless(error))
             return Withheld(_NOT_DONE.format(tool=tool, why=BROKEN))
 
     async def _decided(self, taken: Taken, id: str, tool: str, arguments: dict[str, Any]) -> Passed | Withheld:

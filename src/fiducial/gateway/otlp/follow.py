@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from fiducial.core.event import Outcome
+from fiducial.core.faults import wordless
 from fiducial.core.ids import DecisionId
 from fiducial.errors import CallMismatch, StoreError
 from fiducial.gateway.otlp.inbox import Call, Known, Place, digest_of
@@ -72,9 +73,9 @@ class _Following:
                     self._doubt(step.what)
         except StoreError:
             raise
-        except Exception:
+        except Exception as error:
             self._session.must_be_open()
-            log.exception("a step of a span cannot be taken in, and is doubted")
+            log.error("a step of a span cannot be taken in, and is doubted", exc_info=wordless(error))
             self._doubt("a step that could not be taken in")
 
     # --- what was said

@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from fiducial.core.faults import wordless
 from fiducial.errors import StoreError
 from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp import genai, openinference
@@ -168,8 +169,8 @@ class Receiver:
                         self._start(trace)
                 await self._end_quiet()
                 await self.sessions.let_go()
-            except Exception:
-                log.exception("spans that wait could not be looked at, which is tried again")
+            except Exception as error:
+                log.error("spans that wait could not be looked at, which is tried again", exc_info=wordless(error))
             await asyncio.sleep(self.patience.look.total_seconds())
 
     async def _end_quiet(self) -> None:
@@ -197,8 +198,8 @@ class Receiver:
                 await self._followed(trace, waiting)
         except (StoreError, Refused) as error:
             log.warning("a trace cannot be followed yet, which is tried again: %s", error)
-        except Exception:
-            log.exception("a trace cannot be followed yet, which is tried again")
+        except Exception as error:
+            log.error("a trace cannot be followed yet, which is tried again", exc_info=wordless(error))
 
     async def _followed(self, trace: str, waiting: Waiting) -> None:
         host = waiting.batches[0].host
