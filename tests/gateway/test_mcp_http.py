@@ -293,6 +293,27 @@ def test_what_it_asks_when_several_are_goes_to_none(house: House) -> None:
         assert "several sessions are at work" in result.content[0].text
 
 
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+def test_sampling_and_roots_are_passed_on(house: House) -> None:
+    async def ask(context: Any, _: Any) -> types.CallToolResult:
+        said = await context.session.create_message(
+            messages=[types.SamplingMessage(role="user", content=types.TextContent(text="hi"))], max_tokens=5
+        )
+        roots = await context.session.list_roots()
+        return types.CallToolResult(content=[types.TextContent(text=f"{said.content.text} {roots.roots[0].uri}")])
+
+    async def sampled(_: Any, params: Any) -> types.CreateMessageResult:
+        assert (params.messages[0].content.text, params.max_tokens) == ("hi", 5)
+        return types.CreateMessageResult(role="assistant", content=types.TextContent(text="hello"), model="m")
+
+    async def roots(_: Any) -> types.ListRootsResult:
+        return types.ListRootsResult(roots=[types.Root(uri="file:///home")])  # type: ignore[arg-type]
+
+    gate = Gate(house, upstream(house, on_call_tool=ask))
+    client = gate.client(sampling_callback=sampled, list_roots_callback=roots)
+    assert client.call("look_up", name="x").content[0].text == "hello file:///home"
+
+
 def test_a_client_that_cannot_be_asked_is_not(house: House) -> None:
     gate = Gate(house, asking(house, []))
     gate.client("emma", elicitation_callback=accept)
