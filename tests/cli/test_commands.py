@@ -218,9 +218,12 @@ def test_decide_refuses_what_it_cannot_take_as_meant(tmp_path: Path) -> None:
         (('x={"b": {"a": 1, "a": 2}}',), "`a` is there twice"),
         (('{"a": ' + deep,), "nested too deeply"),
         (("x=" + deep,), "nested too deeply"),
+        (("\x1b[2J" + "y" * 10_000,), "…` is not of the form name=value"),
         (("--plan", '{"steps": ' + deep), "nested too deeply"),
     ):
         code, output = run(*balance, *arguments)
         assert code == 2, arguments
         assert says in " ".join(output.replace("│", " ").split()), output
+        assert_nothing_acts(output)
+        assert len(output) < 2_000
     assert run(*balance, "--task", "balance?", "--role", "user")[0] == 0

@@ -21,6 +21,9 @@ from fiducial.guard.plans import AnyPlan
 from fiducial.guard.steps import judge
 from fiducial.policy.load import load_charter
 
+_SHOWN = 60
+"""Characters that are repeated of an argument that cannot be read."""
+
 
 def decide(
     directory: Annotated[Path, typer.Argument(metavar="CHARTER", help="The charter's directory.")],
@@ -92,7 +95,8 @@ def _parsed(arguments: list[str]) -> dict[str, Any]:
     for argument in arguments:
         name, equals, text = argument.partition("=")
         if not equals:
-            raise typer.BadParameter(f"`{argument}` is not of the form name=value")
+            begins = plain(argument[:_SHOWN]) + "…" * (len(argument) > _SHOWN)
+            raise typer.BadParameter(f"`{begins}` is not of the form name=value")
         if name in found:
             raise typer.BadParameter(f"`{name}` is given twice")
         try:
