@@ -22,6 +22,10 @@ SECONDS: Final = 30.0
 """For a handshake, a list, and whatever else is no call of a tool."""
 MOST_PAGES: Final = 100
 """Pages of a list that are read; a server that has more is not read to its end."""
+MOST_ROUNDS: Final = 10
+"""Times that a server of 2026-07-28 may ask for input before it answers; the SDKs' clients have the same bound."""
+AGAIN: Final = 0.25
+"""Seconds until it is asked again when it needs time and no input."""
 _UNHEARD: Final = frozenset({types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT, types.PARSE_ERROR})
 """Codes of errors that the SDK's transport over HTTP says in a server's place."""
 _STAND_INS: Final = frozenset(
@@ -115,14 +119,21 @@ class Upstream:
         over_http: bool = False,
         ended: asyncio.Event | None = None,
     ) -> AsyncIterator[Self]:
-        """A server that was shaken hands with; `ended` is set by others too.
+        """A server that was shaken hands with, or that knows of no handshake and was asked what it is (2026-07-28);
+        `ended` is set by others too.
 
         Raises `MCPError` or `RuntimeError` when that fails.
         """
         made = cls(Tapped(read, ended=ended), write, can or types.ClientCapabilities(), over_http=over_http)
         async with made._session:
             async with asyncio.timeout(SECONDS):
-                await made._session.initialize()
+                try:
+                    await made._session.initialize()
+                except MCPError as error:
+                    # The handshake is tried first: with it, a server can ask and announce whenever it wants to.
+                    if made.lost(error):
+                        raise
+                    await made._session.discover()
             yield made
 
     @property
@@ -169,11 +180,31 @@ class Upstream:
         Raises `MCPError` with what the server says, or when it does not answer; `ValueError` when its answer is not
         what the protocol says.
         """
-        asked = types.Request[dict[str, Any] | None, str](method=method, params=dict(params) if params else None)
-        answer: dict[str, Any] = await self._session.send_request(  # type: ignore[type-var]
-            asked, _AS_IT_IS, request_read_timeout_seconds=seconds, progress_callback=progress
-        )
-        return answer
+        sent = dict(params or {})
+        for _ in range(MOST_ROUNDS):
+            asked = types.Request[dict[str, Any] | None, str](method=method, params=sent or None)
+            answer: dict[str, Any] = await self._session.send_request(  # type: ignore[type-var]
+                asked, _AS_IT_IS, request_read_timeout_seconds=seconds, progress_callback=progress
+            )
+            if answer.get("resultType") != "input_required":
+                return answer
+            sent = {**(params or {}), **(await self._input(answer))}
+        raise MCPError(code=types.INVALID_REQUEST, message="the server asks for input again and again")
+
+    async def _input(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """What the server of 2026-07-28 gets when it needs something from the client before it can answer."""
+        needed = types.InputRequiredResult.model_validate(answer, by_name=False)
+        given: dict[str, Any] = {}
+        for key, request in (needed.input_requests or {}).items():
+            context = ClientRequestContext(session=self._session, request_id=key)
+            said = await self._session.dispatch_input_request(context, request)
+            if isinstance(said, types.ErrorData):
+                raise MCPError.from_error_data(said)
+            given[key] = said.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if not given:
+            await asyncio.sleep(AGAIN)
+        state = {} if needed.request_state is None else {"requestState": needed.request_state}
+        return {**({"inputResponses": given} if given else {}), **state}
 
     async def notify(self, notification: types.ClientNotification) -> None:
         """Tell the server something."""
