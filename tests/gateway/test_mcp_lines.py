@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import gateway_world
 import httpx2
 import mcp_http_world
 import mcp_types as types
+import mcp_world
 import pytest
 from gateway_world import House
 from mcp.shared.exceptions import MCPError
@@ -19,6 +21,7 @@ from mcp_http_world import Gate, until
 from mcp_world import upstream
 from starlette.types import Receive, Scope, Send
 
+from fiducial.charter.model import Charter
 from fiducial.gateway.mcp import http, lines, pool
 from fiducial.gateway.mcp.lines import Line
 
@@ -274,3 +277,28 @@ def test_a_contract_of_another_server_describes_nothing_of_this_one(
         with pytest.raises(MCPError, match="Method not found"):
             client.do(lambda: session.complete(about, {"name": "a", "value": "b"}))
     assert not reached
+
+
+@pytest.mark.parametrize(
+    ("servers", "had"),
+    [
+        ({"write_note": "shed", "look_up": "desk"}, ["write_note"]),
+        ({"look_up": "desk"}, ["look_up", "write_note"]),  # it may be called otherwise there
+    ],
+)
+@pytest.mark.parametrize("over_http", [False, True])
+def test_contracts_of_a_server_that_nobody_set_up_are_not_for_one_that_has_its_own(
+    house: House, over_http: bool, servers: dict[str, str], had: list[str]
+) -> None:
+    gate = Gate(house) if over_http else None
+    old = house.charter
+    tools = {
+        tool: each.model_copy(update={"server": servers.get(tool, "local")}) for tool, each in old.contracts.items()
+    }
+    house.guard.use(Charter.build(old.about, tools, (), old.policies))
+    client = mcp_world.Line(house) if gate is None else gate.client("emma")
+    session = client.client.session
+    assert [tool.name for tool in client.do(session.list_tools).tools if tool.name not in ("pay_bill", "wipe")] == had
+    for tool, given in (("look_up", {"name": "list"}), ("write_note", {"name": "list", "text": "milk"})):
+        assert client.do(partial(session.call_tool, tool, given)).is_error is (tool not in had)
+    assert sorted(house.tools.ran) == had

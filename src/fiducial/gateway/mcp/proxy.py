@@ -31,6 +31,8 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.concurrency import run_in_threadpool
 
+from fiducial.charter.contracts import Contract
+from fiducial.charter.model import Charter
 from fiducial.core.verdict import Held, Unclear
 from fiducial.errors import ToolFailed, ToolRefused
 from fiducial.gateway.mcp.forms import Forms, Unanswered
@@ -96,11 +98,12 @@ class Proxy:
 
         name    what the server is pinned as: its host gives it, and not the server
         wait    seconds for which a call that is held waits for people
-        others  names of servers beside this one: a tool whose contract is of one of them is none of this one's
+        others  names of servers beside this one: a tool whose contract is of one of them is none of this one's; where
+                contracts of the session's charter are of this one, the servers of all others count as such
         forms   by which the user's questions are put before them; `None`: nobody says that they would answer
         """
         self.session, self.name = session, name
-        self._others, self._forms = {"fiducial", *others}, forms
+        self._others, self._forms = {"fiducial", *others, *_beside(name, session.charter)}, forms
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
         self._at_work: dict[object, Context] = {}
@@ -472,6 +475,13 @@ class Proxy:
 
     async def _roots_changed(self, context: Context, params: Any) -> None:
         await self._up.notify(types.RootsListChangedNotification())
+
+
+def _beside(name: str, charter: Charter) -> set[str]:
+    """The servers of a charter's contracts beside the one called `name`; empty when no contract is of that one: then
+    nobody has said which of them it is. Contracts that name no server are of any."""
+    servers = {contract.server for contract in charter.contracts.values()}
+    return servers - {name, Contract.model_fields["server"].default} if name in servers else set()
 
 
 class _Settled(NamedTuple):

@@ -18,7 +18,6 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
 
-from fiducial.charter.contracts import Contract
 from fiducial.charter.model import Charter
 from fiducial.core.canonical import digest
 from fiducial.gateway.mcp.forms import Forms
@@ -96,10 +95,7 @@ async def wrap(
                                 session.doubt(classes_of(*session.tools.values()))
                         pins = Pins(guard.store, guard.clock)
                         forms = Forms(session, requests, guard.desk) if host.attended else None
-                        proxy = Proxy(
-                            up, session, requests, pins, guard.switches, name=name, wait=wait, forms=forms,
-                            others=_beside(name, session.charter),
-                        )  # fmt: skip
+                        proxy = Proxy(up, session, requests, pins, guard.switches, name=name, wait=wait, forms=forms)
                         await proxy.look(said)
                         tasks.start_soon(_end_with, up, proxy)
                         server = proxy.server()
@@ -108,13 +104,6 @@ async def wrap(
                 finally:
                     requests.close()
         tasks.cancel_scope.cancel()
-
-
-def _beside(name: str, charter: Charter) -> set[str]:
-    """The servers of a charter's contracts beside the one called `name`; empty when no contract is of that one: then
-    nobody has said which of them it is. Contracts that name no server are of any."""
-    servers = {contract.server for contract in charter.contracts.values()}
-    return servers - {name, Contract.model_fields["server"].default} if name in servers else set()
 
 
 async def listed(command: Sequence[str]) -> list[dict[str, Any]]:
