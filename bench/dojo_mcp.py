@@ -187,7 +187,7 @@ def _behind_http(charter: Charter, address: str, stage: Stage, task: str | None)
         read = read_settings(settings, {})
     admit = {_TOKEN: _HOST}.get
     doors = Doors(guard, admit, url=url)
-    doors.add(McpGateway(read, lambda _: guard, doors.requests, admit, url=url, wait=0))
+    doors.add(McpGateway(read, lambda _: guard, doors.sessions, doors.requests, admit, url=url, wait=0))
     headers = {"Authorization": f"Bearer {_TOKEN}", "Fiducial-User": USER, "Fiducial-Roles": quote(ROLE)}
     if task is not None:
         headers["Fiducial-Task"] = _statement(key, f"{url}/mcp/{_NAME}", task)

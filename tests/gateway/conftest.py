@@ -14,7 +14,7 @@ for folder in (str(HERE), str(HERE.parents[1] / "bench")):
         sys.path.insert(0, folder)
 
 from gateway_world import ByAuthZen, Door, House, InProcess, OverHttp  # noqa: E402 - found by the lines above
-from mcp_http_world import OverMcpHttp, OverModernMcpHttp  # noqa: E402
+from mcp_http_world import OverMcpHttp, OverMcpInSession, OverModernMcpHttp, OverModernMcpInSession  # noqa: E402
 from mcp_world import OverMcp, OverModernMcp  # noqa: E402
 from model_world import (  # noqa: E402
     OverChat,
@@ -27,6 +27,7 @@ from model_world import (  # noqa: E402
 from typescript_world import OVER_TYPESCRIPT  # noqa: E402
 
 DOORS = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
+    OverMcpInSession, OverModernMcpInSession,
     OverChat, OverResponsesStream, OverMessagesStream,
     *(
         pytest.param(door, marks=pytest.mark.long)

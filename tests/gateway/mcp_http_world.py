@@ -114,10 +114,12 @@ class Gate:
         (folder / "mcp.yaml").write_text(json.dumps(written))
         self.doors = Doors(house.guard, house.tokens.get, url=self.site.url)
         self.gateway = McpGateway(
-            read_settings(folder / "mcp.yaml", environment or {}), lambda _: house.guard, self.doors.requests,
-            house.tokens.get, url=self.site.url, wait=wait,
+            read_settings(folder / "mcp.yaml", environment or {}), lambda _: house.guard, self.doors.sessions,
+            self.doors.requests, house.tokens.get, url=self.site.url, wait=wait,
         )  # fmt: skip
         self.doors.add(self.gateway)
+        for add in house.adds:
+            add(self.doors)
         self.site.start(self.doors)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -146,6 +148,18 @@ class Gate:
         made = Connected(self, f"{self.site.url}/mcp/{server}", headers, era, client)
         self._clients.append(made)
         return made
+
+    def opened(self, user: str = "emma", task: str | None = None, **more: Any) -> str:
+        """A session that the host `one` has opened; its id."""
+        with self.http(Authorization="Bearer key-of-one") as client:
+            answer = client.post("/v1/sessions", json={"user": user, "task": task, **more})
+            assert answer.status_code == 201, answer.text
+            return str(answer.json()["session"])
+
+    def within(self, session: str, era: str = "legacy", user: str = "emma", **more: Any) -> Connected:
+        """A client of the host `one`, in a session that it names."""
+        headers = {"Authorization": "Bearer key-of-one", "Fiducial-User": user, "Fiducial-Session": session}
+        return self.connect(headers, era, **more)
 
     def client(self, user: str = "emma", task: str | None = None, era: str = "legacy", **client: Any) -> Connected:
         """A client of the host `one`, which works for `user`."""
@@ -258,6 +272,21 @@ class OverModernMcpHttp(OverMcpHttp):
     era = "2026-07-28"
 
 
+class OverMcpInSession(OverMcpHttp):
+    """MCP over HTTP, in a session that the host has opened over HTTP."""
+
+    def session(self, user: str = "emma", task: str | None = None) -> Visit:
+        self._gate = self._gate or Gate(self.house)
+        session = self._gate.opened(user, task)
+        return _OverMcpInSession(self._gate, self._gate.within(session, self.era, user), session)
+
+
+class OverModernMcpInSession(OverMcpInSession):
+    """The same by MCP of 2026-07-28."""
+
+    era = "2026-07-28"
+
+
 class _OverMcpHttp(_OverMcp):
     def __init__(self, gate: Gate, client: Connected, user: str) -> None:
         self.line: Any = client
@@ -276,7 +305,17 @@ class _OverMcpHttp(_OverMcp):
         session.observe(tool, arguments, result)
 
 
-__all__ = ["KEY", "Connected", "Gate", "OverMcpHttp", "OverModernMcpHttp", "Site", "Upstream", "signed"]
+class _OverMcpInSession(_OverMcpHttp):
+    def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
+        with self._gate.http(Authorization="Bearer key-of-one") as client:
+            said = {"tool": tool, "arguments": arguments, "result": result}
+            assert client.post(f"/v1/sessions/{self._user}/results", json=said).status_code == 200
+
+
+__all__ = [
+    "KEY", "Connected", "Gate", "OverMcpHttp", "OverMcpInSession", "OverModernMcpHttp", "OverModernMcpInSession",
+    "Site", "Upstream", "signed",
+]  # fmt: skip
 
 
 def until(true: Callable[[], bool]) -> None:

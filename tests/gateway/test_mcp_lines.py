@@ -146,7 +146,7 @@ def test_who_has_found_a_line_keeps_it(gate: Gate, monkeypatch: pytest.MonkeyPat
     held, line = gate.gateway._lines, gate.line("emma")
     [session] = held._sessions
     line.used = time.monotonic() - 10_000
-    assert held.named(session, line.served, line.principal) is line
+    assert held.named(session, line.served, line.principal, None) is line
     on(gate, held.let_go(time.time()))
     assert gate.lines == {line}
 

@@ -104,6 +104,13 @@ def test_a_host_s_word_counts_for_a_user_who_comes_in_themselves(gate: Gate, pro
     assert gate.line("emma@example.org").stated is not None
 
 
+def test_a_user_who_comes_in_themselves_names_no_session(gate: Gate, provider: Provider, house: House) -> None:
+    session = gate.opened("emma@example.org")
+    assert status(gate, provider.token(gate), **{"Fiducial-Session": session}) == 403
+    assert not gate.lines
+    assert len(opened(house)) == 1
+
+
 def test_who_has_no_token_is_told_where_to_get_one(gate: Gate, provider: Provider) -> None:
     with gate.http(**PLAIN) as client:
         answer = client.post("/mcp/shed", json=INITIALIZE)

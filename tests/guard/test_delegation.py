@@ -145,7 +145,7 @@ def test_what_is_withdrawn_is_withdrawn_from_those_that_were_delegated_to_before
     order = {**PAY, "recipient": "DE89370400440532013000"}
     with parent(make_charter) as session, session.delegate(f"Transfer to {order['recipient']}", agent="payer") as child:
         assert child.decide("send_money", order).kind == "allowed"
-        session.withdrawn = {"send_money": "the server describes it otherwise"}
+        session.withdraw("a door", {"send_money": "the server describes it otherwise"})
         assert child.decide("send_money", order).kind == "denied"
-        session.withdrawn = {}
+        session.withdraw("a door", {})
         assert child.decide("send_money", order).kind == "allowed"

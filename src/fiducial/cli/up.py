@@ -204,7 +204,7 @@ def _servers(file: Path) -> _Part:
 
     def made(doors: Doors, guard: Guard, services: Services) -> Part:
         guard_of = _guards(charters, guard, services)
-        return McpGateway(settings, guard_of, doors.requests, _host_of(services), url=services.origin)
+        return McpGateway(settings, guard_of, doors.sessions, doors.requests, _host_of(services), url=services.origin)
 
     return made
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
@@ -34,6 +35,10 @@ from fiducial.guard.session import Session
 log = logging.getLogger("fiducial.gateway")
 T = TypeVar("T")
 Reason = Literal["done", "error", "lost"]
+Where = Literal["model", "tools"]
+"""At which door calls are decided: where the model asks for them, or where tools are called."""
+HEADER: Final = b"fiducial-session"
+"""The header by which a host says in which of its sessions something is done."""
 DOORS: Final = "door/"
 """Prefix of the cells that say which host opened a session."""
 IDLE: Final = timedelta(minutes=15)
@@ -41,13 +46,13 @@ IDLE: Final = timedelta(minutes=15)
 MOST: Final = 5_000
 """Sessions in memory at once, with all that they delegated to; past it, those that were not used for longest are let go
 of."""
-_NONE = "you have no open session of that id"
+NONE: Final = "you have no open session of that id"
 
 
 class Seat:
     """One session, with whose it is."""
 
-    __slots__ = ("_threads", "_turns", "children", "ending", "going", "host", "parent", "session", "used")
+    __slots__ = ("_threads", "_turns", "_where", "children", "ending", "going", "host", "parent", "session", "used")
 
     def __init__(self, session: Session, host: str, threads: Threads, parent: Seat | None = None) -> None:
         self.session, self.host, self.parent = session, host, parent
@@ -57,6 +62,7 @@ class Seat:
         """How it is to end, until that is kept."""
         self.going: asyncio.Task[None] | None = None
         """Lets go of it."""
+        self._where: Where | None = None
         self._threads = threads
         self._turns: Turns = Turns() if parent is None else parent._turns
 
@@ -67,6 +73,32 @@ class Seat:
     async def here(self, work: Callable[[], Awaitable[T]]) -> T:
         """`work` on the event loop, while nothing runs apart."""
         return await self._turns.here(work)
+
+    async def turn(self) -> None:
+        """Wait until nothing runs apart: who takes the session's lock on the event loop would hold that up."""
+
+        async def nothing() -> None:
+            pass
+
+        await self._turns.here(nothing)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """It is not let go of meanwhile, and nobody waits."""
+        self._turns.inside += 1
+        try:
+            yield
+        finally:
+            self._turns.inside -= 1
+            self.used = self.top.used = time.monotonic()
+
+    def decides(self, where: Where) -> None:
+        """Calls are decided there from here on. Raises `Refused` when they are at the other door: each would be
+        decided, counted and approved twice."""
+        if self._where not in (None, where):
+            other = "where its tools are called; a model's are left to that by `calls: leave`"
+            raise Refused(409, f"calls of this session are decided {other if where == 'model' else 'at its model'}")
+        self._where = where
 
     @property
     def top(self) -> Seat:
@@ -123,7 +155,7 @@ class Sessions:
         while True:
             seat = self._seats.get(session) or await self._back(host, session)
             if seat is None or seat.host != host:
-                raise Refused(404, _NONE)
+                raise Refused(404, NONE)
             top = seat.top
             if top.going is not None:
                 await asyncio.wait([top.going])
@@ -132,10 +164,10 @@ class Sessions:
                 self.forget(top)
                 await self._leave(top)
             elif seat.ending is not None and not to_end:
-                raise Refused(404, _NONE)
+                raise Refused(404, NONE)
             elif seat.session.closed and seat.ending is None:
                 self.forget(seat)
-                raise Refused(404, _NONE)
+                raise Refused(404, NONE)
             elif self._seats.get(session) is seat:
                 seat.used = top.used = time.monotonic()
                 return seat
@@ -259,4 +291,12 @@ class Sessions:
         )
 
 
-__all__ = ["DOORS", "IDLE", "MOST", "Reason", "Seat", "Sessions"]
+def named(headers: list[tuple[bytes, bytes]]) -> SessionId | None:
+    """The session that a request says it belongs to; `None`: it names none. Raises `Refused`."""
+    found = [value.decode("latin-1") for name, value in headers if name == HEADER]
+    if len(found) > 1:
+        raise Refused(400, "name one session")
+    return SessionId(found[0]) if found else None
+
+
+__all__ = ["DOORS", "HEADER", "IDLE", "MOST", "NONE", "Reason", "Seat", "Sessions", "Where", "named"]

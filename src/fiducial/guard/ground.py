@@ -49,7 +49,9 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 class Past:
     """What a session and those that it delegates to have done so far: theirs together, like their budget."""
 
-    __slots__ = ("acted", "counting", "courses", "declared", "done", "read", "strays", "tainted", "withdrawn")
+    __slots__ = (
+        "acted", "counting", "courses", "declared", "done", "read", "strays", "tainted", "withdrawing", "withdrawn"
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.courses: tuple[Course, ...] = ()
@@ -68,5 +70,7 @@ class Past:
         """Kinds of side effects done."""
         self.withdrawn: Mapping[str, str] = {}
         """Tools that are not to be used, and why."""
+        self.withdrawing: dict[object, Mapping[str, str]] = {}
+        """The same, by who says so."""
         self.counting: Future[Receipt] | None = None
         """Of the latest read that a window of records counts: when it is kept, what the read held is given back."""

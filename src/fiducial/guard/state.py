@@ -118,9 +118,14 @@ class State(Knowledge):
         Replaced as a whole."""
         return self._past.withdrawn
 
-    @withdrawn.setter
-    def withdrawn(self, why: Mapping[str, str]) -> None:
-        self._past.withdrawn = why
+    def withdraw(self, by: object, why: Mapping[str, str]) -> None:
+        """Have the tools in `why` withdrawn, in place of those that `by` withdrew before."""
+        with self.lock:
+            past = self._past
+            past.withdrawing.pop(by, None)
+            if why:
+                past.withdrawing[by] = why
+            past.withdrawn = {tool: each for said in past.withdrawing.values() for tool, each in said.items()}
 
     def assume(self, classes: frozenset[str]) -> None:
         """Nothing is known of what was read, with data of `classes`, done and used up before: it is taken at its worst.

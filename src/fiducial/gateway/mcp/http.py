@@ -7,8 +7,9 @@ Each request goes the same way, and is answered where it can go no further:
 3. Its method and its version are some of the protocol's              405, 400
 4. Its token says who asks, for this server                           401, 403, with where to get one
 5. What its host says that the user asked for; else it is not known
-6. It belongs to a session of that principal at that server           404
-7. The SDK's transport takes it, in that session
+6. The session that its host names, where it names one                400, 403, 404, 409
+7. It belongs to a session of that principal at that server           404
+8. The SDK's transport takes it, in that session
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from fiducial.gateway.mcp.proxy import WAIT
 from fiducial.gateway.mcp.settings import McpSettings
 from fiducial.gateway.principals import NotGoodFor, Principal, Principals
 from fiducial.gateway.requests import Requests
+from fiducial.gateway.sessions import NONE, Seat, Sessions, named
+from fiducial.gateway.statements import HEADER as STATEMENT
 from fiducial.gateway.statements import Statement, Statements, Unfounded, carried
 from fiducial.guard.guard import Guard
 from fiducial.oversight.pins import Pins
@@ -65,6 +68,7 @@ class McpGateway:
         self,
         settings: McpSettings,
         guards: Callable[[str], Guard],
+        sessions: Sessions,
         requests: Requests,
         admit: Callable[[str], str | None],
         *,
@@ -73,12 +77,13 @@ class McpGateway:
     ) -> None:
         """
         guards    server → the guard that decides what is called there; all of one store
+        sessions  those that hosts have open
         requests  of the desk that they have
         admit     says which host a token is of
         url       where clients find this: scheme, host and port
         wait      seconds for which a call that is held waits for people
         """
-        self._settings, self._url = settings, url.rstrip("/")
+        self._settings, self._url, self._sessions = settings, url.rstrip("/"), sessions
         parts = urlsplit(self._url)
         self._host, self._origin = parts.netloc.lower().encode(), self._url.lower().encode()
         self._lines = Lines()
@@ -156,19 +161,28 @@ class McpGateway:
         if scope["path"].startswith(METADATA):
             await self._describe(served, scope, send)
             return
-        version, session = _once(headers, _VERSION) or HANDSHAKE_PROTOCOL_VERSIONS[0], _once(headers, _SESSION)
-        _check_protocol(scope["method"], version)
+        _check_protocol(scope["method"], _once(headers, _VERSION) or HANDSHAKE_PROTOCOL_VERSIONS[0])
         principal = await self._principals.of(headers, served.address)
         stated = self._stated(served, principal, headers)
+        seat = await self._seat(served, principal, headers)
+        with contextlib.nullcontext() if seat is None else seat.kept():
+            await self._in_line(served, principal, stated, seat, scope, receive, send)
+
+    async def _in_line(
+        self, served: McpServer, principal: Principal, stated: Statement | None, seat: Seat | None,
+        scope: Scope, receive: Receive, send: Send,
+    ) -> None:  # fmt: skip
+        headers = scope["headers"]
+        version, session = _once(headers, _VERSION) or HANDSHAKE_PROTOCOL_VERSIONS[0], _once(headers, _SESSION)
         if version not in HANDSHAKE_PROTOCOL_VERSIONS:
-            line = await self._lines.of(served, principal, types.ClientCapabilities(), stated)
+            line = await self._lines.of(served, principal, types.ClientCapabilities(), stated, seat)
             await line.serve(scope, receive, send)
         elif session is None:
             body = await body_of(receive, _OPENING)
-            line = await self._lines.of(served, principal, _asked_of(body), stated, own=True)
+            line = await self._lines.of(served, principal, _asked_of(body), stated, seat, own=True)
             await self._open(line, scope, _again(body, receive), send)
         else:
-            line = self._lines.named(session, served, principal)
+            line = self._lines.named(session, served, principal, seat)
             if stated is not None and line.talks(stated):
                 await line.hear(stated)
             elif scope["method"] != "DELETE" and line.stated is not None and line.stated.expires <= self._now():
@@ -191,6 +205,25 @@ class McpGateway:
         except Unfounded as error:
             log.warning("what a host says of a task at `%s` does not count: %s", served.name, error)
             return None
+
+    async def _seat(self, served: McpServer, principal: Principal, headers: list[tuple[bytes, bytes]]) -> Seat | None:
+        """The session that a host names, for work that is begun before anything else is waited for; `None`: none is
+        named. Raises `Refused` when it is none of this host's and this user's, or its calls are not for this server."""
+        session = named(headers)
+        if session is None:
+            return None
+        if principal.host is None:
+            raise Refused(403, "only a host names a session")
+        if any(name == STATEMENT for name, _ in headers):
+            raise Refused(400, "a session that is named knows its task: send no `Fiducial-Task` with it")
+        if served.guard is not self._sessions.guard:
+            raise Refused(409, f"`{served.name}` has a charter of its own, which no session that you have opened has")
+        seat = await self._sessions.find(principal.host, session)
+        found = seat.session
+        if found.user != principal.user or (principal.roles and principal.roles != found.roles):
+            raise Refused(404, NONE)
+        seat.decides("tools")
+        return seat
 
     async def _open(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
         """A session of the protocol's, in the line."""

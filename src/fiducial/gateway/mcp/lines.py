@@ -3,13 +3,15 @@
 A *line* is one session, with its proxy and the transport of the SDK. Which line a request belongs to:
 
 1. It names a session of the protocol's (`Mcp-Session-Id`, versions up to 2025-11-25): the line where that was opened.
-2. It carries a statement of its host's: the line of that conversation, of this principal at this server.
-3. It opens a session of the protocol's: a line of its own, whose task is not known.
-4. Otherwise (version of 2026-07-28, which has no sessions): the one line of this principal at this server that nobody
+2. It names a session of the guard's that its host has open (`Fiducial-Session`): the line in that session, of this
+   principal at this server. Other doors are at work in the session too, and it does not end with the line.
+3. It carries a statement of its host's: the line of that conversation, of this principal at this server.
+4. It opens a session of the protocol's: a line of its own, whose task is not known.
+5. Otherwise (version of 2026-07-28, which has no sessions): the one line of this principal at this server that nobody
    said anything of. What is read in any of its calls counts for all of them.
 
-Who uses a server both with and without a statement counts as having read anything in all their lines there. So does a
-line that is made anew for a conversation: see `marks.py`.
+Who uses a server both with and without a statement, or a named session, counts as having read anything in all their
+lines there. So does a line that is made anew for a conversation: see `marks.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import mcp_types as types
@@ -37,6 +40,7 @@ from fiducial.gateway.mcp.upstream import SECONDS, Upstream
 from fiducial.gateway.principals import Principal
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
+from fiducial.gateway.sessions import Seat
 from fiducial.gateway.statements import Statement
 from fiducial.guard.guard import Guard
 from fiducial.guard.session import Session
@@ -83,17 +87,21 @@ class Line:
         principal: Principal,
         can: types.ClientCapabilities,
         stated: Statement | None,
+        seat: Seat | None,
         *,
         own: bool,
     ) -> None:
-        """`own`: nobody comes to it but by the session of the protocol's that is opened in it."""
-        self.served, self.principal, self.stated, self._own = served, principal, stated, own
+        """
+        seat  the session that its host named; `None`: one of its own
+        own   nobody comes to it but by the session of the protocol's that is opened in it
+        """
+        self.served, self.principal, self.stated, self.seat, self._own = served, principal, stated, seat, own
         self.used = time.monotonic()
         self.at_work = 0
         """Requests that are being answered, streams that a client listens at among them."""
         self.ending = asyncio.Event()
         self._can = can
-        self._doubted = not served.alone
+        self._doubted = seat is None and not served.alone
         self._said = {stated.task} if stated is not None else set()
         self._session: Session | None = None
         self._ready: asyncio.Future[StreamableHTTPSessionManager] = asyncio.get_running_loop().create_future()
@@ -107,6 +115,8 @@ class Line:
             manager = await asyncio.shield(self._ready)
             if self.ending.is_set():
                 raise Refused(503, "this session is ending; ask again")
+            if self.seat is not None:
+                await self.seat.turn()
             await manager.handle_request(scope, receive, send)
         finally:
             self.at_work -= 1
@@ -133,10 +143,17 @@ class Line:
         own = self.stated
         return own is not None and (own.host, own.conversation) == (stated.host, stated.conversation)
 
-    def may_know(self, stated: Statement | None) -> bool:
-        """Its agent may be that of another line of the principal's, which says `stated`: of the same conversation with
-        other roles, or because the host has let a statement expire or left it out."""
-        return self.talks(stated) if stated is not None and self.stated is not None else stated is not self.stated
+    def may_know(self, stated: Statement | None, seat: Seat | None) -> bool:
+        """Its agent may be that of another line of the principal's, which says `stated` or is in `seat`: of the same
+        conversation with other roles, or because the host has let a statement expire or left it out."""
+        if stated is not None and self.stated is not None:
+            return self.talks(stated)
+        return (self.stated is None and self.seat is None) != (stated is None and seat is None)
+
+    @property
+    def over(self) -> bool:
+        """Its session has ended, or was let go of: at another door."""
+        return self._session is not None and self._session.closed
 
     def idle(self, since: float, unix: float) -> bool:
         """Nobody has used it since, and nobody can come back to it by what was stated."""
@@ -153,7 +170,7 @@ class Line:
                 try:
                     await self._serve(up)
                 finally:
-                    if self._session is not None:
+                    if self._session is not None and self.seat is None:
                         await run_in_threadpool(self._session.close)
         except (Refused, FiducialError) as error:
             self._failed(error)
@@ -171,24 +188,25 @@ class Line:
             log.warning("a session at the MCP server `%s` has ended: %s", self.served.name, type(error).__name__)
 
     async def _serve(self, up: Upstream) -> None:
-        served, stated = self.served, self.stated
+        served, stated, seat = self.served, self.stated, self.seat
         async with asyncio.timeout(SECONDS):
             said = await up.tools()
-        been = await run_in_threadpool(served.marks.leave, self.principal.who, stated, own=self._own)
+        leave = partial(served.marks.leave, self.principal.who, stated, own=self._own, named=seat is not None)
+        been = await run_in_threadpool(leave)
         self._doubted = self._doubted or been
-        self._session = session = await run_in_threadpool(
+        self._session = session = seat.session if seat is not None else await run_in_threadpool(
             served.guard.session,
             user=self.principal.user,
             roles=self.principal.roles,
             task=stated.task if stated is not None else None,
-        )
+        )  # fmt: skip
         if self._doubted:
             self.doubt()
         desk = served.guard.desk
         forms = Forms(session, served.requests, desk) if self.principal.attended and isinstance(desk, Desk) else None
         proxy = Proxy(
             up, session, served.requests, served.pins, served.guard.switches,
-            name=served.name, wait=served.wait, others=served.others, forms=forms,
+            name=served.name, wait=served.wait, others=served.others, forms=forms, shared=seat is not None,
         )  # fmt: skip
         try:
             await proxy.look(said)
@@ -203,6 +221,7 @@ class Line:
                     await proxy.answered()
         finally:
             up.leave(proxy)
+            session.withdraw(proxy, {})
 
 
 class Lines:
@@ -216,10 +235,13 @@ class Lines:
         self._shared: dict[tuple[object, ...], Line] = {}
         """Lines that requests find without one."""
 
-    def named(self, session: str, served: McpServer, principal: Principal) -> Line:
-        """The line in which that session was opened. Raises `Refused` when this principal has none at this server."""
+    def named(self, session: str, served: McpServer, principal: Principal, seat: Seat | None) -> Line:
+        """The line in which that session was opened. Raises `Refused` when this principal has none at this server, in
+        `seat`."""
         line = self._sessions.get(session)
         if line is None or line.ending.is_set() or line.served is not served or line.principal != principal:
+            raise Refused(404, "you have no such session")
+        if line.seat is not seat:
             raise Refused(404, "you have no such session")
         line.used = self._clock()
         return line
@@ -245,20 +267,22 @@ class Lines:
         principal: Principal,
         can: types.ClientCapabilities,
         stated: Statement | None,
+        seat: Seat | None,
         *,
         own: bool = False,
     ) -> Line:
-        """The line that a request belongs to, which says `stated`. `own`: it opens a session of the protocol's.
+        """The line that a request belongs to, which says `stated` or names `seat`. `own`: it opens a session of the
+        protocol's.
 
         Raises `Refused` when this principal has too many, and as `Line.serve`.
         """
-        if stated is None and own:
-            return self._made(served, principal, can, None, own=True)
+        if stated is None and seat is None and own:
+            return self._made(served, principal, can, None, None, own=True)
         about = (stated.host, stated.conversation) if stated is not None else ()
-        key = served.name, principal, *about
+        key = served.name, principal, seat, *about
         line = self._shared.get(key)
         if line is None or line.ending.is_set():
-            line = self._shared[key] = self._made(served, principal, can, stated)
+            line = self._shared[key] = self._made(served, principal, can, stated, seat)
         else:
             line.used = self._clock()
             if stated is not None:
@@ -271,14 +295,15 @@ class Lines:
         principal: Principal,
         can: types.ClientCapabilities,
         stated: Statement | None,
+        seat: Seat | None,
         *,
         own: bool = False,
     ) -> Line:
         if sum(each.principal == principal for each in self._all) >= MOST:
             raise Refused(503, f"you have {MOST} sessions, and no more can be opened before one has ended")
-        line = Line(served, principal, can, stated, own=own)
+        line = Line(served, principal, can, stated, seat, own=own)
         for each in self._all:
-            if each.served is served and each.principal.who == principal.who and each.may_know(stated):
+            if each.served is served and each.principal.who == principal.who and each.may_know(stated, seat):
                 each.doubt()
                 line.doubt()
         self._all.add(line)
@@ -291,11 +316,11 @@ class Lines:
         self._shared = {key: each for key, each in self._shared.items() if each is not line}
 
     async def let_go(self, unix: float) -> None:
-        """End those that nobody uses; `unix` is the time."""
+        """End those that nobody uses, or whose session has ended; `unix` is the time."""
         since = self._clock() - IDLE
 
         async def end(line: Line) -> None:
-            if line.idle(since, unix):  # still: nothing is awaited between this and its end's beginning
+            if line.over or line.idle(since, unix):  # still: nothing is awaited between this and its end's beginning
                 await line.end()
 
         await asyncio.gather(*(end(line) for line in list(self._all)))

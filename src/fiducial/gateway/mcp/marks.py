@@ -6,7 +6,7 @@ So before a line answers anything, a cell of the store says that it is there, fo
 | cell | says |
 |---|---|
 | `mcp-been/<who>/unstated` | they have been at the server without a statement |
-| `mcp-been/<who>/stated` | they have been there with one |
+| `mcp-been/<who>/stated` | they have been there with one, or in a session that their host named |
 | `mcp-been/<who>/stated/<conversation>` | they have been there in this conversation |
 
 `<who>` is a digest of the server and of the principal without their roles, `<conversation>` one of the host and its
@@ -31,15 +31,19 @@ class Marks:
     def __init__(self, store: Store, server: str) -> None:
         self._store, self._server = store, server
 
-    def leave(self, who: tuple[str, ...], stated: Statement | None, *, own: bool) -> bool:
+    def leave(self, who: tuple[str, ...], stated: Statement | None, *, own: bool, named: bool = False) -> bool:
         """Mark that `who` is at the server; whether its agent may have read there what a new line does not know.
 
-        own   without a statement: the line is that of one session of the protocol's, which nobody else comes to
+        own    without a statement: the line is that of one session of the protocol's, which nobody else comes to
+        named  their host has named the session, so it knows what was read in it before
 
         Who marks first and reads then, so of two that come at once at least one sees the other. Raises `StoreError`.
         """
         of_all = BEEN + _part(self._server, *who)
         with_one, without = f"{of_all}/stated", f"{of_all}/unstated"
+        if named:
+            self._mark(with_one)
+            return self._is(without)
         if stated is None:
             been = self._mark(without)
             return self._is(with_one) or (been and not own)

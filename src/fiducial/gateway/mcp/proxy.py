@@ -34,7 +34,7 @@ from starlette.concurrency import run_in_threadpool
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import Charter
 from fiducial.core.verdict import Held, Unclear
-from fiducial.errors import ToolFailed, ToolRefused
+from fiducial.errors import SessionError, ToolFailed, ToolRefused
 from fiducial.gateway.mcp.forms import Forms, Unanswered
 from fiducial.gateway.mcp.results import beside, failure, remaining, stopped, unforged, value_of
 from fiducial.gateway.mcp.upstream import Upstream
@@ -93,6 +93,7 @@ class Proxy:
         wait: float = WAIT,
         others: Collection[str] = (),
         forms: Forms | None = None,
+        shared: bool = False,
     ) -> None:
         """`look` comes before anything else.
 
@@ -101,8 +102,9 @@ class Proxy:
         others  names of servers beside this one: a tool whose contract is of one of them is none of this one's; where
                 contracts of the session's charter are of this one, the servers of all others count as such
         forms   by which the user's questions are put before them; `None`: nobody says that they would answer
+        shared  other doors are at work in the session: what this server does not list may be a tool there
         """
-        self.session, self.name = session, name
+        self.session, self.name, self._shared = session, name, shared
         self._others, self._forms = {"fiducial", *others, *_beside(name, session.charter)}, forms
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
@@ -166,10 +168,10 @@ class Proxy:
         )
         self._wrong = found | {name: "the server has several tools of this name" for name in count if count[name] > 1}
         tools = self.session.tools
-        missing = {name for name in tools.keys() - count.keys() if not self._elsewhere(name)}
-        self.session.withdrawn = dict.fromkeys(missing - {READ, PROMPT, COMPLETE}, "the server does not list it") | {
-            name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()
-        }
+        mine = set() if self._shared else tools.keys() - {READ, PROMPT, COMPLETE}
+        missing = {name for name in mine - count.keys() if not self._elsewhere(name)}
+        withdrawn = {name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()}
+        self.session.withdraw(self, dict.fromkeys(missing, "the server does not list it") | withdrawn)
 
     def _elsewhere(self, name: str) -> bool:
         """The tool is the guard's own, or another server's."""
@@ -277,9 +279,9 @@ class Proxy:
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Any:
         name, given = params.name, params.arguments or {}
-        if self._elsewhere(name):
-            return failure(f"`{name}` is no tool of the server's.")
         await self._look_again()
+        if self._elsewhere(name) or (self._shared and name not in self._looked and name not in self._wrong):
+            return failure(f"`{name}` is no tool of the server's.")
         came: list[dict[str, Any]] = []
         refused: list[MCPError] = []
 
@@ -432,6 +434,8 @@ class Proxy:
     async def ask(self, request: types.ServerRequest, kind: type[Any]) -> Any:
         """See `Listener`."""
         await self._here.wait()
+        if self.session.closed:
+            raise MCPError(code=types.INVALID_REQUEST, message="The session has ended.")
         self._unless_halted(request.method)
         if self._private and not isinstance(request, types.ListRootsRequest):
             told = "A server that keeps a memory of each user's alone asks the client nothing."
@@ -456,7 +460,11 @@ class Proxy:
             if self._private:
                 notification = type(notification)()
             elif (said := notification.params) is not None:
-                self._take_in(notification.method, {}, said.model_dump(mode="json", by_alias=True, exclude_none=True))
+                told = said.model_dump(mode="json", by_alias=True, exclude_none=True)
+                try:
+                    self._take_in(notification.method, {}, told)
+                except SessionError:
+                    return  # it has ended at another door, and nobody is in it who could hear this
             await self._client.send_notification(notification)
 
     def _progress(self, context: Context) -> ProgressFnT | None:

@@ -32,7 +32,6 @@ from starlette.types import Receive, Scope, Send
 from fiducial.charter.model import RESPOND
 from fiducial.core.event import Authority
 from fiducial.core.faults import wordless
-from fiducial.core.ids import SessionId
 from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.bodies import check, value_of
 from fiducial.gateway.door import MAX_BODY, Hosts, body_of
@@ -48,6 +47,7 @@ from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
 from fiducial.gateway.sessions import Sessions
+from fiducial.gateway.sessions import named as session_of
 from fiducial.gateway.statements import Statement, Statements, Unfounded, carried
 from fiducial.gateway.threads import Threads
 from fiducial.gateway.trusted import trusted
@@ -56,8 +56,6 @@ from fiducial.guard.switches import DEAF
 
 log = logging.getLogger("fiducial.gateway")
 PATH: Final = "/models/"
-SESSION: Final = b"fiducial-session"
-"""The header by which a host says in which of its sessions a model is asked."""
 _LOOK: Final = 60.0
 _TIMES: Final = httpx2.Timeout(10.0, read=600.0, pool=30.0)
 """Seconds; models think for long before they say anything."""
@@ -193,10 +191,11 @@ class ModelGateway:
             )
             await self._plain("POST", at, sent, along, answer)
             return
-        named = Named(principal, _session(headers), self._stated(served, principal, headers), earlier, heads, prompt)
+        named = Named(principal, session_of(headers), self._stated(served, principal, headers), earlier, heads, prompt)
         # What has no name is begun, or gone on with, in any case: nobody has to wait for its session.
         found = await served.conversations.of(named) if named.named else None
         if found is not None:
+            _begin(served, found)
             _check_running(guard, found.seat.session.agent, found.seat.session.user)
         conversation = found.conversation if found is not None else served.conversations.begun(named)
         conversation.at_work += 1
@@ -343,8 +342,15 @@ async def _taken_in(
 ) -> Taken:
     """The conversation, once it has taken in what the model reads."""
     taken = found or await served.conversations.opened(conversation, principal)
+    _begin(served, taken)
     await taken.seat.apart(partial(conversation.take_in, taken.seat.session, steps))
     return taken
+
+
+def _begin(served: Served, taken: Taken) -> None:
+    """Raises `Refused` where the calls that are to be decided here are at another door."""
+    if served.rules.decides:
+        taken.seat.decides("model")
 
 
 def _written(
@@ -422,13 +428,6 @@ def _read(
         return found, earlier, heads_of(messages), prompt_of(api.steps(found))
 
 
-def _session(headers: list[tuple[bytes, bytes]]) -> str | None:
-    found = [value.decode("latin-1") for name, value in headers if name == SESSION]
-    if len(found) > 1:
-        raise Refused(400, "name one session")
-    return SessionId(found[0]) if found else None
-
-
 def _with_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Anthropic's SDKs send their key in a header of its own."""
     if any(name == b"authorization" for name, _ in headers):
@@ -436,4 +435,4 @@ def _with_token(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
     return headers + [(b"authorization", b"Bearer " + value) for name, value in headers if name == b"x-api-key"]
 
 
-__all__ = ["PATH", "SESSION", "ModelGateway", "Served"]
+__all__ = ["PATH", "ModelGateway", "Served"]
