@@ -217,6 +217,8 @@ def _quarantined(services: Services) -> None:
         pins.check("files", {"read_file": {"name": "read_file", "description": said + more}}, {"title": "Files"})
         text = f"---\nname: notes\ndescription: Takes notes.\n---\n{more}"
         pins.check_skills("team", {"notes": Found(said={"files": {"SKILL.md": {"text": text}}, "flaws": []})})
+    mail = {name: {"name": name, "description": f"Can {name} mail."} for name in ("read", "send")}
+    Pins(services.store, services.clock, "approved").check("a-mailbox-of-the-customer's", mail)
 
 
 def test_an_operator_relies_on_a_changed_tool_by_keyboard(
@@ -234,6 +236,9 @@ def test_an_operator_relies_on_a_changed_tool_by_keyboard(
     skill = page.get_by_role("article", name="notes of skills team")
     skill.get_by_role("button", name="Keep it out").click()
     page.get_by_text("It is kept out.").wait_for()
+    assert page.get_by_role("article").count() == 3
+    page.get_by_role("button", name="Rely on all 2 of a-mailbox").click()
+    page.get_by_text("It is relied upon as it is now.").wait_for()
     assert page.get_by_role("article").count() == 1
     page.context.close()
 

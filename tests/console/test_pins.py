@@ -13,7 +13,7 @@ from fiducial.console.pages import pins as page
 from fiducial.console.services import Services
 from fiducial.core.event import ToolPinned
 from fiducial.core.ids import PersonId
-from fiducial.oversight.pins import Change, Found, Pins
+from fiducial.oversight.pins import Change, Found, Pins, wholes
 
 ENTRY = "---\nname: notes\ndescription: Turns changes into notes.\n---\n"
 
@@ -179,3 +179,40 @@ def test_the_store_s_word_is_taken_once_more_when_it_is_kept(
     answer = decide(Browser(console).as_(services, "operator"), change, "approve")
     assert answer.status_code == 409
     assert PersonId("operator") not in [by for _, by in acts(services)]
+
+
+def test_an_operator_relies_on_all_that_waits_of_a_server(console: Console, services: Services, pins: Pins) -> None:
+    strict = Pins(services.store, services.clock, "approved")
+    strict.check("files", tool("Reads a file.") | tool("Writes a file.", "write_file"), {"title": "Files"})
+    strict.check("barn", tool("Reads a file."))
+    [whole] = wholes(pins.waiting())
+    for role in ("viewer", "operator"):
+        shown = html.unescape(Browser(console).as_(services, role).get("/pins").text)
+        assert "nobody has approved it" in shown
+        assert '+  "description": "Writes a file."' in shown
+        assert ("Rely on all 3 of files" in shown) == (role == "operator")
+        assert "of barn that wait" not in shown
+    browser = Browser(console).as_(services, "operator")
+    given = {"server": "files", "decision": "approve-all"}
+    assert browser.submit("/pins", "/pins", seen=whole.pins[0].digest, **given).status_code == 409
+    strict.check("files", tool("Sends a file.", "send_file"))
+    assert browser.submit("/pins", "/pins", seen=whole.digest, **given).status_code == 409
+    assert strict.check("files", tool("Reads a file."))
+    [whole] = wholes(pins.waiting())
+    answer = browser.submit("/pins", "/pins", seen=whole.digest, **given)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/pins?done=relied-upon")
+    assert strict.check("files", tool("Reads a file.") | tool("Writes a file.", "write_file"), {"title": "Files"}) == {}
+    assert [change.offered.server for change in pins.waiting()] == ["barn"]
+
+
+def test_all_of_a_server_is_not_relied_upon_where_some_cannot_be_shown(
+    console: Console, services: Services, pins: Pins
+) -> None:
+    strict = Pins(services.store, services.clock, "approved")
+    strict.check("files", tool("Reads a file.") | tool("w" * page.MOST, "write_file"))
+    [whole] = wholes(pins.waiting())
+    browser = Browser(console).as_(services, "operator")
+    assert "Rely on all" not in browser.get("/pins").text
+    given = {"server": "files", "seen": whole.digest, "decision": "approve-all"}
+    assert browser.submit("/pins", "/pins", **given).status_code == 409
+    assert len(pins.waiting()) == 2

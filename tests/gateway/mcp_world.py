@@ -20,7 +20,7 @@ from fiducial.gateway.mcp.proxy import Proxy
 from fiducial.gateway.mcp.results import TICKET
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests
-from fiducial.oversight.pins import Pins
+from fiducial.oversight.pins import Pins, Trust
 
 
 def upstream(house: House, **handlers: Any) -> Server[Any]:
@@ -62,11 +62,12 @@ class Line:
         name: str = "shed",
         can: types.ClientCapabilities = ASKED,
         attended: bool = False,
+        trust: Trust = "first-use",
         **client: Any,
     ) -> None:
         self.house, self.session = house, house.guard.session(user=user, task=task)
         self._server, self._era, self._options = server or upstream(house), era, client
-        self._name, self._wait, self._can, self._attended = name, wait, can, attended
+        self._name, self._wait, self._can, self._attended, self._trust = name, wait, can, attended, trust
         self._ready, self._failed = threading.Event(), ""
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
         self._thread.start()
@@ -82,7 +83,7 @@ class Line:
                 self._server.run(*far, self._server.create_initialization_options(NotificationOptions()))
             )
             self.up = await stack.enter_async_context(Upstream.connected(*near, self._can))
-            guard, pins = self.house.guard, Pins(self.house.store, self.house.guard.clock)
+            guard, pins = self.house.guard, Pins(self.house.store, self.house.guard.clock, self._trust)
             forms = Forms(self.session, requests, self.house.desk) if self._attended else None
             self.proxy = Proxy(
                 self.up, self.session, requests, pins, guard.switches, name=self._name, wait=self._wait, forms=forms

@@ -54,6 +54,14 @@ def known(gate: Gate, user: str = "emma") -> bool:
     return any(each.session == session.id and each.authority == "user" for each in said)
 
 
+def test_nothing_is_used_before_somebody_has_approved_it_where_the_file_says_so(house: House) -> None:
+    gate = Gate(house, pins="approved", beside={"barn": {"url": "http://127.0.0.1:9/mcp"}})
+    client = gate.client("emma", "Write milk into my list")
+    assert client.do(client.client.session.list_tools).tools == []
+    assert client.call("write_note", **NOTE).is_error
+    assert not house.tools.ran
+
+
 # --- sessions
 
 

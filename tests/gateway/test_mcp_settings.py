@@ -23,6 +23,7 @@ servers:
     url: https://tickets.example.org/mcp
     token_env: TICKETS
     alone: true
+    pins: approved
 users:
   issuer: https://id.example.org
 attended:
@@ -52,6 +53,7 @@ def test_what_the_file_says(folder: Path) -> None:
     assert (read.charter("files"), read.charter("tickets")) == (folder / "files", None)
     assert (read.token("files"), read.token("tickets")) == (None, "secret")
     assert (read.servers["files"].alone, read.servers["tickets"].alone) == (False, True)
+    assert (read.servers["files"].pins, read.servers["tickets"].pins) == ("first-use", "approved")
     assert read.users is not None
     assert (read.users.issuer, read.users.scope, read.users.user) == ("https://id.example.org", "mcp", "sub")
     assert list(read.keys) == ["support-bot"]

@@ -94,6 +94,16 @@ def test_a_server_is_wrapped_by_writing_it_before_its_command(shed: Path) -> Non
     assert ended.reason == "done"
 
 
+def test_nothing_is_used_before_somebody_has_approved_it(shed: Path) -> None:
+    async def used(client: Client) -> tuple[list[Any], bool]:
+        found = await client.call_tool("write_note", {"name": "list", "text": "milk"})
+        return list((await client.list_tools()).tools), found.is_error
+
+    words = ["--charter", "shed", "--task", "Write milk into my list", "--name", "shed", "--pins", "approved"]
+    assert with_client(words, used) == ([], True)
+    assert not (shed / "notes.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "had"),
     [

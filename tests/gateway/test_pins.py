@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 import fiducial
 from fiducial.cli import app
 from fiducial.console.words import told_as
+from fiducial.core import canonical
 from fiducial.core.clock import SystemClock
 from fiducial.core.event import CallDecided, ToolPinned, decode_event, encode_event
 from fiducial.core.ids import PersonId
@@ -32,7 +33,7 @@ from fiducial.core.store import Commit, Put
 from fiducial.core.verdict import Fault
 from fiducial.errors import Conflict, NotPermitted, OversightError, StoreBusy, StoreError
 from fiducial.oversight.people import People, Person
-from fiducial.oversight.pins import OFFERED, PINS, Change, Pins
+from fiducial.oversight.pins import OFFERED, PINS, Change, Pins, wholes
 from fiducial.oversight.signs import signs
 from fiducial.store.memory import MemoryStore
 
@@ -634,6 +635,122 @@ def test_the_difference_has_every_character_of_what_is_said(pins: Pins) -> None:
     assert '+  "description": "Writes.\x85\u2028all",' in waits(pins)["write_note"].diff()
 
 
+# --- where a person has to approve everything
+
+
+def test_nothing_is_used_before_somebody_has_approved_it(house: House, pins: Pins) -> None:
+    for _ in range(2):
+        line = Line(house, Shed(house).server, trust="approved")
+        assert listed(line) == []
+        assert not ran(line)
+        assert line.client.server_info.name == "shed"
+        line.close()
+    assert set(waits(pins)) == {None, "write_note"}
+    for change in pins.waiting():
+        assert change.offered.why == "nobody has approved it"
+        assert change.pinned is None
+        assert all(row.startswith(("+", "@")) for row in change.diff())
+        pins.approve("shed", change.offered.digest, OLGA)
+    line = Line(house, Shed(house).server, trust="approved")
+    assert listed(line) == ["write_note"]
+    assert ran(line)
+    line.close()
+    changed = Line(
+        house, Shed(house, tool("Writes a note to everybody."), tool("Adds.", "look_up")).server, trust="approved"
+    )
+    assert listed(changed) == []
+    assert "pinned by olga" in waits(pins)["write_note"].offered.why
+    assert waits(pins)["look_up"].offered.why == "nobody has approved it"
+    assert house.tools.ran == {"write_note": 1}
+    assert [act for _, act in acts(house)] == ["quarantined"] * 2 + ["approved"] * 2 + ["quarantined"] * 2
+
+
+def test_what_a_server_says_of_itself_waits_too(house: House, pins: Pins) -> None:
+    server = Shed(house).server
+    server.instructions = "Use me for notes."
+    line = Line(house, server, trust="approved")
+    assert (line.client.server_info.name, line.client.instructions) == ("shed", None)
+    shown = "\n".join(waits(pins)[None].diff())
+    assert '+  "instructions": "Use me for notes."' in shown
+    line.close()
+    pins.approve("shed", waits(pins)[None].offered.digest, OLGA)
+    assert Line(house, server, trust="approved").client.instructions == "Use me for notes."
+
+
+def test_what_was_pinned_without_a_person_is_to_be_looked_at_as_a_whole(house: House, pins: Pins) -> None:
+    strict = Pins(house.store, SystemClock(), "approved")
+    assert pins.check("shed", note("a") | note("Adds.", "add"), "hello") == {}
+    assert pins.check("shed", note("b"))
+    seen = waits(pins)["write_note"].offered.digest
+    pins.keep_out("shed", seen, OLGA)
+    for _ in range(2):
+        assert set(strict.check("shed", note("b") | note("Adds.", "add"), "hello")) == {"write_note", "add", None}
+        assert pins.check("shed", note("Adds.", "add"), "hello") == {}, "which is what was said the first time"
+        assert set(waits(pins)) == {"write_note", "add", None}, "and it waits for a person all the same"
+    assert all(change.pinned is None and change.offered.whole for change in pins.waiting())
+    assert waits(pins)["write_note"].offered.kept_out == OLGA
+    for change in pins.waiting():
+        pins.approve("shed", change.offered.digest, OLGA)
+    assert strict.check("shed", note("b") | note("Adds.", "add"), "hello") == {}
+    assert strict.check("shed", note("a"), "hello").keys() == {"write_note"}
+    assert waits(pins)["write_note"].pinned is not None
+
+
+def test_what_is_taken_back_cannot_be_approved_where_a_person_has_to(house: House) -> None:
+    strict = Pins(house.store, SystemClock(), "approved")
+    strict.check("shed", note("a"))
+    seen = waits(strict)["write_note"].offered.digest
+    strict.check("shed", note("b"))
+    assert [change.offered.digest for change in strict.waiting()] != [seen]
+    assert [act for _, act in acts(house)] == ["quarantined"]
+
+
+def test_all_that_waits_is_approved_at_once_and_nothing_that_nobody_saw(house: House, pins: Pins) -> None:
+    strict = Pins(house.store, SystemClock(), "approved")
+    strict.check("shed", note("a") | note("Adds.", "add") | note("Kept.", "out"), "hello")
+    strict.check("barn", note("a"))
+    pins.keep_out("shed", waits(pins)["out"].offered.digest, OLGA)
+    [whole] = wholes(pins.waiting())
+    assert (whole.server, {pin.tool for pin in whole.pins}) == ("shed", {None, "write_note", "add"})
+    for by in (VERA, PersonId("nobody")):
+        with pytest.raises(NotPermitted):
+            pins.approve_all("shed", whole.digest, by)
+    for server, wrong in (("shed", whole.digest[:-1]), ("shed", whole.pins[0].digest), ("barn", whole.digest)):
+        with pytest.raises(OversightError, match="by now"):
+            pins.approve_all(server, wrong, OLGA)
+    with pytest.raises(OversightError, match="by now"):
+        pins.approve_all("empty", canonical.digest([]), OLGA)
+    strict.check("shed", note("Sends.", "send"))  # in between seeing and approving
+    with pytest.raises(OversightError, match="by now"):
+        pins.approve_all("shed", whole.digest, OLGA)
+    strict.check("shed", note("Sends it.", "send"))
+    [whole] = wholes(pins.waiting())
+    relied = pins.approve_all("shed", whole.digest, OLGA)
+    assert {pin.tool for pin in relied} == {None, "write_note", "add", "send"}
+    assert strict.check("shed", note("a") | note("Adds.", "add") | note("Sends it.", "send"), "hello") == {}
+    assert {(change.offered.server, change.offered.tool) for change in pins.waiting()} == {
+        ("shed", "out"), ("barn", "write_note")
+    }  # fmt: skip
+    assert [act for _, act in acts(house)].count("approved") == 4
+
+
+def test_what_changes_while_all_is_approved_is_not(house: House, pins: Pins, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = Pins(house.store, SystemClock(), "approved")
+    strict.check("shed", note("a") | note("Adds.", "add"))
+    [whole] = wholes(pins.waiting())
+    commit = pins._commit
+
+    def meanwhile(*given: Any) -> None:
+        monkeypatch.undo()
+        strict.check("shed", note("Adds, and sends.", "add"))
+        commit(*given)
+
+    monkeypatch.setattr(pins, "_commit", meanwhile)
+    with pytest.raises(OversightError, match="meanwhile"):
+        pins.approve_all("shed", whole.digest, OLGA)
+    assert set(waits(pins)) == {"write_note", "add"}
+
+
 def test_in_a_terminal(house: House, pins: Pins) -> None:
     pins.check("shed", {"write_note": {"description": "Writes a note."}}, "hello")
     pins.check("shed", {"write_note": {"description": "Writes \x1b[31ma note to everybody."}}, "goodbye")
@@ -654,3 +771,23 @@ def test_in_a_terminal(house: House, pins: Pins) -> None:
         assert approved.exit_code == 0, approved.output
         assert approved.output == f"shed: {what} is relied upon as it is now\n"
     assert "nothing is quarantined" in run(app, ["pins", "list", *db]).output
+
+
+def test_all_of_a_server_in_a_terminal(house: House, pins: Pins) -> None:
+    strict = Pins(house.store, SystemClock(), "approved")
+    strict.check("shed", note("a") | note("Adds.", "add"))
+    strict.check("barn", note("a"))
+    house.store.flush()
+    run, db = CliRunner().invoke, ["--db", str(house.path)]
+    together = json.loads(run(app, ["pins", "list", "--json", *db]).output)["together"]
+    assert list(together) == ["shed"]
+    shown = run(app, ["pins", "list", *db]).output
+    assert f"shed  all 2 that wait  {together['shed']}" in shown
+    assert '+  "description": "Adds."' in shown
+    assert run(app, ["pins", "approve", "shed", together["shed"], "--by", "olga", *db]).exit_code == 2
+    approved = run(app, ["pins", "approve", "shed", together["shed"], "--all", "--by", "olga", *db])
+    assert approved.exit_code == 0, approved.output
+    assert approved.output.splitlines() == [
+        f"shed: {name} is relied upon as it is now" for name in ("add", "write_note")
+    ]
+    assert "all" not in run(app, ["pins", "list", *db]).output

@@ -20,6 +20,7 @@ from fiducial.gateway.mcp.stdio import Host, first_of, wrap
 from fiducial.guard.guard import Guard
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.people import People
+from fiducial.oversight.pins import Trust
 from fiducial.policy.load import load_charter
 
 
@@ -54,6 +55,13 @@ def mcp(
         str | None,
         typer.Option(help="What the server is pinned as, and called in contracts; without it, by its command."),
     ] = None,
+    pins: Annotated[
+        Trust,
+        typer.Option(
+            help="What is relied upon of the server: what it says the first time (first-use), or what an operator has "
+            "approved (approved)."
+        ),
+    ] = "first-use",
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Wrap an MCP server: write `fiducial mcp … --` before its command where your client starts it.
@@ -77,6 +85,7 @@ def mcp(
                     lambda made_of: Guard(made_of, store=store, mode=mode, desk=desk),
                     name=name,
                     wait=wait,
+                    trust=pins,
                 )
             )
     except (FiducialError, MCPError, OSError, RuntimeError, ValueError, ExceptionGroup) as errors:

@@ -19,8 +19,12 @@ of all its files.
 2. Of what waits for a person there is the newest only. Being quarantined is an event; saying something else meanwhile
    is none, or a server could fill the log.
 3. When the server says again what is pinned, what it offered is gone and cannot be approved.
-4. Who keeps out what is offered has decided on that; something else that is offered later waits again.
-5. Every change is a commit under the precondition that the cells are as they were read; whoever comes second reads
+4. Where it takes a person from the first time on (`approved`), what nobody has approved is quarantined, whatever was
+   pinned without one, and all of it is for them to look at. What is so offered stays when it is said again.
+5. Who keeps out what is offered has decided on that; something else that is offered later waits again.
+6. All that waits of a server is approved at once by the digest of the whole, so that nothing is among it which nobody
+   has seen.
+7. Every change is a commit under the precondition that the cells are as they were read; whoever comes second reads
    again.
 """
 
@@ -28,6 +32,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
@@ -49,6 +54,8 @@ Source: TypeAlias = Literal["server", "skills"]
 """Whence what is pinned comes: a server of tools, or a folder of skills."""
 PINS: Final[Mapping[Source, str]] = {"server": "pin/", "skills": "pin-skill/"}
 OFFERED: Final[Mapping[Source, str]] = {"server": "pin-offered/", "skills": "pin-skill-offered/"}
+Trust: TypeAlias = Literal["first-use", "approved"]
+"""What is relied upon: what was there the first time, too, or only what a person has approved."""
 _Act: TypeAlias = Literal["pinned", "quarantined", "approved", "kept-out"]
 _NOBODY = PersonId("first-use")
 _TRIES = 10
@@ -87,10 +94,13 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody can rely on it (`Found`)."""
     kept_out: PersonId | None = None
     """Who has looked at it and does not want it used; it waits for nobody else."""
+    whole: bool = False
+    """Of one that waits: nobody has approved what was there before, so all of it is to be looked at."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that waits for a person, with what it was pinned as; `None` for one that was not there."""
+    """A tool that waits for a person, with what it was pinned as; `None` for one that was not there, or that nobody has
+    looked at."""
 
     offered: Pin
     pinned: Pin | None
@@ -104,11 +114,20 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         return _rows(_lines(before) if before is not None else [], _lines(self.offered.said))
 
 
+class Whole(msgspec.Struct, frozen=True, kw_only=True):
+    """All that waits of a server or a folder, and that people can rely on."""
+
+    server: str
+    pins: tuple[Pin, ...]
+    digest: Digest
+    """Of all of them."""
+
+
 class Pins:
     """Usable from any thread."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, trust: Trust = "first-use") -> None:
+        self._store, self._clock, self._trust = store, clock, trust
 
     def check(self, server: str, tools: Mapping[str, Any], itself: Any = None) -> dict[str | None, str]:
         """Which of the tools that `server` describes are not to be used, and why; the others are as they were pinned.
@@ -150,17 +169,23 @@ class Pins:
             key, seen = _key(server, tool), digest([tool, found.said])
             pin, version = pins.get(pins_at + key, (None, 0))
             offer, offered = offers.get(offers_at + key, (None, 0))
-            pinned = pin is not None and pin.digest == seen and not found.unfit
-            waits = offer is not None and offer.digest == seen
-            why = "" if pinned else _wrong(of, tool, found, pin, first)
+            whole = self._trust == "approved" and (pin is None or pin.by == _NOBODY)
+            pinned = pin is not None and pin.digest == seen and not found.unfit and not whole
+            same = offer if offer is not None and offer.digest == seen else None
+            why = "" if pinned else _wrong(of, tool, found, pin, first, whole=whole)
+            kept_out = same.kept_out if same is not None else None
             if why:
-                kept_out = offer.kept_out if offer is not None and waits else None
                 wrong[tool] = f"{why}; {kept_out} keeps it out" if kept_out else why
-            if (pinned and offer is None) or (why and waits):
+            if why:
+                settled = same is not None and (same.whole or not whole)
+            else:
+                # What another look has found to take a person goes on waiting for one.
+                settled = pinned and (offer is None or (same is not None and same.whole))
+            if settled:
                 continue
             made = Pin(
                 of=of, server=server, tool=tool, digest=seen, said=found.said, at_us=now, by=_NOBODY, why=why,
-                unfit=found.unfit,
+                unfit=found.unfit, kept_out=kept_out, whole=whole,
             )  # fmt: skip
             read += [Unchanged(pins_at + key, version), Unchanged(offers_at + key, offered)]
             if pinned:
@@ -186,7 +211,7 @@ class Pins:
             pins = self._scan(PINS[of])
             for key, (pin, _) in self._scan(offers_at).items():
                 pinned, _ = pins.get(PINS[of] + key.removeprefix(offers_at), (None, 0))
-                found.append(Change(offered=pin, pinned=pinned))
+                found.append(Change(offered=pin, pinned=None if pin.whole else pinned))
         return found
 
     def approve(self, server: str, seen: str, by: PersonId) -> Pin:
@@ -199,11 +224,27 @@ class Pins:
         offer, version = self._offered(server, seen, by)
         if offer.unfit:
             raise OversightError(f"nobody can rely on `{plain(offer.tool or server)}` as it is: {offer.why}; mend that")
-        key = _key(server, offer.tool)
-        pin = msgspec.structs.replace(offer, by=by, at_us=self._clock.unix_us(), why="", kept_out=None)
-        changes = [_put(PINS[pin.of] + key, pin), Put(OFFERED[pin.of] + key, None)]
-        self._decided(pin, "approved", Unchanged(OFFERED[pin.of] + key, version), changes)
+        pin = self._relied(offer, by)
+        read = Unchanged(OFFERED[pin.of] + _key(server, pin.tool), version)
+        self._decided([(pin, "approved")], [read], _approval(pin))
         return pin
+
+    def approve_all(self, server: str, seen: str, by: PersonId) -> list[Pin]:
+        """From here on all that waits of `server` is relied upon as it is offered; it is returned. `seen`: the digest
+        of all that `by` has looked at (`wholes`). Raises as `approve`."""
+        self._must_decide(by)
+        offers = self._offers(server)
+        whole = _whole(server, [pin for pin, _ in offers.values()])
+        if not whole.pins or whole.digest != seen:
+            raise OversightError(
+                f"what waits of `{server}` is not all that the digest `{seen}` is of; `fiducial pins list` prints what "
+                "waits by now, and its digest"
+            )
+        made = [self._relied(pin, by) for pin in whole.pins]
+        read = [Unchanged(OFFERED[pin.of] + _key(server, pin.tool), offers[pin.of, pin.tool][1]) for pin in whole.pins]
+        changes = [change for pin in made for change in _approval(pin)]
+        self._decided([(pin, "approved") for pin in made], read, changes)
+        return made
 
     def keep_out(self, server: str, seen: str, by: PersonId) -> Pin:
         """What is offered stays quarantined, and waits for nobody any more. Raises as `approve`."""
@@ -212,18 +253,14 @@ class Pins:
             raise OversightError(f"`{offer.kept_out}` keeps that out already")
         kept = msgspec.structs.replace(offer, kept_out=by)
         key = OFFERED[kept.of] + _key(server, kept.tool)
-        self._decided(msgspec.structs.replace(kept, by=by), "kept-out", Unchanged(key, version), [_put(key, kept)])
+        told = msgspec.structs.replace(kept, by=by)
+        self._decided([(told, "kept-out")], [Unchanged(key, version)], [_put(key, kept)])
         return kept
 
     def _offered(self, server: str, seen: str, by: PersonId) -> tuple[Pin, int]:
         """What `by` has looked at, if they may decide on it, with the version of its cell."""
-        known = People(self._store, self._clock).find(by)
-        if known is None or not known.person.active or "operator" not in known.person.console:
-            raise NotPermitted(
-                f"`{by}` is nobody who may decide on a tool or a skill: it takes an operator of the console"
-            )
-        offers = [each for at in OFFERED.values() for each in self._scan(f"{at}{_part(server)}/").values()]
-        found = next((each for each in offers if each[0].digest == seen), None)
+        self._must_decide(by)
+        found = next((each for each in self._offers(server).values() if each[0].digest == seen), None)
         if found is None:
             raise OversightError(
                 f"nothing of `{server}` with the digest `{seen}` waits; `fiducial pins list` prints the digest of what "
@@ -231,11 +268,31 @@ class Pins:
             )
         return found
 
-    def _decided(self, pin: Pin, act: _Act, read: Unchanged, changes: Iterable[Put]) -> None:
+    def _offers(self, server: str) -> dict[tuple[Source, str | None], tuple[Pin, int]]:
+        """What is offered of `server`, with the versions of the cells."""
+        found = [each for at in OFFERED.values() for each in self._scan(f"{at}{_part(server)}/").values()]
+        return {(pin.of, pin.tool): (pin, version) for pin, version in found}
+
+    def _must_decide(self, by: PersonId) -> None:
+        known = People(self._store, self._clock).find(by)
+        if known is None or not known.person.active or "operator" not in known.person.console:
+            raise NotPermitted(
+                f"`{by}` is nobody who may decide on a tool or a skill: it takes an operator of the console"
+            )
+
+    def _relied(self, offer: Pin, by: PersonId) -> Pin:
+        """What is offered, as `by` relies on it."""
+        now = self._clock.unix_us()
+        return msgspec.structs.replace(offer, by=by, at_us=now, why="", kept_out=None, whole=False)
+
+    def _decided(self, acts: Sequence[tuple[Pin, _Act]], read: Iterable[Unchanged], changes: Iterable[Put]) -> None:
+        """Keep what was decided on pins of one server."""
         try:
-            self._commit([self._entry(pin, act)], [read], changes)
+            self._commit([self._entry(pin, act) for pin, act in acts], read, changes)
         except Conflict as error:
-            raise OversightError(f"what waits of `{pin.server}` has changed meanwhile; look at it again") from error
+            raise OversightError(
+                f"what waits of `{acts[0][0].server}` has changed meanwhile; look at it again"
+            ) from error
 
     def _entry(self, pin: Pin, act: _Act) -> Entry:
         now = self._clock.unix_us()
@@ -261,13 +318,35 @@ class Pins:
         self._store.commit(commit).result()
 
 
+def wholes(waiting: Iterable[Change]) -> list[Whole]:
+    """All that waits of each server and folder of which several do; `waiting` is what was looked at."""
+    offers = defaultdict[str, list[Pin]](list)
+    for change in waiting:
+        offers[change.offered.server].append(change.offered)
+    found = [_whole(server, of) for server, of in offers.items()]
+    return [each for each in found if len(each.pins) > 1]
+
+
 def _described(said: Any) -> Found:
     return Found(said=said, reasons=partial(signs, said))
 
 
-def _wrong(of: Source, tool: str | None, found: Found, pin: Pin | None, first: bool) -> str:
+def _whole(server: str, offers: Iterable[Pin]) -> Whole:
+    """What of `offers` waits for somebody who can rely on it."""
+    waiting = tuple(pin for pin in offers if pin.kept_out is None and not pin.unfit)
+    return Whole(server=server, pins=waiting, digest=digest(sorted([pin.of, pin.digest] for pin in waiting)))
+
+
+def _approval(pin: Pin) -> list[Put]:
+    key = _key(pin.server, pin.tool)
+    return [_put(PINS[pin.of] + key, pin), Put(OFFERED[pin.of] + key, None)]
+
+
+def _wrong(of: Source, tool: str | None, found: Found, pin: Pin | None, first: bool, *, whole: bool) -> str:
     reasons = list(found.reasons()) or ["what it holds cannot be told"] * found.unfit
-    if pin is not None and of == "skills":
+    if whole:
+        reasons.insert(0, "nobody has approved it")
+    elif pin is not None and of == "skills":
         reasons.insert(0, f"it is not what it was when it was pinned by {pin.by}")
     elif pin is not None:
         it = "it" if tool is not None else "itself"
@@ -322,4 +401,4 @@ def _part(name: str) -> str:
     return quote(name, safe="")
 
 
-__all__ = ["OFFERED", "PINS", "Change", "Found", "Pin", "Pins", "Source"]
+__all__ = ["OFFERED", "PINS", "Change", "Found", "Pin", "Pins", "Source", "Trust", "Whole", "wholes"]

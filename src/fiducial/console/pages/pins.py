@@ -13,7 +13,7 @@ from fiducial.console.gate import Handler
 from fiducial.console.sure import pins_of
 from fiducial.console.visit import Visit
 from fiducial.errors import NotPermitted, OversightError
-from fiducial.oversight.pins import Change, Pin, Pins
+from fiducial.oversight.pins import Change, Pin, Pins, wholes
 
 MOST: Final = 200_000
 """Characters of a difference that a page shows; what has more is decided where all of it can be read."""
@@ -42,10 +42,14 @@ def decide(visit: Visit) -> Response:
     """Rely on what is quarantined, or keep it out."""
     form, me = visit.form, visit.me.person.id
     server, seen, decision = form.text("server", _NAME) or "", form.get("seen", 80), form.get("decision", 20)
-    if decision not in ("approve", "keep-out"):
+    if decision not in ("approve", "approve-all", "keep-out"):
         return _page(visit, 422, "say whether you rely on it, or keep it out")
     try:
-        if decision == "approve":
+        if decision == "approve-all":
+            if any(each.too_long and each.change.offered.server == server for each in _quarantined(visit)):
+                raise OversightError("some of it is too long to be shown here; look at it by `fiducial pins list`")
+            pins_of(visit).approve_all(server, seen, me)
+        elif decision == "approve":
             if any(each.too_long and _is(each.change.offered, server, seen) for each in _quarantined(visit)):
                 raise OversightError("it is too long to be shown here; look at it by `fiducial pins list`")
             pins_of(visit).approve(server, seen, me)
@@ -55,7 +59,7 @@ def decide(visit: Visit) -> Response:
         raise
     except OversightError as error:
         return _page(visit, 409, str(error))
-    return visit.go("/pins", "relied-upon" if decision == "approve" else "kept-out")
+    return visit.go("/pins", "kept-out" if decision == "keep-out" else "relied-upon")
 
 
 def _is(offered: Pin, server: str, seen: str) -> bool:
@@ -80,9 +84,12 @@ def _pins(visit: Visit) -> Pins:
 
 
 def _page(visit: Visit, status: int, message: str = "") -> Response:
+    quarantined = _quarantined(visit)
+    unshown = {each.change.offered.server for each in quarantined if each.too_long}
+    together = [each for each in wholes(each.change for each in quarantined) if each.server not in unshown]
     relied = groupby(_pins(visit).relied_upon(), key=lambda each: (each.of, each.server))
     return visit.page(
-        "pins.html", status, message=message, quarantined=_quarantined(visit), most=MOST,
+        "pins.html", status, message=message, quarantined=quarantined, together=together, most=MOST,
         relied=[(of, server, list(each)) for (of, server), each in relied],
     )  # fmt: skip
 

@@ -93,7 +93,7 @@ class McpGateway:
                 name=name,
                 address=f"{self._url}{PATH}{name}",
                 guard=made[name],
-                pins=Pins(made[name].store, made[name].clock),
+                pins=Pins(made[name].store, made[name].clock, server.pins),
                 marks=Marks(made[name].store, name),
                 pool=Pool(name, server, settings.token(name)),
                 requests=requests,

@@ -23,6 +23,7 @@ from fiducial.gateway.settings import (
     read,
     secret,
 )
+from fiducial.oversight.pins import Trust
 
 
 class ServerSettings(Written):
@@ -41,6 +42,9 @@ class ServerSettings(Written):
     """Directory of the charter for this server, from this file's; empty: the one of `fiducial up`."""
     alone: bool = False
     """Agents that use it read nothing but what this server gives them; otherwise they count as having read anything."""
+    pins: Trust = "first-use"
+    """What is relied upon of what the server says: what it said the first time, or what an operator has approved
+    (`approved`)."""
 
 
 class _Top(Written):

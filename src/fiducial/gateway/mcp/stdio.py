@@ -27,7 +27,7 @@ from fiducial.gateway.requests import Requests
 from fiducial.guard.guard import Guard
 from fiducial.guard.tool import classes_of
 from fiducial.oversight.desk import Desk
-from fiducial.oversight.pins import Pins
+from fiducial.oversight.pins import Pins, Trust
 
 _OWN = "FIDUCIAL_"
 """Variables that begin so are this process's own, and may hold secrets."""
@@ -62,6 +62,7 @@ async def wrap(
     *,
     name: str | None = None,
     wait: float = WAIT,
+    trust: Trust = "first-use",
 ) -> None:
     """Serve on standard input and output until they end, or a signal ends this process.
 
@@ -69,6 +70,7 @@ async def wrap(
     charter   `None`: one that is made of what the server says of its tools, guessed to the safe side
     guarded   makes the guard of a charter, with a desk
     name      what the server is pinned as; where contracts are of a server of this name, those of others do not count
+    trust     what is relied upon of what the server says
 
     Raises `CharterError` for a charter that does not compile, `StoreError` when the session cannot be recorded,
     `MCPError`, `OSError`, `RuntimeError` or `ValueError` when the server cannot be talked to, or has ended.
@@ -93,7 +95,7 @@ async def wrap(
                         if not host.alone:
                             with session.lock:
                                 session.doubt(classes_of(*session.tools.values()))
-                        pins = Pins(guard.store, guard.clock)
+                        pins = Pins(guard.store, guard.clock, trust)
                         forms = Forms(session, requests, guard.desk) if host.attended else None
                         proxy = Proxy(up, session, requests, pins, guard.switches, name=name, wait=wait, forms=forms)
                         await proxy.look(said)
