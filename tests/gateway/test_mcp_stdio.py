@@ -91,6 +91,9 @@ def test_a_server_is_wrapped_by_writing_it_before_its_command(shed: Path) -> Non
     assert (shed / "notes.txt").read_text() == "list: milk\n"
     begun, ended = opened()
     assert (begun.user, begun.roles, begun.agent) == ("emma", ("clerk",), "clerk")
+    with Ledger.open(Path("log.db")) as ledger:
+        came = {each.event.via for each in ledger.entries(0) if isinstance(each.event, CallDecided)}
+    assert came == {"mcp/2026-07-28/pipe"}
     assert ended.reason == "done"
 
 

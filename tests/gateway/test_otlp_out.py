@@ -14,10 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import mcp_types as types
 import pytest
-from gateway_world import OLGA, SECRET, House, charter
+from gateway_world import CONTRACTS, OLGA, SECRET, House, charter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcp_http_world import Gate
+from mcp_world import Line, upstream
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -170,6 +173,44 @@ def test_every_call_and_session_is_a_span(house: House, collector: Collector) ->
     assert all(clerk.start_time_unix_nano <= span.start_time_unix_nano for span in spans)
     scope = collector.requests[0].resource_spans[0].scope_spans[0]
     assert (scope.scope.name, scope.schema_url) == ("fiducial", "https://opentelemetry.io/schemas/1.45.0")
+
+
+def test_a_call_that_came_over_mcp_is_told_by_the_conventions_of_mcp(
+    tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = {"effect": "read", "kind": "read", "parameters": {"uri": {"role": "option"}}}
+    monkeypatch.setitem(CONTRACTS, "resources/read", reads)
+
+    async def listed(*_: Any) -> types.ListResourcesResult:
+        return types.ListResourcesResult(resources=[])
+
+    async def read(_: Any, params: Any) -> types.ReadResourceResult:
+        return types.ReadResourceResult(contents=[types.TextResourceContents(uri=params.uri, text="x")])
+
+    with House(tmp_path / "fiducial.db") as house:
+        gate = Gate(house, upstream(house, on_list_resources=listed, on_read_resource=read))
+        for era in ("legacy", "2026-07-28"):
+            gate.client("emma", era=era).call("look_up", name="page")
+        client = gate.client("emma")
+        client.do(lambda: client.client.read_resource("shed://page"))
+        line = Line(house)
+        line.do(lambda: line.client.call_tool("wipe", {"name": "page"}))
+        with house.guard.session(user="emma") as session:
+            session.call("look_up", {"name": "page"}, run=lambda name: "found")
+        line.close()
+        spans = [span for span in sent(house, collector) if span.name.startswith("execute_tool")]
+    said = [
+        {name: each for name, each in told(span).items() if name.startswith(("mcp.", "network."))} for span in spans
+    ]
+    http = {"network.transport": "tcp", "network.protocol.name": "http"}
+    older, newer = {"mcp.protocol.version": "2025-11-25"}, {"mcp.protocol.version": "2026-07-28"}
+    assert said == [
+        {"mcp.method.name": "tools/call"} | older | http,
+        {"mcp.method.name": "tools/call"} | newer | http,
+        {"mcp.method.name": "resources/read"} | older | http,
+        {"mcp.method.name": "tools/call", "network.transport": "pipe"} | older,
+        {},
+    ]
 
 
 def test_without_content_nothing_that_anybody_wrote_is_sent(house: House, collector: Collector) -> None:

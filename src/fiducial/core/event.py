@@ -127,6 +127,9 @@ class CallDecided(Envelope, frozen=True, kw_only=True, tag="call.decided"):
     """True when Fiducial itself goes on to run the tool: with no outcome after it, the outcome is unknown."""
     risk: int = 0
     """0 (none) to 4 (critical)."""
+    via: str | None = None
+    """By what the call came, where its door says so: MCP's version and what carried it, `mcp/2025-11-25/pipe` (the
+    streams of a command) or `mcp/2025-11-25/tcp` (HTTP)."""
 
 
 class ShadowDecided(Envelope, frozen=True, kw_only=True, tag="call.shadow"):

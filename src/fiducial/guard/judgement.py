@@ -45,6 +45,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     be known here, with the same keys. Step 2 checks them; nothing of them is kept."""
     given: Any = None
     """The arguments as they were given, where they have a flaw: what runs where nothing is enforced."""
+    via: str | None = None
+    """By what it came, for the record (`CallDecided.via`)."""
 
 
 def request(
@@ -54,15 +56,18 @@ def request(
     *,
     runs: bool = False,
     unmasked: Callable[[], Mapping[str, Any]] | None = None,
+    via: str | None = None,
 ) -> Request:
     """What the agent asks for, in plain types."""
     name = str.__str__(tool) if isinstance(tool, str) else f"<{type(tool).__name__}>"
     try:
-        return Request(tool=name, arguments=plain(arguments), confidence=confidence, runs=runs, unmasked=unmasked)
+        return Request(
+            tool=name, arguments=plain(arguments), confidence=confidence, runs=runs, unmasked=unmasked, via=via
+        )
     except NotPlain as flaw:
         return Request(
             tool=name, arguments=described(arguments), confidence=confidence, runs=runs,
-            flaw=str(flaw), given=arguments,
+            flaw=str(flaw), given=arguments, via=via,
         )  # fmt: skip
 
 

@@ -131,6 +131,7 @@ def _decided(session: SessionId, mode: Mode, judgement: Judgement, now: int, pay
         side_effect=tool is None or tool.side_effect,
         runs=request.runs and judgement.may_run,
         risk=facts.risk.level if facts is not None else 0,
+        via=request.via,
     )
 
 

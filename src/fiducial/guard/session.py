@@ -228,19 +228,32 @@ class Session(State):
         return (await drive_async(judge(self, request(tool, arguments, confidence, unmasked=unmasked)))).verdict
 
     def call(
-        self, tool: str, arguments: Mapping[str, Any], *, run: Callable[..., Any], confidence: float | None = None
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        run: Callable[..., Any],
+        confidence: float | None = None,
+        via: str | None = None,
     ) -> Result:
-        """All ten steps: decide, run `run(**arguments)` if it may, label and record what came of it.
+        """All ten steps: decide, run `run(**arguments)` if it may, label and record what came of it. `via`: by what the
+        call came, for the record.
 
         Never raises for what the tool or the policies did: look at the result's `status`, or `unwrap` it.
         """
-        return drive(call(self, request(tool, arguments, confidence, runs=True), run))
+        return drive(call(self, request(tool, arguments, confidence, runs=True, via=via), run))
 
     async def acall(
-        self, tool: str, arguments: Mapping[str, Any], *, run: Callable[..., Any], confidence: float | None = None
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        run: Callable[..., Any],
+        confidence: float | None = None,
+        via: str | None = None,
     ) -> Result:
         """`call`, on the running event loop; `run` may be asynchronous."""
-        return await drive_async(call(self, request(tool, arguments, confidence, runs=True), run))
+        return await drive_async(call(self, request(tool, arguments, confidence, runs=True, via=via), run))
 
     def respond(
         self,

@@ -207,6 +207,7 @@ class Line:
         proxy = Proxy(
             up, session, served.requests, served.pins, served.guard.switches,
             name=served.name, wait=served.wait, others=served.others, forms=forms, shared=seat is not None,
+            transport="tcp",
         )  # fmt: skip
         try:
             await proxy.look(said)

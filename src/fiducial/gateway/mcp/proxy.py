@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import anyio
 import mcp_types as types
@@ -28,7 +28,7 @@ from mcp.server.session import ServerSession
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS, SUPPORTED_PROTOCOL_VERSIONS
 from starlette.concurrency import run_in_threadpool
 
 from fiducial.charter.contracts import Contract
@@ -49,6 +49,8 @@ from fiducial.policy.foresight import never
 log = logging.getLogger("fiducial.gateway")
 Context = ServerRequestContext[Any]
 Handler = Callable[[Context, Any], Awaitable[Any]]
+Transport: TypeAlias = Literal["pipe", "tcp"]
+"""The streams of a command, or HTTP; as OpenTelemetry calls them (`network.transport`)."""
 READ: Final = "resources/read"
 PROMPT: Final = "prompts/get"
 COMPLETE: Final = "completion/complete"
@@ -94,6 +96,7 @@ class Proxy:
         others: Collection[str] = (),
         forms: Forms | None = None,
         shared: bool = False,
+        transport: Transport = "pipe",
     ) -> None:
         """`look` comes before anything else.
 
@@ -103,8 +106,10 @@ class Proxy:
                 contracts of the session's charter are of this one, the servers of all others count as such
         forms   by which the user's questions are put before them; `None`: nobody says that they would answer
         shared  other doors are at work in the session: what this server does not list may be a tool there
+        transport
+                what carries the client's messages, for the record
         """
-        self.session, self.name, self._shared = session, name, shared
+        self.session, self.name, self._shared, self._transport = session, name, shared, transport
         self._others, self._forms = {"fiducial", *others, *_beside(name, session.charter)}, forms
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
@@ -305,7 +310,9 @@ class Proxy:
             came.append(result)
             return value_of(result)
 
-        settled = await self._settled(context, params, partial(self.session.acall, name, given, run=run))
+        settled = await self._settled(
+            context, params, partial(self.session.acall, name, given, run=run, via=self._via(context))
+        )
         if isinstance(settled, types.InputRequiredResult):
             return settled
         done, waiting, why = settled
@@ -404,7 +411,7 @@ class Proxy:
                 raise MCPError(code=types.INVALID_PARAMS, message=told)
             self._take_in(method, arguments, await run(**arguments))
             return found[-1]
-        done = await self.session.acall(method, arguments, run=run)
+        done = await self.session.acall(method, arguments, run=run, via=self._via(context))
         if not found or done.status != "ok" or done.withheld:
             raise MCPError(code=types.INVALID_REQUEST, message=done.error or done.verdict.remedies.agent)
         if private and (looked := part(found[-1])) is not found[-1]:
@@ -428,6 +435,11 @@ class Proxy:
         if str(params.uri) not in self._listed[READ] and self.session.mode == "enforce":
             raise MCPError(code=types.INVALID_PARAMS, message="The server did not list this resource.")
         return await self._forward(context, params)
+
+    def _via(self, context: Context) -> str:
+        """See `CallDecided.via`; the version is what the client says, as far as it is one."""
+        version = context.protocol_version
+        return f"mcp/{version if version in SUPPORTED_PROTOCOL_VERSIONS else ''}/{self._transport}"
 
     # --- what the server asks and announces
 

@@ -40,6 +40,11 @@ EVALUATION_LABEL: Final = "gen_ai.evaluation.score.label"
 EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 MCP_METHOD: Final = "mcp.method.name"
 MCP_CALL: Final = "tools/call"
+MCP_NAMED: Final = frozenset({"resources/read", "prompts/get", "completion/complete"})
+"""Methods of MCP's that contracts describe by name, as if they were tools."""
+MCP_VERSION: Final = "mcp.protocol.version"
+TRANSPORT: Final = "network.transport"
+PROTOCOL: Final = "network.protocol.name"
 NOTHING: Final = frozenset({"embeddings", "create_agent"})
 """Operations that bring nothing that an agent reads."""
 MCP_NOTHING: Final = frozenset(

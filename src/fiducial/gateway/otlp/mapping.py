@@ -11,7 +11,8 @@
 
 The verdict, and that of shadow policies, is an event `gen_ai.evaluation.result` on the span. A tool's name is sent
 where a contract describes it; any other is whatever the agent wrote, and `unknown` stands for it. What the conventions
-have no name for begins with `fiducial.`. Sessions that were delegated are in the trace of the first of them. Ids follow
+have no name for begins with `fiducial.`. A call that came over MCP has the attributes of MCP's conventions beside those
+of a tool's. Sessions that were delegated are in the trace of the first of them. Ids follow
 from those of the log, so what is sent twice is the same span twice. Other entries are not sent.
 """
 
@@ -109,6 +110,7 @@ class Mapping:
             names.OPERATION: names.EXECUTE_TOOL, names.TOOL_NAME: tool, names.TOOL_TYPE: "function",
             names.TOOL_CALL_ID: event.decision, names.CONVERSATION: event.session, "fiducial.verdict": event.verdict,
             "fiducial.mode": event.mode, "fiducial.risk": event.risk, "fiducial.side_effect": event.side_effect,
+            **_mcp(event, tool),
         }  # fmt: skip
         why = ""
         if isinstance(end, CallFinished):
@@ -294,6 +296,18 @@ def _stops(event: CallDecided) -> bool:
     """Whether the verdict kept the call from running."""
     enforced = event.mode == "enforce" or (event.mode == "shadow" and event.fault is not None)
     return event.verdict != "allowed" and enforced
+
+
+def _mcp(event: CallDecided, tool: str) -> dict[str, Any]:
+    """What the conventions say of a call that came over MCP; nothing of any other."""
+    protocol, _, rest = (event.via or "").partition("/")
+    if protocol != "mcp":
+        return {}
+    version, _, transport = rest.partition("/")
+    return {
+        names.MCP_METHOD: tool if tool in names.MCP_NAMED else names.MCP_CALL, names.MCP_VERSION: version or None,
+        names.TRANSPORT: transport, names.PROTOCOL: "http" if transport == "tcp" else None,
+    }  # fmt: skip
 
 
 def _parts(texts: list[str]) -> str | None:
