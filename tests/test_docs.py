@@ -71,7 +71,7 @@ ELSEWHERE = {
 )
 def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if page.name in ELSEWHERE:
-        pytest.importorskip(ELSEWHERE[page.name], reason="run by tests/adapters/test_elsewhere.py")
+        pytest.importorskip(ELSEWHERE[page.name], reason="run by tests/test_elsewhere.py")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "examples").symlink_to(ROOT / "examples")

@@ -294,12 +294,22 @@ class Gate:
     def _sdk(self, kind: Any, client: Any, model: str) -> Any:
         with self._making:
             if model not in self._sdks:
-                # Reading the certificates of the world takes longer than a test does.
-                self._sdks[model] = kind(
-                    api_key="key-of-one", base_url=f"{self.site.url}/models/{model}", max_retries=0, timeout=30,
-                    http_client=client(verify=False),
-                )  # fmt: skip
+                self._sdks[model] = kind(**self._options(client, model))
             return self._sdks[model]
+
+    def openai_async(self) -> openai.AsyncOpenAI:
+        """The same for programs that are asynchronous; for one event loop, which closes it."""
+        return openai.AsyncOpenAI(**self._options(openai.DefaultAsyncHttpxClient, "gpt"))
+
+    def anthropic_async(self) -> anthropic.AsyncAnthropic:
+        """Anthropic's, likewise."""
+        return anthropic.AsyncAnthropic(**self._options(anthropic.DefaultAsyncHttpxClient, "claude"))
+
+    def _options(self, client: Any, model: str) -> dict[str, Any]:
+        # Reading the certificates of the world takes longer than a test does.
+        http = client(verify=False)
+        url = f"{self.site.url}/models/{model}"
+        return {"api_key": "key-of-one", "base_url": url, "max_retries": 0, "timeout": 30, "http_client": http}
 
     def opened(self, user: str = "emma", task: str | None = None) -> str:
         """A session of the host's; its id."""
@@ -441,6 +451,42 @@ class MessagesTalk(Talk):
             return stream.get_final_message()
 
 
+class AsyncChatTalk(ChatTalk):
+    def answer(self, asked: dict[str, Any]) -> ChatCompletion:
+        return asyncio.run(self._answer(asked))
+
+    async def _answer(self, asked: dict[str, Any]) -> ChatCompletion:
+        async with self.gate.openai_async() as client:
+            if not self.stream:
+                return await client.chat.completions.create(**asked)
+            async with client.chat.completions.stream(**asked) as stream:
+                return await stream.get_final_completion()
+
+
+class AsyncResponsesTalk(ResponsesTalk):
+    def answer(self, asked: dict[str, Any]) -> AnyResponse:
+        return asyncio.run(self._answer(asked))
+
+    async def _answer(self, asked: dict[str, Any]) -> AnyResponse:
+        async with self.gate.openai_async() as client:
+            if not self.stream:
+                return await client.responses.create(**asked)
+            async with client.responses.stream(**asked) as stream:
+                return await stream.get_final_response()
+
+
+class AsyncMessagesTalk(MessagesTalk):
+    def answer(self, asked: dict[str, Any]) -> Message:
+        return asyncio.run(self._answer(asked))
+
+    async def _answer(self, asked: dict[str, Any]) -> Message:
+        async with self.gate.anthropic_async() as client:
+            if not self.stream:
+                return await client.messages.create(**asked)
+            async with client.messages.stream(**asked) as stream:
+                return await stream.get_final_message()
+
+
 class OverModel(Door):
     """A model's answers; the session is the host's."""
 
@@ -531,9 +577,10 @@ class OverMessagesStream(OverMessages):
 
 
 TALKS = (ChatTalk, ResponsesTalk, MessagesTalk)
+ASYNC_TALKS = (AsyncChatTalk, AsyncResponsesTalk, AsyncMessagesTalk)
 
 __all__ = [
-    "ANTHROPIC_KEY", "OPENAI_KEY", "SCRIPT", "TALKS", "Call", "ChatTalk", "Gate", "MessagesTalk", "OverChat",
-    "OverChatStream", "OverMessages", "OverMessagesStream", "OverModel", "OverResponses", "OverResponsesStream",
-    "Provider", "ResponsesTalk", "SdkError", "Talk",
+    "ANTHROPIC_KEY", "ASYNC_TALKS", "OPENAI_KEY", "SCRIPT", "TALKS", "Call", "ChatTalk", "Gate", "MessagesTalk",
+    "OverChat", "OverChatStream", "OverMessages", "OverMessagesStream", "OverModel", "OverResponses",
+    "OverResponsesStream", "Provider", "ResponsesTalk", "SdkError", "Talk",
 ]  # fmt: skip

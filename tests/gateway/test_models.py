@@ -20,6 +20,7 @@ from gateway_world import OLGA, SECRET, House, charter
 from mcp_http_world import signed
 from model_world import (
     ANTHROPIC_KEY,
+    ASYNC_TALKS,
     OPENAI_KEY,
     SCRIPT,
     TALKS,
@@ -53,11 +54,16 @@ WHOLE = [
     for talk in TALKS
 ]
 STREAMED = [pytest.param((talk, True), id=f"{talk.__name__}-streamed") for talk in TALKS]
+ASYNC = [
+    pytest.param((talk, stream), marks=pytest.mark.long, id=f"{talk.__name__}-{'streamed' if stream else 'whole'}")
+    for talk in ASYNC_TALKS
+    for stream in (False, True)
+]
 
 
-@pytest.fixture(params=[*WHOLE, *STREAMED])
+@pytest.fixture(params=[*WHOLE, *STREAMED, *ASYNC])
 def talks(request: pytest.FixtureRequest) -> Make:
-    """A program that talks with a model, for each API, whole and streamed."""
+    """A program that talks with a model, for each API, whole and streamed, with the SDK in both of its kinds."""
     made, stream = request.param
 
     def make(gate: Gate, **headers: str) -> Talk:
@@ -263,9 +269,9 @@ def test_where_no_call_goes_on_the_answer_is_over(house: House) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[1]", '"x"', '{"name": "a", "name": "b"}', '{"name": NaN}', "null"])
 def test_arguments_that_cannot_be_read_in_one_way_go_nowhere(talks: Make, house: House, text: str) -> None:
     gate = Gate(house)
-    if talks(gate).__class__ is MessagesTalk and not talks(gate).stream:
-        pytest.skip("they come as JSON")
     talk = talks(gate)
+    if isinstance(talk, MessagesTalk) and not talk.stream:
+        pytest.skip("they come as JSON")
     talk.user("x")
     _, calls = talk.send(Call("look_up", text))
     assert not calls
