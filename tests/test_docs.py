@@ -5,8 +5,11 @@ In every page, blocks are taken in order, in one directory and one namespace a p
 - a ```python block runs. What it must print is the ```text block after `<!-- prints -->`.
 - in a ```console block each line that begins with `$ ` runs, and the lines after it are what it must print; a line of
   `…` stands for any lines, and `…` inside a line for any characters. `make` targets are only looked up. A command that
-  ends with `&` goes on beside the rest of its page; the lines after it are the first that it prints. The ports 8440,
-  8441 and 4317 are others here, which nobody else uses.
+  ends with `&` goes on beside the rest of its page; the lines after it are the first that it prints, and those after
+  `$ wait %2` what the second of them has printed since, when it has ended. The ports 8440, 8441 and 4317 are others
+  here, which nobody else uses.
+- in a command, `hld_…` and the like are the last such id that the page has printed: nobody can know it before.
+- `<!-- saved as NAME -->` above a block keeps it as that file.
 - `<!-- not run: why -->` above a block leaves it out; `<!-- exits 1 -->` says which status the block's commands have.
 """
 
@@ -78,13 +81,11 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
     text = page.read_text()
     for port, other in zip(_PORTS, _free_ports(len(_PORTS)), strict=True):
         text = text.replace(f":{port}", f":{other}")
-    beside: list[subprocess.Popen[str]] = []
+    running = _Page(page.name)
     try:
-        _run_page(page, text, beside)
+        running.run(text, page)
     finally:
-        for each in beside:
-            each.terminate()
-            each.communicate(timeout=20)
+        running.end()
 
 
 _PORTS = (8440, 8441, 4317)
@@ -98,42 +99,74 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in free]
 
 
-def _run_page(page: Path, text: str, beside: list[subprocess.Popen[str]]) -> None:
-    namespace: dict[str, Any] = {"__name__": "example"}
-    printed = ""
-    for block in _BLOCK.finditer(text):
-        note, language, body = block["note"] or "", block["language"], block["body"]
-        line = text[: block.start("body")].count("\n")
-        if note.startswith("not run:"):
-            continue
-        if language == "python":
-            # Padded with empty lines, so that a traceback gives the line in the page.
-            code = compile("\n" * line + body, str(page), "exec")
-            with contextlib.redirect_stdout(io.StringIO()) as output:
-                exec(code, namespace)
-            printed = output.getvalue()
-        elif language == "console":
-            status = int(note.removeprefix("exits ")) if note.startswith("exits ") else 0
-            _run_console(body, status, f"{page.name}:{line}", beside)
-        elif note == "prints":
-            assert matches(body, printed), f"{page.name}:{line}: prints instead:\n{printed}"
+class _Page:
+    """A page as it runs."""
 
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._namespace: dict[str, Any] = {"__name__": "example"}
+        self._beside: list[subprocess.Popen[str]] = []
+        self._printed = ""
+        """By the last Python block."""
+        self._heard = ""
+        """All that was printed."""
 
-def _run_console(body: str, status: int, where: str, beside: list[subprocess.Popen[str]]) -> None:
-    for command, expected in re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", body, re.MULTILINE):
+    def run(self, text: str, page: Path) -> None:
+        for block in _BLOCK.finditer(text):
+            note, language, body = block["note"] or "", block["language"], block["body"]
+            line = text[: block.start("body")].count("\n")
+            if note.startswith("not run:"):
+                continue
+            if note.startswith("saved as "):
+                Path(note.removeprefix("saved as ")).write_text(body)
+            elif language == "python":
+                # Padded with empty lines, so that a traceback gives the line in the page.
+                code = compile("\n" * line + body, str(page), "exec")
+                with contextlib.redirect_stdout(io.StringIO()) as output:
+                    exec(code, self._namespace)
+                self._printed = output.getvalue()
+                self._heard += self._printed
+            elif language == "console":
+                status = int(note.removeprefix("exits ")) if note.startswith("exits ") else 0
+                for command, expected in re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", body, re.MULTILINE):
+                    self._command(command, expected, status, f"{self._name}:{line}")
+            elif note == "prints":
+                assert matches(body, self._printed), f"{self._name}:{line}: prints instead:\n{self._printed}"
+
+    def _command(self, command: str, expected: str, status: int, where: str) -> None:
+        command = re.sub(r"\b(\w{3}_|sha256:)…", lambda found: self._last(found[1], where), command)
         words = shlex.split(command)
         if words[0] == "make":
             targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert set(words[1:]) <= set(targets), f"{where}: no such target: {command}"
-            continue
+            return
         if words[-1] == "&":
-            beside.append(_begun(words[:-1], expected, where))
-            continue
-        own = words[0] == "fiducial" and ">" not in words
-        done, said = _fiducial(words[1:]) if own else _shell(command)
+            self._beside.append(_begun(words[:-1]))
+            said = _first(self._beside[-1], expected, where)
+            self._heard += said
+            return
+        if words[0] == "wait":
+            ending = self._beside[int(words[1].removeprefix("%")) - 1]
+            said = ending.communicate(timeout=60)[0]
+            done = ending.returncode
+        elif words[0] == "fiducial" and not {"<", ">"} & {*words}:
+            done, said = _fiducial(words[1:])
+        else:
+            done, said = _shell(command)
+        self._heard += said
         assert done == status, f"{where}: `{command}` exits {done}:\n{said}"
         if expected.strip():
             assert matches(expected, said), f"{where}: `{command}` prints instead:\n{said}"
+
+    def _last(self, prefix: str, where: str) -> str:
+        found = re.findall(rf"\b{prefix}\w+", self._heard)
+        assert found, f"{where}: the page has printed no `{prefix}…`"
+        return found[-1]
+
+    def end(self) -> None:
+        for each in self._beside:
+            each.terminate()
+            each.communicate(timeout=20)
 
 
 def _fiducial(words: list[str]) -> tuple[int, str]:
@@ -160,14 +193,17 @@ def _shell(command: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def _begun(words: list[str], expected: str, where: str) -> subprocess.Popen[str]:
-    """A command that goes on; it has printed what it must, and answers where it says that it listens."""
-    started = subprocess.Popen(
+def _begun(words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(), stdin=subprocess.DEVNULL
     )
+
+
+def _first(started: subprocess.Popen[str], expected: str, where: str) -> str:
+    """What a command that goes on prints first, which is as expected; it answers where it says that it listens."""
     assert started.stdout is not None
     said = "".join(started.stdout.readline() for _ in expected.strip("\n").split("\n"))
-    assert matches(expected, said), f"{where}: `{shlex.join(words)}` prints instead:\n{said}"
+    assert matches(expected, said), f"{where}: `{shlex.join(started.args)}` prints instead:\n{said}"  # type: ignore[arg-type]
     for host, port in re.findall(r"http://([\d.]+):(\d+)", said):
         until = time.monotonic() + 20
         while True:
@@ -177,7 +213,7 @@ def _begun(words: list[str], expected: str, where: str) -> subprocess.Popen[str]
             except OSError:
                 assert time.monotonic() < until, f"{where}: nothing listens at {host}:{port}"
                 time.sleep(0.05)
-    return started
+    return said
 
 
 def _environment() -> dict[str, str]:
