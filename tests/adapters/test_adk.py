@@ -38,6 +38,9 @@ from test_every_door import (  # noqa: F401 - they run here, with this door
     test_what_is_held_runs_once_when_a_person_agrees,
     test_what_is_left_of_what_a_memory_gives_is_a_result,
     test_what_is_masked_runs_masked_where_verdicts_are_enforced,
+    test_what_is_unclear_runs_once_when_its_user_agrees,
+    test_what_its_user_answers_is_the_users_word,
+    test_what_its_user_refuses_does_not_run_whenever_it_is_called,
     test_what_no_contract_describes_is_denied,
 )
 

@@ -11,9 +11,11 @@ from gateway_world import CONTRACTS, OLGA, SECRET, ByAuthZen, Door, House, OverH
 
 import fiducial
 from fiducial.core.event import CallDecided, Mode
+from fiducial.core.ids import PersonId
 from fiducial.core.store import Commit, Receipt
-from fiducial.errors import ToolFailed
+from fiducial.errors import NotPermitted, ToolFailed
 from fiducial.guard.state import State
+from fiducial.oversight.hold import Approver
 
 PAYMENT = {"account": "DE1", "amount": 5}
 
@@ -63,6 +65,63 @@ def test_what_a_person_refuses_does_not_run_and_the_agent_is_told(door: Door, ho
     assert (refused.kind, refused.ran) == ("denied", False)
     assert "not on the invoice" in refused.told
     assert house.tools.ran["pay_bill"] == 0
+
+
+QUESTION = """
+@id("charter/which") @unclear("Which list do you mean?")
+forbid (principal, action == Action::"write_note", resource)
+when { context.flow.unknown_targets.contains("name") };
+@id("charter/whether") @unclear("Shall I look it up?") forbid (principal, action == Action::"look_up", resource);
+"""
+EMMA = Approver(id=PersonId("emma"), roles=frozenset())
+NOTE = {"name": "shopping", "text": "milk"}
+
+
+def test_what_is_unclear_runs_once_when_its_user_agrees(door: Door, house: House) -> None:
+    house.guard.use(charter(QUESTION))
+    page = {"name": "page"}
+    session = door.session(task="Look up the page")
+    asked = session.call("look_up", page)
+    assert asked.kind in ("unclear", "held"), "to some doors it is one whether people or the user are asked"
+    assert (asked.ran, house.tools.ran) == (False, {})
+    assert asked.request is not None
+    waiting = house.desk.hold(asked.request)
+    assert (waiting.asks, waiting.user) == ("question", "emma")
+    assert not asked.told or "Shall I look it up?" in asked.told, "an agent that is paused is told nothing yet"
+    with pytest.raises(NotPermitted):
+        house.desk.vote(asked.request, OLGA, "approve")
+    house.desk.vote(asked.request, EMMA, "approve")
+    assert session.call("look_up", page).ran
+    assert not session.call("look_up", page).ran
+    assert house.tools.ran == {"look_up": 1}
+
+
+def test_what_its_user_answers_is_the_users_word(door: Door, house: House) -> None:
+    house.guard.use(charter(QUESTION))
+    session = door.session()
+    asked = session.call("write_note", NOTE)
+    assert not asked.ran
+    assert asked.request is not None
+    house.desk.answer(asked.request, EMMA, "I mean the list chores")
+    answered = session.call("write_note", NOTE)
+    assert (answered.kind, answered.ran) == ("denied", False)
+    assert "I mean the list chores" in answered.told
+    for text in ("milk", "eggs"):
+        assert session.call("write_note", {"name": "chores", "text": text}).ran
+    assert house.tools.ran == {"write_note": 2}
+
+
+def test_what_its_user_refuses_does_not_run_whenever_it_is_called(door: Door, house: House) -> None:
+    house.guard.use(charter(QUESTION))
+    session = door.session()
+    asked = session.call("write_note", NOTE)
+    assert asked.request is not None
+    house.desk.vote(asked.request, EMMA, "reject", note="none of yours")
+    for _ in range(2):
+        refused = session.call("write_note", NOTE)
+        assert (refused.kind, refused.ran) == ("denied", False)
+        assert "none of yours" in refused.told
+    assert not house.tools.ran
 
 
 def test_what_is_denied_says_how_to_go_on_and_not_by_which_rule(door: Door, house: House) -> None:

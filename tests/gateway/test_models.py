@@ -31,6 +31,7 @@ from model_world import (
     ResponsesTalk,
     Talk,
 )
+from test_every_door import QUESTION
 
 from fiducial.core.event import (
     CallDecided,
@@ -454,6 +455,16 @@ def test_people_are_waited_for(talks: Make, house: House) -> None:
     _, calls = talk.send(Call("pay_bill", {"account": "DE1", "amount": 5}))
     agreeing.join()
     assert [each[1] for each in calls] == ["pay_bill"]
+
+
+def test_a_question_can_be_answered_in_the_conversation(talks: Make, house: House) -> None:
+    house.guard.use(charter(QUESTION))
+    talk, note = talks(Gate(house)), Call("write_note", {"name": "shopping", "text": "milk"})
+    talk.user("Put milk on the list.")
+    text, calls = talk.send(note)
+    assert ("Which list do you mean?" in text, calls) == (True, [])
+    talk.user("The list shopping.")
+    assert talk.send(note)[1]
 
 
 def test_tools_at_the_provider_are_refused_unless_they_are_allowed(house: House) -> None:

@@ -74,9 +74,10 @@ def for_ruling(ruling: Ruling) -> Remedies:
             operator=f"approve it, or change {policies}",
         )
     if ruling.kind == "unclear":
+        question = ruling.question or "Please confirm what you want."
         return Remedies(
-            agent="The user must answer a question first. Wait for the answer; do not guess.",
-            user=ruling.question or "Please confirm what you want.",
+            agent=f'The user must answer a question first: "{question}" Wait for the answer; do not guess.',
+            user=question,
             operator=f"answered by the user; or change {policies}",
         )
     return Remedies(
