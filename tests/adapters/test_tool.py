@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from gateway_world import OLGA, SECRET, House
+from gateway_world import OLGA, SECRET, House, charter
 
 import fiducial
-from fiducial.core.event import CallFinished
+from fiducial.core.event import CallDecided, CallFinished, SessionOpened
 from fiducial.errors import CallError, NotAllowed, SessionError, ToolFailed
 from fiducial.guard.state import State
 
@@ -244,6 +244,27 @@ def test_sessions_in_use_are_nested(house: House) -> None:
         with house.guard.session(user="b") as inner, fiducial.using(inner):
             assert fiducial.in_use() is inner
         assert fiducial.in_use() is outer
+
+
+def test_what_a_sub_agent_calls_is_decided_in_the_session_that_was_delegated_to_it(house: House) -> None:
+    house.guard.use(charter(budgets={"session": {"calls": 2}}))
+    shed = Shed()
+
+    @fiducial.tool(name="look_up")
+    def ask_another(name: str) -> str:
+        with fiducial.in_use().delegate(f"Note {name}.", agent="scribe") as child, fiducial.using(child):
+            return shed.write_note(name)
+
+    with house.guard.session(user="emma") as session, fiducial.using(session):
+        assert ask_another("list") == "wrote none"
+        with pytest.raises(NotAllowed):
+            shed.write_note("list")
+    house.store.flush()
+    events = [each.event for each in house.store.ledger().entries(0)]
+    _, child = [each for each in events if isinstance(each, SessionOpened)]
+    assert (child.parent, child.agent) == (session.id, "scribe")
+    decided = [(each.tool, each.session) for each in events if isinstance(each, CallDecided)]
+    assert decided == [("look_up", session.id), ("write_note", child.session), ("write_note", session.id)]
 
 
 def test_arguments_without_names_are_refused_at_once() -> None:

@@ -161,6 +161,18 @@ def test_a_session_that_there_is_not_is_no(house: House) -> None:
     assert ask(house.client(), evaluation("write_note", {}, session="ses_no"))["decision"] is False
 
 
+def test_a_session_that_was_delegated_is_one_of_its_own(house: House) -> None:
+    client = house.client()
+    above = client.post("/v1/sessions", json={"user": "emma"}).json()["session"]
+    order = {"instructions": "Write it.", "agent": "scribe"}
+    below = client.post(f"/v1/sessions/{above}/children", json=order).json()["session"]
+    assert ask(client, evaluation("write_note", {"name": "list", "text": "milk"}, session=below))["decision"]
+    house.store.flush()
+    events = [each.event for each in house.store.ledger().entries(0)]
+    assert [each.parent for each in events if isinstance(each, SessionOpened)] == [None, above]
+    assert [each.session for each in events if isinstance(each, CallDecided)] == [below]
+
+
 def test_several_are_decided_in_order_and_what_is_left_out_is_that_of_all(house: House) -> None:  # 7.1.1
     parts = [{}, {"action": WIPE["action"]}, {"action": NOTE["action"]}]
     assert ask_all(house.client(), NOTE | {"evaluations": parts}) == [True, False, True]

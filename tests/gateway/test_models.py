@@ -625,6 +625,22 @@ def test_nobody_comes_to_anothers_session(house: House) -> None:
         talk.send("Hello")
 
 
+def test_a_sub_agents_talk_is_in_the_session_that_was_delegated_to_it(talks: Make, house: House) -> None:
+    house.guard.use(charter(budgets={"session": {"calls": 1}}))
+    gate = Gate(house)
+    session = gate.opened()
+    order = {"instructions": "Read the page.", "agent": "reader"}
+    with http(gate, Authorization="Bearer key-of-one") as client:
+        below = client.post(f"{gate.site.url}/v1/sessions/{session}/children", json=order).json()["session"]
+    child, talk = (talks(gate, **{"Fiducial-Session": each}) for each in (below, session))
+    child.user("Read the page.")
+    assert child.send(Call("look_up", {"name": "page"}))[1]
+    talk.user("Go on.")
+    assert not talk.send(Call("look_up", {"name": "page"}))[1], "what may be done is shared"
+    assert [(each.session, each.parent) for each in events(house, SessionOpened)] == [(session, None), (below, session)]
+    assert [each.session for each in events(house, CallDecided)] == [below, session]
+
+
 def test_an_answer_of_another_talk_may_have_told_the_model_anything(house: House) -> None:
     gate = Gate(house)
     client = gate.openai().responses
