@@ -45,7 +45,8 @@ def test_what_is_masked_runs_masked_where_verdicts_are_enforced(
 
 
 def test_what_is_held_runs_once_when_a_person_agrees(door: Door, house: House) -> None:
-    session = door.session()
+    # What the user has named stays the same call whatever is read: nothing but the approval being spent holds it again.
+    session = door.session(task="Pay 5 to DE1")
     asked = session.call("pay_bill", PAYMENT)
     assert (asked.kind, asked.ran, house.tools.ran["pay_bill"]) == ("held", False, 0)
     assert asked.request is not None
