@@ -119,7 +119,7 @@ async def serve(folder: str, provider: int) -> None:
         return "bench" if token == "bench" else None
 
     doors = Doors(guard, admit)
-    settings = read_settings(Path(folder) / "models.yaml", {})
+    settings = read_settings(Path(folder) / "models.yaml", {}, lambda _: guard.charter)
     doors.add(ModelGateway(settings, lambda _: doors.sessions, doors.requests, admit, url="http://127.0.0.1"))
     bare = Bare(f"{url}/chat/completions")
 

@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup, TyperOption
 
 from fiducial import cli, errors
-from fiducial.charter import contracts, model
+from fiducial.charter import contracts, forms, model
 from fiducial.charter.packs import use
 from fiducial.core.verdict import Fault
 from fiducial.policy import facts
@@ -165,6 +165,7 @@ _FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
             model.SessionBudget,
             model.RateWindow,
             model.Memories,
+            forms.Form,
         ),
     ),
     ("intent.yaml", "Under `clauses:`, a list of clauses.", (model.Clause,)),
@@ -233,7 +234,7 @@ def _default(value: Any) -> str:
 
 def settings_page() -> str:
     """Every key people may write."""
-    described = {**_docstrings(contracts), **_docstrings(use), **_docstrings(model)}
+    described = {**_docstrings(contracts), **_docstrings(forms), **_docstrings(use), **_docstrings(model)}
     lines = ["# Settings", "", _INTRO["settings.md"], ""]
     for file, about, models in _FILES:
         lines += [f"## {file}", "", about, ""]

@@ -267,7 +267,7 @@ class Gate:
         written = {"models": models, "hosts": {"one": "keys.json"}} | (settings or {})
         (folder / "models.yaml").write_text(json.dumps(written))
         environment = {"OPENAI": OPENAI_KEY, "ANTHROPIC": ANTHROPIC_KEY, "MASKING": "0" * 32}
-        read = read_settings(folder / "models.yaml", environment)
+        read = read_settings(folder / "models.yaml", environment, lambda _: house.guard.charter)
         self.doors = Doors(house.guard, house.tokens.get, url=self.site.url)
         self.gateway = ModelGateway(
             read, lambda _: self.doors.sessions, self.doors.requests, house.tokens.get, url=self.site.url,

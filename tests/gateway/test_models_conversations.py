@@ -13,7 +13,7 @@ from mcp_http_world import signed
 from model_world import Call, ChatTalk, Gate, MessagesTalk, ResponsesTalk, Talk
 
 from fiducial.core.event import CallDecided, CallFinished, MessageObserved, ResultObserved, SessionOpened
-from fiducial.gateway.model.turn import Masking
+from fiducial.gateway.model.masking import Masking
 
 ORDER = "Write it into shared-list!"
 WRITE = Call("write_note", {"name": "shared-list", "text": "x"})

@@ -30,9 +30,11 @@ from otlp_world import eventually, receiving, trajectory
 from typer.testing import CliRunner
 
 import fiducial
+from fiducial.charter.forms import Form
 from fiducial.cli.log import app
 from fiducial.core.store import Commit, Put
 from fiducial.errors import Conflict, RolledBack
+from fiducial.flow.masking.detect import BUILT_IN, Detection
 from fiducial.gateway.otlp import exporter as exporting
 from fiducial.gateway.otlp import mapping
 from fiducial.gateway.otlp.exporter import Exporter
@@ -218,6 +220,16 @@ def test_without_content_nothing_that_anybody_wrote_is_sent(house: House, collec
     raw = b"".join(request.SerializeToString() for request in (sent(house, collector), collector.requests)[1])
     for text in (SECRET, "emma", "Be brief", "milk", "elsewhere", "found", "page", "DE1", "it broke"):
         assert text.encode() not in raw
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_charters_own_forms_are_masked_in_contents(house: House, collector: Collector, own: bool) -> None:
+    with house.guard.session(user="emma", task="Greet EMP-123456") as session:
+        session.call("look_up", {"name": "of EMP-654321"}, run=lambda name: f"{name} is here")
+    detection = Detection(["badge"], {"badge": [Form(pattern="EMP-[0-9]{6}")]}) if own else BUILT_IN
+    raw = str(sent(house, collector, content=True, detection=detection))
+    assert ("EMP-123456" in raw, "EMP-654321" in raw) == (not own, not own)
+    assert ("Greet [badge]" in raw, "of [badge] is here" in raw) == (own, own)
 
 
 @pytest.mark.parametrize("content", [False, True])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fiducial.guard.binding import orders
-from fiducial.guard.tool import Tool, all_ready
+from fiducial.guard.tool import Tool, all_ready, detection_of
 from fiducial.policy.rulebook import compile_rulebook
 
 
@@ -20,7 +20,7 @@ def tool(make_charter: Any) -> Tool:
         "asked_by": ["delete document", "throw away"],
     }
     made = make_charter(tools={"erase": erase})
-    return all_ready(made, compile_rulebook(made))["erase"]
+    return all_ready(made, compile_rulebook(made), detection_of(made))["erase"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fiducial import Guard
+from fiducial.flow.masking.vault import Vault
 from fiducial.store.sqlite import SqliteStore
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -81,3 +82,23 @@ def test_a_masked_amount_still_counts_when_the_session_is_opened_again(
     denied = again.decide("send_money", pay)
     assert denied.kind == "denied"
     assert "session-spend" in denied.reasons[0].message
+
+
+@pytest.mark.parametrize("value", ["EMP-123456", "token"])
+def test_a_charters_own_class_is_told_and_masked(
+    make_charter: Any, tools: Any, store: Any, tmp_path: Path, value: str
+) -> None:
+    about = {"data_classes": ("staff_badge",), "detect": {"staff_badge": [{"pattern": r"\bEMP-[0-9]{6}\b"}]}}
+    note = {**tools["write_note"], "audience": "organization"}
+    policies = PERMIT + masking("write_note", "staff_badge")
+    made = make_charter(policies, tools={**tools, "write_note": note}, baseline="none", **about)
+    if value == "token":
+        value = str(Vault(b"0" * 32, "one").token("EMP-123456", "staff_badge"))
+    with Guard(made, store=store).session(user="ann", task="Write a note") as session:
+        decided = session.decide("write_note", {"name": "n", "text": f"badge {value}, soon"})
+        assert decided.masks == ("staff_badge",)
+        assert session.decide("write_note", {"name": "n", "text": "badge EMP-12345, soon"}).masks == ()
+    if value == "EMP-123456":
+        log = written(store, tmp_path)
+        assert b"badge [staff_badge], soon" in log
+        assert b"EMP-123456" not in log

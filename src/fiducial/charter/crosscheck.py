@@ -78,6 +78,11 @@ def _about(parts: Parts) -> None:
         if name in BUILT_IN_CLASSES:
             message = f"the data class {quote(name)} is built in"
             document.problem(("data_classes", index), "repeated-name", message, "drop it", warning=True)
+    known = {*BUILT_IN_CLASSES, *about.data_classes}
+    for name in about.detect:
+        if name not in known:
+            fix = did_you_mean(name, known) or "add it to `data_classes`"
+            document.problem(("detect", name), "unknown-class", f"the data class {quote(name)} is not declared", fix)
     if about.tier is Tier.CHAT and parts.tools:
         message = f"the tier is `chat`, and contracts.yaml gives the agent {len(parts.tools)} tools"
         document.problem(("tier",), "contradiction", message, "raise the tier, or drop the tools")

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError, fie
 from fiducial.charter.contracts import DURATION, Contract, _Written
 from fiducial.charter.digest import charter_digest
 from fiducial.charter.findings import quote
+from fiducial.charter.forms import Form
 from fiducial.charter.infer import infer_contracts
 from fiducial.core.ids import Digest
 from fiducial.errors import CharterError, Problem
@@ -48,6 +49,12 @@ def _domain(value: str) -> str:
     if _DOMAIN.fullmatch(value) is None:
         raise ValueError(f"must be a domain such as `corp.example`: {quote(value)} is none")
     return value
+
+
+def _some(forms: tuple[Form, ...]) -> tuple[Form, ...]:
+    if not forms:
+        raise ValueError("is empty: give a form, or drop it")
+    return forms
 
 
 class Clause(_Written):
@@ -214,6 +221,8 @@ class About(_Written):
     """Roles that users and approvers may have; a policy that names another is refused."""
     data_classes: tuple[str, ...] = ()
     """Data classes beyond the built-in ones."""
+    detect: dict[str, Annotated[tuple[Form, ...], AfterValidator(_some)]] = Field(default_factory=dict)
+    """Data class → the forms by which its values are told from text, beside those that are known without."""
     organization: tuple[Annotated[str, AfterValidator(_domain)], ...] = ()
     """Mail domains and hosts that count as inside."""
     oversight: Oversight = Oversight()
@@ -238,6 +247,11 @@ class About(_Written):
     _tuples = field_validator(
         "roles", "data_classes", "organization", "models", "skills", "mcp_servers", mode="before"
     )(_as_tuple)
+
+    @field_validator("detect", mode="before")
+    @classmethod
+    def _forms(cls, value: object) -> object:
+        return {name: _as_tuple(forms) for name, forms in value.items()} if isinstance(value, dict) else value
 
 
 class GivenStep(_Written):

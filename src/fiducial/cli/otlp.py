@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +13,7 @@ import typer
 
 from fiducial.cli.reporting import fail, reporting, warn
 from fiducial.core.address import is_private
-from fiducial.errors import Conflict, RolledBack, StoreError
+from fiducial.errors import CharterError, Conflict, RolledBack, StoreError
 
 if TYPE_CHECKING:
     from fiducial.gateway.otlp.exporter import Exporter
@@ -29,6 +30,10 @@ def otlp(
         bool,
         typer.Option("--content", help="Also send who it was for, and what was said, asked and returned, masked."),
     ] = False,
+    charter: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --content: the charter whose own data classes are masked there too."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is recorded from now on.")] = False,
 ) -> None:
     """Send the ledger to an OpenTelemetry collector, as spans by the GenAI conventions over OTLP/HTTP.
@@ -41,15 +46,24 @@ def otlp(
     except ImportError:
         fail("this needs OpenTelemetry's wire types: `pip install 'fiducial[otel]'`", 2)
     from fiducial.cli.log import opened
+    from fiducial.flow.masking.detect import BUILT_IN
+    from fiducial.guard.tool import detection_of
+    from fiducial.policy.load import load_charter
 
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         fail("the collector's address is a URL such as http://127.0.0.1:4318", 2)
     if not is_private(url):
         fail("what goes to another machine is read by nobody on the way: give the collector's https:// address", 2)
+    try:
+        detection = detection_of(load_charter(charter)) if charter is not None else BUILT_IN
+    except CharterError as error:
+        fail(str(error), 2)
     with (
         reporting(),
         opened(store) as kept,
-        closing(Exporter(kept, url, headers=_headers(os.environ.get(HEADERS, "")), content=content)) as exporter,
+        closing(
+            Exporter(kept, url, headers=_headers(os.environ.get(HEADERS, "")), content=content, detection=detection)
+        ) as exporter,
     ):
         if not follow:
             raise typer.Exit(_once(exporter))

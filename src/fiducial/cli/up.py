@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -214,9 +215,10 @@ def _models(charter: Path) -> Callable[[Path], _Part]:
 
     def read(file: Path) -> _Part:
         """Raises `CharterError`."""
-        settings = read_models(file, os.environ)
+        charter_in = cache(lambda folder: load_charter(folder or charter))
+        settings = read_models(file, os.environ, charter_in)
         folders = {name: settings.charter(name) or charter for name in settings.models}
-        charters = {name: load_charter(folder) for name, folder in folders.items()}
+        charters = {name: charter_in(settings.charter(name)) for name in settings.models}
         prompts = {
             name: prompt_of(charters[name], folders[name], model.prompt)
             for name, model in settings.models.items()

@@ -21,6 +21,7 @@ from fiducial.flow.index import lane_of
 from fiducial.flow.labelling import OutputPaths
 from fiducial.flow.laundry import Echo, Laundered
 from fiducial.flow.lexer import LEAF, fold, pieces
+from fiducial.flow.masking.detect import BUILT_IN, Detection
 from fiducial.flow.memory import Memory, Recalls, texts_of
 from fiducial.flow.rules.standing import apart
 from fiducial.flow.structure import Root, is_key, leaves, scalar_text, show_place
@@ -49,13 +50,15 @@ EVERYTHING = (PathPattern("$"),)
 class Provenance:
     """Traces values back to what the session observed."""
 
-    __slots__ = ("_memory", "_named_kinds", "_room", "_said", "_user_texts")
+    __slots__ = ("_detection", "_memory", "_named_kinds", "_room", "_said", "_user_texts")
 
-    def __init__(self, *, budget: int, laundered: Laundered | None = None) -> None:
+    def __init__(self, *, budget: int, laundered: Laundered | None = None, detection: Detection = BUILT_IN) -> None:
         """`budget`: bytes that the index may use; past it values become unknown, never trusted.
 
         `laundered`: untrusted values that were written out through tools, shared with other sessions of the store.
+        `detection`: tells data classes from text.
         """
+        self._detection = detection
         self._memory = Memory(budget, laundered)
         self._user_texts: list[str] = []
         self._room = budget // _PER_SAID
@@ -261,16 +264,15 @@ class Provenance:
     def mask(self, value: Any, classes: frozenset[str]) -> Any:
         """`value` (JSON) with what belongs to `classes` replaced by the class in brackets.
 
-        That is every value observed where a contract declares one of them, and whatever `fiducial.flow.masking` can
-        tell from the text itself, also where it is spelled out, encoded (`fiducial.flow.disguise`) or backwards.
+        That is every value observed where a contract declares one of them, and whatever can be told from the text
+        itself, also where it is spelled out, encoded (`fiducial.flow.disguise`) or backwards.
         """
         # Imported here: the detectors are needed by the few calls that are masked.
         from fiducial.flow.disguise import disguises
-        from fiducial.flow.masking.detect import find
         from fiducial.flow.masking.detector import Found
         from fiducial.flow.masking.values import mask_with
 
-        classed = self._memory.classed
+        classed, find = self._memory.classed, self._detection.find
 
         def shown(text: str) -> list[Found]:
             declared = [Found(*span) for span in spans(classed, text, classes)] if classed else []

@@ -14,7 +14,6 @@ from fiducial.charter.contracts import Audience, Role
 from fiducial.core.label import Integrity, Label
 from fiducial.flow.disguise import may_disguise, undisguised
 from fiducial.flow.laundry import Echo
-from fiducial.flow.masking.detect import classify
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard.intent import RANK, Asked
 from fiducial.guard.risk import SENSITIVE
@@ -104,7 +103,7 @@ def detected(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
     """Data classes that the content of a call shows by itself."""
     texts = [text for name in tool.contents for text in _texts(arguments.get(name))]
     plain = [plain for text in texts if may_disguise(text) for plain in undisguised(text)]
-    return frozenset().union(*map(classify, texts + plain))
+    return frozenset().union(*map(tool.detection.classify, texts + plain))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ from fiducial.core.clock import Clock
 from fiducial.core.event import Mode
 from fiducial.core.ids import Digest
 from fiducial.core.store import Receipt, Store
+from fiducial.flow.masking.detect import Detection
 from fiducial.guard.compensation import Capture
 from fiducial.guard.course import Course
 from fiducial.guard.desk import Desk
@@ -30,6 +31,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     charter: Charter
     rulebook: Rulebook
     tools: Mapping[str, Tool]
+    detection: Detection
+    """What tells data classes from text."""
     clock: Clock
     store: Store
     mode: Mode

@@ -17,6 +17,7 @@ from fiducial.core.event import CharterActivated, Entry, Mode
 from fiducial.core.ids import EventId, PersonId, SessionId, mint
 from fiducial.core.store import Commit, Store
 from fiducial.errors import SessionError
+from fiducial.flow.masking.detect import Detection
 from fiducial.guard.compensation import Capture
 from fiducial.guard.desk import Desk
 from fiducial.guard.ground import Ground
@@ -28,7 +29,7 @@ from fiducial.guard.plans import AnyPlan, with_plans
 from fiducial.guard.reopen import reopened
 from fiducial.guard.session import Session
 from fiducial.guard.switches import Halt, Switches
-from fiducial.guard.tool import Tool, all_ready, classes_of
+from fiducial.guard.tool import Tool, all_ready, classes_of, detection_of
 from fiducial.policy.rulebook import Rulebook, compile_rulebook
 from fiducial.store.memory import MemoryStore
 
@@ -41,6 +42,8 @@ class InForce(msgspec.Struct, frozen=True):
     charter: Charter
     rulebook: Rulebook
     tools: Mapping[str, Tool]
+    detection: Detection
+    """What tells data classes from text."""
 
 
 class Guard:
@@ -187,6 +190,7 @@ class Guard:
             charter=self.current.charter,
             rulebook=self.current.rulebook,
             tools=self.current.tools,
+            detection=self.current.detection,
             clock=self.clock,
             store=self.store,
             mode=self.mode,
@@ -239,7 +243,8 @@ def _in_force(charter: Charter) -> InForce:
     if not isinstance(charter, Charter):
         raise SessionError(f"a guard takes a charter and not {type(charter).__name__}: `load_charter(…)` reads one")
     rulebook = compile_rulebook(charter)
-    return InForce(charter, rulebook, MappingProxyType(with_plans(all_ready(charter, rulebook))))
+    detection = detection_of(charter)
+    return InForce(charter, rulebook, MappingProxyType(with_plans(all_ready(charter, rulebook, detection))), detection)
 
 
 __all__ = ["Answer", "Guard", "Halt", "InForce", "Question"]

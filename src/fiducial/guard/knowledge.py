@@ -52,7 +52,9 @@ class Knowledge:
         self.tools = ground.tools
         self.lock = threading.RLock()
         """Held for steps 3 to 8, and whenever something is taken in."""
-        self.provenance = Provenance(budget=about.session_memory, laundered=ground.laundry.known)
+        self.provenance = Provenance(
+            budget=about.session_memory, laundered=ground.laundry.known, detection=ground.detection
+        )
         self.feeds: list[Feed] = []
         """Streams that are being read."""
         self._past = Past()

@@ -17,6 +17,7 @@ from fiducial.charter.words import Phrase
 from fiducial.core.canonical import digest
 from fiducial.core.ids import Digest
 from fiducial.core.path import PathPattern
+from fiducial.flow.masking.detect import BUILT_IN, Detection
 from fiducial.guard.intent import phrases_of
 from fiducial.policy.rulebook import Rulebook, Slice
 from fiducial.policy.schema import BUILT_IN_CONTRACTS
@@ -52,6 +53,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the content parameters."""
     detects: bool
     """Some policy asks which data classes flow, so content that leaves is searched for them."""
+    detection: Detection
+    """What tells them there."""
     carries_classes: bool
     """Some parameter holds data of a class whatever its value is."""
     phrases: tuple[Phrase, ...]
@@ -100,8 +103,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         return units
 
 
-def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
-    """`contract` made ready under `rulebook`."""
+def ready(name: str, contract: Contract, rulebook: Rulebook, detection: Detection) -> Tool:
+    """`contract` made ready under `rulebook`; `detection`: of its charter."""
     output, memory = contract.output, contract.memory
     cost = contract.parameters[contract.cost] if contract.cost else None
     return Tool(
@@ -119,6 +122,7 @@ def ready(name: str, contract: Contract, rulebook: Rulebook) -> Tool:
         targets=tuple(key for key, value in contract.parameters.items() if value.role is Role.TARGET),
         contents=tuple(key for key, value in contract.parameters.items() if value.role is Role.CONTENT),
         detects="flow.classes" in rulebook.slice(name).reads,
+        detection=detection,
         carries_classes=any(value.classes for value in contract.parameters.values()),
         phrases=phrases_of(contract),
         side_effect=contract.effect is not Effect.READ and contract.kind is not Kind.RESPOND,
@@ -160,11 +164,16 @@ def _members(schema: Mapping[str, Any]) -> Iterator[str]:
         below.extend(one for one in (what.items, what.values) if one is not None)
 
 
-def all_ready(charter: Charter, rulebook: Rulebook) -> dict[str, Tool]:
-    """Every tool of `charter`, and the built-in ones."""
-    tools = {name: ready(name, contract, rulebook) for name, contract in charter.contracts.items()}
-    tools |= {name: ready(name, contract, rulebook) for name, contract in BUILT_IN_CONTRACTS.items()}
-    return tools
+def all_ready(charter: Charter, rulebook: Rulebook, detection: Detection) -> dict[str, Tool]:
+    """Every tool of `charter`, and the built-in ones; `detection`: the charter's."""
+    contracts = {**charter.contracts, **BUILT_IN_CONTRACTS}
+    return {name: ready(name, contract, rulebook, detection) for name, contract in contracts.items()}
+
+
+def detection_of(charter: Charter) -> Detection:
+    """What tells data classes from text, by `charter`."""
+    about = charter.about
+    return Detection(about.data_classes, about.detect) if about.data_classes or about.detect else BUILT_IN
 
 
 def classes_of(*tools: Tool) -> frozenset[str]:

@@ -6,24 +6,28 @@
 4. A value inside another of its detector is none, and neither is a number inside any other number: part of an IBAN can
    pass for a telephone number.
 
-Classes are those of `fiducial.charter.classes`; `location` and `children`, and what a charter adds, cannot be told from
-text alone: contracts declare where they stand (`fiducial.flow.declared`).
+Classes are those of `fiducial.charter.classes`. `location` and `children` cannot be told from text alone: contracts
+declare where they stand (`fiducial.flow.declared`). A charter can give forms of its own, for any class (`forms`).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import re2
 from re2 import _re2
 
+from fiducial.charter.classes import BUILT_IN_CLASSES
+from fiducial.charter.forms import Form
 from fiducial.flow.masking import tokens
 from fiducial.flow.masking.accounts import IBAN, WALLET
 from fiducial.flow.masking.codes import CODE
 from fiducial.flow.masking.contact import EMAIL
 from fiducial.flow.masking.detector import Detector, Found
+from fiducial.flow.masking.forms import Matcher
 from fiducial.flow.masking.numbers import NUMBER
 from fiducial.flow.masking.secrets import NAMED, SECRETS
 
@@ -85,17 +89,52 @@ def _places(match: _re2.RE2.Match, plain: bytes, start: int, end: int, before: i
         start = to
 
 
-def find(text: str, classes: frozenset[str] = DETECTABLE) -> list[Found]:
-    """Every value of `classes` in `text`, by start and then the longest first; values may overlap."""
-    text = folded(text)
-    parted = escapes_parted(text)
-    found = _found(parted, classes)
-    if parted is not text:
-        # Where nothing is escaped, a password may have a backslash in it.
-        found += _behind_escapes(text, _found(text, classes), {each.start: each.end for each in found})
-    if len(found) > 1:
-        found.sort(key=_by_start)
-    return found
+class Detection:
+    """Tells data classes from text: as it can be done without a charter, and by the forms of one."""
+
+    __slots__ = ("_matchers", "_shown", "classes", "longest")
+
+    def __init__(self, names: Iterable[str] = (), forms: Mapping[str, Iterable[Form]] = MappingProxyType({})) -> None:
+        """`names`: classes that the charter declares, which tokens may show. `forms`: of its classes, or others."""
+        self._matchers = tuple(Matcher(name, form) for name, several in forms.items() for form in several)
+        self._shown: dict[str, frozenset[str]] = {}
+        for name in (*BUILT_IN_CLASSES, *names):
+            shown = tokens.shown(name)
+            self._shown[shown] = self._shown.get(shown, frozenset()) | {name}
+        self.classes = DETECTABLE | forms.keys()
+        """Classes that can be told from text."""
+        self.longest = max((each.longest for each in self._matchers), default=0)
+        """Characters of the longest value in a form of the charter's."""
+
+    def find(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """Every value of `classes` in `text` (`None`: of all), by start and then the longest first; values may
+        overlap. Of equal ones, that in a form of the charter's is first."""
+        classes = self.classes if classes is None else classes
+        written, text = text, folded(text)
+        parted = escapes_parted(text)
+        found = self._found(parted, classes)
+        if parted is not text:
+            # Where nothing is escaped, a password may have a backslash in it.
+            found += _behind_escapes(text, self._found(text, classes), {each.start: each.end for each in found})
+        if self._matchers and text is not written:
+            found += self._formed(escapes_parted(written), classes)
+        if len(found) > 1:
+            found.sort(key=_by_start)
+        return found
+
+    def classify(self, text: str) -> frozenset[str]:
+        """Data classes of the values in `text`, and of those that tokens stand for in it."""
+        found = frozenset(each.data_class for each in self.find(text))
+        return found.union(*(self._shown.get(name, (name,)) for name in tokens.classes(text)))
+
+    def _found(self, text: str, classes: frozenset[str]) -> list[Found]:
+        known = _found(text, classes)
+        return [*self._formed(text, classes), *known] if self._matchers else known
+
+    def _formed(self, text: str, classes: frozenset[str]) -> Iterator[Found]:
+        for matcher in self._matchers:
+            if matcher.data_class in classes:
+                yield from matcher.find(text)
 
 
 def _behind_escapes(text: str, found: list[Found], ends: dict[int, int]) -> Iterator[Found]:
@@ -139,11 +178,6 @@ def _outermost(numbers: list[Found]) -> Iterator[Found]:
         if each.end > covered:
             covered = each.end
             yield each
-
-
-def classify(text: str) -> frozenset[str]:
-    """Data classes of the values in `text`, and of those that tokens stand for in it."""
-    return frozenset(found.data_class for found in find(text)) | tokens.classes(text)
 
 
 def _values(detector: Detector, text: str, places: list[tuple[int, int]]) -> Iterator[Found]:
@@ -212,3 +246,7 @@ def _stood_for(escape: re.Match[str]) -> str:
 
 
 _SCREEN = _Screen()
+
+BUILT_IN = Detection()
+"""Without a charter."""
+find, classify = BUILT_IN.find, BUILT_IN.classify

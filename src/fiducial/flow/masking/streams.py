@@ -1,7 +1,8 @@
 """Masking and restoring what comes in pieces: the same as masking, or restoring, all of it at once.
 
 A stream gives out what no longer can become part of a value (or of a token), and holds back the rest: mostly the last
-word, and the numbers before it; at most a little more than `LONGEST` characters (`tokens.LONGEST` where it restores).
+word, and the numbers before it, or as much as the longest form of a charter's; at most a little more than `LONGEST`
+characters (`tokens.LONGEST` where it restores).
 What it gave out it remembers for `CONTEXT` characters, because words before a number say what it is. See `detector` for
 why that is enough.
 """
@@ -14,7 +15,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from fiducial.flow.masking import tokens
-from fiducial.flow.masking.detect import DETECTABLE, LONGEST_ESCAPE, escapes_parted, find, folded
+from fiducial.flow.masking.detect import BUILT_IN, LONGEST_ESCAPE, Detection, escapes_parted, folded
 from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_QUOTED, LONGEST_ROW, UNSPACED
 from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.secrets import MONTH, QUOTE_OPEN
@@ -50,11 +51,12 @@ class MaskStream:
     """Masks a text that comes in pieces. Each stretch between tokens of the vault is a text of its own, as it is for
     `values.mask`."""
 
-    __slots__ = ("_classes", "_stretch", "_text", "_vault")
+    __slots__ = ("_classes", "_detection", "_stretch", "_text", "_vault")
 
-    def __init__(self, vault: Vault, *, classes: frozenset[str] = DETECTABLE) -> None:
-        self._vault, self._classes = vault, classes
-        self._stretch = _Stretch(classes, into(vault))
+    def __init__(self, vault: Vault, *, classes: frozenset[str] | None = None, detection: Detection = BUILT_IN) -> None:
+        """`classes`, `detection`: see `mask`."""
+        self._vault, self._classes, self._detection = vault, classes, detection
+        self._stretch = _Stretch(detection, classes, into(vault))
         self._text = ""
         """What may be the beginning of a token."""
 
@@ -76,7 +78,7 @@ class MaskStream:
         for start, end, token in tokens.tokens(text):
             if self._vault.held(token) is not None:
                 pieces += [self._stretch.feed(text[at:start]), self._stretch.close(), text[start:end]]
-                self._stretch = _Stretch(self._classes, into(self._vault))
+                self._stretch = _Stretch(self._detection, self._classes, into(self._vault))
                 at = end
         pieces.append(self._stretch.feed(text[at:]))
         return "".join(pieces)
@@ -85,10 +87,10 @@ class MaskStream:
 class _Stretch:
     """A stream of text without a token in it."""
 
-    __slots__ = ("_at", "_classes", "_done", "_put", "_seen", "_text")
+    __slots__ = ("_at", "_classes", "_detection", "_done", "_put", "_seen", "_text")
 
-    def __init__(self, classes: frozenset[str], put: Put) -> None:
-        self._classes, self._put = classes, put
+    def __init__(self, detection: Detection, classes: frozenset[str] | None, put: Put) -> None:
+        self._detection, self._classes, self._put = detection, classes, put
         self._text = ""
         """What was given out last, and what is held back."""
         self._done = 0
@@ -104,7 +106,7 @@ class _Stretch:
         self._text += piece
         if (len(self._text) - self._seen) * _GROWN <= self._seen - self._done:
             return ""
-        given = self._given(settled(self._text))
+        given = self._given(settled(self._text, self._detection.longest))
         self._seen = len(self._text)
         return given
 
@@ -117,7 +119,7 @@ class _Stretch:
             return ""
         text, done, at = self._text, self._done, self._at
         pieces: list[str] = []
-        for start, end, data_class in find(text, self._classes):
+        for start, end, data_class in self._detection.find(text, self._classes):
             if done <= start < upto and end > at:
                 start = max(start, at)
                 pieces += [text[at:start], self._put(text[start:end], data_class)]
@@ -128,11 +130,14 @@ class _Stretch:
         return "".join(pieces)
 
 
-def settled(text: str) -> int:
-    """How much of `text` no value is in that ends behind it, whatever comes next."""
+def settled(text: str, longest: int = 0) -> int:
+    """How much of `text` no value is in that ends behind it, whatever comes next; `longest`: characters of the longest
+    value in a form of the charter's."""
     text = folded(text)
     parted = escapes_parted(text)
-    return _settled(text) if parted is text else min(_settled(text), _settled(parted))
+    end = _settled(text) if parted is text else min(_settled(text), _settled(parted))
+    # One character behind a value decides about it, and may be an escape that is not whole yet.
+    return min(end, max(0, len(text) - longest - LONGEST_ESCAPE - 1)) if longest else end
 
 
 def _settled(text: str) -> int:

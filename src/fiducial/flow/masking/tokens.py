@@ -34,7 +34,12 @@ def written(data_class: str, digest: bytes) -> str:
     """The token for a value of `data_class` whose keyed digest has at least 13 bytes."""
     number = int.from_bytes(digest[:13], "big")
     body = "".join(_ALPHABET[number >> shift & 31] for shift in range(0, 5 * _ID, 5))
-    return f"{_PREFIX}{_NOT_SHOWN.sub('-', data_class.lower())[:_NAME].strip('-') or 'value'}-{body}"
+    return f"{_PREFIX}{shown(data_class)}-{body}"
+
+
+def shown(data_class: str) -> str:
+    """The name of a class as its tokens show it; others may look the same."""
+    return _NOT_SHOWN.sub("-", data_class.lower())[:_NAME].strip("-") or "value"
 
 
 def tokens(text: str) -> Iterator[tuple[int, int, str]]:

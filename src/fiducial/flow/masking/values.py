@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from fiducial.core.path import Path, PathPattern
-from fiducial.flow.masking.detect import DETECTABLE, escapes_parted, find
+from fiducial.flow.masking.detect import BUILT_IN, Detection, escapes_parted
 from fiducial.flow.masking.detector import CONTEXT, Found
 from fiducial.flow.masking.documents import documents, rewritten
 from fiducial.flow.masking.identity import NAMED_WITHIN
@@ -55,8 +55,10 @@ def masked(text: str, found: Sequence[Found], put: Put = bracketed) -> str:
     return "".join(pieces) + text[at:]
 
 
-def finder_for(vault: Vault, classes: frozenset[str]) -> Finder:
-    """Finds values of `classes`. A token of `vault` ends one text and begins another: nothing is found across it."""
+def finder_for(vault: Vault, classes: frozenset[str] | None = None, detection: Detection = BUILT_IN) -> Finder:
+    """Finds values of `classes` (`None`: of all). A token of `vault` ends one text and begins another: nothing is found
+    across it."""
+    find = detection.find
 
     def finder(text: str) -> Sequence[Found]:
         own = [(start, end) for start, end, token in tokens(text) if vault.held(token) is not None]
@@ -76,16 +78,18 @@ def mask(
     value: Any,
     vault: Vault,
     *,
-    classes: frozenset[str] = DETECTABLE,
+    classes: frozenset[str] | None = None,
     declared: Sequence[tuple[PathPattern, str]] = (),
+    detection: Detection = BUILT_IN,
 ) -> Any:
     """`value` (a text or JSON) with tokens in the place of values, in keys too; a number becomes text. A text that is
     JSON, and has escapes in it, is masked member by member, and stays JSON.
 
-    `classes`: what is looked for in texts. `declared`: where a contract says that values of a class stand; whatever is
-    there, is masked as a whole.
+    `classes`: what `detection` looks for in texts; `None`: all that it can tell. `declared`: where a contract says that
+    values of a class stand; whatever is there, is masked as a whole.
     """
-    return mask_with(value, finder_for(vault, classes), into(vault), declared, is_token=_is_token(vault))
+    finder = finder_for(vault, classes, detection)
+    return mask_with(value, finder, into(vault), declared, is_token=_is_token(vault))
 
 
 def _is_token(vault: Vault) -> Callable[[str], bool]:

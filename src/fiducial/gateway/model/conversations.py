@@ -34,8 +34,9 @@ from fiducial.core.canonical import digest
 from fiducial.core.store import Commit, Put
 from fiducial.errors import FiducialError
 from fiducial.flow.masking.vault import Vault
+from fiducial.gateway.model.masking import Classes, Masking
 from fiducial.gateway.model.steps import Said, Step
-from fiducial.gateway.model.turn import Conversation, Masking, Taken
+from fiducial.gateway.model.turn import Conversation, Taken
 from fiducial.gateway.principals import Principal
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.sessions import Seat, Sessions
@@ -247,7 +248,8 @@ class Conversations:
 
     def _made(self, key: object, session: str, principal: Principal, *, named: bool) -> _Place:
         vault = Vault(self._secret, session or os.urandom(16).hex()) if self._mask else None
-        masking = Masking(vault, self._mask) if vault is not None else None
+        classes = Classes(self._mask, self._sessions.guard.current)
+        masking = Masking(vault, classes) if vault is not None else None
         place = _Place(Conversation(key, session, principal.host or "", masking), named=named)
         self._places[key] = place
         return place

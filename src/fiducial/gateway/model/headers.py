@@ -6,13 +6,12 @@ Nobody masks them, so only those that are known go along, and only as names of v
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
 import httpx2
 
-from fiducial.flow.masking.detect import find
 from fiducial.gateway.refusals import Refused
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -40,31 +39,30 @@ _NOT_BACK: Final = frozenset(
 )
 
 
-def at(url: str, path: str, query: bytes, classes: frozenset[str]) -> str:
-    """Where a request goes. Raises `Refused` for a query that is not known, or holds a value of `classes`."""
+def at(url: str, path: str, query: bytes, holds: Callable[[str], bool]) -> str:
+    """Where a request goes. Raises `Refused` for a query that is not known, or `holds` a value that is masked."""
     address = f"{url.rstrip('/')}/{path}"
     given = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     for name, value in given:
-        if name not in _QUERY or not _is_version(value, classes):
+        if name not in _QUERY or not _is_version(value, holds):
             raise Refused(400, f"the query is not passed on: it can hold {', '.join(f'`{each}`' for each in _QUERY)}")
     return f"{address}?{urlencode(given)}" if given else address
 
 
-def along(headers: Headers, key: Headers, classes: frozenset[str]) -> Headers:
-    """What goes along with a request, with the gateway's own `key`. Raises `Refused` for what is no version, or holds a
-    value of `classes`."""
+def along(headers: Headers, key: Headers, holds: Callable[[str], bool]) -> Headers:
+    """What goes along with a request, with the gateway's own `key`. Raises `Refused` for what is no version, or
+    `holds` a value that is masked."""
     kept = [(name, value) for name, value in headers if name in _TO_PROVIDER]
     for name, value in kept:
-        if not all(_is_version(each.strip(), classes) for each in value.decode("latin-1").split(",")):
+        if not all(_is_version(each.strip(), holds) for each in value.decode("latin-1").split(",")):
             raise Refused(400, f"`{name.decode()}` names versions of an API, and nothing else")
     # Compressed, a stream would come in larger pieces.
     fixed = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity"), (b"user-agent", b"fiducial")]
     return [*kept, *fixed, *key]
 
 
-@lru_cache(1_000)
-def _is_version(text: str, classes: frozenset[str]) -> bool:
-    return _VERSIONS.fullmatch(text) is not None and not find(text, classes)
+def _is_version(text: str, holds: Callable[[str], bool]) -> bool:
+    return _VERSIONS.fullmatch(text) is not None and not holds(text)
 
 
 def back(response: httpx2.Response) -> Headers:

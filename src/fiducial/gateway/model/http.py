@@ -39,10 +39,11 @@ from fiducial.gateway.model import headers as headers_of
 from fiducial.gateway.model.answer import Answer, told
 from fiducial.gateway.model.api import Api
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of, prompt_of
+from fiducial.gateway.model.masking import MASKING, Classes, Masking
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Event, Events
 from fiducial.gateway.model.steps import Json, Said, Step
-from fiducial.gateway.model.turn import MASKING, Conversation, Masking, Rules, Taken, Turn
+from fiducial.gateway.model.turn import Conversation, Rules, Taken, Turn
 from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
@@ -85,6 +86,15 @@ class Served:
         if key is not None:
             said = b"x-api-key" if settings.speaks == "anthropic" else b"authorization"
             self.key = [(said, (key if settings.speaks == "anthropic" else f"Bearer {key}").encode())]
+
+    @property
+    def classes(self) -> Classes:
+        """What is masked, by the charter that new conversations get."""
+        return Classes(self.mask, self.sessions.guard.current)
+
+    def holds(self, text: str) -> bool:
+        """Whether a value that is masked stands in `text`."""
+        return bool(self.sessions.guard.current.detection.find(text, self.mask))
 
 
 class ModelGateway:
@@ -174,8 +184,8 @@ class ModelGateway:
             raise Refused(404, "this is not passed on: what is asked there cannot be guarded")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         principal = await self._principals.of(_with_token(headers), "")
-        at = headers_of.at(served.settings.url, path, scope["query_string"], served.mask)
-        along = headers_of.along(headers, served.key, served.mask)
+        at = headers_of.at(served.settings.url, path, scope["query_string"], served.holds)
+        along = headers_of.along(headers, served.key, served.holds)
         if api is None:
             await self._plain("GET", at, None, along, answer)
             return
@@ -386,7 +396,7 @@ def _prompted(served: Served, api: Api, asked: Json, masking: Masking | None) ->
 
 def _countable(served: Served, api: Api, asked: Json) -> bytes:
     """A request that is only counted: tokens of masked values are as long in any conversation."""
-    masking = Masking(Vault(os.urandom(32), ""), served.mask) if served.mask else None
+    masking = Masking(Vault(os.urandom(32), ""), served.classes) if served.mask else None
     with _readable():
         asked = asked if masking is None else api.masked(asked, masking)
         return msgspec.json.encode(api.settled(_prompted(served, api, asked, masking), [], ()))

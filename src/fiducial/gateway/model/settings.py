@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from joserfc.jwk import KeySet
 from pydantic import AfterValidator, Field, ValidationError
 
-from fiducial.charter.findings import report
+from fiducial.charter.classes import BUILT_IN_CLASSES
+from fiducial.charter.findings import did_you_mean, quote, report
 from fiducial.charter.model import Charter
 from fiducial.charter.yaml import Document
 from fiducial.core.canonical import digest_bytes
 from fiducial.errors import CharterError, Problem
-from fiducial.flow.masking.detect import DETECTABLE
+from fiducial.gateway.model.masking import maskable
 from fiducial.gateway.requests import MAX_WAIT
 from fiducial.gateway.settings import PrivateUrl, Words, Written, filled, keys_of, named, read, secret
 
@@ -81,9 +82,12 @@ class ModelsSettings:
         return self._keys.get(model)
 
 
-def read_settings(path: Path, environment: Mapping[str, str]) -> ModelsSettings:
-    """The settings in `path`. Raises `CharterError` with every problem, or when the file cannot be read."""
-    return read(path, lambda document: _checked(document, path.parent, environment))
+def read_settings(
+    path: Path, environment: Mapping[str, str], charter_in: Callable[[Path | None], Charter]
+) -> ModelsSettings:
+    """The settings in `path`; `charter_in`: the charter of a directory, or of models that name none (`None`). Raises
+    `CharterError` with every problem, or when a file cannot be read."""
+    return read(path, lambda document: _checked(document, path.parent, environment, charter_in))
 
 
 def prompt_of(charter: Charter, folder: Path, name: str) -> str:
@@ -99,7 +103,9 @@ def prompt_of(charter: Charter, folder: Path, name: str) -> str:
     return text.strip()
 
 
-def _checked(document: Document, folder: Path, environment: Mapping[str, str]) -> ModelsSettings | None:
+def _checked(
+    document: Document, folder: Path, environment: Mapping[str, str], charter_in: Callable[[Path | None], Charter]
+) -> ModelsSettings | None:
     try:
         top = _Top.model_validate(document.data if document.data is not None else {})
     except ValidationError as error:
@@ -108,12 +114,9 @@ def _checked(document: Document, folder: Path, environment: Mapping[str, str]) -
     keys: dict[str, str] = {}
     for name, model in top.models.items():
         at = ("models", name)
-        for data_class in model.mask:
-            if data_class not in DETECTABLE:
-                known = ", ".join(f"`{each}`" for each in sorted(DETECTABLE))
-                document.problem(
-                    (*at, "mask"), "invalid-value", f"`{data_class}` cannot be told from text: use {known}"
-                )
+        if model.mask:
+            charter = charter_in(folder / model.charter if model.charter else None)
+            _check_classes(document, (*at, "mask"), model.mask, charter)
         for data_class in model.restore or ():
             if data_class not in model.mask:
                 document.problem((*at, "restore"), "invalid-value", f"`{data_class}` is not masked")
@@ -127,6 +130,17 @@ def _checked(document: Document, folder: Path, environment: Mapping[str, str]) -
             what = f"`{top.masking_secret_env}` has less than {_SHORTEST} characters"
             document.problem(("masking_secret_env",), "invalid-value", what)
     return ModelsSettings(top, folder, keys_of(document, top.hosts, folder), keys, masking)
+
+
+def _check_classes(document: Document, at: tuple[str, ...], names: tuple[str, ...], charter: Charter) -> None:
+    known = maskable(charter)
+    for index, name in enumerate(names):
+        if name not in known:
+            declared = name in BUILT_IN_CLASSES or name in charter.about.data_classes
+            what = "cannot be told: nothing says how it is written" if declared else "is no data class"
+            fix = "add a form to `detect` in charter.yaml" if declared else did_you_mean(name, known)
+            fix = fix or "the classes here are " + ", ".join(f"`{each}`" for each in sorted(known))
+            document.problem((*at, index), "unknown-class", f"{quote(name)} {what}", fix)
 
 
 __all__ = ["ModelSettings", "ModelsSettings", "prompt_of", "read_settings"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -24,9 +23,9 @@ from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
 from fiducial.errors import CallMismatch, SessionError, StoreError
 from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.streams import RestoreStream
-from fiducial.flow.masking.values import mask, restore, restore_text
-from fiducial.flow.masking.vault import Vault
+from fiducial.flow.masking.values import restore, restore_text
 from fiducial.gateway.decisions import decided
+from fiducial.gateway.model.masking import MASKING, Masking
 from fiducial.gateway.model.outgoing import masked_part
 from fiducial.gateway.model.steps import Asked, Came, Own, Part, Said, Step
 from fiducial.gateway.model.thoughts import Thoughts
@@ -42,75 +41,11 @@ _ALIKE: Final = 16
 """Calls of one id that are remembered."""
 _CALLS: Final = 10_000
 """Calls of one conversation that are remembered."""
-_MASKED: Final = 2**22
-"""Characters of one conversation whose masked form is remembered."""
-_SHORT: Final = 64
-"""Characters of a text that is masked as fast as it is found again."""
-MASKING: Final = 32
-"""How many times as long as it takes to read a text it may take to mask it."""
-_LONGEST_NAME: Final = 200
-"""Characters of a name that is remembered to hold no value."""
 _UNTOLD: Final = "`{tool}`, by arguments that cannot be read"
 _NOWHERE: Final = "a tool that is not told"
 _NOT_DONE: Final = "`{tool}` was not called. {why}"
 _AGAIN: Final = " The request is {request}. Make the same call again once it was answered."
 BROKEN: Final = "What is allowed could not be decided; tell the user."
-
-
-class Masking:
-    """Masks what a model is to read, for one conversation."""
-
-    def __init__(self, vault: Vault, classes: frozenset[str]) -> None:
-        self.vault, self._classes = vault, classes
-        self._lock = threading.Lock()
-        self._known: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
-        self._size = 0
-        self._names: set[str] = set()
-        self.thoughts = Thoughts()
-        """What the model gave along with its words."""
-
-    def text(self, text: str) -> str:
-        """`text`, masked. A conversation is sent anew with every request, so what was masked is remembered."""
-        if len(text) <= _SHORT:
-            return str(mask(text, self.vault, classes=self._classes))
-        return str(self._masked(b"text", text.encode("utf-8", "surrogatepass"), text))
-
-    def name(self, name: str) -> str:
-        """What names a thing, masked."""
-        if name in self._names:
-            return name
-        masked = self.text(name)
-        if masked == name and len(name) <= _LONGEST_NAME:
-            if len(self._names) >= _CALLS:
-                self._names.clear()
-            self._names.add(name)
-        return masked
-
-    def value(self, value: Any) -> Any:
-        """A value of JSON, masked; tools and earlier calls come anew with every request too. Nobody changes it."""
-        try:
-            written = msgspec.json.encode(value)
-        except (TypeError, ValueError):
-            return mask(value, self.vault, classes=self._classes)
-        return self._masked(b"JSON", written, value)
-
-    def own(self, part: Any) -> bool:
-        """Whether the model gave this along with its words."""
-        return part in self.thoughts
-
-    def _masked(self, kind: bytes, written: bytes, value: Any) -> Any:
-        digest = hashlib.sha256(kind)
-        digest.update(written)
-        key = digest.digest()
-        with self._lock:
-            found = self._known.pop(key, None)
-            if found is None:
-                found = mask(value, self.vault, classes=self._classes), len(written)
-                self._size += len(written)
-            self._known[key] = found
-            while self._size > _MASKED and len(self._known) > 1:
-                self._size -= self._known.popitem(last=False)[1][1]
-        return found[0]
 
 
 class Call(msgspec.Struct):
@@ -452,4 +387,4 @@ def _request(verdict: Verdict) -> Any:
     return verdict.hold if isinstance(verdict, (Held, Unclear)) else None
 
 
-__all__ = ["Call", "Conversation", "Masking", "Passed", "Rules", "Taken", "Turn", "Withheld"]
+__all__ = ["Call", "Conversation", "Passed", "Rules", "Taken", "Turn", "Withheld"]

@@ -33,6 +33,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 import fiducial
 from fiducial.core.store import Commit, Put, Unchanged
 from fiducial.errors import RolledBack
+from fiducial.flow.masking.detect import BUILT_IN, Detection
 from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp import mapping
 from fiducial.gateway.otlp.spans import VERSION
@@ -75,15 +76,22 @@ class Exporter:
     url       the collector's address, to which `/v1/traces` is appended unless it ends so
     headers   sent along, such as `Authorization`
     content   also tell what was said, asked and returned, without what has a data class
+    detection what tells data classes there
     """
 
     def __init__(
-        self, store: LedgerStore, url: str, *, headers: Mapping[str, str] | None = None, content: bool = False
+        self,
+        store: LedgerStore,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bool = False,
+        detection: Detection = BUILT_IN,
     ) -> None:
         self._store, self._ledger = store, store.ledger()
         self._url = url if url.endswith("/v1/traces") else url.rstrip("/") + "/v1/traces"
         self._cell = SENT + hashlib.sha256(self._url.encode()).hexdigest()[:32]
-        self._mapping, self._content = mapping.Mapping(self._ledger, content=content), content
+        self._mapping, self._content = mapping.Mapping(self._ledger, content=content, detection=detection), content
         self._headers = {**(headers or {}), "content-type": PROTOBUF, "user-agent": f"fiducial/{fiducial.__version__}"}
         self._client = httpx2.Client(timeout=TIMEOUT, follow_redirects=False, verify=trusted())
         self._failures = 0

@@ -43,6 +43,7 @@ from fiducial.core.event import (
     ShadowDecided,
 )
 from fiducial.core.ids import DecisionId, SessionId
+from fiducial.flow.masking.detect import BUILT_IN, Detection
 from fiducial.gateway.otlp import contents
 from fiducial.gateway.otlp import conventions as names
 from fiducial.gateway.otlp.spans import id_of, put, put_event
@@ -60,10 +61,11 @@ Judged: TypeAlias = CallDecided | ShadowDecided
 
 
 class Mapping:
-    """Over one log; `content` says whether arguments, results, messages and users are told."""
+    """Over one log; `content` says whether arguments, results, messages and users are told, without what `detection`
+    tells of data classes."""
 
-    def __init__(self, ledger: Ledger, *, content: bool) -> None:
-        self._ledger, self._content = ledger, content
+    def __init__(self, ledger: Ledger, *, content: bool, detection: Detection = BUILT_IN) -> None:
+        self._ledger, self._content, self._detection = ledger, content, detection
         self._decided: OrderedDict[DecisionId, list[Judged]] = OrderedDict()
         self._opened: OrderedDict[SessionId, SessionOpened | None] = OrderedDict()
 
@@ -125,8 +127,9 @@ class Mapping:
             why = found["fiducial.outcome"] = "unknown"
         if self._content:
             decided = self._ledger.find(event.id)
-            found[names.TOOL_ARGUMENTS] = contents.arguments_of(decided) if decided is not None else None
-            found[names.TOOL_RESULT] = contents.result_of(event, finished) if finished is not None else None
+            told = self._detection
+            found[names.TOOL_ARGUMENTS] = contents.arguments_of(decided, told) if decided is not None else None
+            found[names.TOOL_RESULT] = contents.result_of(event, finished, told) if finished is not None else None
         put(span, found, why)
         _judged(span, event.at_us, "fiducial.verdict", event.verdict, event.fired, event.fault)
         for each in judged:
@@ -218,7 +221,7 @@ class Mapping:
             elif isinstance(each, CallFinished):
                 waiting.pop(each.decision, None)
             elif isinstance(each, MessageObserved) and self._content:
-                said.append((each.authority, contents.text_of(record) or ""))
+                said.append((each.authority, contents.text_of(record, self._detection) or ""))
         for judged in waiting.values():
             yield self._call(judged, None, "")
         if opened is not None:
