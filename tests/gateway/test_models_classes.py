@@ -1,17 +1,27 @@
-"""Masking at the models' door by what a charter says of its data classes: their forms."""
+"""Masking at the models' door by what a charter says of data classes: their forms, and where contracts have them."""
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_world import House, charter
-from model_world import TALKS, Call, Gate, Talk
+from gateway_world import CONTRACTS, POLICIES, House, charter
+from model_world import TALKS, Call, ChatTalk, Gate, Talk
+from test_models_places import CHAT, MSGS, RESP, USER, ask
 
+from fiducial.charter.contracts import Contract
+from fiducial.charter.model import About, Charter, Owners, PolicySource
+from fiducial.core.event import CallDecided, CallFinished
 from fiducial.errors import CharterError
+from fiducial.flow.masking.detect import BUILT_IN
+from fiducial.flow.masking.vault import Held
+from fiducial.gateway.model.masking import _Back
 from fiducial.gateway.model.settings import read_settings
 
 BADGE = "EMP-123456"
@@ -67,3 +77,230 @@ def test_a_class_that_nothing_tells_is_refused_at_the_start(tmp_path: Path) -> N
         with pytest.raises(CharterError) as refused:
             settings(tmp_path, mask, **about)
         assert says in str(refused.value)
+
+
+# --- where contracts say that values stand
+
+RECORD = {"patient": {"name": "Mia", "notes": ["tired since spring", 7], "None": None}, "ward": "B2"}
+HIDDEN = ("Mia", "tired", " 7]")
+CLINIC = dict(CONTRACTS) | {
+    "chart": {
+        "effect": "read", "kind": "read", "parameters": {"id": {"role": "option"}},
+        "output": {
+            "trusted": ["$"], "classes": {"health": ["$.patient", "$[*].patient"], "children": ["$.patient.name"]}
+        },
+    },
+    "note": {
+        "effect": "reversible", "kind": "create",
+        "parameters": {
+            "id": {"role": "target"},
+            "diagnosis": {"role": "content", "classes": ["health"], "required": False, "schema": {}},
+        },
+    },
+}  # fmt: skip
+
+
+def clinic(**more: Any) -> Charter:
+    return Charter.build(
+        About(agent="clerk", owners=Owners(responsible="r", accountable="a"), baseline="none"),
+        {name: Contract.model_validate(each) for name, each in (CLINIC | more).items()}, (),
+        (PolicySource(file="policies/all.cedar", text=POLICIES),),
+    )  # fmt: skip
+
+
+def tokens(gate: Gate, data_class: str = "health") -> list[str]:
+    """Tokens that the provider was told, in their order."""
+    return list(dict.fromkeys(re.findall(f"masked-{data_class}-[0-9a-z]{{20}}", json.dumps(gate.provider.asked))))
+
+
+def of(house: House, kind: type) -> list[Any]:
+    house.store.flush()
+    return [each.event for each in house.store.ledger().entries(0) if isinstance(each.event, kind)]
+
+
+def test_what_contracts_say_of_results_is_masked_and_restored(talks: Make, house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    talk = talks(gate)
+    talk.user("How is patient 4711?")
+    _, [(id, _, _)] = talk.send(Call("chart", {"id": "4711"}))
+    talk.came(id, RECORD)
+    talk.send("Well.")
+    told = json.dumps(gate.provider.asked)
+    assert not any(each in told for each in HIDDEN)
+    assert "B2" in told
+    name, tired, seven = tokens(gate)
+    talk.user("And then?")
+    text, [(_, _, given)] = talk.send(f"{name} is {tired}.", Call("note", {"id": "4711", "diagnosis": seven}, "call_n"))
+    assert text == "Mia is tired since spring."
+    assert given == {"id": "4711", "diagnosis": 7}, "a number is one again"
+    talk.came("call_n", "done")
+    assert talk.send(f"{name} is {tired}.")[0] == "Mia is tired since spring."
+    assert tokens(gate) == [name, tired, seven], "the same value has the same token"
+    assert not any(each.encode() in house.written() for each in ("tired since", '"Mia"'))
+    assert [each.outcome for each in of(house, CallFinished)] == ["ok", "ok"]
+    assert "health" in of(house, CallFinished)[0].classes
+
+
+def test_what_contracts_say_of_arguments_is_masked_when_they_come_again(talks: Make, house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    talk = talks(gate)
+    talk.user("Write it down for 4711.")
+    arguments = {"id": "4711", "diagnosis": {"code": "flu", "since": ["May"]}}
+    _, [(_, _, given)] = talk.send(Call("note", arguments, "call_n"))
+    assert given == arguments, "it is decided on as the model wrote it"
+    talk.came("call_n", "done")
+    talk.called("call_o", "note", {"id": "4712", "diagnosis": "cough"})
+    talk.came("call_o", "done")
+    talk.send("Written.")
+    told = json.dumps(gate.provider.asked[1:])
+    assert not any(each in told for each in ("flu", "May", "cough"))
+    assert "4712" in told
+    assert [each.decision for each in of(house, CallDecided)] == [each.decision for each in of(house, CallFinished)]
+
+
+def test_calls_of_one_id_are_told_apart_by_what_is_masked_again(house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health", "contact"])
+    talk = ChatTalk(gate, stream=False)
+    for diagnosis in ("flu", "cough of ann@x.org"):
+        talk.user(f"Write it down: {diagnosis}.")
+        talk.send(Call("note", {"id": "4711", "diagnosis": diagnosis}, "call_0"))
+        talk.came("call_0", "done")
+        talk.send("Written.")
+    assert [each.decision for each in of(house, CallDecided)] == [each.decision for each in of(house, CallFinished)]
+
+
+PICTURE = base64.b64encode(bytes(range(256))).decode()
+FLU, JSON_TEXT = "Mia has the flu", json.dumps(RECORD)
+
+
+def chat(content: Any, id: str = "c", tool: str = "chart") -> dict[str, Any]:
+    made = {"id": "c", "type": "function", "function": {"name": tool, "arguments": "{}"}}
+    result = {"role": "tool", "tool_call_id": id, "content": content}
+    return CHAT | {"messages": [USER, {"role": "assistant", "tool_calls": [made]}, result]}
+
+
+def response(output: Any, kind: str = "function_call") -> dict[str, Any]:
+    made = {"type": kind, "call_id": "c", "name": "chart", "arguments": "{}", "input": "x"}
+    return RESP | {"input": [USER, made, {"type": f"{kind}_output", "call_id": "c", "output": output}]}
+
+
+def message(content: Any, **more: Any) -> dict[str, Any]:
+    made = {"type": "tool_use", "id": "c", "name": "chart", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "c", "content": content} | more
+    return MSGS | {"messages": [USER, {"role": "assistant", "content": [made]}, {"role": "user", "content": [result]}]}
+
+
+def text(text: str, kind: str = "text", **more: Any) -> dict[str, Any]:
+    return {"type": kind, "text": text} | more
+
+
+RESULTS: list[tuple[str, dict[str, Any], str]] = [
+    ("chat", chat(JSON_TEXT), "B2"), ("chat", chat([text(JSON_TEXT), text("x")]), "B2"),
+    ("chat", chat(json.dumps([RECORD, RECORD])), "B2"), ("chat", chat(json.dumps(JSON_TEXT)), "B2"),
+    ("chat", chat([text(json.dumps({"x": 1})), text(JSON_TEXT)]), "B2"), ("chat", chat(f" {JSON_TEXT}\n"), "B2"),
+    ("chat", chat(FLU), ""), ("chat", chat(str(RECORD)), ""), ("chat", chat(JSON_TEXT[:-1]), ""),
+    ("chat", chat(f"{JSON_TEXT}\n{JSON_TEXT}"), ""), ("chat", chat(json.dumps(FLU)), ""), ("chat", chat("7 ]"), ""),
+    ("chat", chat('{"patient": "Mia", "patient": 1}'), ""), ("chat", chat(FLU, id="nobodys"), ""),
+    ("chat", chat(FLU, id="nobodys", tool="look_up"), ""),
+    ("responses", response(JSON_TEXT), "B2"), ("responses", response(FLU, "custom_tool_call"), ""),
+    ("responses", response([text(JSON_TEXT, "input_text")]), "B2"),
+    ("responses", response([text(FLU, "output_text")]), ""),
+    ("responses", response([{"type": "input_image", "image_url": f"data:image/png;base64,{PICTURE}"}]), PICTURE),
+    ("responses", response([{"type": "input_file", "file_data": base64.b64encode(FLU.encode()).decode()}]), ""),
+    ("responses", response({"type": "x", "stdout": FLU, "notes": [7]}), ""),
+    ("messages", message(JSON_TEXT), "B2"), ("messages", message(FLU, is_error=True), '"is_error": true'),
+    ("messages", message([text(JSON_TEXT, cache_control={"type": "ephemeral", "ttl": "5m"})]), "5m"),
+    ("messages", message([{"type": "image", "cache_control": {"type": "ephemeral", "ttl": "5m"},
+        "source": {"type": "base64", "media_type": "image/png", "data": PICTURE}}]), PICTURE),
+    ("messages", message([{"type": "document", "title": FLU, "source": {
+        "type": "text", "media_type": "text/plain", "data": FLU}}]), "text/plain"),
+    ("messages", message([{"type": "search_result", "source": "x", "title": "Mia", "content": [text(FLU)]}]), ""),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def masking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    with House(tmp_path_factory.mktemp("classes") / "log.db", clinic()) as made:
+        yield Gate(made, mask=["health"])
+
+
+@pytest.mark.parametrize(("api", "body", "stays"), RESULTS, ids=range(len(RESULTS)))
+def test_a_value_is_masked_however_a_result_is_written(
+    masking: Gate, api: str, body: dict[str, Any], stays: str
+) -> None:
+    masking.provider.asked.clear()
+    assert ask(masking, api, body).status_code == 200
+    told = json.dumps(masking.provider.asked)
+    assert not any(each in told for each in (*HIDDEN, "flu", base64.b64encode(FLU.encode()).decode()))
+    assert stays in told
+    assert PICTURE in told or tokens(masking)
+
+
+def test_other_tools_say_what_they_said(masking: Gate) -> None:
+    masking.provider.asked.clear()
+    for body in (chat(JSON_TEXT, tool="look_up"), chat(JSON_TEXT, tool="nobodys")):
+        assert ask(masking, "chat", body).status_code == 200
+        assert masking.provider.asked.pop()["messages"][-1]["content"] == JSON_TEXT
+
+
+def test_arguments_that_cannot_be_read_are_looked_through(masking: Gate) -> None:
+    masking.provider.asked.clear()
+    made = {"id": "c", "type": "function", "function": {"name": "note", "arguments": '{"diagnosis": "flu"'}}
+    assert ask(masking, "chat", CHAT | {"messages": [USER, {"role": "assistant", "tool_calls": [made]}]}).is_success
+    assert "flu" not in json.dumps(masking.provider.asked)
+
+
+def back(*values: Any) -> _Back:
+    made = _Back(BUILT_IN)
+    for each in values:
+        made.add(Held("health", each))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Mia is tired since spring.", ["Mia", "tired since spring"]), ("Miami, aMia", []), ("密Mia密", ["Mia"]),
+        ("(4711)", ["4711"]), ("14711 47112", []), ("Mia", ["Mia"]), ("mia", []), ("MiaMia", []), ("tired", []),
+        ("7 yes null the 123", []), ("the 2.5e+16", ["2.5e+16"]), ("", []), ("Mi", []),
+    ],
+)  # fmt: skip
+def test_what_was_put_back_is_known_again(text: str, found: list[str]) -> None:
+    known = back("Mia", "tired since spring", 4711, 7, "yes", "null", "the", "123", "Mi", 2.5e16, "")
+    assert [text[each.start : each.end] for each in known.find(text)] == found
+    assert back().find(text) == []
+
+
+def test_many_that_were_put_back_take_no_longer() -> None:
+    def taken(count: int) -> float:
+        known = back(*(f"patient {number:05}" for number in range(count)))
+        start = time.thread_time()
+        known.find("patient 00007 and patients " * 1_000)
+        return time.thread_time() - start
+
+    few = min(taken(10) for _ in range(3))
+    assert taken(10_000) < 5 * few + 0.05
+
+
+@pytest.mark.parametrize("restore", [["health"], ["children"]])
+def test_of_two_classes_the_one_counts_that_nobody_gets_back(house: House, restore: list[str]) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health", "children"], restore=restore)
+    talk = ChatTalk(gate, stream=False)
+    talk.user("How is patient 4711?")
+    talk.called("call_a", "chart", {"id": "4711"})
+    talk.came("call_a", {"patient": {"name": "Mia"}})
+    talk.send("Well.")
+    [name] = re.findall("masked-[a-z]+-[0-9a-z]{20}", json.dumps(gate.provider.asked))
+    assert talk.send(f"It is {name}.")[0] == f"It is {name}."
+
+
+def test_a_class_that_only_contracts_tell_can_be_masked(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("models: {gpt: {speaks: openai, url: 'http://127.0.0.1:1/v1', mask: [children]}}\n")
+    assert read_settings(file, {}, lambda _: clinic()).models["gpt"].mask == ("children",)
+    with pytest.raises(CharterError, match="nothing says how it is written"):
+        read_settings(file, {}, lambda _: charter())

@@ -34,6 +34,15 @@ class Mask:
     def value(self, value: Any) -> Any:
         return json.loads(json.dumps(value).replace(VALUE, TOKEN).replace("4111111111111111", f'"{TOKEN}"'))
 
+    def arguments(self, tool: str, arguments: Any) -> Any:
+        return self.value(arguments)
+
+    def places(self, call: str) -> Any:
+        return ()
+
+    def placed(self, value: Any, places: Any) -> Any:
+        raise AssertionError("no contract says anything")
+
     def own(self, part: Any) -> bool:
         return part in self._own
 

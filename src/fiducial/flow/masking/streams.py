@@ -19,7 +19,7 @@ from fiducial.flow.masking.detect import BUILT_IN, LONGEST_ESCAPE, Detection, es
 from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_QUOTED, LONGEST_ROW, UNSPACED
 from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.secrets import MONTH, QUOTE_OPEN
-from fiducial.flow.masking.values import Put, into, restore_text
+from fiducial.flow.masking.values import Holds, Put, into, restore_text
 from fiducial.flow.masking.vault import Vault
 
 _SOLID = re.compile(rf"[^\s{UNSPACED}]*")
@@ -177,7 +177,7 @@ class RestoreStream:
     __slots__ = ("_classes", "_in_json", "_links", "_text", "_vault")
 
     def __init__(
-        self, vault: Vault, classes: Collection[str], *, in_json: bool = False, links: Links | None = None
+        self, vault: Holds, classes: Collection[str], *, in_json: bool = False, links: Links | None = None
     ) -> None:
         """`classes`, `in_json`, `links`: see `restore_text`."""
         self._vault, self._classes, self._in_json, self._links = vault, classes, in_json, links

@@ -10,16 +10,16 @@ import json
 import re
 from bisect import bisect
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from fiducial.core.path import Path, PathPattern
-from fiducial.flow.masking.detect import BUILT_IN, Detection, escapes_parted
+from fiducial.core.path import Path
+from fiducial.flow.masking.detect import BUILT_IN, escapes_parted
 from fiducial.flow.masking.detector import CONTEXT, Found
 from fiducial.flow.masking.documents import documents, rewritten
 from fiducial.flow.masking.identity import NAMED_WITHIN
 from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.tokens import tokens
-from fiducial.flow.masking.vault import Scalar, Vault
+from fiducial.flow.masking.vault import Held, Scalar, Vault
 
 _DEPTH = 100
 """Levels of nesting; what lies deeper than any real argument is masked as a whole."""
@@ -27,6 +27,31 @@ _DEPTH = 100
 Put: TypeAlias = Callable[[Any, str], str]
 """Value and class → what stands in its place."""
 Finder: TypeAlias = Callable[[str], Sequence[Found]]
+
+
+class Covers(Protocol):
+    """Where values stand: a `PathPattern`."""
+
+    def covers(self, path: Path) -> bool:
+        """Whether `path` is there."""
+
+
+class Finds(Protocol):
+    """Tells data classes from text: a `Detection`."""
+
+    def find(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """Every value of `classes` in `text`; `None`: of all."""
+
+
+class Holds(Protocol):
+    """Knows what tokens stand for: a `Vault`."""
+
+    def held(self, token: str) -> Held | None:
+        """What `token` stands for."""
+
+
+Places: TypeAlias = Sequence[tuple[Covers, str]]
+"""Where values stand, and of which class they are; the first that covers a value counts."""
 
 
 def bracketed(_: Any, data_class: str) -> str:
@@ -55,7 +80,7 @@ def masked(text: str, found: Sequence[Found], put: Put = bracketed) -> str:
     return "".join(pieces) + text[at:]
 
 
-def finder_for(vault: Vault, classes: frozenset[str] | None = None, detection: Detection = BUILT_IN) -> Finder:
+def finder_for(vault: Vault, classes: frozenset[str] | None = None, detection: Finds = BUILT_IN) -> Finder:
     """Finds values of `classes` (`None`: of all). A token of `vault` ends one text and begins another: nothing is found
     across it."""
     find = detection.find
@@ -79,8 +104,8 @@ def mask(
     vault: Vault,
     *,
     classes: frozenset[str] | None = None,
-    declared: Sequence[tuple[PathPattern, str]] = (),
-    detection: Detection = BUILT_IN,
+    declared: Places = (),
+    detection: Finds = BUILT_IN,
 ) -> Any:
     """`value` (a text or JSON) with tokens in the place of values, in keys too; a number becomes text. A text that is
     JSON, and has escapes in it, is masked member by member, and stays JSON.
@@ -103,7 +128,7 @@ def mask_with(
     value: Any,
     finder: Finder,
     put: Put = bracketed,
-    declared: Sequence[tuple[PathPattern, str]] = (),
+    declared: Places = (),
     *,
     is_token: Callable[[str], bool] = lambda _: False,
 ) -> Any:
@@ -210,7 +235,7 @@ def _members(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     return members
 
 
-def restore(value: Any, vault: Vault, classes: Collection[str]) -> Any:
+def restore(value: Any, vault: Holds, classes: Collection[str]) -> Any:
     """`value` (a text or JSON) with the values of `classes` back in their places; other tokens stay.
 
     `classes`: those that may flow to whoever gets it; that is decided elsewhere. A text that is one token becomes what
@@ -220,7 +245,7 @@ def restore(value: Any, vault: Vault, classes: Collection[str]) -> Any:
 
 
 def restore_text(
-    text: str, vault: Vault, classes: Collection[str], *, in_json: bool = False, links: Links | None = None
+    text: str, vault: Holds, classes: Collection[str], *, in_json: bool = False, links: Links | None = None
 ) -> str:
     """`restore` for a text that goes on as text. `in_json`: `text` is JSON, and values are written as within a string
     there, so that no value can end it. `links`: has read what comes before `text`; tokens in links stay."""
@@ -258,7 +283,7 @@ def held_in(value: Any, vault: Vault) -> frozenset[str]:
     return frozenset(found)
 
 
-def _restored(value: Any, vault: Vault, classes: Collection[str], depth: int) -> Any:
+def _restored(value: Any, vault: Holds, classes: Collection[str], depth: int) -> Any:
     if isinstance(value, str):
         for start, end, token in tokens(value):
             held = vault.held(token)

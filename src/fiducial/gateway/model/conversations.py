@@ -21,7 +21,7 @@ import logging
 import os
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -95,12 +95,12 @@ class Conversations:
         model: str,
         *,
         secret: bytes,
-        mask: frozenset[str],
+        classes: Callable[[], Classes | None],
         idle: float = IDLE,
         most: int = MOST,
     ) -> None:
-        """`mask`: classes of data that are masked, by tokens made from `secret`."""
-        self._sessions, self._model, self._secret, self._mask = sessions, model, secret, mask
+        """`classes`: says which data classes are masked in a conversation that begins, by tokens made from `secret`."""
+        self._sessions, self._model, self._secret, self._classes = sessions, model, secret, classes
         self._idle, self._most = idle, most
         self._places: OrderedDict[object, _Place] = OrderedDict()
         self._heads: dict[object, list[_Place]] = {}
@@ -247,9 +247,8 @@ class Conversations:
         return list(islice((place for place in of_host if not place.conversation.at_work), count))
 
     def _made(self, key: object, session: str, principal: Principal, *, named: bool) -> _Place:
-        vault = Vault(self._secret, session or os.urandom(16).hex()) if self._mask else None
-        classes = Classes(self._mask, self._sessions.guard.current)
-        masking = Masking(vault, classes) if vault is not None else None
+        classes, vault = self._classes(), Vault(self._secret, session or os.urandom(16).hex())
+        masking = Masking(vault, classes) if classes is not None else None
         place = _Place(Conversation(key, session, principal.host or "", masking), named=named)
         self._places[key] = place
         return place

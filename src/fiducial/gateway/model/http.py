@@ -39,10 +39,10 @@ from fiducial.gateway.model import headers as headers_of
 from fiducial.gateway.model.answer import Answer, told
 from fiducial.gateway.model.api import Api
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of, prompt_of
-from fiducial.gateway.model.masking import MASKING, Classes, Masking
+from fiducial.gateway.model.masking import MASKING, Classes, Masking, Sending
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Event, Events
-from fiducial.gateway.model.steps import Json, Said, Step
+from fiducial.gateway.model.steps import Asked, Json, Said, Step
 from fiducial.gateway.model.turn import Conversation, Rules, Taken, Turn
 from fiducial.gateway.principals import Principal, Principals
 from fiducial.gateway.refusals import Refused
@@ -78,9 +78,9 @@ class Served:
         self.apis: Mapping[str, Api] = {api.path: api for api in APIS[settings.speaks]}
         self.counts: Mapping[str, Api] = {api.counts: api for api in APIS[settings.speaks] if api.counts}
         self.mask = frozenset(settings.mask)
-        self.conversations = Conversations(sessions, name, secret=secret, mask=self.mask)
         restore = self.mask if settings.restore is None else frozenset(settings.restore)
         self.rules = Rules(decides=settings.calls == "decide", restores=restore, wait=settings.wait)
+        self.conversations = Conversations(sessions, name, secret=secret, classes=lambda: self.classes)
         self.provider_tools = frozenset(settings.provider_tools) if self.rules.decides else None
         self.key: list[tuple[bytes, bytes]] = []
         if key is not None:
@@ -88,9 +88,9 @@ class Served:
             self.key = [(said, (key if settings.speaks == "anthropic" else f"Bearer {key}").encode())]
 
     @property
-    def classes(self) -> Classes:
-        """What is masked, by the charter that new conversations get."""
-        return Classes(self.mask, self.sessions.guard.current)
+    def classes(self) -> Classes | None:
+        """What is masked, by the charter that new conversations get; `None`: nothing is."""
+        return Classes(self.mask, self.sessions.guard.current, self.rules.restores) if self.mask else None
 
     def holds(self, text: str) -> bool:
         """Whether a value that is masked stands in `text`."""
@@ -377,7 +377,7 @@ def _written(
     if stated is not None:
         agents = {"user", "system", "operator"}
     with _readable():
-        asked = asked if masking is None else api.masked(asked, masking)
+        asked = asked if masking is None else api.masked(asked, _sending(api, asked, conversation, masking))
         steps += [
             Said("agent", step.text) if isinstance(step, Said) and step.authority in agents else step
             for step in api.steps(asked)
@@ -385,6 +385,15 @@ def _written(
         asked = _prompted(served, api, asked, masking)
         owed = conversation.owed.get(named.earlier, [])
         return msgspec.json.encode(api.settled(asked, owed, conversation.given)), steps
+
+
+def _sending(api: Api, asked: Json, conversation: Conversation | None, masking: Masking) -> Sending:
+    """Masks a request; `None`: of a conversation that nobody knows."""
+    tools: dict[str, set[str]] = {}
+    for step in api.steps(asked):
+        if isinstance(step, Asked):
+            tools.setdefault(step.call, set()).add(step.tool)
+    return masking.sending(tools, lambda call: conversation.tools_of(call) if conversation is not None else ())
 
 
 def _prompted(served: Served, api: Api, asked: Json, masking: Masking | None) -> Json:
@@ -396,9 +405,10 @@ def _prompted(served: Served, api: Api, asked: Json, masking: Masking | None) ->
 
 def _countable(served: Served, api: Api, asked: Json) -> bytes:
     """A request that is only counted: tokens of masked values are as long in any conversation."""
-    masking = Masking(Vault(os.urandom(32), ""), served.classes) if served.mask else None
+    classes = served.classes
+    masking = Masking(Vault(os.urandom(32), ""), classes) if classes is not None else None
     with _readable():
-        asked = asked if masking is None else api.masked(asked, masking)
+        asked = asked if masking is None else api.masked(asked, _sending(api, asked, None, masking))
         return msgspec.json.encode(api.settled(_prompted(served, api, asked, masking), [], ()))
 
 

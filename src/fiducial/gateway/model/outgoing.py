@@ -1,7 +1,9 @@
 """What of a request goes to the provider, where data classes are masked.
 
 Everything does, and all of it is masked, whatever it is called: texts, keys, numbers, and texts that are written in
-base64 or as a `data:` URL. These go on as they are:
+base64 or as a `data:` URL. Where a contract says that values of a class stand in results, or in arguments, they are
+masked whatever they look like; a result of which that is said, and which is no JSON, is one such value. These go on as
+they are:
 
 1. words of an API (`user`, `input_text`), which no value of a class can be;
 2. numbers that a setting is, right in the request;
@@ -19,6 +21,8 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 from urllib.parse import quote, unquote
 
+from fiducial.core.path import Path, PathPattern
+from fiducial.flow.masking.values import Covers, Places
 from fiducial.gateway.model.steps import Json, arguments_in, dumped, kind_of
 from fiducial.gateway.model.thoughts import LABELS
 
@@ -35,6 +39,15 @@ class Mask(Protocol):
     def value(self, value: Any) -> Any:
         """A value of JSON, with its keys."""
 
+    def arguments(self, tool: str, arguments: Any) -> Any:
+        """Arguments of a call."""
+
+    def places(self, call: str) -> Places:
+        """Where contracts say that values stand in the result of a call."""
+
+    def placed(self, value: Any, places: Places) -> Any:
+        """A value of JSON, and all of what stands at `places`."""
+
     def own(self, part: Any) -> bool:
         """Whether the model gave this, just so, along with its words."""
 
@@ -46,6 +59,14 @@ _NAMES: Final = frozenset(
      "tool_use_id", "type"]
 )  # fmt: skip
 """Members that mostly name things."""
+_OF_CALL: Final = ("tool_call_id", "tool_use_id", "call_id")
+"""Members that say of which call a result is."""
+_CAME: Final = frozenset(["content", "output"])
+"""Members that hold a result."""
+_CACHES: Final = "cache_control"
+"""Member that says what the provider is to keep at hand."""
+_GIVEN: Final = frozenset(["arguments", "input"])
+"""Members that hold what a tool is called with, beside its name."""
 _BLOBS: Final = frozenset(
     ["audio_url", "b64_json", "data", "encrypted_content", "file_data", "file_url", "image_url", "result", "signature",
      "thought_signature", "url", "video_url"]
@@ -66,6 +87,7 @@ _LOOK: Final = 4096
 """Bytes that say whether there is text in what they begin."""
 _NO_TEXT: Final = frozenset([*range(9), *range(14, 27), *range(28, 32)])
 """Bytes that are in files, pictures and ciphers, and in no text."""
+_ALL: Final = PathPattern("$")
 _STANDARD: Final = str.maketrans("-_", "+/")
 
 
@@ -115,12 +137,94 @@ def _message(value: Any, mask: Mask, given: str) -> Any:
     if isinstance(value, dict):
         if kind_of(value) in THOUGHTS and mask.own(value):
             return _labelled(value, mask)
-        return _members(value, mask, lambda key, each: _member(key, each, mask))
+        call = next((each for key in _OF_CALL if isinstance(each := value.get(key), str)), None)
+        places = mask.places(call) if call is not None and not value.keys().isdisjoint(_CAME) else ()
+        tool = value.get("name")
+        return _members(
+            value,
+            mask,
+            lambda key, each: (
+                _came(each, mask, places)
+                if places and key in _CAME
+                else _arguments(key, each, mask, tool)
+                if key in _GIVEN and isinstance(tool, str)
+                else _member(key, each, mask)
+            ),
+        )
     return value if value is None or isinstance(value, bool) else _behind(given, value, mask)
 
 
+def _arguments(key: str, value: Any, mask: Mask, tool: str) -> Any:
+    """What a call of `tool` is given."""
+    if not isinstance(value, str):
+        return mask.arguments(tool, value) if isinstance(value, dict) else _member(key, value, mask)
+    if key == "input":
+        return mask.arguments(tool, {key: value})[key]
+    read = arguments_in(value)
+    return str(mask.arguments(tool, value)) if read is None else dumped(mask.arguments(tool, read))
+
+
+class _Within:
+    """Covers what is there in a value, or in the list of which the value is one member."""
+
+    __slots__ = ("_index", "_place")
+
+    def __init__(self, place: Covers, index: int) -> None:
+        self._place, self._index = place, index
+
+    def covers(self, path: Path) -> bool:
+        """See `Covers`."""
+        return self._place.covers(path) or self._place.covers((self._index, *path))
+
+
+def _came(value: Any, mask: Mask, places: Places) -> Any:
+    """What came of a call, in which values stand at `places`."""
+    if isinstance(value, list):
+        return [_part(each, mask, places, index) for index, each in enumerate(value)]
+    return _part(value, mask, places, 0)
+
+
+def _part(part: Any, mask: Mask, places: Places, index: int) -> Any:
+    """A part of a result; `index`: programs write a list as a part for each of its members."""
+    if isinstance(part, str):
+        return _told(part, mask, [(_Within(place, index), name) for place, name in places])
+    whole: Places = [(_ALL, name) for _, name in places[:1]]
+    if not isinstance(part, dict):
+        return part if part is None else mask.placed(part, whole)
+    if isinstance(part.get("text"), str):
+        return _members(
+            part,
+            mask,
+            lambda key, each: _part(each, mask, places, index) if key == "text" else _member(key, each, mask),
+        )
+    return _members(part, mask, lambda key, each: _whole(key, each, mask, whole))
+
+
+def _told(text: str, mask: Mask, places: Places) -> str:
+    """A text of a result: JSON, or all of it is one value."""
+    read = arguments_in(text)
+    if isinstance(read, str):
+        return dumped(_told(read, mask, places))
+    if isinstance(read, (dict, list)):
+        return dumped(mask.placed(read, places))
+    return str(mask.placed(text, [(_ALL, name) for _, name in places[:1]]))
+
+
+def _whole(key: str, value: Any, mask: Mask, whole: Places) -> Any:
+    """A member of a part of a result that is no text: pictures pass, and words of the API."""
+    if key == _CACHES:
+        return _message(value, mask, key)
+    if isinstance(value, dict):
+        return _members(value, mask, lambda key, each: _whole(key, each, mask, whole))
+    if isinstance(value, list):
+        return [_whole(key, each, mask, whole) for each in value]
+    if value is None or isinstance(value, bool) or key in _NAMES:
+        return _message(value, mask, key)
+    return value if key in _BLOBS and isinstance(value, str) and _is_bytes(value) else mask.placed(value, whole)
+
+
 def _member(key: str, value: Any, mask: Mask) -> Any:
-    if key in ("arguments", "input") and isinstance(value, dict):
+    if key in _GIVEN and isinstance(value, dict):
         return mask.value(value)
     if key.startswith("reasoning") and mask.own({key: value}):
         return _labelled(value, mask)
@@ -157,6 +261,16 @@ def _blob(text: str, mask: Mask) -> str:
         return head + _of_base64(rest, mask)
     found = mask.text(rest)
     return head + (url[2] if found == rest else quote(found))
+
+
+def _is_bytes(text: str) -> bool:
+    """Whether `text` is base64, alone or in a URL, of what is no text."""
+    url = _DATA.fullmatch(text)
+    packed = "".join((text if url is None else unquote(url[2])).split())
+    try:
+        return _BASE64.fullmatch(packed) is not None and not _codec(base64.b64decode(_padded(packed))[:_LOOK])
+    except binascii.Error:
+        return False
 
 
 def _of_base64(text: str, mask: Mask) -> str:

@@ -88,6 +88,10 @@ class Conversation:
         if len(self.calls) > _CALLS:
             self.calls.popitem(last=False)
 
+    def tools_of(self, call: str) -> set[str]:
+        """Tools of the calls that were asked for by that id."""
+        return {each.tool for each in self.calls.get(call, ())}
+
     def answered(self, answer: str, owed: list[dict[str, Any]], given: Iterable[str]) -> None:
         """The provider gave an answer, named `answer` where it can go on from it, and names in it."""
         if answer:
@@ -116,9 +120,23 @@ class Conversation:
                     if all(call.tool != step.tool for call in self.calls.get(step.call, ())):
                         self.asked(step.call, Call(step.tool, step.arguments))
                 case Came():
-                    call = _called(self.calls.get(step.call, []), asked.get(step.call))
+                    call = self._called(self.calls.get(step.call, []), asked.get(step.call))
                     self._take_in(session, step, call, came[step.call])
                     came[step.call] += 1
+
+    def _called(self, known: list[Call], asked: Asked | None) -> Call | None:
+        """Which of the calls of one id a result is of, that the request tells of behind `asked`; `None` when it could
+        be of several."""
+        if asked is not None:
+            known = [call for call in known if call.tool == asked.tool]
+            if len(known) > 1:
+                known = [call for call in known if asked.arguments in self._forms(call)][-1:] or known
+        return known[0] if len(known) == 1 else None
+
+    def _forms(self, call: Call) -> list[Any]:
+        """Arguments of a call as a request may tell them."""
+        masking = self.masking
+        return [call.arguments] if masking is None else [call.arguments, masking.again(call.tool, call.arguments)]
 
     def _take_in(self, session: Session, step: Came, call: Call | None, number: int) -> None:
         """`number`: how many results of calls of this id came before in the request."""
@@ -140,15 +158,6 @@ class Conversation:
             except CallMismatch:
                 told()
         self._came.add(mark)
-
-
-def _called(known: list[Call], asked: Asked | None) -> Call | None:
-    """Which of the calls of one id a result is of, that the request tells of behind `asked`; `None` when it could be
-    of several."""
-    if asked is not None:
-        known = [call for call in known if call.tool == asked.tool]
-        known = [call for call in known if call.arguments == asked.arguments][-1:] or known
-    return known[0] if len(known) == 1 else None
 
 
 class Taken(NamedTuple):
@@ -197,7 +206,7 @@ class Turn:
         self._outside, self._doubted = looks_up, False
         self.streams = streams
         """The answer was asked for in pieces."""
-        self._vault = masking.vault if masking is not None and rules.restores else None
+        self._vault = masking.returning if masking is not None and rules.restores else None
         self.answer = ""
         """The provider's name for the answer, where it can go on from it."""
         self.owed: list[dict[str, Any]] = []
