@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from gateway_world import CONTRACTS, POLICIES, House, charter
-from model_world import TALKS, Call, ChatTalk, Gate, Talk
+from model_world import TALKS, Call, ChatTalk, Gate, ResponsesTalk, Talk
 from test_models_places import CHAT, MSGS, RESP, USER, ask
 
 from fiducial.charter.contracts import Contract
@@ -87,8 +87,12 @@ CLINIC = dict(CONTRACTS) | {
     "chart": {
         "effect": "read", "kind": "read", "parameters": {"id": {"role": "option"}},
         "output": {
-            "trusted": ["$"], "classes": {"health": ["$.patient", "$[*].patient"], "children": ["$.patient.name"]}
+            "trusted": ["$"], "classes": {"health": ["$.patient"], "children": ["$.patient.name"]}
         },
+    },
+    "charts": {"effect": "read", "kind": "read", "output": {"classes": {"health": ["$[*].patient"]}}},
+    "dictate": {
+        "effect": "reversible", "kind": "create", "parameters": {"input": {"role": "content", "classes": ["health"]}}
     },
     "note": {
         "effect": "reversible", "kind": "create",
@@ -138,7 +142,8 @@ def test_what_contracts_say_of_results_is_masked_and_restored(talks: Make, house
     assert talk.send(f"{name} is {tired}.")[0] == "Mia is tired since spring."
     assert tokens(gate) == [name, tired, seven], "the same value has the same token"
     assert not any(each.encode() in house.written() for each in ("tired since", '"Mia"'))
-    assert [each.outcome for each in of(house, CallFinished)] == ["ok", "ok"]
+    assert [each.tool for each in of(house, CallDecided)] == ["chart", "respond", "note", "respond"]
+    assert [each.outcome for each in of(house, CallFinished)] == ["ok"] * 4
     assert "health" in of(house, CallFinished)[0].classes
 
 
@@ -199,8 +204,9 @@ def text(text: str, kind: str = "text", **more: Any) -> dict[str, Any]:
 
 RESULTS: list[tuple[str, dict[str, Any], str]] = [
     ("chat", chat(JSON_TEXT), "B2"), ("chat", chat([text(JSON_TEXT), text("x")]), "B2"),
-    ("chat", chat(json.dumps([RECORD, RECORD])), "B2"), ("chat", chat(json.dumps(JSON_TEXT)), "B2"),
-    ("chat", chat([text(json.dumps({"x": 1})), text(JSON_TEXT)]), "B2"), ("chat", chat(f" {JSON_TEXT}\n"), "B2"),
+    ("chat", chat(json.dumps([RECORD, RECORD]), tool="charts"), "B2"), ("chat", chat(json.dumps(JSON_TEXT)), "B2"),
+    ("chat", chat([text(json.dumps({"x": 1})), text(JSON_TEXT)], tool="charts"), "B2"),
+    ("chat", chat(JSON_TEXT, tool="charts"), "B2"), ("chat", chat(f" {JSON_TEXT}\n"), "B2"),
     ("chat", chat(FLU), ""), ("chat", chat(str(RECORD)), ""), ("chat", chat(JSON_TEXT[:-1]), ""),
     ("chat", chat(f"{JSON_TEXT}\n{JSON_TEXT}"), ""), ("chat", chat(json.dumps(FLU)), ""), ("chat", chat("7 ]"), ""),
     ("chat", chat('{"patient": "Mia", "patient": 1}'), ""), ("chat", chat(FLU, id="nobodys"), ""),
@@ -214,7 +220,7 @@ RESULTS: list[tuple[str, dict[str, Any], str]] = [
     ("messages", message(JSON_TEXT), "B2"), ("messages", message(FLU, is_error=True), '"is_error": true'),
     ("messages", message([text(JSON_TEXT, cache_control={"type": "ephemeral", "ttl": "5m"})]), "5m"),
     ("messages", message([{"type": "image", "cache_control": {"type": "ephemeral", "ttl": "5m"},
-        "source": {"type": "base64", "media_type": "image/png", "data": PICTURE}}]), PICTURE),
+        "source": {"type": "base64", "media_type": "image/png", "data": PICTURE}}]), '"ttl": "5m"'),
     ("messages", message([{"type": "document", "title": FLU, "source": {
         "type": "text", "media_type": "text/plain", "data": FLU}}]), "text/plain"),
     ("messages", message([{"type": "search_result", "source": "x", "title": "Mia", "content": [text(FLU)]}]), ""),
@@ -237,6 +243,21 @@ def test_a_value_is_masked_however_a_result_is_written(
     assert not any(each in told for each in (*HIDDEN, "flu", base64.b64encode(FLU.encode()).decode()))
     assert stays in told
     assert PICTURE in told or tokens(masking)
+
+
+def test_a_call_is_known_from_the_answer_that_is_gone_on_from(house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    talk = ResponsesTalk(gate, stream=False)
+    talk.user("How is patient 4711?")
+    _, [(id, _, _)] = talk.send(Call("chart", {"id": "4711"}))
+    talk.history = []
+    talk.more = {"previous_response_id": talk.last.id}
+    talk.came(id, RECORD)
+    talk.send("Well.")
+    [output] = gate.provider.asked[-1]["input"]
+    assert json.loads(output["output"])["ward"] == "B2"
+    assert not any(each in str(output) for each in HIDDEN)
 
 
 def test_other_tools_say_what_they_said(masking: Gate) -> None:
@@ -283,6 +304,16 @@ def test_many_that_were_put_back_take_no_longer() -> None:
 
     few = min(taken(10) for _ in range(3))
     assert taken(10_000) < 5 * few + 0.05
+
+
+@pytest.mark.parametrize(("tool", "stays"), [("dictate", False), ("note", True), ("nobodys", True)])
+def test_what_a_tool_of_free_text_is_given_is_its_parameter(masking: Gate, tool: str, stays: bool) -> None:
+    masking.provider.asked.clear()
+    made = {"type": "custom_tool_call", "call_id": "c", "name": tool, "input": '{"flu":1}'}
+    assert ask(masking, "responses", RESP | {"input": [USER, made]}).status_code == 200
+    [given] = [each["input"] for each in masking.provider.asked[0]["input"] if "input" in each]
+    assert (given == made["input"]) == stays
+    assert ("flu" in given) == stays
 
 
 @pytest.mark.parametrize("restore", [["health"], ["children"]])

@@ -53,7 +53,9 @@ def flow_facts(
     `when_named`: the user named a date; where nobody said when, a date of the model's own is no unknown amount.
     """
     audience = audience_of(tool, arguments, inside)
-    shown = detected(tool, arguments) if tool.detects and audience != "self" else _EMPTY
+    shown = _EMPTY
+    if tool.detects and (tool.speaks or audience != "self"):
+        shown = detected(tool, arguments) if audience != "self" else stood_for(tool, arguments)
     if plain and not shown and not tool.carries_classes:
         return FlowFacts(audience=audience, novel_targets=novel) if novel else _CLEAN[audience]
     parameters = tool.parameters
@@ -104,6 +106,12 @@ def detected(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
     texts = [text for name in tool.contents for text in _texts(arguments.get(name))]
     plain = [plain for text in texts if may_disguise(text) for plain in undisguised(text)]
     return frozenset().union(*map(tool.detection.classify, texts + plain))
+
+
+def stood_for(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Data classes that tokens in the content of an answer stand for: who is answered would get the values back."""
+    texts = (text for name in tool.contents for text in _texts(arguments.get(name)))
+    return frozenset().union(*map(tool.detection.stood_for, texts))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -124,8 +124,11 @@ class Detection:
 
     def classify(self, text: str) -> frozenset[str]:
         """Data classes of the values in `text`, and of those that tokens stand for in it."""
-        found = frozenset(each.data_class for each in self.find(text))
-        return found.union(*(self._shown.get(name, (name,)) for name in tokens.classes(text)))
+        return self.stood_for(text).union(each.data_class for each in self.find(text))
+
+    def stood_for(self, text: str) -> frozenset[str]:
+        """Data classes of the values that tokens stand for in `text`, whoever made them."""
+        return frozenset().union(*(self._shown.get(name, (name,)) for name in tokens.classes(text)))
 
     def _found(self, text: str, classes: frozenset[str]) -> list[Found]:
         known = _found(text, classes)

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from fiducial.flow.masking.streams import RestoreStream
 from fiducial.gateway.model.api import NO_END, asks
 from fiducial.gateway.model.sse import Event, written
 from fiducial.gateway.model.steps import Asked, Json, arguments_in, beside, dumped
 from fiducial.gateway.model.thoughts import together
-from fiducial.gateway.model.turn import Passed, Turn
+from fiducial.gateway.model.turn import Passed, Restoring, Turn
 
 TEXTS: Final = {"text": "text", "refusal": "refusal"}
 """Kinds of parts that are texts, and the member that holds it."""
@@ -48,11 +47,11 @@ async def _edited(choice: Json, turn: Turn) -> Json:
     _look(choice, message, turn)
     _keep(message, turn)
     content = message.get("content")
-    text = turn.text(content) if isinstance(content, str) else ""
+    text = await turn.text(content) if isinstance(content, str) else ""
     asked = message.get("tool_calls") or []
     kept, told = await _called(_calls(asked), turn, choice.get("finish_reason"))
     if isinstance(content, list):
-        parts = [_part(each, turn) for each in content]
+        parts = [await _part(each, turn) for each in content]
         message = message | {"content": [*parts, *({"type": "text", "text": each} for each in told)]}
         for each in told:
             turn.wrote(each)
@@ -65,18 +64,18 @@ async def _edited(choice: Json, turn: Turn) -> Json:
         if kept:
             message["tool_calls"] = kept
     if isinstance(message.get("refusal"), str):
-        message["refusal"] = turn.plain(message["refusal"])
+        message["refusal"] = await turn.plain(message["refusal"])
         turn.wrote(message["refusal"])
     return choice | {"message": message, "finish_reason": _reason(choice.get("finish_reason"), kept, told)}
 
 
-def _part(part: Any, turn: Turn) -> Any:
+async def _part(part: Any, turn: Turn) -> Any:
     """A part of a message, as the client gets it."""
     key = TEXTS.get(str(part.get("type"))) if isinstance(part, dict) else None
     if key is None or not isinstance(part.get(key), str):
         turn.own(part)
         return part
-    text = turn.text(part[key])
+    text = await turn.text(part[key])
     turn.wrote(text)
     for each in beside(part, {"type", key}):
         turn.own(each.value)
@@ -173,7 +172,7 @@ def _choices(answer: Json) -> list[Json]:
 class _Choice:
     """One of the answers that a stream holds."""
 
-    def __init__(self, streams: dict[str, RestoreStream | None]) -> None:
+    def __init__(self, streams: dict[str, Restoring | None]) -> None:
         self.streams = streams
         self.wrote: dict[str, list[str]] = {key: [] for key in _SAID}
         self._along: dict[str, list[Any]] = {}
@@ -219,10 +218,10 @@ class _Choice:
             if all(isinstance(each, list) for each in pieces)
         }
 
-    def said(self, key: str, text: str) -> str:
+    async def said(self, key: str, text: str) -> str:
         """A piece of a text, as the client gets it."""
         stream = self.streams[key]
-        shown = text if stream is None else stream.feed(text)
+        shown = text if stream is None else await stream.feed(text)
         self.wrote[key].append(shown)
         return shown
 
@@ -292,7 +291,7 @@ class ChatEdit:
         changed = False
         for key in _SAID:
             text = delta.get(key)
-            if isinstance(text, str) and text and (shown := state.said(key, text)) != text:
+            if isinstance(text, str) and text and (shown := await state.said(key, text)) != text:
                 delta[key], changed = shown, True
         for part in _calls(delta.get("tool_calls") or []):
             state.add(part)

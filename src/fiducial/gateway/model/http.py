@@ -79,7 +79,9 @@ class Served:
         self.counts: Mapping[str, Api] = {api.counts: api for api in APIS[settings.speaks] if api.counts}
         self.mask = frozenset(settings.mask)
         restore = self.mask if settings.restore is None else frozenset(settings.restore)
-        self.rules = Rules(decides=settings.calls == "decide", restores=restore, wait=settings.wait)
+        self.rules = Rules(
+            decides=settings.calls == "decide", restores=restore, wait=settings.wait, audience=settings.audience
+        )
         self.conversations = Conversations(sessions, name, secret=secret, classes=lambda: self.classes)
         self.provider_tools = frozenset(settings.provider_tools) if self.rules.decides else None
         self.key: list[tuple[bytes, bytes]] = []

@@ -21,6 +21,7 @@ from fiducial.core.path import Path, PathPattern
 from fiducial.flow import lexer
 from fiducial.flow.masking.detect import Detection
 from fiducial.flow.masking.detector import Found
+from fiducial.flow.masking.tokens import tokens
 from fiducial.flow.masking.values import Places, mask, restore
 from fiducial.flow.masking.vault import Held, Vault
 from fiducial.gateway.model.thoughts import Thoughts
@@ -203,6 +204,11 @@ class Masking:
         if not isinstance(arguments, dict):
             places = [(_ALL, name) for _, name in places]
         return self._remembered(f"arguments of {tool}", arguments, places)
+
+    def standing_in(self, text: str) -> dict[str, str]:
+        """Data class → a token in `text` that stands for a value of it."""
+        found = ((self._vault.held(token), token) for _, _, token in tokens(text))
+        return {held.data_class: token for held, token in found if held is not None}
 
     def again(self, tool: str, arguments: Any) -> Any:
         """Arguments of a call that is passed on, as they are masked when the client sends them again."""

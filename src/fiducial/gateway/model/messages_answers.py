@@ -6,12 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from fiducial.flow.masking.streams import RestoreStream
 from fiducial.gateway.model.api import NO_END, asks
 from fiducial.gateway.model.outgoing import THOUGHTS
 from fiducial.gateway.model.sse import Event, written
 from fiducial.gateway.model.steps import Json, arguments_in, beside, dumped, kind_of, part_of
-from fiducial.gateway.model.turn import Passed, Turn, Withheld
+from fiducial.gateway.model.turn import Passed, Restoring, Turn, Withheld
 
 TEXTS: Final = {"text": "text"}
 """Kinds of parts that are texts, and the member that holds it."""
@@ -37,7 +36,7 @@ async def edited(answer: Json, turn: Turn) -> Json:
     said = _blocks(answer["content"])
     for number, block in enumerate(said, 1):
         if block.get("type") != "tool_use":
-            blocks.append(_shown(block, turn))
+            blocks.append(await _shown(block, turn))
             continue
         tool = str(block.get("name", ""))
         for part in beside(block, CALL):
@@ -64,13 +63,13 @@ def _blocks(content: Any) -> list[Json]:
     return content
 
 
-def _shown(block: Json, turn: Turn) -> Json:
+async def _shown(block: Json, turn: Turn) -> Json:
     """A block that is no call, as the client gets it."""
     if block.get("type") != "text" or not isinstance(block.get("text"), str):
         _check(block, turn)
         _keep(block, turn)
         return block
-    text = turn.text(block["text"])
+    text = await turn.text(block["text"])
     turn.wrote(text)
     _cite(block, turn)
     return block | {"text": text}
@@ -103,7 +102,7 @@ def _reason(reason: Any, kept: int, withheld: int) -> Any:
 class _Block:
     """A part of an answer that is not over yet."""
 
-    def __init__(self, begun: Json, stream: RestoreStream | None) -> None:
+    def __init__(self, begun: Json, stream: Restoring | None) -> None:
         self.begun, self.stream = begun, stream
         self.pieces: list[str] = []
         self._along: dict[str, list[Any]] = {}
@@ -172,9 +171,9 @@ class MessagesEdit:
                     raise ValueError("an answer begins with something in it")
                 return event.raw
             case "content_block_start":
-                return self._start(event, said)
+                return await self._start(event, said)
             case "content_block_delta":
-                return self._delta(event, said)
+                return await self._delta(event, said)
             case "content_block_stop":
                 return await self._stop(event, said)
             case "message_delta":
@@ -192,7 +191,7 @@ class MessagesEdit:
             raise ValueError(NO_END)
         return b""
 
-    def _start(self, event: Event, said: Json) -> bytes:
+    async def _start(self, event: Event, said: Json) -> bytes:
         begun = said.get("content_block")
         if not isinstance(begun, dict) or said.get("index") in self._blocks:
             raise ValueError("a part of an answer cannot be read")
@@ -204,11 +203,11 @@ class MessagesEdit:
             if block.kind != "text" and block.kind not in THOUGHTS:
                 self._turn.looked_up()
         if block.kind == "text" and isinstance(begun.get("text"), str) and begun["text"]:
-            text = self._fed(block, begun["text"])
+            text = await self._fed(block, begun["text"])
             return _as(event, said, {"content_block": begun | {"text": text}})
         return event.raw
 
-    def _delta(self, event: Event, said: Json) -> bytes:
+    async def _delta(self, event: Event, said: Json) -> bytes:
         block, delta = self._blocks.get(said.get("index")), said.get("delta")
         if block is None or not isinstance(delta, dict):
             raise ValueError("a part of an answer cannot be read")
@@ -218,15 +217,15 @@ class MessagesEdit:
         if delta.get("type") == "input_json_delta" and block.kind not in _AT_PROVIDER:
             raise ValueError("a part of a call that has not begun")
         if delta.get("type") == "text_delta" and isinstance(delta.get("text"), str):
-            text = self._fed(block, delta["text"])
+            text = await self._fed(block, delta["text"])
             return event.raw if text == delta["text"] else _as(event, said, {"delta": delta | {"text": text}})
         block.add(delta)
         return event.raw
 
     @staticmethod
-    def _fed(block: _Block, text: str) -> str:
+    async def _fed(block: _Block, text: str) -> str:
         if block.stream is not None:
-            text = block.stream.feed(text)
+            text = await block.stream.feed(text)
         block.pieces.append(text)
         return text
 

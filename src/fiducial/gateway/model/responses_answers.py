@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from fiducial.flow.masking.streams import RestoreStream
 from fiducial.gateway.model.api import NO_END, asks
 from fiducial.gateway.model.outgoing import THOUGHTS
 from fiducial.gateway.model.sse import Event, written
 from fiducial.gateway.model.steps import Asked, Json, Part, arguments_in, beside, dumped, kind_of
-from fiducial.gateway.model.turn import Passed, Turn, Withheld
+from fiducial.gateway.model.turn import Passed, Restoring, Turn, Withheld
 
 CALLS: Final = frozenset(["apply_patch_call", "computer_call", "custom_tool_call", "function_call", "local_shell_call"])
 """Kinds of items by which a model asks for a call that the client makes."""
@@ -105,7 +104,7 @@ async def _edited(item: Json, turn: Turn) -> Json:
     if kind == "message":
         for part in beside(item, _MESSAGE):
             turn.own(part.value)
-        return item | {"content": [_shown(part, turn) for part in item.get("content") or []]}
+        return item | {"content": [await _shown(part, turn) for part in item.get("content") or []]}
     if kind in THOUGHTS:
         turn.own(item)
     else:
@@ -138,7 +137,7 @@ def _in_place(item: Json, asked: Asked, became: Withheld, turn: Turn) -> Json:
     }  # fmt: skip
 
 
-def _shown(part: Any, turn: Turn) -> Any:
+async def _shown(part: Any, turn: Turn) -> Any:
     """A part of a message, as the client gets it."""
     key = _key(part)
     if not key:
@@ -148,18 +147,18 @@ def _shown(part: Any, turn: Turn) -> Any:
         turn.looked_up()
     for each in beside(part, {"type", key}):
         turn.own(each.value, found=True)
-    shown = _restored(part, turn)
+    shown = await _restored(part, turn)
     turn.wrote(shown[key])
     return shown
 
 
-def _restored(part: Any, turn: Turn) -> Any:
+async def _restored(part: Any, turn: Turn) -> Any:
     key = _key(part)
-    return part | {key: _text(part[key], key, turn)} if key else part
+    return part | {key: await _text(part[key], key, turn)} if key else part
 
 
-def _text(text: str, key: str, turn: Turn) -> str:
-    return turn.plain(text) if key == "refusal" else turn.text(text)
+async def _text(text: str, key: str, turn: Turn) -> str:
+    return await (turn.plain(text) if key == "refusal" else turn.text(text))
 
 
 def _key(part: Any) -> str:
@@ -178,7 +177,7 @@ class ResponsesEdit:
         """Output index → the event that began a call."""
         self._items: dict[Any, Json] = {}
         """Output index → the item as the client got it."""
-        self._streams: dict[tuple[Any, Any, str], RestoreStream | None] = {}
+        self._streams: dict[tuple[Any, Any, str], Restoring | None] = {}
 
     async def feed(self, event: Event) -> bytes:
         """See `Edit.feed`."""
@@ -211,11 +210,11 @@ class ResponsesEdit:
             return b""  # what is to be known of a call, its end tells
         _check({name: each for name, each in said.items() if name != "type"}, self._turn)
         if kind in _DELTAS:
-            return self._delta(event, said, _DELTAS[kind])
+            return await self._delta(event, said, _DELTAS[kind])
         if kind in _DONE:
-            return self._over(event, said, _DONE[kind])
+            return await self._over(event, said, _DONE[kind])
         if kind == "response.content_part.done":
-            return self._out(event, said | {"part": _restored(said.get("part"), self._turn)})
+            return self._out(event, said | {"part": await _restored(said.get("part"), self._turn)})
         return self._out(event, said)
 
     async def close(self) -> bytes:
@@ -239,17 +238,17 @@ class ResponsesEdit:
         """An event that did not come from the provider."""
         return self._out(Event(b"", kind, b""), {"type": kind, "sequence_number": 0} | said)
 
-    def _delta(self, event: Event, said: Json, key: str) -> bytes:
+    async def _delta(self, event: Event, said: Json, key: str) -> bytes:
         place = said.get("output_index"), said.get("content_index"), key
         if place not in self._streams:
             self._streams[place] = self._turn.stream(plain=key == "refusal")
         stream, text = self._streams[place], said.get("delta")
         if stream is None or not isinstance(text, str):
             return self._out(event, said, same=True)
-        shown = stream.feed(text)
+        shown = await stream.feed(text)
         return self._out(event, said | {"delta": shown}) if shown else b""
 
-    def _over(self, event: Event, said: Json, key: str) -> bytes:
+    async def _over(self, event: Event, said: Json, key: str) -> bytes:
         stream = self._streams.get((said.get("output_index"), said.get("content_index"), key))
         if stream is None:
             return self._out(event, said, same=True)
@@ -257,7 +256,7 @@ class ResponsesEdit:
         if tail:
             delta = {name: said[name] for name in ("item_id", "output_index", "content_index") if name in said}
             before = self._made(_event_of(key), **delta, delta=tail, **({"logprobs": []} if key == "text" else {}))
-        return before + self._out(event, said | {key: _text(str(said.get(key, "")), key, self._turn)})
+        return before + self._out(event, said | {key: await _text(str(said.get(key, "")), key, self._turn)})
 
     async def _done(self, event: Event, said: Json) -> bytes:
         """An item is whole."""

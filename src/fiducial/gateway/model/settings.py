@@ -50,7 +50,9 @@ class ModelSettings(Written):
     mask: Words = ()
     """Classes of data that the provider does not get; tokens stand in their place."""
     restore: Words | None = None
-    """Those of them that the client gets back in the answer; without it, all."""
+    """Those of them that the client gets back in the answer, where policies let them; without it, all."""
+    audience: Literal["self", "organization", "third_party", "public"] = "self"
+    """Who gets to see the answers: the user, or others too. Policies on `respond` decide what goes back to them."""
 
 
 class _Top(Written):

@@ -1,7 +1,8 @@
 """One request to a model and its answer: what the model reads is taken in, what it wants is decided.
 
 The session hears what the model hears: where data classes are masked, with tokens in their places, so that no value of
-them is in its log either. What goes to the client has the values again, of the classes that may be restored.
+them is in its log either. What goes to the client has the values again, of the classes that may be restored: in a call,
+that is decided with the call; in a text, by deciding an answer (`respond`) that is a token of the class.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from fiducial.charter.contracts import Audience
 from fiducial.core.event import Outcome
 from fiducial.core.faults import wordless
 from fiducial.core.ids import DecisionId
@@ -23,6 +25,7 @@ from fiducial.core.verdict import Allowed, Held, Unclear, Verdict
 from fiducial.errors import CallMismatch, SessionError, StoreError
 from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.streams import RestoreStream
+from fiducial.flow.masking.tokens import LONGEST
 from fiducial.flow.masking.values import restore, restore_text
 from fiducial.gateway.decisions import decided
 from fiducial.gateway.model.masking import MASKING, Masking
@@ -187,7 +190,9 @@ class Rules(msgspec.Struct, frozen=True):
     decides: bool = True
     """Calls are decided here, and held back where they may not be made."""
     restores: frozenset[str] = frozenset()
-    """Classes of data that are put back for the client."""
+    """Classes of data that are put back for the client, where policies let them."""
+    audience: str = Audience.SELF.value
+    """Who gets to see the answers."""
     wait: float = 0.0
     """Seconds for which a call waits for people."""
 
@@ -207,6 +212,10 @@ class Turn:
         self.streams = streams
         """The answer was asked for in pieces."""
         self._vault = masking.returning if masking is not None and rules.restores else None
+        self._asked: set[str] = set()
+        """Classes of which it was decided whether they go to the client in texts."""
+        self._granted: set[str] = set()
+        """Those that do."""
         self.answer = ""
         """The provider's name for the answer, where it can go on from it."""
         self.owed: list[dict[str, Any]] = []
@@ -227,18 +236,36 @@ class Turn:
         """Calls go on only when they are whole."""
         return self._rules.decides or self._vault is not None
 
-    def text(self, text: str) -> str:
-        """A whole text, as the client gets it: nobody decides who gets what stands in its links."""
-        return self._restored(text, in_json=self._in_json)
+    async def text(self, text: str) -> str:
+        """A whole text, as the client gets it: nobody decides who gets what stands in its links. Raises as `taken`
+        does, where a value is to be put back."""
+        return await self._restored(text, in_json=self._in_json)
 
-    def plain(self, text: str) -> str:
-        """A whole text that is no JSON in any case, as the client gets it."""
-        return self._restored(text, in_json=False)
+    async def plain(self, text: str) -> str:
+        """A whole text that is no JSON in any case, as the client gets it. Raises as `text` does."""
+        return await self._restored(text, in_json=False)
 
-    def _restored(self, text: str, *, in_json: bool) -> str:
+    async def _restored(self, text: str, *, in_json: bool) -> str:
         if self._vault is None:
             return text
-        return restore_text(text, self._vault, self._rules.restores, in_json=in_json, links=Links())
+        await self.ask(text)
+        return restore_text(text, self._vault, self._granted, in_json=in_json, links=Links())
+
+    async def ask(self, text: str) -> None:
+        """Decide of each class of which `text` has a token whether it goes to the client, once in an answer. Raises as
+        `taken` does, and for nothing that the guard does: then it does not."""
+        found = self._masking.standing_in(text) if self._masking is not None else {}
+        for name in sorted(found.keys() & self._rules.restores - self._asked):
+            taken = await self.taken()
+            self._asked.add(name)
+            try:
+                told = partial(taken.seat.session.respond, found[name], audience=self._rules.audience)
+                verdict = (await taken.seat.apart(told)).verdict
+            except Exception as error:
+                log.error("whether values go back to the client could not be decided", exc_info=wordless(error))
+                continue
+            if not verdict.enforced or (isinstance(verdict, Allowed) and name not in verdict.masks):
+                self._granted.add(name)
 
     def masked(self, text: str) -> str:
         """A text of the gateway's own, as the provider gets it: it may hold what people said."""
@@ -248,12 +275,12 @@ class Turn:
         """A whole value, as the client gets it."""
         return value if self._vault is None else restore(value, self._vault, self._rules.restores)
 
-    def stream(self, *, plain: bool = False) -> RestoreStream | None:
+    def stream(self, *, plain: bool = False) -> Restoring | None:
         """Restores a text that comes in pieces; `None` when there is nothing to restore. `plain`: it is no JSON."""
         if self._vault is None:
             return None
         in_json = self._in_json and not plain
-        return RestoreStream(self._vault, self._rules.restores, in_json=in_json, links=Links())
+        return Restoring(self, RestoreStream(self._vault, self._granted, in_json=in_json, links=Links()))
 
     @property
     def ready(self) -> bool:
@@ -387,6 +414,24 @@ class Turn:
             log.error("what a model read could not be kept: %s", error)
 
 
+class Restoring:
+    """Restores a text that comes in pieces."""
+
+    def __init__(self, turn: Turn, stream: RestoreStream) -> None:
+        self._turn, self._stream, self._last = turn, stream, ""
+
+    async def feed(self, piece: str) -> str:
+        """What can be given out after `piece`. Raises as `Turn.text` does."""
+        text = self._last + piece
+        self._last = text[-LONGEST:]
+        await self._turn.ask(text)
+        return self._stream.feed(piece)
+
+    def close(self) -> str:
+        """The rest."""
+        return self._stream.close()
+
+
 def _doubted(session: Session) -> None:
     with session.lock:
         session.doubt(classes_of(*session.tools.values()))
@@ -396,4 +441,4 @@ def _request(verdict: Verdict) -> Any:
     return verdict.hold if isinstance(verdict, (Held, Unclear)) else None
 
 
-__all__ = ["Call", "Conversation", "Passed", "Rules", "Taken", "Turn", "Withheld"]
+__all__ = ["Call", "Conversation", "Passed", "Restoring", "Rules", "Taken", "Turn", "Withheld"]

@@ -1,0 +1,143 @@
+"""At the models' door, policies decide whether a value goes back to the client: in an answer, and in a call."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from gateway_world import OLGA, POLICIES, House, charter
+from model_world import TALKS, Call, ChatTalk, Gate, Talk
+
+from fiducial.core.event import CallDecided, CallFinished
+from fiducial.guard.session import Session
+
+CARD, MAIL = "4111 1111 1111 1111", "ann.fox@example.org"
+Make = Callable[..., Talk]
+
+
+@pytest.fixture(params=[(talk, stream) for talk in TALKS for stream in (False, True)], ids=str)
+def talks(request: pytest.FixtureRequest) -> Make:
+    """A program that talks with a model, for each API, whole and streamed."""
+    made, stream = request.param
+    return lambda gate: made(gate, stream=stream)
+
+
+def rule(remedy: str = "", when: str = 'context.flow.classes.contains("payment")') -> str:
+    return (
+        f'@id("charter/answers") {remedy} forbid (principal, action == Action::"respond", resource) when {{ {when} }};'
+    )
+
+
+def asked(talk: Talk) -> tuple[str, str]:
+    """The tokens of a card and an address, which the provider was told."""
+    talk.user(f"My card is {CARD}, write to {MAIL}.")
+    talk.send("Well.")
+    told = json.dumps(talk.gate.provider.asked)
+    return tuple(re.findall("masked-(?:payment|contact)-[0-9a-z]{20}", told)[:2])  # type: ignore[return-value]
+
+
+def decided(house: House) -> list[tuple[str, str]]:
+    house.store.flush()
+    entries = [each.event for each in house.store.ledger().entries(0)]
+    return [(each.tool, each.verdict) for each in entries if isinstance(each, CallDecided)]
+
+
+def test_a_policy_decides_which_classes_come_back_in_an_answer(talks: Make, house: House) -> None:
+    house.guard.use(charter(rule()))
+    talk = talks(Gate(house, mask=["payment", "contact"]))
+    card, mail = asked(talk)
+    text, [(_, _, given)] = talk.send(f"{card} of {mail}, {card}.", Call("look_up", {"name": f"{card} of {mail}"}))
+    assert text == f"{card} of {MAIL}, {card}."
+    assert given == {"name": f"{CARD} of {MAIL}"}, "that is for the call's own decision"
+    assert sorted(decided(house)) == [("look_up", "allowed"), ("respond", "allowed"), ("respond", "denied")]
+    assert CARD.encode() not in house.written()
+    finished = [each.event for each in house.store.ledger().entries(0) if isinstance(each.event, CallFinished)]
+    assert [each.outcome for each in finished] == ["ok"], "what was answered is on record as it is decided"
+
+
+def test_a_call_that_may_not_have_a_class_gets_no_value_of_it(talks: Make, house: House) -> None:
+    forbid = """@id("charter/cards") forbid (principal, action == Action::"write_note", resource)
+        when { context.flow.classes.contains("payment") };"""
+    house.guard.use(charter(forbid))
+    talk = talks(Gate(house, mask=["payment", "contact"]))
+    card, mail = asked(talk)
+    text, calls = talk.send(Call("write_note", {"name": "list", "text": card}))
+    assert not calls
+    assert CARD not in text
+    _, [(_, _, given)] = talk.send(Call("write_note", {"name": "list", "text": mail}))
+    assert given["text"] == MAIL
+
+
+ALL = 'context.flow.classes.contains("payment") || context.flow.audience == "public"'
+
+
+@pytest.mark.parametrize(
+    ("policies", "settings", "shown"),
+    [
+        (rule('@mask("payment")'), {}, f"masked of {MAIL}"), (rule('@hold("operator")'), {}, f"masked of {MAIL}"),
+        (rule(when=ALL), {"audience": "public"}, "masked of masked"), (rule(when=ALL), {}, f"masked of {MAIL}"),
+        (rule(), {"restore": ["payment"]}, "masked of masked"), ("", {}, f"{CARD} of {MAIL}"),
+        (rule(when='context.flow.classes.contains("health")'), {}, f"{CARD} of {MAIL}"),
+    ],
+)  # fmt: skip
+def test_what_stays_masked(house: House, policies: str, settings: dict[str, Any], shown: str) -> None:
+    house.guard.use(charter(policies))
+    talk = ChatTalk(Gate(house, mask=["payment", "contact"], **settings), stream=True)
+    card, mail = asked(talk)
+    text, _ = talk.send(f"{card} of {mail}")
+    assert re.sub("masked-[a-z]+-[0-9a-z]{20}", "masked", text) == shown
+
+
+def test_nobody_permits_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = '@id("charter/own") permit (principal, action in [Action::"respond", Action::"declare_plan"], resource);'
+    assert own in POLICIES
+    monkeypatch.setattr("gateway_world.POLICIES", POLICIES.replace(own, ""))
+    house.guard.use(charter())
+    talk = ChatTalk(Gate(house, mask=["payment", "contact"]), stream=False)
+    card, mail = asked(talk)
+    assert talk.send(f"{card} of {mail}")[0] == f"{card} of {mail}"
+
+
+def test_people_may_be_asked(house: House) -> None:
+    house.guard.use(charter(rule('@hold("operator")')))
+    talk = ChatTalk(Gate(house, mask=["payment", "contact"]), stream=False)
+    card, _ = asked(talk)
+    assert talk.send(f"It is {card}.")[0] == f"It is {card}."
+    [hold] = house.desk.waiting()
+    assert CARD not in str(hold)
+    house.desk.vote(hold.id, OLGA, "approve")
+    assert talk.send(f"It is {card}.")[0] == f"It is {CARD}."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_guard_that_breaks_puts_nothing_back(house: House, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    talk = ChatTalk(Gate(house, mask=["payment", "contact"]), stream=stream)
+    card, mail = asked(talk)
+
+    def broken(self: Session, text: str, **_: Any) -> Any:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Session, "respond", broken)
+    assert talk.send(f"{card} of {mail}")[0] == f"{card} of {mail}"
+
+
+def test_what_is_only_watched_goes_back(house: House) -> None:
+    house.guard.use(charter(rule()))
+    house.guard.mode = "shadow"
+    talk = ChatTalk(Gate(house, mask=["payment", "contact"]), stream=False)
+    card, mail = asked(talk)
+    assert talk.send(f"{card} of {mail}")[0] == f"{CARD} of {MAIL}"
+
+
+def test_the_baseline_lets_no_secret_go_to_others(house: House) -> None:
+    house.guard.use(charter(baseline="balanced"))
+    for audience, shown in (("self", True), ("public", False)):
+        gate = Gate(house, mask=["payment"], audience=audience)
+        talk = ChatTalk(gate, stream=False)
+        talk.user(f"My card is {CARD}.")
+        talk.send("Well.")
+        [card] = set(re.findall("masked-payment-[0-9a-z]{20}", json.dumps(gate.provider.asked)))
+        assert talk.send(f"It is {card}.")[0] == f"It is {CARD if shown else card}."
