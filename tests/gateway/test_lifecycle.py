@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -470,3 +472,31 @@ def test_a_request_that_expires_while_it_is_looked_at_is_looked_at_again(monkeyp
             requests.close()
 
     assert asyncio.run(run()) == "expired"
+
+
+def test_open_doors_keep_what_is_there_from_the_garbage_collector(house: House) -> None:
+    house.start()
+    house.stop()
+    before, frozen = (gc.get_threshold(), sys.getswitchinterval()), gc.get_freeze_count()
+
+    async def opened() -> tuple[int, int, float]:
+        async with house.doors.lifespan():
+            return gc.get_freeze_count(), gc.get_threshold()[0], sys.getswitchinterval()
+
+    try:
+        gc.unfreeze()
+        kept, looks, turns = asyncio.run(opened())
+        assert kept
+        assert looks > before[0][0]
+        assert turns < before[1]
+        assert not gc.get_freeze_count()
+        assert (gc.get_threshold(), sys.getswitchinterval()) == before
+        # What whoever runs it has set up stays.
+        gc.freeze()
+        gc.set_threshold(0)
+        assert asyncio.run(opened())[1] == 0
+        assert gc.get_freeze_count()
+    finally:
+        gc.set_threshold(*before[0])
+        if not frozen:
+            gc.unfreeze()

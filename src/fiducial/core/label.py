@@ -29,7 +29,7 @@ class Integrity(StrEnum):
     """A third party could have written it."""
 
 
-class Label(msgspec.Struct, frozen=True, omit_defaults=True):
+class Label(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Integrity, data classes and sources of one value."""
 
     integrity: Integrity = Integrity.TRUSTED

@@ -40,7 +40,7 @@ class Fault(StrEnum):
     SESSION = "session-closed"
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """One rule or fault that led to the verdict."""
 
     message: str
@@ -55,7 +55,7 @@ class Reason(msgspec.Struct, frozen=True):
     """Parameters the reason is about."""
 
 
-class Remedies(msgspec.Struct, frozen=True):
+class Remedies(msgspec.Struct, frozen=True, gc=False):
     """How to go on, said to each of the three who can."""
 
     agent: str = ""
@@ -66,7 +66,7 @@ class Remedies(msgspec.Struct, frozen=True):
     """What would change the verdict: rule, contract or charter."""
 
 
-class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class _Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     decision: DecisionId
     """Links the verdict to what is recorded and to the outcome that follows."""
     reasons: tuple[Reason, ...] = ()

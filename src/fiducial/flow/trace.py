@@ -38,7 +38,7 @@ class Origin(StrEnum):
 _RANK = {origin: rank for rank, origin in enumerate(Origin)}
 
 
-class Where(msgspec.Struct, frozen=True, omit_defaults=True):
+class Where(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One place a value stands in."""
 
     source: SourceId
@@ -51,7 +51,7 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the session's index keeps it; says nothing outside the session."""
 
 
-class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
+class Trace(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where one argument's value came from."""
 
     origin: Origin

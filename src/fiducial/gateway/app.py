@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -42,6 +43,9 @@ _LOOK: Final = 30.0
 """Seconds between two looks for sessions that nobody uses."""
 _SWITCH: Final = 0.0005
 """Seconds after which a thread at work gives the event loop a turn; Python's own 0.005 are as long as a request."""
+_COLLECT: Final = 5_000
+"""Objects after which Python looks for those that nothing but each other refers to. Its own 700 are made in a few dozen
+requests, and every hundredth look is through all that there is, for which all requests wait."""
 OPENAPI: Final = "/v1/openapi.json"
 TRACES: Final = "POST /v1/traces"
 """The route that every OTLP exporter appends to the address it is given."""
@@ -131,14 +135,13 @@ class Doors:
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
         """Open, until the server stops; sessions are let go of then, and do not end."""
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(min(before, _SWITCH))
         self.requests.begin()
         if self.intake is not None:
             self.intake.begin()
         looking = asyncio.create_task(self._look())
         try:
             async with contextlib.AsyncExitStack() as parts:
+                parts.enter_context(_at_pace())
                 for part in (*self._parts, *self._beside):
                     await parts.enter_async_context(part.lifespan())
                 yield
@@ -150,7 +153,6 @@ class Doors:
             if self.intake is not None:
                 await self.intake.close()
             await self.sessions.close()
-            sys.setswitchinterval(before)
 
     async def _look(self) -> None:
         while True:
@@ -161,6 +163,24 @@ class Doors:
                 log.error(
                     "sessions that nobody uses could not be let go of, which is tried again", exc_info=wordless(error)
                 )
+
+
+@contextmanager
+def _at_pace() -> Iterator[None]:
+    """Have Python keep no request waiting: neither for a thread at work, nor for garbage."""
+    interval, collect, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
+    sys.setswitchinterval(min(interval, _SWITCH))
+    if collect[0]:  # or whoever runs this wants none collected
+        gc.set_threshold(max(collect[0], _COLLECT), *collect[1:])
+    if not frozen:
+        gc.freeze()  # what is there by now, most of it modules, stays as long as the server
+    try:
+        yield
+    finally:
+        if not frozen:
+            gc.unfreeze()
+        gc.set_threshold(*collect)
+        sys.setswitchinterval(interval)
 
 
 def _intake(guard: Guard, hosts: Hosts) -> tuple[Intake | None, ASGIApp]:

@@ -14,7 +14,7 @@ import msgspec
 _NONE: frozenset[str] = frozenset()
 
 
-class FlowFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FlowFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.flow`: where this call's arguments came from. Sets name parameters."""
 
     untrusted_targets: frozenset[str] = _NONE
@@ -51,7 +51,7 @@ class FlowFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Targets this session has not acted on before."""
 
 
-class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.session`: what this session has read, done and used up, before this call."""
 
     tainted: bool = False
@@ -75,7 +75,7 @@ class SessionFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     `session-records`, `session-spend`, or a window's name."""
 
 
-class IntentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class IntentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.intent`: what was asked for, in words. Words can add a hold; they never allow by themselves."""
 
     known: bool = False
@@ -96,7 +96,7 @@ class IntentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The user's words ask for the sensitive data classes that flow."""
 
 
-class PlanFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PlanFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.plan`: the plan declared before acting, if any; only one that was accepted counts."""
 
     declared: bool = False
@@ -110,7 +110,7 @@ class PlanFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The plan includes this call, and people approved the plan; it was not for the policies alone to accept."""
 
 
-class ProposalFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProposalFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.proposal`: for the built-in tool `declare_plan`: the plan. `context.flow` tells of the values in it."""
 
     tools: frozenset[str] = _NONE
@@ -134,7 +134,7 @@ class ProposalFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """This session, or one with which it shares the plan, has read untrusted text."""
 
 
-class RiskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RiskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.risk`: how much could go wrong."""
 
     level: int = 0
@@ -143,7 +143,7 @@ class RiskFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What raised it, such as `irreversible`: an effect that nothing takes back; see `fiducial.guard.risk`."""
 
 
-class AgentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AgentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.agent`: the agent that calls."""
 
     id: str = ""
@@ -156,7 +156,7 @@ class AgentFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It gave a confidence below the charter's minimum."""
 
 
-class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.preview`: what the contract's preview found; -1 where there is none or it failed."""
 
     ran: bool = False
@@ -171,14 +171,14 @@ class PreviewFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Minor units it would cost."""
 
 
-class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AnswerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.answer`: for the built-in tool `respond`."""
 
     domain: str = "general"
     """`general`, `legal`, `health`, `finance`, `security`, `hiring` or `official`."""
 
 
-class GroundingFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class GroundingFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context.grounding`: what content that a contract calls `grounded` claims, and what of that has a source."""
 
     claims: int = 0
@@ -197,7 +197,7 @@ class GroundingFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Of them, those in sentences of which the named sources do not say all."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """`context`, without `input` and `approvals`."""
 
     flow: FlowFacts = FlowFacts()
