@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -359,6 +360,72 @@ def test_a_conflict_fails_its_commit_and_not_its_batch(
         ledger = store.ledger()
         assert ledger.verify().bundles == 3, "they were written together"
         assert [stored.data for record in ledger.entries(2) for stored in record.payloads] == [b"a", b"c", b"d"]
+
+
+def transactions(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        found: int = connection.execute("SELECT count(*) FROM bundle").fetchone()[0]
+    return found
+
+
+def patient(make: Make, text: str = "x") -> Commit:
+    return Commit(entries=(make(text),), patient=True)
+
+
+def told(kept: Future[Receipt]) -> threading.Event:
+    """Set once it is kept; waiting for it starts nothing."""
+    event = threading.Event()
+    kept.add_done_callback(lambda _: event.set())
+    return event
+
+
+def test_what_an_event_loop_commits_in_one_round_is_one_transaction(tmp_path: Path, make: Make) -> None:
+    with SqliteStore(tmp_path / "log.db", linger=timedelta(seconds=60)) as store:
+        store.flush()
+        before = transactions(store.path)
+
+        async def several() -> None:
+            kept = [asyncio.wrap_future(store.commit(patient(make)))]
+            assert not told(store.commit(patient(make))).wait(0.05)
+            kept += [asyncio.wrap_future(store.commit(patient(make))) for _ in range(20)]
+            await asyncio.wait_for(asyncio.gather(*kept), 10)
+
+        asyncio.run(several())
+        assert transactions(store.path) == before + 1
+
+
+def test_a_loop_that_does_not_come_round_holds_nobody_up(tmp_path: Path, make: Make) -> None:
+    path, quiet = tmp_path / "log.db", Commit(entries=(make(),), durable=False)
+    with SqliteStore(path, linger=timedelta(seconds=60), queue_bytes=10_000) as store, ThreadPoolExecutor(1) as beside:
+
+        async def elsewhere() -> Receipt:
+            return await asyncio.wait_for(asyncio.wrap_future(store.commit(patient(make))), 10)
+
+        async def blocked() -> None:
+            store.flush()
+            # Whoever waits for it on the loop itself.
+            assert store.commit(patient(make)).result(10)
+            assert store.commit(patient(make)).exception(10) is None
+            # Others who wait.
+            mine = store.commit(patient(make))
+            assert told(store.commit(Commit(entries=(make(),)))).wait(10)
+            assert mine.done()
+            mine = store.commit(patient(make))
+            assert beside.submit(asyncio.run, elsewhere()).result(20)
+            assert mine.done()
+            # Whoever wants room.
+            for _ in range(5):
+                store.commit(patient(make, "x" * 4_000))
+
+        asyncio.run(blocked())
+    with SqliteStore(path) as store, ThreadPoolExecutor(1) as beside:
+
+        async def blocked_again() -> None:
+            mine = told(store.commit(patient(make)))
+            assert beside.submit(store.commit, quiet).result(10)
+            assert mine.wait(10)
+
+        asyncio.run(blocked_again())
 
 
 def test_closing_writes_what_is_queued(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Put | Add, ...] = ()
     durable: bool = True
     """True: the future resolves once it is on disk. False: once it is queued, for what has no side effect."""
+    patient: bool = False
+    """Whoever commits it does nothing before its future resolves. Made on an event loop, it may then be written once
+    the loop has come round, together with whatever else was committed meanwhile."""
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -290,6 +290,7 @@ def _recorded(
                 or bool(windows)
                 or bool(ended)
                 or isinstance(verdict, (Held, Unclear)),
+                patient=True,
             )
         )
         if changes:

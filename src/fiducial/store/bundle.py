@@ -95,7 +95,7 @@ class Prepared:
     """A commit made ready by the thread that asked for it: checked, encoded and hashed; the writer only joins."""
 
     __slots__ = ("_digests", "_events", "_ids", "_part", "_payloads", "_sessions", "changes", "cost", "count", "future",
-                 "preconditions", "waits")  # fmt: skip
+                 "patient", "preconditions", "waits")  # fmt: skip
 
     def __init__(self, entries: Sequence[Entry | LateEntry], *, own: bool = False) -> None:
         """Raises `StoreError` when an entry cannot be kept. `own`: the store itself speaks."""
@@ -108,6 +108,8 @@ class Prepared:
         """Bytes it occupies in the queue."""
         self.waits = True
         """Whether somebody waits for it to be on disk."""
+        self.patient = False
+        """See `fiducial.core.store.Commit`."""
         self.future: Future[Receipt] | None = None
         """Who waits."""
         events = [entry.event for entry in entries]
@@ -174,7 +176,7 @@ def prepare(commit: Commit) -> Prepared:
     """`commit`, ready for a writer. Raises `StoreError` when it cannot be kept."""
     prepared = Prepared(commit.entries)
     prepared.preconditions = commit.preconditions
-    prepared.changes = commit.changes
+    prepared.changes, prepared.patient = commit.changes, commit.patient
     # What may fail by itself has to be answered by the writer, durable or not.
     prepared.waits = commit.durable or bool(commit.preconditions or commit.changes)
     return prepared

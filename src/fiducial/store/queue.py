@@ -3,11 +3,16 @@
 A store's writer takes all that is queued, up to a limit, and writes it as one transaction. It starts as soon as
 somebody waits; with nobody waiting it lingers a little, so that what needs no waiting (records of reads) costs few
 transactions. When the queue is full, callers wait, and past a deadline get `StoreBusy`; nothing is ever dropped.
+
+A commit that is `patient` and made on an event loop starts the writer once the loop has come round: what is decided in
+one round is written together, and the writer takes the interpreter from nobody who decides in it. Whoever blocks the
+loop by waiting for its future starts the writer at once, and so does any other commit that somebody waits for.
 """
 
 from __future__ import annotations
 
 import threading
+from asyncio import AbstractEventLoop, _get_running_loop  # the public one costs an exception where there is no loop
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -52,6 +57,26 @@ class Job:
         self.future: Future[Any] = Future()
 
 
+class _Awaited(Future[Receipt]):
+    """Starts the writer for whoever blocks until it is settled."""
+
+    def __init__(self, start: Callable[[], None]) -> None:
+        super().__init__()
+        self._start = start
+
+    def result(self, timeout: float | None = None) -> Receipt:
+        """See `concurrent.futures.Future.result`."""
+        if not self.done():
+            self._start()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """See `concurrent.futures.Future.exception`."""
+        if not self.done():
+            self._start()
+        return super().exception(timeout)
+
+
 class CommitQueue:
     """Between the threads that commit and the one that writes."""
 
@@ -68,6 +93,10 @@ class CommitQueue:
         self._room = threading.Condition(self._lock)
         self._items: deque[Prepared | Job] = deque()
         self._weight = self._bytes = self._urgent = self._crowd = 0
+        self._round_of: AbstractEventLoop | None = None
+        """All that somebody waits for is patient, and this event loop has not come round yet."""
+        self._asleep = False
+        """The writer has nothing to do, and nobody has woken it."""
         self.closing = False
         """Nothing is taken in any more, and the writer ends once the queue is empty."""
         self._stopped = False
@@ -79,6 +108,8 @@ class CommitQueue:
             self._check_open()
             if self._full(weight, cost):
                 self._crowd += 1
+                self._round_of = None  # this may be the loop that would have to come round
+                self._wake()
                 try:
                     if not self._room.wait_for(
                         lambda: self.closing or self._stopped or not self._full(weight, cost), self._deadline
@@ -90,18 +121,24 @@ class CommitQueue:
                 finally:
                     self._crowd -= 1
                 self._check_open()
-            first = not self._items
+            loop = _get_running_loop() if isinstance(item, Prepared) and item.waits and item.patient else None
+            if loop is None:
+                if _urgent(item):
+                    self._round_of = None
+            elif not self._urgent or self._round_of not in (None, loop):
+                self._round_of = loop
+                loop.call_soon(self._start)
             self._items.append(item)
             self._count(item, 1)
-            if first or self._enough():
+            if self._enough() or (self._asleep and loop is None):
                 # Not for every one: a writer that is woken up only to linger on takes its time from whoever commits.
-                self._work.notify()
+                self._wake()
 
     def commit(self, prepared: Prepared) -> Future[Receipt]:
         """Queue a commit; its future, which cannot be cancelled: what was queued is kept."""
         future: Future[Receipt]
         if prepared.waits:
-            future = prepared.future = Future()
+            future = prepared.future = _Awaited(self._start)
             future.set_running_or_notify_cancel()
         else:
             future = Settled(Receipt(-1, prepared.count))
@@ -115,19 +152,31 @@ class CommitQueue:
         result: _T = job.future.result()
         return result
 
+    def _start(self) -> None:
+        with self._lock:
+            self._round_of = None
+            if self._items:
+                self._wake()
+
+    def _wake(self) -> None:
+        self._asleep = False
+        self._work.notify()
+
     def take(self, pause: Callable[[], float | None]) -> list[Prepared] | Job | None:
         """What to do next: a batch, a job, an empty batch when `pause` seconds passed with nothing to do, `None` at the
         end. `None` for a pause waits for as long as it takes."""
         with self._lock:
             if not self._items and not self.closing:
+                self._asleep = True
                 self._work.wait(pause())
+                self._asleep = False
             if self._items and not self._enough():
                 self._work.wait_for(self._enough, self._linger)
             if not self._items:
                 return None if self.closing else []
             if isinstance(head := self._items[0], Job):
                 self._items.popleft()
-                self._urgent -= 1
+                self._count(head, -1)
                 return head
             batch: list[Prepared] = []
             weight = cost = 0
@@ -168,7 +217,7 @@ class CommitQueue:
             return rest
 
     def _enough(self) -> bool:
-        return bool(self._urgent) or self.closing or self._weight >= self._limits.batch
+        return bool(self._urgent and self._round_of is None) or self.closing or self._weight >= self._limits.batch
 
     def _full(self, weight: int, cost: int) -> bool:
         # Something larger than the whole queue still gets through, alone.
@@ -180,7 +229,7 @@ class CommitQueue:
         weight, cost = _load(item)
         self._weight += sign * weight
         self._bytes += sign * cost
-        self._urgent += sign * (isinstance(item, Job) or item.waits)
+        self._urgent += sign * _urgent(item)
 
 
 def settle(prepared: Prepared, answer: Receipt | StoreError) -> None:
@@ -203,6 +252,10 @@ def refuse(rest: Sequence[Prepared | Job], fault: StoreError) -> int:
         settle(item, StoreClosed(f"the store stopped: {fault}"))
         quiet += item.count if item.future is None else 0
     return quiet
+
+
+def _urgent(item: Prepared | Job) -> bool:
+    return isinstance(item, Job) or item.waits
 
 
 def _load(item: Prepared | Job) -> tuple[int, int]:
