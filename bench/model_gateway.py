@@ -93,7 +93,9 @@ class Bare:
 
 async def served(app: Any) -> tuple[uvicorn.Server, asyncio.Task[None], int]:
     """`app` on a free port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False, lifespan="off"))
+    # A connection that is kept for the next round is not let go of while that one begins.
+    config = uvicorn.Config(app, port=0, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=600)
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.05)

@@ -50,6 +50,17 @@ def test_one_missed_bound_fails_the_run(
     assert fault in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("value", "said"), [(0.7, "≥ 0.7 reached"), (0.3, "≥ 0.7 not reached"), (None, "not reached")])
+def test_a_goal_stands_beside_its_bound_and_fails_nothing(
+    value: float | None, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = bounds.Benchmark("made up", ("none.py",), (bounds.Bound("a/x", "≥", 0.2, goal=0.7),))
+    monkeypatch.setattr(bounds, "BENCHMARKS", (benchmark,))
+    monkeypatch.setattr(bounds, "run", lambda _: ({"a": {"x": value}}, ""))
+    assert bounds.main([]) == (value is None)
+    assert f"{said} " in capsys.readouterr().out.replace("│", "")
+
+
 def test_a_name_that_no_benchmark_has_is_refused() -> None:
     with pytest.raises(SystemExit, match="no benchmark"):
         bounds.main(["nonsense"])
@@ -58,6 +69,9 @@ def test_a_name_that_no_benchmark_has_is_refused() -> None:
 def test_every_benchmark_is_there_and_has_bounds() -> None:
     for benchmark in bounds.BENCHMARKS:
         assert (Path(bounds.HERE) / benchmark.arguments[0]).exists(), benchmark.name
+        for bound in benchmark.bounds:
+            # A goal is more than the limit, or the limit would say too much.
+            assert bound.goal is None or (bound.keeps(bound.goal) and bound.goal != bound.limit), bound.path
         assert benchmark.bounds
 
 
