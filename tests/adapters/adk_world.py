@@ -7,7 +7,7 @@ import itertools
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
-from gateway_world import CONTRACTS, Came, Door, House, Visit
+from gateway_world import CONTRACTS, Came, Door, House, Moment, Visit, cancelled
 from google.adk.agents import LlmAgent
 from google.adk.apps import App
 from google.adk.events import Event
@@ -81,11 +81,15 @@ class Conversation:
 
     def run(self, session: fiducial.Session | None, given: str | types.Content = "Go on.") -> list[Event]:
         """A run in `session`."""
+        return asyncio.run(self.arun(session, given))
+
+    async def arun(self, session: fiducial.Session | None, given: str | types.Content = "Go on.") -> list[Event]:
+        """The same, on the running event loop."""
         message = types.Content(role="user", parts=[types.Part(text=given)]) if isinstance(given, str) else given
         if session is None:
-            return asyncio.run(self._run(message))
+            return await self._run(message)
         with using(session):
-            return asyncio.run(self._run(message))
+            return await self._run(message)
 
     async def _run(self, message: types.Content) -> list[Event]:
         if not self.id:
@@ -104,16 +108,22 @@ class OverAdk(Door):
     """Each call is a run of its own, of one agent in one session."""
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _OverAdk(self.house, self.house.guard.session(user=user, task=task))
+        return _OverAdk(self, self.house.guard.session(user=user, task=task))
 
 
 class _OverAdk(Visit):
-    def __init__(self, house: House, session: fiducial.Session) -> None:
-        self.house, self.session = house, session
+    def __init__(self, door: Door, session: fiducial.Session) -> None:
+        self.door, self.house, self.session = door, door.house, session
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        cancelled(self.house, self._conversation(tool, arguments).arun(self.session), when)
+
+    def _conversation(self, tool: str, arguments: dict[str, Any]) -> Conversation:
+        return Conversation(clerk(self.house, Scripted([(tool, arguments)])), wait=self.door.wait)
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
         try:
-            events = Conversation(clerk(self.house, Scripted([(tool, arguments)]))).run(self.session)
+            events = self._conversation(tool, arguments).run(self.session)
         except RuntimeError as error:
             return Came("denied", False, told=str(error))
         if waiting := list(requests(events).values()):

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,7 +21,7 @@ from claude_agent_sdk import (
     create_sdk_mcp_server,
     query,
 )
-from gateway_world import CONTRACTS, Came, Door, House, Visit
+from gateway_world import CONTRACTS, Came, Door, House, Moment, Visit
 
 import fiducial
 from fiducial.adapters.claude_agent import guarded, refused
@@ -53,6 +54,10 @@ class Scripted:
     def then(self, *turns: Turn) -> None:
         """What it answers after that."""
         self._turns[""].extend(turns)
+
+    def forget(self) -> None:
+        """It answers nothing more of that."""
+        self._turns[""].clear()
 
     @property
     def got(self) -> dict[str, Any]:
@@ -168,7 +173,7 @@ def of(house: House, name: str) -> SdkMcpTool[Any]:
     """A tool of the house, of which the SDK is to find nothing wrong."""
 
     async def run(given: dict[str, Any]) -> dict[str, Any]:
-        value = house.tools.run(name, given)
+        value = await asyncio.to_thread(house.tools.run, name, given)
         return value if isinstance(value, dict) else {"content": [{"type": "text", "text": str(value)}]}
 
     named = {each: {} for each in CONTRACTS.get(name, {}).get("parameters", {})}
@@ -223,11 +228,15 @@ class OverClaudeAgent(Door):
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
         session = self.house.guard.session(user=user, task=task)
-        return self.wait(_OverClaudeAgent.begin(self, session, self._provider, self._home / session.id))
+        return self.do(_OverClaudeAgent.begin(self, session, self._provider, self._home / session.id))
 
-    def wait(self, act: Coroutine[Any, Any, T]) -> T:
+    def do(self, act: Coroutine[Any, Any, T]) -> T:
         """What `act` gives, on the loop of this door."""
-        return asyncio.run_coroutine_threadsafe(act, self._loop).result(120)
+        return self.begin(act).result(120)
+
+    def begin(self, act: Coroutine[Any, Any, T]) -> Future[T]:
+        """`act`, begun on the loop of this door."""
+        return asyncio.run_coroutine_threadsafe(act, self._loop)
 
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -244,16 +253,23 @@ class _OverClaudeAgent(Visit):
     async def begin(cls, door: OverClaudeAgent, session: fiducial.Session, provider: Provider, home: Path) -> Self:
         """A conversation, with nothing said yet."""
         model = Scripted()
-        client = ClaudeSDKClient(guarded(options(door.house, provider, model, home), servers=[SERVER]))
+        client = ClaudeSDKClient(guarded(options(door.house, provider, model, home), servers=[SERVER], wait=door.wait))
         with using(session):
             await client.connect()
         made = cls(door, session, client)
         made._model = model
-        door.house.on_stop(lambda: door.wait(client.disconnect()))
+        door.house.on_stop(lambda: door.do(client.disconnect()))
         return made
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
-        return self.door.wait(self._call(tool, arguments))
+        return self.door.do(self._call(tool, arguments))
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        calling = self.door.begin(self._call(tool, arguments))
+        when()
+        self.door.do(self._client.interrupt())
+        calling.result(30)
+        self._model.forget()
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> Came:
         async with self._turns:

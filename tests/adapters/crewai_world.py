@@ -17,7 +17,7 @@ from crewai import Agent, Crew, Task
 from crewai.hooks.dispatch import HookAborted
 from crewai.llms.base_llm import BaseLLM
 from crewai.tools import BaseTool
-from gateway_world import CONTRACTS, Came, Door, House, Visit
+from gateway_world import CONTRACTS, Came, Door, House, Moment, Visit, abandoned
 from pydantic import BaseModel, ConfigDict, PrivateAttr, create_model
 
 import fiducial
@@ -123,22 +123,24 @@ def run(given: Crew, session: fiducial.Session, **more: Any) -> Any:
 class OverCrewAI(Door):
     """Each call is a run of its own, of one crew in one session. `native`: the model has a way of its own to call."""
 
+    gives_up = False  # CrewAI runs tools on threads, and waits for them whatever happens
+
     def __init__(self, house: House, *, native: bool = True) -> None:
         super().__init__(house)
         self.native = native
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _OverCrewAI(self.house, self.house.guard.session(user=user, task=task), self.native)
+        return _OverCrewAI(self, self.house.guard.session(user=user, task=task))
 
 
 class _OverCrewAI(Visit):
-    def __init__(self, house: House, session: fiducial.Session, native: bool) -> None:
-        self.house, self.session, self.native = house, session, native
+    def __init__(self, door: OverCrewAI, session: fiducial.Session) -> None:
+        self.door, self.house, self.session = door, door.house, session
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
-        model = Scripted([(tool, arguments)], native=self.native)
+        model = Scripted([(tool, arguments)], native=self.door.native)
         try:
-            result = run(guarded(crew(clerk(self.house, model))), self.session)
+            result = run(guarded(crew(clerk(self.house, model)), wait=self.door.wait), self.session)
         except HookAborted as aborted:
             return Came("denied", False, told=str(aborted))
         failures = result.tasks_output[0].tool_failures
@@ -147,6 +149,9 @@ class _OverCrewAI(Visit):
             return Came("allowed", True, value)
         details = failures[0].failure.details
         return Came(details.get("verdict", "denied"), False, told=model.got[0], request=details.get("request"))
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        abandoned(self.house, lambda: self.call(tool, arguments), when)
 
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         self.session.observe(tool, arguments, result)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway_world import CONTRACTS, Came, Door, House, Visit
+from gateway_world import CONTRACTS, Came, Door, House, Moment, Visit, cancelled
 from inspect_ai import Task, eval
 from inspect_ai._util.exception import TerminateSampleError
 from inspect_ai.dataset import Sample
@@ -108,14 +108,16 @@ class OverInspect(Door):
     """Each call is a turn of an agent that goes on in one session, outside of an evaluation."""
 
     in_part = False
+    hears_of_runs = False  # Inspect tells nobody; the call is unknown once the time that its contract gives it is over
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _OverInspect(self.house, self.house.guard.session(user=user, task=task))
+        guard = guarded(self.house, wait=self.wait)
+        return _OverInspect(self.house, self.house.guard.session(user=user, task=task), guard)
 
 
 class _OverInspect(Visit):
-    def __init__(self, house: House, session: fiducial.Session) -> None:
-        self.house, self.session, self.guard = house, session, guarded(house)
+    def __init__(self, house: House, session: fiducial.Session, guard: Guarded) -> None:
+        self.house, self.session, self.guard = house, session, guard
         session.say("Go on.")
 
     async def _turn(self, tool: str, arguments: dict[str, Any]) -> Came:
@@ -146,8 +148,14 @@ class _OverInspect(Visit):
         return Came(asked.get("verdict", "denied"), False, None, message.error.message, asked.get("request"))
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        return asyncio.run(self._used(tool, arguments))
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        cancelled(self.house, self._used(tool, arguments), when)
+
+    async def _used(self, tool: str, arguments: dict[str, Any]) -> Came:
         with using(self.session):
-            return asyncio.run(self._turn(tool, arguments))
+            return await self._turn(tool, arguments)
 
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         self.session.observe(tool, arguments, result)

@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "gateway"))
 
-from gateway_world import CONTRACTS, Came, Door, House, Visit
+from gateway_world import CONTRACTS, Came, Door, House, Moment, Visit, abandoned, cancelled
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
@@ -111,6 +111,11 @@ class Agent:
         """Go on, for all that have paused or for some."""
         return self._invoke(Command(resume={each.id: value for each in interrupts} if interrupts else value))
 
+    async def arun(self, *messages: AnyMessage | tuple[str, str]) -> dict[str, Any]:
+        """`run`, on the running event loop."""
+        with self.using():
+            return await self.graph.ainvoke({"messages": list(messages)}, self.config)  # type: ignore[no-any-return]
+
     def _invoke(self, given: Any) -> dict[str, Any]:
         with self.using():
             if self.asynchronous:
@@ -127,6 +132,7 @@ class ByLangChain(Door):
     """An agent that pauses for people."""
 
     asynchronous, pause = False, True
+    gives_up = False  # LangGraph runs tools on threads, and waits for them whatever happens
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
         return _ByLangChain(self.house, self.house.guard.session(user=user, task=task), task, self)
@@ -135,7 +141,7 @@ class ByLangChain(Door):
 class ByLangChainAsync(ByLangChain):
     """The same, asynchronously."""
 
-    asynchronous = True
+    asynchronous = gives_up = True
 
 
 class ByLangChainTold(ByLangChain):
@@ -154,7 +160,7 @@ class _ByLangChain(Visit):
             self.session,
             scripted(*says),
             tools_of(self.house),
-            guard=GuardMiddleware(pause=self.door.pause),
+            guard=GuardMiddleware(wait=self.door.wait, pause=self.door.pause),
             asynchronous=self.door.asynchronous,
         )
 
@@ -173,6 +179,13 @@ class _ByLangChain(Visit):
         if "The request is " in text:
             return Came("held", False, told=text, request=text.partition("The request is ")[2].split(".")[0])  # type: ignore[arg-type]
         return Came("denied", False, told=text)
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        agent = self._agent(calls((tool, arguments)))
+        if self.door.gives_up:
+            cancelled(self.house, agent.arun(*self.said), when)
+        else:
+            abandoned(self.house, lambda: agent.run(*self.said), when)
 
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         asked = calls((tool, arguments))

@@ -10,7 +10,7 @@ from typing import Any
 
 from agents import Agent, FunctionTool, RunConfig, Runner, RunResult, ToolCallOutputItem
 from agents.testing import ScriptedModel, assistant_message, function_call
-from gateway_world import CONTRACTS, Came, Door, House, Visit
+from gateway_world import CONTRACTS, Came, Door, House, Moment, Visit, cancelled
 
 import fiducial
 from fiducial.adapters.openai_agents import guarded, requests
@@ -54,8 +54,15 @@ def config(model: ScriptedModel, **more: Any) -> RunConfig:
 
 def run(agent: Any, model: ScriptedModel, session: fiducial.Session, given: Any = "Go on.", **more: Any) -> RunResult:
     """A run of `agent`, from `given`, in `session`."""
+    return asyncio.run(arun(agent, model, session, given, **more))
+
+
+async def arun(
+    agent: Any, model: ScriptedModel, session: fiducial.Session, given: Any = "Go on.", **more: Any
+) -> RunResult:
+    """The same, on the running event loop."""
     with using(session):
-        return asyncio.run(Runner.run(agent, given, run_config=config(model, **more)))
+        return await Runner.run(agent, given, run_config=config(model, **more))
 
 
 def outputs(result: RunResult) -> list[Any]:
@@ -67,12 +74,16 @@ class OverOpenAIAgents(Door):
     """Each call is a run of its own, of one agent in one session."""
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _OverOpenAIAgents(self.house, self.house.guard.session(user=user, task=task))
+        agent = guarded(clerk(self.house), wait=self.wait)
+        return _OverOpenAIAgents(self.house, self.house.guard.session(user=user, task=task), agent)
 
 
 class _OverOpenAIAgents(Visit):
-    def __init__(self, house: House, session: fiducial.Session) -> None:
-        self.house, self.session, self.agent = house, session, guarded(clerk(house))
+    def __init__(self, house: House, session: fiducial.Session, agent: Any) -> None:
+        self.house, self.session, self.agent = house, session, agent
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        cancelled(self.house, arun(self.agent, says([(tool, arguments)]), self.session), when)
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
         try:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway_world import CONTRACTS, Came, Door, House, Visit
+from gateway_world import CONTRACTS, Came, Door, House, Moment, Visit, cancelled
 from pydantic_ai import Agent, Tool, models
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
@@ -73,19 +73,18 @@ class OverPydanticAi(Door):
     """Runs of an agent, in one session."""
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _OverPydanticAi(self.house, self.house.guard.session(user=user, task=task), task)
+        return _OverPydanticAi(self, self.house.guard.session(user=user, task=task), task)
 
 
 class _OverPydanticAi(Visit):
-    def __init__(self, house: House, session: fiducial.Session, task: str | None) -> None:
-        self.house, self.session, self.prompt = house, session, task or "Go on."
+    def __init__(self, door: Door, session: fiducial.Session, task: str | None) -> None:
+        self.door, self.house, self.session, self.prompt = door, door.house, session, task or "Go on."
         if task is None:
             session.say(self.prompt)
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
         script = Script([(tool, arguments)])
-        with using(self.session):
-            result = asyncio.run(agent(self.house, script).run(self.prompt))
+        result = asyncio.run(self._run(script))
         if isinstance(result.output, DeferredToolRequests):
             [asked] = result.output.metadata.values()
             return Came(
@@ -95,6 +94,13 @@ class _OverPydanticAi(Visit):
         if got.outcome == "success":
             return Came("allowed", True, got.content)
         return Came("denied", False, None, got.content)
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        cancelled(self.house, self._run(Script([(tool, arguments)])), when)
+
+    async def _run(self, script: Script) -> Any:
+        with using(self.session):
+            return await agent(self.house, script, capabilities=[Guarded(wait=self.door.wait)]).run(self.prompt)
 
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         self.session.observe(tool, arguments, result)

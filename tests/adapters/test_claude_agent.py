@@ -37,6 +37,9 @@ from gateway_world import CONTRACTS, OLGA, POLICIES, Door, House, charter
 from test_every_door import (  # noqa: F401 - they run here, with this door
     RECALL,
     THEIRS,
+    test_a_call_that_is_given_up_before_its_verdict_does_not_run_and_the_session_goes_on,
+    test_a_call_that_is_given_up_while_it_waits_for_a_person_leaves_the_approval_to_another,
+    test_a_call_that_is_given_up_while_its_tool_runs_is_on_record_and_the_session_goes_on,
     test_a_guard_that_breaks_lets_nothing_run,
     test_a_halt_stops_and_its_end_lets_go_on,
     test_a_store_that_is_gone_lets_nothing_run,

@@ -13,7 +13,7 @@ for folder in (str(HERE), str(HERE.parents[1] / "bench")):
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
-from gateway_world import ByAuthZen, Door, House, InProcess, OverHttp  # noqa: E402 - found by the lines above
+from gateway_world import ByAuthZen, Door, House, InProcess, InProcessAsync, OverHttp  # noqa: E402 - found by the lines above
 from mcp_http_world import OverMcpHttp, OverMcpInSession, OverModernMcpHttp, OverModernMcpInSession  # noqa: E402
 from mcp_world import OverMcp, OverModernMcp  # noqa: E402
 from model_world import (  # noqa: E402
@@ -26,7 +26,7 @@ from model_world import (  # noqa: E402
 )  # fmt: skip
 from typescript_world import OVER_TYPESCRIPT  # noqa: E402
 
-DOORS = (InProcess, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
+DOORS = (InProcess, InProcessAsync, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
     OverMcpInSession, OverModernMcpInSession,
     OverChat, OverResponsesStream, OverMessagesStream,
     *(

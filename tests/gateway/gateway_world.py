@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import signal
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -18,7 +24,10 @@ import uvicorn
 import fiducial
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
+from fiducial.core.event import CallDecided, CallFinished
 from fiducial.core.ids import HoldId, PersonId
+from fiducial.core.store import Commit, Receipt
+from fiducial.core.verdict import Verdict
 from fiducial.gateway.app import Doors
 from fiducial.gateway.door import ADMITTED
 from fiducial.gateway.trusted import trusted
@@ -127,6 +136,11 @@ class House:
         self.store.flush()
         return b"".join(each.read_bytes() for each in self.path.parent.glob(f"{self.path.name}*"))
 
+    def outcomes(self) -> list[str]:
+        """What is on record of the runs of tools, in order."""
+        self.store.flush()
+        return [each.event.outcome for each in self.store.ledger().entries(0) if isinstance(each.event, CallFinished)]
+
     def start(self) -> None:
         """Serve, on any free port."""
         self.doors = Doors(self.guard, self.tokens.get, url="https://pdp.example.org")
@@ -181,12 +195,20 @@ class Came(NamedTuple):
     request: HoldId | None = None
 
 
+Moment = Callable[[], object]
+"""Returns when it has come."""
+
+
 class Visit(ABC):
     """One session through a door."""
 
     @abstractmethod
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
         """Ask, run the tool if it may, and report."""
+
+    @abstractmethod
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        """The same, given up then; returns when whatever stands behind the door could know of it."""
 
     @abstractmethod
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
@@ -200,38 +222,194 @@ class Door(ABC):
     """What a tool gives passes through it; else the host hands it to the agent by itself."""
     in_part = True
     """What is left of a result reaches the agent; otherwise nothing of it does."""
+    gives_up = True
+    """Whoever makes a call can give it up. Otherwise all that they can do is to stop waiting for it, on another thread:
+    it goes on as if they had not, and what comes of it is on record."""
+    hears_of_runs = True
+    """It is told what became of a call that was given up while its tool ran; otherwise nothing is heard of that."""
 
     def __init__(self, house: House) -> None:
         self.house = house
+        self.wait = timedelta(0)
+        """How long a call that is held waits for people, in sessions from then on."""
 
     @abstractmethod
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
         """A session of its own."""
+
+    @contextmanager
+    def undecided(self) -> Iterator[Moment]:
+        """Within it, no verdict on a call is kept. The moment: one is to be."""
+        store, begun, kept = self.house.store, threading.Event(), list[tuple[Future[Receipt], Future[Receipt]]]()
+        commit = store.commit
+
+        def slow(asked: Commit) -> Future[Receipt]:
+            future = commit(asked)
+            if not any(isinstance(each.event, CallDecided) for each in asked.entries):
+                return future
+            kept.append((future, Future()))
+            begun.set()
+            return kept[-1][1]
+
+        store.commit = slow  # type: ignore[method-assign]
+        try:
+            yield lambda: passed(begun)
+        finally:
+            del store.commit  # type: ignore[method-assign]
+            for future, told in kept:
+                told.set_result(future.result())
 
 
 class InProcess(Door):
     """No door at all: what the others are held to."""
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _InProcess(self.house, self.house.guard.session(user=user, task=task))
+        return _InProcess(self, self.house.guard.session(user=user, task=task))
+
+
+class InProcessAsync(InProcess):
+    """The same, on an event loop."""
+
+    def session(self, user: str = "emma", task: str | None = None) -> Visit:
+        return _InProcessAsync(self, self.house.guard.session(user=user, task=task))
 
 
 class _InProcess(Visit):
-    def __init__(self, house: House, session: fiducial.Session) -> None:
-        self.house, self.session = house, session
+    def __init__(self, door: Door, session: fiducial.Session) -> None:
+        self.door, self.house, self.session = door, door.house, session
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
-        def run(**given: Any) -> Any:
-            return self.house.tools.run(tool, given)
+        came = self._came(self.session.call(tool, arguments, run=self._run(tool)))
+        if came.request is not None and self.door.wait and not self.house.desk.wait(came.request, self.door.wait).open:
+            return self._came(self.session.call(tool, arguments, run=self._run(tool)))
+        return came
 
-        result = self.session.call(tool, arguments, run=run)
-        verdict = result.verdict
-        return Came(
-            verdict.kind, result.status == "ok", result.value, verdict.remedies.agent, getattr(verdict, "hold", None)
-        )
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        interrupted(lambda: self.call(tool, arguments), when)
 
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         self.session.observe(tool, arguments, result)
+
+    def _run(self, tool: str) -> Callable[..., Any]:
+        def run(**given: Any) -> Any:
+            return self.house.tools.run(tool, given)
+
+        return run
+
+    def _came(self, result: fiducial.Result) -> Came:
+        return of_verdict(result.verdict, result.status == "ok", result.value)
+
+
+class _InProcessAsync(_InProcess):
+    def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        return asyncio.run(self._acall(tool, arguments))
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        cancelled(self.house, self._acall(tool, arguments), when)
+
+    async def _acall(self, tool: str, arguments: dict[str, Any]) -> Came:
+        came = self._came(await self.session.acall(tool, arguments, run=self._run(tool)))
+        if came.request is not None and self.door.wait:
+            while self.house.desk.hold(came.request).open:
+                await asyncio.sleep(0.02)
+            return self._came(await self.session.acall(tool, arguments, run=self._run(tool)))
+        return came
+
+
+def of_verdict(verdict: Verdict, ran: bool = False, value: Any = None) -> Came:
+    """What came of a call, of which its verdict is known."""
+    return Came(verdict.kind, ran, value, verdict.remedies.agent, getattr(verdict, "hold", None))
+
+
+class GivenUp(BaseException):
+    """What a signal's handler raises: the user of a program has interrupted it."""
+
+
+def interrupted(call: Callable[[], object], when: Moment) -> None:
+    """`call` on this thread, the main one, until a signal interrupts it."""
+
+    heard = threading.Event()
+
+    def handler(*_: object) -> None:
+        if not heard.is_set():
+            heard.set()
+            raise GivenUp
+
+    def interrupt() -> None:
+        when()
+        while not heard.wait(0.02):  # one that comes just before the thread begins to wait wakes nobody
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    before, thread = signal.signal(signal.SIGUSR1, handler), threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    try:
+        call()
+        thread.join(30)
+    except GivenUp:
+        pass
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def cancelled(house: House, call: Coroutine[Any, Any, object], when: Moment) -> None:
+    """`call` as a task, until it is cancelled; its event loop goes on, as that of a server does."""
+    begun, ended, loop, end = threading.Event(), threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+    tasks = list[asyncio.Task[object]]()
+
+    async def main() -> None:
+        tasks.append(asyncio.create_task(call))
+        begun.set()
+        await asyncio.wait(tasks)
+        ended.set()
+        await end.wait()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(main())
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(end.set)
+        thread.join(20)
+        assert not thread.is_alive()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    house.on_stop(stop)
+    passed(begun)
+    when()
+    loop.call_soon_threadsafe(tasks[0].cancel)
+    passed(ended)
+
+
+def abandoned(house: House, call: Callable[[], object], when: Moment) -> None:
+    """`call` on a thread of its own, for which nobody waits any more until the house is closed."""
+
+    def run() -> None:
+        with suppress(Exception):  # nobody hears of it
+            call()
+
+    def end() -> None:
+        thread.join(20)
+        assert not thread.is_alive()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    house.on_stop(end)
+    when()
+
+
+def passed(event: threading.Event) -> None:
+    """Wait for it."""
+    assert event.wait(10)
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for it."""
+    for _ in range(500):
+        if true():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it does not come true")
 
 
 class OverHttp(Door):
@@ -240,18 +418,37 @@ class OverHttp(Door):
     between = False
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _OverHttp(self.house, self.house.client(), user, task)
+        return _OverHttp(self, self.house.client(), user, task)
 
 
 class _OverHttp(Visit):
-    def __init__(self, house: House, client: httpx2.Client, user: str, task: str | None) -> None:
-        self.house, self.client, self.user = house, client, user
+    def __init__(self, door: Door, client: httpx2.Client, user: str, task: str | None) -> None:
+        self.door, self.house, self.client, self.user = door, door.house, client, user
+        self._running: dict[str, Any] | None = None
+        """What is to be reported of the tool that runs."""
         opened = client.post("/v1/sessions", json={"user": user, "task": task})
         assert opened.status_code == 201, opened.text
         self.id = opened.json()["session"]
         self.at = f"/v1/sessions/{self.id}"
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        came = self._call(tool, arguments)
+        if came.request is not None and self.door.wait:
+            seconds = self.door.wait.total_seconds()
+            if not self.client.get(f"{self.at}/requests/{came.request}", params={"wait": seconds}).json()["open"]:
+                return self._call(tool, arguments)
+        return came
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        host, lines = copy.copy(self), Lines()
+        host.client = self.house.client()
+        host.client.event_hooks = {"request": [lines.request]}
+        abandoned(self.house, lambda: host.call(tool, arguments), when)
+        lines.close()
+        if host._running is not None:
+            self.client.post(f"{self.at}/results", json=host._running | {"outcome": "unknown", "result": None})
+
+    def _call(self, tool: str, arguments: dict[str, Any]) -> Came:
         answer = self.client.post(f"{self.at}/decisions", json={"tool": tool, "arguments": arguments})
         if answer.status_code >= 500:
             return Came("denied", False, told=answer.json()["detail"])
@@ -262,10 +459,9 @@ class _OverHttp(Visit):
         return self._run(tool, arguments, decided.get("arguments"), decided["decision"], decided["verdict"])
 
     def _run(self, tool: str, arguments: dict[str, Any], instead: Any, decision: str, kind: str) -> Came:
+        self._running = {"tool": tool, "arguments": arguments, "decision": decision}
         value = self.house.tools.run(tool, arguments if instead is None else instead)
-        reported = self.client.post(
-            f"{self.at}/results", json={"tool": tool, "arguments": arguments, "result": value, "decision": decision}
-        )
+        reported = self.client.post(f"{self.at}/results", json=self._running | {"result": value})
         assert reported.status_code == 200, reported.text
         return Came(kind, True, value)
 
@@ -274,15 +470,41 @@ class _OverHttp(Visit):
         assert sent.status_code == 200, sent.text
 
 
+class Lines:
+    """The connections of an HTTP client, which it can be cut off from."""
+
+    def __init__(self) -> None:
+        self.ends: list[Callable[[], None]] = []
+        """What ends each of them."""
+        self._left = False
+
+    def request(self, request: Any) -> None:
+        """What the client calls before a request."""
+        if self._left:
+            raise ConnectionError("nobody is there any more")
+        request.extensions["trace"] = self._trace
+
+    def _trace(self, event: str, about: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            made = about["return_value"].get_extra_info("socket")
+            self.ends.append(lambda: made.shutdown(socket.SHUT_RDWR))
+
+    def close(self) -> None:
+        """Leave."""
+        self._left = True
+        for end in self.ends:
+            end()
+
+
 class ByAuthZen(OverHttp):
     """Decisions by AuthZEN, results as over HTTP."""
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _ByAuthZen(self.house, self.house.client(), user, task)
+        return _ByAuthZen(self, self.house.client(), user, task)
 
 
 class _ByAuthZen(_OverHttp):
-    def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+    def _call(self, tool: str, arguments: dict[str, Any]) -> Came:
         answer = self.client.post("/access/v1/evaluation", json=evaluation(tool, arguments, self.user, self.id))
         if answer.status_code >= 500:
             return Came("denied", False, told=answer.json()["detail"])

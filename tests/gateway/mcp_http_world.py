@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
-from gateway_world import Came, Door, House, Server, Visit
+from gateway_world import Came, Door, House, Server, Visit, until
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 from mcp import Client
@@ -131,6 +131,12 @@ class Gate:
     def lines(self) -> set[Line]:
         """Sessions that are open."""
         return self.gateway._lines._all
+
+    @property
+    def under_way(self) -> int:
+        """Requests of clients that have no answer yet."""
+        kept = self.gateway._servers["shed"].pool._kept.values()
+        return sum(each.under_way for one in kept for each in one.up.result()._listeners)
 
     def line(self, user: str) -> Line:
         """The one session of a user's."""
@@ -262,7 +268,7 @@ class OverMcpHttp(Door):
         self._gate: Gate | None = None
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        self._gate = self._gate or Gate(self.house)
+        self._gate = self._gate or Gate(self.house, wait=self.wait.total_seconds())
         return _OverMcpHttp(self._gate, self._gate.client(user, task, self.era), user)
 
 
@@ -298,6 +304,9 @@ class _OverMcpHttp(_OverMcp):
         except MCPError as error:
             return Came("denied", False, told=error.error.message)  # no session could be opened for it
 
+    def given_up(self) -> None:
+        until(lambda: not self._gate.under_way)
+
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         self.line.call("no_such_tool")  # of the version without sessions, the first request opens one
         session = self._gate.line(self._user)._session
@@ -314,13 +323,5 @@ class _OverMcpInSession(_OverMcpHttp):
 
 __all__ = [
     "KEY", "Connected", "Gate", "OverMcpHttp", "OverMcpInSession", "OverModernMcpHttp", "OverModernMcpInSession",
-    "Site", "Upstream", "signed",
+    "Site", "Upstream", "signed", "until",
 ]  # fmt: skip
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if true():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it does not come true")

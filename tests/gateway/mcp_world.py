@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import mcp_types as types
-from gateway_world import CONTRACTS, Came, Door, House, Visit
+from gateway_world import CONTRACTS, Came, Door, House, Moment, Visit, until
 from mcp import Client
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.shared.memory import create_client_server_memory_streams
@@ -117,7 +117,8 @@ class OverMcp(Door):
     era = "legacy"
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        return _OverMcp(Line(self.house, user=user, task=task, era=self.era))
+        wait = self.wait.total_seconds()
+        return _OverMcp(Line(self.house, user=user, task=task, era=self.era, wait=wait))
 
 
 class OverModernMcp(OverMcp):
@@ -131,8 +132,7 @@ class _OverMcp(Visit):
         self.line = line
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
-        line = self.line
-        found = line.do(lambda: line.client.session.call_tool(tool, arguments, allow_input_required=True))
+        found = self.line.do(lambda: self._call(tool, arguments))
         if isinstance(found, types.InputRequiredResult):
             return Came("held", False, None, "", HoldId((found.request_state or "").partition(" ")[2]))
         text = "".join(block.text for block in found.content)
@@ -140,6 +140,27 @@ class _OverMcp(Visit):
             return Came("allowed", True, text)
         request = (found.meta or {}).get(TICKET)
         return Came("denied" if request is None else "held", False, None, text, request)
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        async def begin() -> asyncio.Task[Any]:
+            return asyncio.create_task(self._call(tool, arguments))
+
+        calling = self.line.do(begin)
+
+        async def end() -> None:
+            calling.cancel()
+            await asyncio.wait({calling})
+
+        when()
+        self.line.do(end)
+        self.given_up()
+
+    def given_up(self) -> None:
+        """Wait until the proxy has heard of it."""
+        until(lambda: not self.line.proxy.under_way)
+
+    async def _call(self, tool: str, arguments: dict[str, Any]) -> Any:
+        return await self.line.client.session.call_tool(tool, arguments, allow_input_required=True)
 
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         self.line.session.observe(tool, arguments, result)

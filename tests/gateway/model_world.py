@@ -13,7 +13,7 @@ from typing import Any
 import anthropic
 import openai
 from anthropic.types import Message
-from gateway_world import Came, Door, House, Visit
+from gateway_world import Came, Door, House, Lines, Moment, Visit, abandoned, until
 from joserfc.jwk import KeySet
 from mcp_http_world import KEY, Site
 from openai.types.chat import ChatCompletion
@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from fiducial.gateway.app import Doors
 from fiducial.gateway.model.http import ModelGateway
@@ -253,6 +254,19 @@ def _event(value: dict[str, Any]) -> bytes:
     return f"event: {value['type']}\n".encode() + _data(value)
 
 
+class Counted(ModelGateway):
+    """The door itself, and how many are in it."""
+
+    under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.under_way += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.under_way -= 1
+
+
 class Gate:
     """The gateway before a provider that speaks all of the APIs."""
 
@@ -269,13 +283,13 @@ class Gate:
         environment = {"OPENAI": OPENAI_KEY, "ANTHROPIC": ANTHROPIC_KEY, "MASKING": "0" * 32}
         read = read_settings(folder / "models.yaml", environment, lambda _: house.guard.charter)
         self.doors = Doors(house.guard, house.tokens.get, url=self.site.url)
-        self.gateway = ModelGateway(
+        self.gateway = Counted(
             read, lambda _: self.doors.sessions, self.doors.requests, house.tokens.get, url=self.site.url,
             prompts={name: model["prompt"] for name in models if (model := models[name]).get("prompt")},
         )  # fmt: skip
         self.doors.add(self.gateway)
         self.site.start(self.doors)
-        self._sdks: dict[str, Any] = {}
+        self._sdks: dict[tuple[str, Lines | None], Any] = {}
         self._making = threading.Lock()
         house.on_stop(self.stop)
 
@@ -283,19 +297,19 @@ class Gate:
     def sessions(self) -> Sessions:
         return self.doors.sessions
 
-    def openai(self) -> openai.OpenAI:
-        """OpenAI's SDK, as the host `one` uses it."""
-        return self._sdk(openai.OpenAI, openai.DefaultHttpxClient, "gpt")
+    def openai(self, lines: Lines | None = None) -> openai.OpenAI:
+        """OpenAI's SDK, as the host `one` uses it; over `lines`, or those of all."""
+        return self._sdk(openai.OpenAI, openai.DefaultHttpxClient, "gpt", lines)
 
-    def anthropic(self) -> anthropic.Anthropic:
-        """Anthropic's SDK, as the host `one` uses it."""
-        return self._sdk(anthropic.Anthropic, anthropic.DefaultHttpxClient, "claude")
+    def anthropic(self, lines: Lines | None = None) -> anthropic.Anthropic:
+        """Anthropic's SDK, likewise."""
+        return self._sdk(anthropic.Anthropic, anthropic.DefaultHttpxClient, "claude", lines)
 
-    def _sdk(self, kind: Any, client: Any, model: str) -> Any:
+    def _sdk(self, kind: Any, client: Any, model: str, lines: Lines | None) -> Any:
         with self._making:
-            if model not in self._sdks:
-                self._sdks[model] = kind(**self._options(client, model))
-            return self._sdks[model]
+            if (model, lines) not in self._sdks:
+                self._sdks[model, lines] = kind(**self._options(client, model, lines))
+            return self._sdks[model, lines]
 
     def openai_async(self) -> openai.AsyncOpenAI:
         """The same for programs that are asynchronous; for one event loop, which closes it."""
@@ -305,9 +319,9 @@ class Gate:
         """Anthropic's, likewise."""
         return anthropic.AsyncAnthropic(**self._options(anthropic.DefaultAsyncHttpxClient, "claude"))
 
-    def _options(self, client: Any, model: str) -> dict[str, Any]:
+    def _options(self, client: Any, model: str, lines: Lines | None = None) -> dict[str, Any]:
         # Reading the certificates of the world takes longer than a test does.
-        http = client(verify=False)
+        http = client(verify=False, event_hooks={"request": [lines.request]} if lines is not None else {})
         url = f"{self.site.url}/models/{model}"
         return {"api_key": "key-of-one", "base_url": url, "max_retries": 0, "timeout": 30, "http_client": http}
 
@@ -335,6 +349,8 @@ class Talk:
 
     def __init__(self, gate: Gate, *, stream: bool, **headers: str) -> None:
         self.gate, self.stream, self.headers = gate, stream, headers
+        self.lines: Lines | None = None
+        """What it asks over; `None`: over those of all."""
         self.history: list[Any] = []
         self.more: dict[str, Any] = {}
         """Further parameters of each request."""
@@ -384,7 +400,7 @@ class ChatTalk(Talk):
 
     def answer(self, asked: dict[str, Any]) -> ChatCompletion:
         """By the SDK."""
-        client = self.gate.openai().chat.completions
+        client = self.gate.openai(self.lines).chat.completions
         if not self.stream:
             return client.create(**asked)
         with client.stream(**asked) as stream:
@@ -415,7 +431,7 @@ class ResponsesTalk(Talk):
 
     def answer(self, asked: dict[str, Any]) -> AnyResponse:
         """By the SDK."""
-        client = self.gate.openai().responses
+        client = self.gate.openai(self.lines).responses
         if not self.stream:
             return client.create(**asked)
         with client.stream(**asked) as stream:
@@ -444,7 +460,7 @@ class MessagesTalk(Talk):
 
     def answer(self, asked: dict[str, Any]) -> Message:
         """By the SDK."""
-        client = self.gate.anthropic().messages
+        client = self.gate.anthropic(self.lines).messages
         if not self.stream:
             return client.create(**asked)
         with client.stream(**asked) as stream:
@@ -492,14 +508,14 @@ class OverModel(Door):
 
     talk: type[Talk]
     stream = False
-    between = False
+    between = hears_of_runs = False
 
     def __init__(self, house: House) -> None:
         super().__init__(house)
         self._gate: Gate | None = None
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
-        self._gate = self._gate or Gate(self.house)
+        self._gate = self._gate or Gate(self.house, wait=self.wait.total_seconds())
         return _Talking(self, self._gate, self._gate.opened(user, task))
 
 
@@ -518,7 +534,16 @@ class _Talking(Visit):
         return talk
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        return self._call(self._talk(), tool, arguments)
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
         talk = self._talk()
+        talk.lines = Lines()
+        abandoned(self._gate.house, lambda: self._call(talk, tool, arguments), when)
+        talk.lines.close()
+        until(lambda: not self._gate.gateway.under_way)
+
+    def _call(self, talk: Talk, tool: str, arguments: dict[str, Any]) -> Came:
         try:
             text, calls = talk.send("Let me see.", Call(tool, arguments))
         except (openai.APIError, anthropic.APIError, SdkError) as error:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
 
-import httpx2
 import pytest
-from gateway_world import CONTRACTS, OLGA, SECRET, ByAuthZen, Door, House, OverHttp, _OverHttp, charter
+from gateway_world import CONTRACTS, OLGA, SECRET, Door, House, charter, passed, until
 
 import fiducial
-from fiducial.core.event import CallDecided, Mode
+from fiducial.core.event import Mode
 from fiducial.core.ids import PersonId
-from fiducial.core.store import Commit, Receipt
 from fiducial.errors import NotPermitted, ToolFailed
 from fiducial.guard.state import State
 from fiducial.oversight.hold import Approver
@@ -250,32 +253,69 @@ def test_what_is_left_of_what_a_memory_gives_is_a_result(
     assert ("the safe opens" in str(came)) is not door.between
 
 
-@pytest.mark.parametrize("made", [OverHttp, ByAuthZen])
-def test_a_call_that_its_host_gives_up_has_not_run_and_the_session_goes_on(
-    made: type[OverHttp], house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = made(house).session()
-    assert isinstance(session, _OverHttp)
-    commit, late = house.store.commit, list[tuple[Future[Receipt], Future[Receipt]]]()
+MILK, EGGS = {"name": "list", "text": "milk"}, {"name": "list", "text": "eggs"}
 
-    def slow(asked: Commit) -> Future[Receipt]:
-        kept = commit(asked)
-        if not any(isinstance(each.event, CallDecided) for each in asked.entries):
-            return kept
-        late.append((kept, Future()))
-        return late[-1][1]
+
+HEARD = 0.5
+"""Seconds after which every door that waits for people has heard what they said."""
+
+
+def test_a_call_that_is_given_up_before_its_verdict_does_not_run_and_the_session_goes_on(
+    door: Door, house: House
+) -> None:
+    session = door.session()
+    with door.undecided() as undecided:
+        session.give_up("write_note", MILK, undecided)
+        assert not house.tools.ran
+    assert session.call("write_note", EGGS).ran
+    if not door.gives_up:
+        until(lambda: house.outcomes() == ["ok", "ok"])
+        return
+    assert house.tools.given == [EGGS]
+    assert house.outcomes() in (["ok"], ["failed", "ok"]), "of the first nothing was heard, or that it did not run"
+    kinds = [type(each.event).__name__ for each in house.store.ledger().entries(0)]
+    assert kinds.count("CallDecided") == 2
+
+
+def test_a_call_that_is_given_up_while_it_waits_for_a_person_leaves_the_approval_to_another(
+    door: Door, house: House
+) -> None:
+    door.wait = timedelta(seconds=30)
+    session = door.session()
+    session.give_up("pay_bill", PAYMENT, lambda: until(house.desk.waiting))
+    [asked] = house.desk.waiting()
+    house.desk.vote(asked.id, OLGA, "approve")
+    if not door.gives_up:
+        until(lambda: house.outcomes() == ["ok"])
+        assert (house.tools.ran["pay_bill"], house.desk.hold(asked.id).state) == (1, "spent")
+        return
+    time.sleep(HEARD)
+    assert session.call("wipe", {"name": "all"}).kind == "denied"
+    assert not house.tools.ran, "whoever asked for it has left"
+    assert house.desk.hold(asked.id).state == "approved", "and has not used it up"
+    assert session.call("pay_bill", PAYMENT).ran
+    assert house.tools.ran["pay_bill"] == 1
+    assert house.desk.hold(asked.id).state == "spent"
+
+
+def test_a_call_that_is_given_up_while_its_tool_runs_is_on_record_and_the_session_goes_on(
+    door: Door, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, begun, go = door.session(), threading.Event(), threading.Event()
+    runs = house.tools.run
+
+    def slow(tool: str, arguments: Mapping[str, Any]) -> Any:
+        begun.set()
+        passed(go)
+        return runs(tool, arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.store, "commit", slow)
-        session.client.timeout = 0.5
-        with pytest.raises(httpx2.TimeoutException):
-            session.call("write_note", {"name": "list", "text": "milk"})
-    session.client.timeout = 30
-    [(kept, told)] = late
-    told.set_result(kept.result())
-    assert not house.tools.ran
-    assert session.call("write_note", {"name": "list", "text": "eggs"}).ran
-    assert house.tools.given == [{"name": "list", "text": "eggs"}]
-    house.store.flush()
-    events = [type(each.event).__name__ for each in house.store.ledger().entries(0)]
-    assert (events.count("CallDecided"), events.count("CallFinished")) == (2, 1), "of the first, nothing was heard"
+        patched.setattr(house.tools, "run", slow)
+        session.give_up("write_note", MILK, lambda: passed(begun))
+    try:
+        assert session.call("write_note", EGGS).ran, "while the first one still runs"
+    finally:
+        go.set()
+    came = [] if not door.hears_of_runs else ["unknown"] if door.gives_up else ["ok"]
+    until(lambda: sorted(house.outcomes()) == sorted([*came, "ok"]))
+    until(lambda: house.tools.ran["write_note"] == 2)

@@ -74,7 +74,7 @@ class Pair:
         house.on_stop(self._sdk.close)
         self.talk = ChatTalk(self, stream=False, **{"Fiducial-Session": self.session})  # type: ignore[arg-type]
 
-    def openai(self) -> openai.OpenAI:
+    def openai(self, _: object = None) -> openai.OpenAI:
         """OpenAI's SDK, as the host uses it."""
         return self._sdk
 
@@ -84,7 +84,10 @@ class Pair:
 
     def _models(self, doors: Doors, path: Path) -> ModelGateway:
         admit, url = self.house.tokens.get, "https://pdp.example.org"
-        return ModelGateway(read_settings(path, {}), lambda _: doors.sessions, doors.requests, admit, url=url)
+        return ModelGateway(
+            read_settings(path, {}, lambda _: self.gate.house.charter),
+            lambda _: doors.sessions, doors.requests, admit, url=url,
+        )  # fmt: skip
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from anthropic.types import Message
+from gateway_world import Lines
 from model_world import ChatTalk, MessagesTalk, OverModel, ResponsesTalk, SdkError, Talk
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
@@ -42,18 +43,23 @@ class Node:
             said = json.loads(line)
             self._asked.pop(said["number"]).set_result(said)
 
-    def ask(self, **asked: Any) -> Any:
-        """The SDK's answer. Raises `SdkError`."""
-        assert self._process.stdin is not None
+    def ask(self, lines: Lines | None = None, **asked: Any) -> Any:
+        """The SDK's answer, over `lines` if there are any. Raises `SdkError`."""
         number, answer = next(self._numbers), Future[dict[str, Any]]()
         self._asked[number] = answer
-        with self._lock:
-            self._process.stdin.write(json.dumps({"number": number} | asked) + "\n")
-            self._process.stdin.flush()
+        self._say({"number": number} | asked)
+        if lines is not None:
+            lines.ends.append(lambda: self._say({"number": number, "leave": True}))
         said = answer.result(60)
         if "error" in said:
             raise SdkError(said["error"])
         return said["answer"]
+
+    def _say(self, said: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(said) + "\n")
+            self._process.stdin.flush()
 
 
 @cache
@@ -68,7 +74,7 @@ def _asking(talk: Talk, api: str, asked: dict[str, Any]) -> Any:
     model = "claude" if api == "messages" else "gpt"
     headers = asked.pop("extra_headers")
     url = f"{talk.gate.site.url}/models/{model}"
-    return node().ask(api=api, stream=talk.stream, url=url, headers=headers, body=asked)
+    return node().ask(talk.lines, api=api, stream=talk.stream, url=url, headers=headers, body=asked)
 
 
 class TsChatTalk(ChatTalk):
