@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from collections.abc import Callable
@@ -11,12 +12,27 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from gateway_world import OLGA, SECRET, House, charter
+import test_every_door
+from gateway_world import OLGA, SECRET, Door, House, charter
+from tool_world import ByTool, ByToolAsync
 
 import fiducial
 from fiducial.core.event import CallDecided, CallFinished, SessionOpened
 from fiducial.errors import CallError, NotAllowed, SessionError, ToolFailed
 from fiducial.guard.state import State
+
+
+@pytest.fixture(params=[ByTool, ByToolAsync], ids=lambda door: door.__name__)
+def door(request: pytest.FixtureRequest, house: House) -> Door:
+    made: type[Door] = request.param
+    return made(house)
+
+
+globals().update(
+    (name, each)
+    for name, each in vars(test_every_door).items()
+    if name.startswith("test_") and "door" in inspect.signature(each).parameters
+)
 
 
 @pytest.fixture
