@@ -14,7 +14,13 @@ for folder in (str(HERE), str(HERE.parents[1] / "bench")):
         sys.path.insert(0, folder)
 
 from gateway_world import ByAuthZen, Door, House, InProcess, InProcessAsync, OverHttp  # noqa: E402 - found by the lines above
-from mcp_http_world import OverMcpHttp, OverMcpInSession, OverModernMcpHttp, OverModernMcpInSession  # noqa: E402
+from mcp_http_world import (  # noqa: E402
+    OverEarlierMcpHttp,
+    OverMcpHttp,
+    OverMcpInSession,
+    OverModernMcpHttp,
+    OverModernMcpInSession,
+)  # fmt: skip
 from mcp_world import OverMcp, OverModernMcp  # noqa: E402
 from model_world import (  # noqa: E402
     OverChat,
@@ -27,8 +33,7 @@ from model_world import (  # noqa: E402
 from typescript_world import OVER_TYPESCRIPT  # noqa: E402
 
 DOORS = (InProcess, InProcessAsync, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
-    OverMcpInSession, OverModernMcpInSession,
-    OverChat, OverResponsesStream, OverMessagesStream,
+    OverMcpInSession, OverModernMcpInSession, OverEarlierMcpHttp, OverChat, OverResponsesStream, OverMessagesStream,
     *(
         pytest.param(door, marks=pytest.mark.long)
         for door in (OverChatStream, OverResponses, OverMessages, *OVER_TYPESCRIPT)

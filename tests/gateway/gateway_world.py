@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
+import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -468,6 +472,38 @@ class _OverHttp(Visit):
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         sent = self.client.post(f"{self.at}/results", json={"tool": tool, "arguments": arguments, "result": result})
         assert sent.status_code == 200, sent.text
+
+
+class Program:
+    """Another program, asked by lines of JSON: each has a number, and so has its answer. It ends with its standard
+    input."""
+
+    def __init__(self, command: list[str], **environment: str) -> None:
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, text=True, env=os.environ | environment, **pipes)
+        self._numbers, self._lock = count(1), threading.Lock()
+        self._asked: dict[int, Future[dict[str, Any]]] = {}
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def begin(self, **asked: Any) -> tuple[int, Future[dict[str, Any]]]:
+        """A question: its number, and what its answer will be."""
+        number, answer = next(self._numbers), Future[dict[str, Any]]()
+        self._asked[number] = answer
+        self.say({"number": number} | asked)
+        return number, answer
+
+    def say(self, said: dict[str, Any]) -> None:
+        """Something that has no answer of its own."""
+        assert self._process.stdin is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(said) + "\n")
+            self._process.stdin.flush()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            said = json.loads(line)
+            self._asked.pop(said["number"]).set_result(said)
 
 
 class Lines:

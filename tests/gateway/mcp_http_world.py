@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import uvicorn
-from gateway_world import Came, Door, House, Server, Visit, until
+from gateway_world import Came, Door, House, Moment, Program, Server, Visit, until
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 from mcp import Client
@@ -27,6 +32,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fiducial.gateway.app import Doors
 from fiducial.gateway.mcp.http import McpGateway
 from fiducial.gateway.mcp.lines import Line
+from fiducial.gateway.mcp.results import TICKET
 from fiducial.gateway.mcp.settings import read_settings
 from fiducial.gateway.statements import TYPE
 from fiducial.gateway.trusted import trusted
@@ -169,10 +175,12 @@ class Gate:
 
     def client(self, user: str = "emma", task: str | None = None, era: str = "legacy", **client: Any) -> Connected:
         """A client of the host `one`, which works for `user`."""
-        headers = {"Authorization": "Bearer key-of-one", "Fiducial-User": user}
-        if task is not None:
-            headers["Fiducial-Task"] = self.stated(task, user)
-        return self.connect(headers, era, **client)
+        return self.connect(self.headers(user, task), era, **client)
+
+    def headers(self, user: str, task: str | None) -> dict[str, str]:
+        """What the host `one` says in every request of a client that works for `user`."""
+        stated = {"Fiducial-Task": self.stated(task, user)} if task is not None else {}
+        return {"Authorization": "Bearer key-of-one", "Fiducial-User": user, **stated}
 
     def http(self, **headers: str) -> httpx2.Client:
         """A plain HTTP client of the gateway."""
@@ -269,7 +277,11 @@ class OverMcpHttp(Door):
 
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
         self._gate = self._gate or Gate(self.house, wait=self.wait.total_seconds())
-        return _OverMcpHttp(self._gate, self._gate.client(user, task, self.era), user)
+        return self.visit(self._gate, user, task)
+
+    def visit(self, gate: Gate, user: str, task: str | None) -> Visit:
+        """A session over `gate`."""
+        return _OverMcpHttp(gate, gate.client(user, task, self.era), user)
 
 
 class OverModernMcpHttp(OverMcpHttp):
@@ -321,7 +333,58 @@ class _OverMcpInSession(_OverMcpHttp):
             assert client.post(f"/v1/sessions/{self._user}/results", json=said).status_code == 200
 
 
+EARLIER = Path(sys.prefix) / "mcp1"
+"""Where `make test` puts the MCP SDK of the major version before."""
+
+
+@cache
+def earlier() -> Program:
+    """Its clients, one process for all tests."""
+    if not EARLIER.exists():
+        pytest.skip("the MCP SDK of the major version before is not there: `make test`")
+    return Program([sys.executable, str(Path(__file__).with_name("mcp1_client.py"))], PYTHONPATH=str(EARLIER))
+
+
+class OverEarlierMcpHttp(OverMcpHttp):
+    """The same, by a client of the MCP SDK of the major version before."""
+
+    def visit(self, gate: Gate, user: str, task: str | None) -> Visit:
+        return _OverEarlierMcpHttp(gate, user, task)
+
+
+class _OverEarlierMcpHttp(_OverMcpHttp):
+    def __init__(self, gate: Gate, user: str, task: str | None) -> None:
+        self._gate, self._user = gate, user
+        self._number, opened = earlier().begin(url=f"{gate.site.url}/mcp/shed", headers=gate.headers(user, task))
+        if "error" in opened.result(60):
+            raise ConnectionError(opened.result()["error"])
+        gate.house.on_stop(lambda: earlier().begin(**{"in": self._number})[1].result(60))
+
+    def _begun(self, tool: str, arguments: dict[str, Any]) -> tuple[int, Future[dict[str, Any]]]:
+        return earlier().begin(**{"in": self._number, "tool": tool, "arguments": arguments})
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> Came:
+        came = self._begun(tool, arguments)[1].result(60)
+        if "error" in came:
+            return Came("denied", False, told=came["error"])
+        if not came["failed"]:
+            return Came("allowed", True, came["text"])
+        request = came["meta"].get(TICKET)
+        return Came("denied" if request is None else "held", False, None, came["text"], request)
+
+    def give_up(self, tool: str, arguments: dict[str, Any], when: Moment) -> None:
+        number, _ = self._begun(tool, arguments)
+        when()
+        earlier().begin(up=number)[1].result(60)
+        self.given_up()
+
+    def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
+        session = self._gate.line(self._user)._session
+        assert session is not None
+        session.observe(tool, arguments, result)
+
+
 __all__ = [
-    "KEY", "Connected", "Gate", "OverMcpHttp", "OverMcpInSession", "OverModernMcpHttp", "OverModernMcpInSession",
-    "Site", "Upstream", "signed", "until",
+    "KEY", "Connected", "Gate", "OverEarlierMcpHttp", "OverMcpHttp", "OverMcpInSession", "OverModernMcpHttp",
+    "OverModernMcpInSession", "Site", "Upstream", "signed", "until",
 ]  # fmt: skip

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import sys
-import threading
-from concurrent.futures import Future
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from anthropic.types import Message
-from gateway_world import Lines
+from gateway_world import Lines, Program
 from model_world import ChatTalk, MessagesTalk, OverModel, ResponsesTalk, SdkError, Talk
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
@@ -25,41 +20,22 @@ FOLDER = Path(sys.prefix) / "typescript"
 _SCRIPT = Path(__file__).with_name("models.mts")
 
 
-class Node:
+class Node(Program):
     """A process of Node.js that asks models."""
 
     def __init__(self) -> None:
         # Modules are looked for beside the script.
-        script = shutil.copy(_SCRIPT, FOLDER)
-        node = Path(sys.executable).with_name("node")
-        self._process = subprocess.Popen([node, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._numbers, self._lock = count(), threading.Lock()
-        self._asked: dict[int, Future[dict[str, Any]]] = {}
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            said = json.loads(line)
-            self._asked.pop(said["number"]).set_result(said)
+        super().__init__([str(Path(sys.executable).with_name("node")), shutil.copy(_SCRIPT, FOLDER)])
 
     def ask(self, lines: Lines | None = None, **asked: Any) -> Any:
         """The SDK's answer, over `lines` if there are any. Raises `SdkError`."""
-        number, answer = next(self._numbers), Future[dict[str, Any]]()
-        self._asked[number] = answer
-        self._say({"number": number} | asked)
+        number, answer = self.begin(**asked)
         if lines is not None:
-            lines.ends.append(lambda: self._say({"number": number, "leave": True}))
+            lines.ends.append(lambda: self.say({"number": number, "leave": True}))
         said = answer.result(60)
         if "error" in said:
             raise SdkError(said["error"])
         return said["answer"]
-
-    def _say(self, said: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with self._lock:
-            self._process.stdin.write(json.dumps(said) + "\n")
-            self._process.stdin.flush()
 
 
 @cache
