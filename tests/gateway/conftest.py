@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from mcp_http_world import (  # noqa: E402
     OverModernMcpHttp,
     OverModernMcpInSession,
 )  # fmt: skip
+from mcp_stdio_world import OverStdio  # noqa: E402
 from mcp_world import OverMcp, OverModernMcp  # noqa: E402
 from model_world import (  # noqa: E402
     OverChat,
@@ -33,12 +35,27 @@ from model_world import (  # noqa: E402
 from typescript_world import OVER_TYPESCRIPT  # noqa: E402
 
 DOORS = (InProcess, InProcessAsync, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
-    OverMcpInSession, OverModernMcpInSession, OverEarlierMcpHttp, OverChat, OverResponsesStream, OverMessagesStream,
+    OverMcpInSession, OverModernMcpInSession, OverEarlierMcpHttp, OverStdio, OverChat, OverResponsesStream,
+    OverMessagesStream,
     *(
         pytest.param(door, marks=pytest.mark.long)
         for door in (OverChatStream, OverResponses, OverMessages, *OVER_TYPESCRIPT)
     ),
 )  # fmt: skip
+BRIEF = frozenset({
+    "test_a_guard_that_breaks_lets_nothing_run",
+    "test_a_call_that_is_given_up_before_its_verdict_does_not_run_and_the_session_goes_on",
+    "test_a_call_that_is_given_up_while_its_tool_runs_is_on_record_and_the_session_goes_on",
+})  # fmt: skip
+"""Of the tests of a door whose every session is a process, those that are not long."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    for each in items:
+        made = getattr(each, "callspec", None)
+        if made is not None and made.params.get("door") is OverStdio and each.originalname not in BRIEF:
+            each.add_marker(pytest.mark.long)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import httpx2
+import pytest
 import uvicorn
 
 import fiducial
@@ -35,6 +36,7 @@ from fiducial.core.verdict import Verdict
 from fiducial.gateway.app import Doors
 from fiducial.gateway.door import ADMITTED
 from fiducial.gateway.trusted import trusted
+from fiducial.guard.state import State
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.hold import Approver
 from fiducial.store.sqlite import SqliteStore
@@ -82,6 +84,20 @@ def charter(more: str = "", **about: Any) -> Charter:
     )
 
 
+def written(made: Charter, folder: Path) -> Path:
+    """The directory of that charter, as people write it."""
+    at = folder / "charter"
+    (at / "policies").mkdir(parents=True, exist_ok=True)
+    (at / "charter.yaml").write_text(made.about.model_dump_json(exclude_unset=True))
+    tools = {
+        name: each.model_dump(mode="json", exclude_unset=True, by_alias=True) for name, each in made.contracts.items()
+    }
+    (at / "contracts.yaml").write_text(json.dumps({"tools": tools}))
+    for source in made.policies:
+        (at / source.file).write_text(source.text)
+    return at
+
+
 class Tools:
     """The tools themselves: what they were called with."""
 
@@ -117,6 +133,8 @@ class House:
         self._thread: threading.Thread | None = None
         self._clients: list[httpx2.Client] = []
         self._ending: list[Callable[[], None]] = []
+        self.flushes: list[Callable[[], None]] = []
+        """What ends other processes that keep something in its store."""
         self.adds: list[Callable[[Doors], None]] = []
         """What adds doors beside, whenever it is served anew."""
 
@@ -137,8 +155,14 @@ class House:
 
     def written(self) -> bytes:
         """Every byte of the log's files."""
-        self.store.flush()
+        self.flush()
         return b"".join(each.read_bytes() for each in self.path.parent.glob(f"{self.path.name}*"))
+
+    def flush(self) -> None:
+        """Have all that is kept written; what other processes still keep too, of which sessions end with it."""
+        for act in self.flushes:
+            act()
+        self.store.flush()
 
     def outcomes(self) -> list[str]:
         """What is on record of the runs of tools, in order."""
@@ -240,6 +264,25 @@ class Door(ABC):
     @abstractmethod
     def session(self, user: str = "emma", task: str | None = None) -> Visit:
         """A session of its own."""
+
+    def break_guard(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From then on, the guard of every session breaks at each call."""
+
+        def broken(*_: object, **__: object) -> None:
+            raise ZeroDivisionError(SECRET)
+
+        monkeypatch.setattr(State, "facts", broken)
+
+    def log(self) -> str:
+        """What other processes of it have logged."""
+        return ""
+
+    def lose_store(self) -> None:
+        """From then on, nothing can be kept."""
+        self.house.store.close()
+
+    def hear(self) -> None:  # noqa: B027 - at once, as nearly all of them are where the halts are
+        """Wait until what was halted, or resumed, is known where its sessions are."""
 
     @contextmanager
     def undecided(self) -> Iterator[Moment]:

@@ -17,7 +17,6 @@ import fiducial
 from fiducial.core.event import Mode
 from fiducial.core.ids import PersonId
 from fiducial.errors import NotPermitted, ToolFailed
-from fiducial.guard.state import State
 from fiducial.oversight.hold import Approver
 
 PAYMENT = {"account": "DE1", "amount": 5}
@@ -27,7 +26,7 @@ def test_what_is_allowed_runs_once_and_is_on_record(door: Door, house: House) ->
     came = door.session().call("write_note", {"name": "list", "text": "milk"})
     assert (came.kind, came.ran, came.value) == ("allowed", True, "done")
     assert house.tools.given == [{"name": "list", "text": "milk"}]
-    house.store.flush()
+    house.flush()
     events = [type(each.event).__name__ for each in house.store.ledger().entries(0)]
     assert events.count("CallDecided") == events.count("CallFinished") == 1
     assert house.store.ledger().verify().size == len(events)
@@ -150,29 +149,26 @@ def test_what_no_contract_describes_is_denied(
 def test_a_halt_stops_and_its_end_lets_go_on(door: Door, house: House) -> None:
     session = door.session()
     halt = house.guard.halt("look into it", by="olga", tool="write_note")
+    door.hear()
     assert session.call("write_note", {"name": "list", "text": "milk"}).kind == "denied"
     house.guard.resume(halt, by="olga")
+    door.hear()
     assert session.call("write_note", {"name": "list", "text": "milk"}).ran
 
 
 def test_a_guard_that_breaks_lets_nothing_run(
     door: Door, house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = door.session()
-
-    def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError(SECRET)
-
-    monkeypatch.setattr(State, "facts", broken)
-    came = session.call("write_note", {"name": "list", "text": f"the token is {SECRET}"})
+    door.break_guard(monkeypatch)
+    came = door.session().call("write_note", {"name": "list", "text": f"the token is {SECRET}"})
     assert (came.kind, came.ran) == ("denied", False)
     assert not house.tools.ran
-    assert SECRET not in caplog.text + str(came)
+    assert SECRET not in caplog.text + door.log() + str(came)
 
 
 def test_a_store_that_is_gone_lets_nothing_run(door: Door, house: House) -> None:
     session = door.session()
-    house.store.close()
+    door.lose_store()
     came = session.call("write_note", {"name": "list", "text": "milk"})
     assert (came.kind, came.ran) == ("denied", False)
     assert not house.tools.ran
@@ -231,7 +227,7 @@ def test_what_a_memory_gives_of_other_users_reaches_nobody(
     monkeypatch.setattr(house.tools, "run", recalls)
     came = door.session().call("recall", {"name": "key"})
     assert ("the safe opens" in str(came)) is not door.between
-    house.store.flush()
+    house.flush()
     kept = "".join(str(each) for each in house.store.ledger().entries(0))
     assert ("the safe opens" in kept) is not door.between
 
@@ -272,7 +268,8 @@ def test_a_call_that_is_given_up_before_its_verdict_does_not_run_and_the_session
         until(lambda: house.outcomes() == ["ok", "ok"])
         return
     assert house.tools.given == [EGGS]
-    assert house.outcomes() in (["ok"], ["failed", "ok"]), "of the first nothing was heard, or that it did not run"
+    # Of the first nothing was heard, or that it did not run.
+    until(lambda: house.outcomes() in (["ok"], ["failed", "ok"]))
     kinds = [type(each.event).__name__ for each in house.store.ledger().entries(0)]
     assert kinds.count("CallDecided") == 2
 
