@@ -7,10 +7,8 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,10 @@ from hypothesis import strategies as st
 from mcp_http_world import Gate
 from mcp_world import Line, upstream
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from otlp_world import eventually, receiving, trajectory
+from otlp_world import Collector, eventually, receiving, trajectory
 from typer.testing import CliRunner
 
 import fiducial
@@ -38,52 +35,6 @@ from fiducial.flow.masking.detect import BUILT_IN, Detection
 from fiducial.gateway.otlp import exporter as exporting
 from fiducial.gateway.otlp import mapping
 from fiducial.gateway.otlp.exporter import Exporter
-
-
-class Collector:
-    """A collector: what it was sent, and what it answers next."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        self.headers: list[dict[str, str]] = []
-        self.answers: list[tuple[int, bytes, dict[str, str]]] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                status, answer, headers = collector.answers.pop(0) if collector.answers else (200, b"", {})
-                collector.headers.append({**{k.lower(): v for k, v in self.headers.items()}, "path": self.path})
-                if status == 200:
-                    collector.requests.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(status)
-                for name, value in {**headers, "content-length": str(len(answer))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    @property
-    def spans(self) -> list[Span]:
-        return [
-            span
-            for request in self.requests
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
 
 
 @pytest.fixture

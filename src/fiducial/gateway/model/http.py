@@ -32,6 +32,8 @@ from starlette.types import Receive, Scope, Send
 from fiducial.charter.model import RESPOND
 from fiducial.core.event import Authority
 from fiducial.core.faults import wordless
+from fiducial.flow.masking.detector import Found
+from fiducial.flow.masking.values import masked
 from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.bodies import check, value_of
 from fiducial.gateway.door import MAX_BODY, Hosts, body_of
@@ -96,7 +98,14 @@ class Served:
 
     def holds(self, text: str) -> bool:
         """Whether a value that is masked stands in `text`."""
-        return bool(self.sessions.guard.current.detection.find(text, self.mask))
+        return bool(self._find(text))
+
+    def shown(self, text: str) -> str:
+        """`text` with the classes of values that are masked in their places: what is said of a fault goes into logs."""
+        return masked(text, self._find(text))
+
+    def _find(self, text: str) -> list[Found]:
+        return self.sessions.guard.current.detection.find(text, self.mask) if self.mask else []
 
 
 class ModelGateway:
@@ -175,7 +184,8 @@ class ModelGateway:
                 raise Refused(404, "there is no such model")
             await self._answer(served, path, scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
-            await answer.fail(*told(error, scope["path"]))
+            status, words = told(error, scope["path"])
+            await answer.fail(status, words if served is None else served.shown(words))
 
     async def _answer(self, served: Served, path: str, scope: Scope, receive: Receive, answer: Answer) -> None:
         kind = path.removeprefix("v1/")
