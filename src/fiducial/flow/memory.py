@@ -11,9 +11,9 @@ Disguised values in untrusted text (`disguise`) are undone once, when the text i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from fiducial.core.ids import SourceId
 from fiducial.core.label import MAX_SOURCES, TRUSTED, Integrity, Label
@@ -27,6 +27,7 @@ from fiducial.flow.index import Chunk, Hit, Lane
 from fiducial.flow.labelling import DISTRUST, PROSE, TRUST, OutputPaths, looks_like_record, said
 from fiducial.flow.laundry import Echo, Laundered
 from fiducial.flow.lexer import LEAF
+from fiducial.flow.masking.tokens import stand_in
 from fiducial.flow.structure import DEEP, Place, Root, leaves, path_of, root_of, scalar_text, untold
 from fiducial.flow.trace import Where
 
@@ -91,17 +92,26 @@ class Recalls(Protocol):
         ...
 
 
+Outside: TypeAlias = Callable[[Any], Any]
+"""A text or JSON, masked → what stands there outside: values in the place of the tokens whose values are known."""
+
+
+def as_it_is(value: Any) -> Any:
+    """What is observed unmasked."""
+    return value
+
+
 class Memory:
     """The lanes and tables of one session."""
 
-    def __init__(self, budget: int, laundered: Laundered | None) -> None:
+    def __init__(self, budget: int, laundered: Laundered | None, outside: Outside) -> None:
         # Fixed shares, so that no kind of source can use up another's room. A twentieth is for the small tables.
         self.user = Lane(budget * 25 // 100, number=0, folded=False)
         self.record = Lane(budget * 30 // 100, number=1, folded=False)
         self.untrusted = Lane(budget * 30 // 100, number=2, folded=True)
         self.classed = Classed(budget * 10 // 100)
         self.lanes = (self.user, self.record, self.untrusted)
-        self.laundered = laundered
+        self.laundered, self._outside = laundered, outside
         self.roots: dict[str, Root] = {}
         self.seen: Label = TRUSTED
         self.tainted = False
@@ -133,6 +143,16 @@ class Memory:
         if classes:
             self.classed.add(text, classes)
         return root
+
+    def _written_out(self, laundered: Laundered, text: str) -> bool:
+        """Whether `text` carries anything that was written out, as it is here or outside. What a token stands for that
+        nobody can tell may be anything."""
+        if laundered.holds(text):
+            return True
+        if not stand_in(text):
+            return False
+        plain = scalar_text(self._outside(text))
+        return stand_in(plain) or laundered.holds(plain)
 
     def _root(self, source: SourceId, classes: frozenset[str], *, pointed: bool) -> Root:
         root = Root(source, pointed=pointed, classes=classes)
@@ -231,7 +251,8 @@ class Memory:
                 kind = TRUST if looks_like_record(text) else DISTRUST
             # Rule 5.
             if kind == TRUST and (
-                (laundered is not None and laundered.holds(text)) or (echo is not None and echo.holds(text))
+                (laundered is not None and self._written_out(laundered, text))
+                or (echo is not None and echo.holds(text))
             ):
                 kind = DISTRUST
             if kind == DISTRUST:

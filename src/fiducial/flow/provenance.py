@@ -22,7 +22,7 @@ from fiducial.flow.labelling import OutputPaths
 from fiducial.flow.laundry import Echo, Laundered
 from fiducial.flow.lexer import LEAF, fold, pieces
 from fiducial.flow.masking.detect import BUILT_IN, Detection
-from fiducial.flow.memory import Memory, Recalls, texts_of
+from fiducial.flow.memory import Memory, Outside, Recalls, as_it_is, texts_of
 from fiducial.flow.rules.standing import apart
 from fiducial.flow.structure import Root, is_key, leaves, scalar_text, show_place
 from fiducial.flow.trace import CONSTANT, Origin, Trace, Where, joined
@@ -52,14 +52,21 @@ class Provenance:
 
     __slots__ = ("_detection", "_memory", "_named_kinds", "_room", "_said", "_user_texts")
 
-    def __init__(self, *, budget: int, laundered: Laundered | None = None, detection: Detection = BUILT_IN) -> None:
+    def __init__(
+        self,
+        *,
+        budget: int,
+        laundered: Laundered | None = None,
+        detection: Detection = BUILT_IN,
+        outside: Outside = as_it_is,
+    ) -> None:
         """`budget`: bytes that the index may use; past it values become unknown, never trusted.
 
         `laundered`: untrusted values that were written out through tools, shared with other sessions of the store.
-        `detection`: tells data classes from text.
+        `detection`: tells data classes from text. `outside`: what is observed masked, with its values.
         """
         self._detection = detection
-        self._memory = Memory(budget, laundered)
+        self._memory = Memory(budget, laundered, outside)
         self._user_texts: list[str] = []
         self._room = budget // _PER_SAID
         self._named_kinds: dict[str, frozenset[str]] = {}

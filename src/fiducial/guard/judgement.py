@@ -42,7 +42,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Why the arguments have no plain form; step 2 refuses them, and `arguments` describes them for the record."""
     unmasked: Callable[[], Mapping[str, Any]] | None = None
     """Gives the arguments as the tool gets them, where `arguments` have tokens in the place of values that are not to
-    be known here, with the same keys. Step 2 checks them; nothing of them is kept."""
+    be known here, with the same keys. Step 2 checks them; nothing of them is kept but keyed hashes, where they go into
+    a memory."""
     given: Any = None
     """The arguments as they were given, where they have a flaw: what runs where nothing is enforced."""
     via: str | None = None

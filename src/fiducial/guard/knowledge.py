@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from fiducial.charter.contracts import Kind, Role
 from fiducial.core.event import Authority
@@ -13,7 +14,9 @@ from fiducial.core.label import TRUSTED, UNTRUSTED, Integrity, Label
 from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Put
 from fiducial.errors import SessionError, StoreError
+from fiducial.flow.masking.tokens import stand_in
 from fiducial.flow.provenance import EVERYTHING, Provenance
+from fiducial.flow.structure import texts_in
 from fiducial.flow.trace import Origin, Trace
 from fiducial.guard import remembered
 from fiducial.guard.desk import Reply
@@ -38,6 +41,14 @@ _WRITING = frozenset({Kind.CREATE, Kind.UPDATE})
 _NONE: frozenset[str] = frozenset()
 
 
+class Unmasks(Protocol):
+    """Knows what tokens stand for that a session reads in the place of values."""
+
+    def outside(self, value: Any) -> Any:
+        """`value` (a text or JSON) with the values that are known in the place of their tokens."""
+        ...
+
+
 class Knowledge:
     """What one session knows of what was said and seen."""
 
@@ -52,8 +63,12 @@ class Knowledge:
         self.tools = ground.tools
         self.lock = threading.RLock()
         """Held for steps 3 to 8, and whenever something is taken in."""
+        self._masked = WeakSet[Unmasks]()
         self.provenance = Provenance(
-            budget=about.session_memory, laundered=ground.laundry.known, detection=ground.detection
+            budget=about.session_memory,
+            laundered=ground.laundry.known,
+            detection=ground.detection,
+            outside=self.outside,
         )
         self.feeds: list[Feed] = []
         """Streams that are being read."""
@@ -70,6 +85,20 @@ class Knowledge:
         self._replies: dict[str, dict[str, Reply]] = {}
         self._replied: dict[str, dict[str, Provenance]] = {}
         """Tool → parameter → what the user answered to a question about it: trusted for that alone."""
+
+    def reads_masked(self, unmasks: Unmasks) -> None:
+        """Some of what comes in here is masked. What it is outside is asked for as long as `unmasks` is kept elsewhere,
+        to know it again in other sessions, where its tokens are others: of that, keyed hashes are kept alone."""
+        with self.lock:
+            self._masked.add(unmasks)
+
+    def outside(self, value: Any) -> Any:
+        """What is read here, with values in the place of the tokens whose values are known."""
+        if self._masked:
+            with self.lock:
+                for each in self._masked:
+                    value = each.outside(value)
+        return value
 
     def carried(self, text: str) -> tuple[Integrity, frozenset[str]]:
         """What this session would pass on with `text`: whether a third party could have chosen any of it, and its data
@@ -255,11 +284,14 @@ class Knowledge:
         known, tainted = self.ground.laundry.known, self.provenance.tainted
         arguments = judgement.request.arguments
         doubtful = [name for name, trace in judgement.traces.items() if trace.doubtful(tainted=tainted)]
-        hashes = [hash_ for name in doubtful for hash_ in known.add_value(arguments[name])]
+        hashes = [
+            hash_ for name in doubtful for form in self._forms(arguments[name]) for hash_ in known.add_value(form)
+        ]
         if doubtful and tool.contract.kind in _WRITING:
             for name in tool.targets:
                 keys = tool.parameters[name].keys
-                hashes.extend(known.add_object(tool.contract.server, arguments.get(name), keys))
+                for form in self._forms(arguments.get(name)):
+                    hashes.extend(known.add_object(tool.contract.server, form, keys))
         return self.ground.laundry.changes(judgement.verdict.decision, hashes)
 
     def _stained(self, tool: Tool, arguments: Mapping[str, Any]) -> bool:
@@ -273,9 +305,15 @@ class Knowledge:
             return False
         parameters = tool.parameters
         return any(
-            known.holds_object(server, value, parameters[name].keys if name in parameters else _NONE)
+            known.holds_object(server, form, parameters[name].keys if name in parameters else _NONE)
             for name, value in arguments.items()
-        )
+            for form in self._forms(value)
+        ) or (len(known) > 0 and any(map(stand_in, texts_in(self.outside(dict(arguments))))))
+
+    def _forms(self, value: Any) -> list[Any]:
+        """`value` as it is here, and as it is outside."""
+        outside = self.outside(value)
+        return [value] if outside == value else [value, outside]
 
     def place(self, trace: Trace) -> str:
         """Where a traced value was first found, in words; empty when nowhere."""

@@ -29,6 +29,7 @@ from fiducial.core.path import PathPattern
 from fiducial.core.store import Add, Commit, Put, Store, text_key
 from fiducial.errors import StoreError
 from fiducial.flow.kept import Kept, hash_of
+from fiducial.flow.memory import Outside, as_it_is
 from fiducial.guard.recall import Item, Reader, Recall
 from fiducial.guard.record import DecisionRecord, decode_decision, decode_result
 from fiducial.store.bundle import Record
@@ -126,9 +127,17 @@ class Memories:
             yield Put(text_key(item.payload), None)
 
     def recall(
-        self, memory: str, declared: Declared, user: str, at: tuple[PathPattern, ...], *, at_us: int | None = None
+        self,
+        memory: str,
+        declared: Declared,
+        user: str,
+        at: tuple[PathPattern, ...],
+        *,
+        at_us: int | None = None,
+        outside: Outside = as_it_is,
     ) -> Recall:
-        """For a result of a tool that recalls from `memory`. `at_us`: as of then, and not of now.
+        """For a result of a tool that recalls from `memory`. `at_us`: as of then, and not of now. `outside`: what is
+        read masked, with its values.
 
         Raises `StoreError` when the store cannot be read.
         """
@@ -139,7 +148,8 @@ class Memories:
         # What another process has stored just now may lie in the future of this one's clock.
         now, since = (self._clock.unix_us(), None) if at_us is None else (at_us, at_us)
         alive = [one for one in found if now < one[0].expires_us and (since is None or one[0].stored_us <= since)]
-        return Recall(alive, Reader(owner, declared.trust == "organization"), at, self._key, ever, self._store)
+        reader = Reader(owner, declared.trust == "organization")
+        return Recall(alive, reader, at, self._key, ever, self._store, outside)
 
     def _found(self, place: str) -> list[tuple[Item, Kept]]:
         """Every item at `place` that was not erased."""

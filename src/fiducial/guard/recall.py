@@ -27,7 +27,8 @@ from fiducial.core.path import Path, PathPattern
 from fiducial.core.store import Store, text_key
 from fiducial.errors import StoreError
 from fiducial.flow.kept import Kept, Probe
-from fiducial.flow.memory import Told
+from fiducial.flow.memory import Outside, Told, as_it_is
+from fiducial.flow.structure import scalar_text
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,13 +85,15 @@ class Recall:
         key: bytes,
         ever: frozenset[str],
         store: Store | None = None,
+        outside: Outside = as_it_is,
     ) -> None:
-        """`ever`: every class that was stored in the memory. `store`: where it is looked whether an item is left."""
+        """`ever`: every class that was stored in the memory. `store`: where it is looked whether an item is left.
+        `outside`: what is read masked, with its values."""
         self._found = list(found)
         self._reader = reader
         self._at = at
         self._key = key
-        self._store = store
+        self._store, self._outside = store, outside
         self._left: dict[DecisionId, bool] = {}
         self._unknown = Told(UNTRUSTED | Label(classes=ever), grounded=False)
         self._told: dict[str, Told] = {}
@@ -118,6 +121,8 @@ class Recall:
             told = self._tell(text)
             if told is self._unknown and len(lines := [line for line in text.splitlines() if line.strip()]) > 1:
                 told = self._tell_lines(lines)
+            if told is self._unknown and (plain := scalar_text(self._outside(text))) != text:
+                told = self.told(plain)
             self._told[text] = told
         self.strays = self.strays or told is self._unknown
         return told

@@ -18,6 +18,7 @@ from fiducial.core.ids import Digest
 from fiducial.core.label import MAX_SOURCES, Integrity
 from fiducial.core.path import Path
 from fiducial.core.store import Add, Put
+from fiducial.core.verdict import Allowed
 from fiducial.errors import StoreError
 from fiducial.flow.formats.parse import parse
 from fiducial.flow.provenance import EVERYTHING
@@ -71,6 +72,11 @@ def keep(session: Knowledge, judgement: Judgement, payload: Digest, now: int) ->
     content = {name: judgement.passed[name] for name in content}
     came_from = joined(traces[name] for name in content)
     texts = list(texts_in(content))
+    unmasked = judgement.request.unmasked
+    if unmasked is not None and not (isinstance(verdict, Allowed) and verdict.masks):
+        # What comes back is what the tool gets; in another session its values have other tokens.
+        given = unmasked()
+        texts += texts_in({name: given[name] for name in content})
     item = Item(
         id=verdict.decision,
         memory=tool.keeps,
@@ -83,7 +89,7 @@ def keep(session: Knowledge, judgement: Judgement, payload: Digest, now: int) ->
         sources=tuple(dict.fromkeys(where.source for where in came_from.where))[:MAX_SOURCES],
         origin=came_from.origin.value,
         grounded=any(each.grounded for each in session.tools.values())
-        and not provenance.grounding("\n".join(texts)).ungrounded,
+        and not provenance.grounding("\n".join(texts_in(content))).ungrounded,
         stored_us=now,
         expires_us=now + int(memory.expires.total_seconds() * 1_000_000),
     )
@@ -110,7 +116,7 @@ def recall(session: Knowledge, tool: Tool, *, anywhere: bool = False, at_us: int
     memories, at = session.ground.memories, EVERYTHING if anywhere else tool.recalled
     try:
         memory = declared(session, tool.recalls)
-        return memories.recall(tool.recalls, memory, session.user, at, at_us=at_us)
+        return memories.recall(tool.recalls, memory, session.user, at, at_us=at_us, outside=session.outside)
     except StoreError as error:
         log.error("what `%s` recalls is not known: %s", tool.name, error)
         return memories.nothing(at, frozenset(BUILT_IN_CLASSES).union(session.ground.charter.about.data_classes))

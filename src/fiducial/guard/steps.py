@@ -87,7 +87,9 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
             raise _Refused(request.flaw)
         checked = request.arguments
         if request.unmasked is not None:
-            checked, request = request.unmasked(), msgspec.structs.replace(request, unmasked=None)
+            checked = request.unmasked()
+            if not tool.keeps:
+                request = msgspec.structs.replace(request, unmasked=None)
         if problems := tool.check(checked):
             raise _Refused("; ".join(problems))
         spend = _spend(tool, request.arguments)

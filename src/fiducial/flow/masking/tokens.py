@@ -49,6 +49,11 @@ def tokens(text: str) -> Iterator[tuple[int, int, str]]:
             yield match.start(), match.end(), match[0].lower()
 
 
+def stand_in(text: str) -> bool:
+    """Whether anything in `text` has the form of a token."""
+    return next(tokens(text), None) is not None
+
+
 def classes(text: str) -> frozenset[str]:
     """The classes that tokens in `text` show, whoever made them."""
     return frozenset(token[len(_PREFIX) : -_ID - 1] for _, _, token in tokens(text))

@@ -205,6 +205,10 @@ class Masking:
             places = [(_ALL, name) for _, name in places]
         return self._remembered(f"arguments of {tool}", arguments, places)
 
+    def outside(self, value: Any) -> Any:
+        """See `Unmasks`."""
+        return restore(value, self._vault, self._classes.names)
+
     def standing_in(self, text: str) -> dict[str, str]:
         """Data class → a token in `text` that stands for a value of it."""
         found = ((self._vault.held(token), token) for _, _, token in tokens(text))

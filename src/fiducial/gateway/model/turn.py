@@ -108,6 +108,8 @@ class Conversation:
         """What a request tells the model, as far as it is new. Raises `StoreError` and `SessionError`."""
         asked: dict[str, Asked] = {}
         came: Counter[str] = Counter()
+        if self.masking is not None:
+            session.reads_masked(self.masking)
         for step in steps:
             match step:
                 case Said():
