@@ -22,7 +22,7 @@ from fiducial.flow import lexer
 from fiducial.flow.masking.detect import Detection
 from fiducial.flow.masking.detector import Found
 from fiducial.flow.masking.tokens import tokens
-from fiducial.flow.masking.values import Places, mask, restore
+from fiducial.flow.masking.values import Holds, Places, mask, restore
 from fiducial.flow.masking.vault import Held, Vault
 from fiducial.gateway.model.thoughts import Thoughts
 from fiducial.guard.guard import InForce
@@ -140,6 +140,26 @@ class Returning:
         return found
 
 
+class Granted:
+    """What tokens stand for, of those that policies let go to the client in the texts of one answer."""
+
+    def __init__(self, values: Holds) -> None:
+        self._values = values
+        self._tokens: set[str] = set()
+
+    def add(self, token: str) -> None:
+        """It may."""
+        self._tokens.add(token)
+
+    def clear(self) -> None:
+        """None may, until that is decided anew."""
+        self._tokens.clear()
+
+    def held(self, token: str) -> Held | None:
+        """See `Vault.held`."""
+        return self._values.held(token) if token in self._tokens else None
+
+
 class _Member:
     """Covers a member of an object, whatever its name is."""
 
@@ -206,9 +226,9 @@ class Masking:
         return self._remembered(f"arguments of {tool}", arguments, places)
 
     def standing_in(self, text: str) -> dict[str, str]:
-        """Data class → a token in `text` that stands for a value of it."""
+        """Token → data class of what it stands for, for each token in `text` in its order."""
         found = ((self._vault.held(token), token) for _, _, token in tokens(text))
-        return {held.data_class: token for held, token in found if held is not None}
+        return {token: held.data_class for held, token in found if held is not None}
 
     def again(self, tool: str, arguments: Any) -> Any:
         """Arguments of a call that is passed on, as they are masked when the client sends them again."""
@@ -278,4 +298,4 @@ class Sending:
         return [each for tool in sorted(tools) for each in self._classes.of_results(tool)]
 
 
-__all__ = ["MASKING", "Classes", "Masking", "Returning", "Sending", "maskable"]
+__all__ = ["MASKING", "Classes", "Granted", "Masking", "Returning", "Sending", "maskable"]
