@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import httpx2
 import pytest
 from gateway_world import OLGA, POLICIES, House, charter
 from model_world import TALKS, Call, ChatTalk, Gate, Talk
+from test_models_hostile import (
+    CREATED,
+    DELTA,
+    DONE,
+    JSON,
+    MESSAGE,
+    PATHS,
+    RESPONSE,
+    SAID,
+    SSE,
+    START,
+    chunks,
+    events,
+)  # fmt: skip
 
 from fiducial.core.event import CallDecided, CallFinished
+from fiducial.gateway.trusted import trusted
 from fiducial.guard.session import Session
 
 CARD, MAIL = "4111 1111 1111 1111", "ann.fox@example.org"
@@ -141,6 +157,75 @@ def test_it_counts_where_each_value_is_from(talks: Make, house: House) -> None:
     ann, eve = tokens(talk)
     for text in (f"{ann} or {eve}", f"{eve} or {ann}"):
         assert talk.send(text)[0] == text.replace(ann, "ann@example.org")
+
+
+TAINTED = rule(when='context.flow.classes.contains("contact") && context.session.tainted')
+SEARCHED = {
+    "responses": {"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "search"}},
+    "messages": {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+    "chat": None,
+}
+
+
+@pytest.mark.parametrize("api", SEARCHED)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("policies", "shown"), [(TAINTED, "masked"), ("", "ann")])
+def test_what_the_provider_looked_up_counts_at_once(
+    house: House, api: str, stream: bool, policies: str, shown: str
+) -> None:
+    house.guard.use(charter(policies))
+    gate = Gate(house, mask=["contact"], provider_tools=["web_search"])
+    headers = {"Authorization": "Bearer key-of-one", "Fiducial-Session": gate.opened()}
+
+    def answered(*says: str) -> list[str]:
+        said = [{"role": "user", "content": "I am ann@example.org. Look it up."}]
+        body = {"model": "m", "max_tokens": 9, "stream": stream, "input" if api == "responses" else "messages": said}
+        gate.provider.raw = told(api, says, stream=stream)
+        got = httpx2.post(f"{gate.site.url}/models/{PATHS[api]}", json=body, headers=headers, verify=trusted())
+        assert got.status_code == 200, got.text
+        return list(dict.fromkeys(re.findall(r"(first|then): (ann|masked)", got.text)))
+
+    answered("")
+    [ann] = set(re.findall("masked-contact-[0-9a-z]{20}", json.dumps(gate.provider.asked)))
+    assert answered(f"first: {ann}. ") == [("first", "ann")]
+    says = ["SEARCH", f"then: {ann}. "] if api == "chat" else [f"first: {ann}. ", "SEARCH", f"then: {ann}. "]
+    before = [] if api == "chat" else [("first", "ann")]
+    assert answered(*says) == [*before, ("then", shown)]
+
+
+def told(api: str, says: Sequence[str], *, stream: bool) -> tuple[str, bytes]:
+    """An answer of texts, and a search of the provider's between them."""
+    if api == "chat":
+        about = {"annotations": [{"type": "url_citation"}]} if "SEARCH" in says else {}
+        message = about | {"content": "".join(each for each in says if each != "SEARCH")}
+        if stream:
+            return SSE, chunks({"delta": message}, {"delta": {}, "finish_reason": "stop"})
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant"} | message}
+        return JSON, json.dumps({"id": "c", "object": "chat.completion", "model": "m", "choices": [choice]}).encode()
+    searched = SEARCHED[api]
+    if api == "responses":
+        items = [
+            searched if each == "SEARCH" else SAID | {"content": [{"type": "output_text", "text": each}]}
+            for each in says
+        ]
+        if not stream:
+            return JSON, json.dumps(RESPONSE | {"output": items}).encode()
+        texts = [
+            [] if each == "SEARCH" else [DELTA | {"output_index": at, "content_index": 0, "delta": each}]
+            for at, each in enumerate(says)
+        ]
+        done = [[*before, DONE | {"output_index": at, "item": items[at]}] for at, before in enumerate(texts)]
+        return SSE, events(
+            CREATED, *(each for item in done for each in item), {"type": "response.completed", "response": RESPONSE}
+        )
+    blocks = [searched if each == "SEARCH" else {"type": "text", "text": each} for each in says]
+    if not stream:
+        return JSON, json.dumps(MESSAGE | {"content": blocks, "stop_reason": "end_turn"}).encode()
+    parts: list[dict[str, Any]] = []
+    for at, block in enumerate(blocks):
+        begun = {"type": "content_block_start", "index": at, "content_block": block}
+        parts += [begun, {"type": "content_block_stop", "index": at}]
+    return SSE, events(START, *parts, {"type": "message_stop"})
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -265,6 +265,7 @@ class Turn:
             if not self._left:
                 return
             taken = await self.taken()
+            await self._doubt(taken.seat)
             self._asked.add(token)
             self._left -= 1
             try:
@@ -372,7 +373,10 @@ class Turn:
 
     def looked_up(self) -> None:
         """Something was looked up, or done, at the provider: what is said from here on may be anybody's words, and
-        nobody here has seen all that the model has."""
+        nobody here has seen all that the model has. What was decided about values before does not hold for it."""
+        if not self._outside and self._granted is not None:
+            self._asked.clear()
+            self._granted.clear()
         self._outside = True
 
     def read(self, part: Part) -> None:
