@@ -8,10 +8,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from gateway_world import CONTRACTS, POLICIES, House, charter
+from hypothesis import example, given
+from hypothesis import strategies as st
 from model_world import TALKS, Call, ChatTalk, Gate, ResponsesTalk, Talk
 from test_models_places import CHAT, MSGS, RESP, USER, ask
 
@@ -305,6 +308,55 @@ def test_many_that_were_put_back_take_no_longer() -> None:
 
     few = min(taken(10) for _ in range(3))
     assert taken(10_000) < 5 * few + 0.05
+
+
+def test_values_of_many_lengths_that_begin_alike_take_no_longer() -> None:
+    def taken(count: int) -> float:
+        known = back(*("a b " * number + "end" for number in range(2, 2 + count)))
+        start = time.thread_time()
+        known.find("a b " * 2_000)
+        return time.thread_time() - start
+
+    few = min(taken(10) for _ in range(3))
+    assert taken(400) < 8 * few + 0.05
+
+
+LONG = " ".join(f"word{number}" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "found"),
+    [
+        (LONG, f"It says: {LONG}.", [LONG]), (LONG, f"{LONG} {LONG}", [LONG, LONG]), (LONG, LONG[:100], []),
+        (LONG, f"It says: {LONG[: len(LONG) // 2]}", [" ".join(LONG.split()[:48]) + " "]),
+        ("a b " * 400, "a b " * 1_000, ["a b " * 1_000]), ("a b " * 4, "a b " * 3, []),
+        (f"Mia{'-' * 100}Kim", f"Mia{'-' * 100}Kim", [f"Mia{'-' * 31}", f"{'-' * 31}Kim"]),
+    ],
+)  # fmt: skip
+def test_a_long_value_is_known_again_also_in_part(value: str, text: str, found: list[str]) -> None:
+    assert [text[each.start : each.end] for each in back(value).find(text)] == found
+
+
+VALUES = st.text("ab0 é.", min_size=4, max_size=9).filter(lambda text: sum(map(str.isalpha, text)) > 3)
+
+
+@example(["abba", "abba b"], "abba b. ", Random(0))
+@given(st.lists(VALUES, max_size=9), st.text("ab0 é.", max_size=60), st.randoms())
+def test_nothing_of_what_was_put_back_is_missed(values: list[str], text: str, random: Random) -> None:
+    text = "".join([text, *random.sample(values, len(values))])
+    expected = {
+        at
+        for value in values
+        for start in range(len(text))
+        if text.startswith(value, start) and not goes_on(text, start) and not goes_on(text, start + len(value))
+        for at in range(start, start + len(value))
+    }
+    assert {at for each in back(*values).find(text) for at in range(each.start, each.end)} == expected
+
+
+def goes_on(text: str, at: int) -> bool:
+    """Whether a word goes on there."""
+    return 0 < at < len(text) and text[at - 1 : at + 1].isascii() and text[at - 1 : at + 1].isalnum()
 
 
 @pytest.mark.parametrize(("tool", "stays"), [("dictate", False), ("note", True), ("nobodys", True)])

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -19,10 +21,9 @@ import msgspec
 from fiducial.charter.model import Charter
 from fiducial.core.path import Path, PathPattern
 from fiducial.flow import lexer
-from fiducial.flow.masking.detect import Detection
 from fiducial.flow.masking.detector import Found
 from fiducial.flow.masking.tokens import tokens
-from fiducial.flow.masking.values import Holds, Places, mask, restore
+from fiducial.flow.masking.values import Finds, Holds, Places, mask, restore
 from fiducial.flow.masking.vault import Held, Vault
 from fiducial.gateway.model.thoughts import Thoughts
 from fiducial.guard.guard import InForce
@@ -44,6 +45,10 @@ _SHORTEST: Final = 3
 """Letters and digits of the shortest value that is known again; one more where all are digits."""
 _WORDS: Final = lexer.FUNCTION_WORDS | {"false", "none", "null", "true", "unknown", "yes"}
 """Words that are no value wherever they stand."""
+_WORDS_OF_ONE: Final = 32
+"""Words, and signs between them, of the longest stretch that is told as a whole."""
+_WORD: Final = re.compile(r"[0-9A-Za-z]+|[^0-9A-Za-z]")
+_PRIME: Final = 2**61 - 1
 _ALL: Final = PathPattern("$")
 
 
@@ -77,40 +82,79 @@ class Classes(msgspec.Struct, frozen=True):
 
 
 class _Back:
-    """What was put back in one conversation, and is told when it comes again; no value is kept in clear."""
+    """Values that are told when they come again in one conversation; none is kept in clear.
 
-    def __init__(self, detection: Detection) -> None:
+    Texts are read in words: as many letters and digits of ASCII as stand together, or any other character. A value of
+    at most `_WORDS_OF_ONE` words is told as a whole, a longer one by stretches of so many, so that at each word there
+    are at most so many lengths to look for, however many values begin alike.
+    """
+
+    def __init__(self, detection: Finds) -> None:
         self._detection = detection
-        self._key = os.urandom(16)
-        self._values: dict[bytes, str] = {}
-        """Keyed digest of a value → its class."""
+        self._base = _PRIME // 2 + int.from_bytes(os.urandom(7), "big")
+        self._values: dict[tuple[int, int], str] = {}
+        """How many words there are in a stretch, and their keyed hash → class."""
         self._lengths: dict[int, tuple[int, ...]] = {}
-        """Hash of how values begin → how long they are that begin so."""
+        """Hash of the first word → how many there are in stretches that begin so, the most first."""
+        self._powers = [pow(self._base, size, _PRIME) for size in range(_WORDS_OF_ONE + 1)]
 
-    def add(self, value: Held) -> None:
-        """It was put back."""
+    def add(self, value: Held) -> bool:
+        """It is told from now on; whether it was not before."""
         text = str(value.value)
-        if _says(text) and (digest := self._digest(text)) not in self._values:
-            self._values[digest] = value.data_class
-            head = hash(text[:_SHORTEST])
-            self._lengths[head] = tuple({*self._lengths.get(head, ()), len(text)})
+        words = _WORD.findall(text) if _says(text) else []
+        size = min(len(words), _WORDS_OF_ONE)
+        starts = {*range(0, len(words) - size + 1, _WORDS_OF_ONE), len(words) - size} if words else ()
+        added = False
+        for start in starts:
+            stretch = words[start : start + size]
+            key = size, self._until([hash(word) for word in stretch])[-1]
+            if key not in self._values and (size == len(words) or _says("".join(stretch))):
+                self._values[key] = value.data_class
+                head = hash(stretch[0])
+                self._lengths[head] = tuple(sorted({*self._lengths.get(head, ()), size}, reverse=True))
+                added = True
+        return added
 
     def find(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
         """See `Finds`."""
         found = self._detection.find(text, classes)
+        if not self._lengths:
+            return found
+        words = _WORD.findall(text)
+        hashes = [hash(word) for word in words]
         lengths = self._lengths
-        for at in range(len(text) - _SHORTEST + 1) if lengths else ():
-            for length in lengths.get(hash(text[at : at + _SHORTEST]), ()):
-                end = at + length
-                if _goes_on(text[at - 1 : at + 1]) or _goes_on(text[end - 1 : end + 1]):
+        heads = [at for at, head in enumerate(hashes) if head in lengths]
+        if not heads:
+            return found
+        until, ends = self._until(hashes), list(accumulate(map(len, words), initial=0))
+        told: list[Found] = []
+        for at in heads:
+            for size in lengths[hashes[at]]:
+                end = at + size
+                if end >= len(until):
                     continue
-                name = self._values.get(self._digest(text[at:end]))
+                name = self._values.get((size, (until[end] - until[at] * self._powers[size]) % _PRIME))
                 if name is not None:
-                    found.append(Found(at, end, name))
-        return found
+                    _cover(told, Found(ends[at], ends[end], name), whole=size < _WORDS_OF_ONE)
+                    break
+        return found + told
 
-    def _digest(self, text: str) -> bytes:
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
+    def _until(self, hashes: Sequence[int]) -> list[int]:
+        """Keyed hashes of so many of the words from the first on (Rabin and Karp's, with a secret base)."""
+        base = self._base
+        return list(accumulate(hashes, lambda before, each: (before * base + each) % _PRIME, initial=0))
+
+
+def _cover(told: list[Found], new: Found, *, whole: bool) -> None:
+    """Add what begins no sooner than the last that was told. What lies in that says nothing new; what goes on from it
+    is one value with it: stretches of a long one stand side by side."""
+    last = told[-1] if told else Found(0, 0, "")
+    if new.end <= last.end:
+        return
+    if new.data_class == last.data_class and (new.start < last.end or (new.start == last.end and not whole)):
+        told[-1] = Found(last.start, new.end, last.data_class)
+    else:
+        told.append(new)
 
 
 def _says(text: str) -> bool:
@@ -119,11 +163,6 @@ def _says(text: str) -> bool:
     if len(signs) < _SHORTEST + (not any(map(str.isalpha, signs))):
         return False
     return text.strip().lower() not in _WORDS
-
-
-def _goes_on(signs: str) -> bool:
-    """Whether two characters are of one word, as far as words are told apart by spaces."""
-    return len(signs) == 2 and signs.isascii() and signs.isalnum()
 
 
 class Returning:
