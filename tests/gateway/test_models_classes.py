@@ -15,12 +15,12 @@ import pytest
 from gateway_world import CONTRACTS, POLICIES, House, charter
 from hypothesis import example, given
 from hypothesis import strategies as st
-from model_world import TALKS, Call, ChatTalk, Gate, ResponsesTalk, Talk
+from model_world import TALKS, Call, ChatTalk, Gate, MessagesTalk, ResponsesTalk, Talk
 from test_models_places import CHAT, MSGS, RESP, USER, ask
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
-from fiducial.core.event import CallDecided, CallFinished
+from fiducial.core.event import CallDecided, CallFinished, MessageObserved
 from fiducial.errors import CharterError
 from fiducial.flow.masking.detect import BUILT_IN
 from fiducial.flow.masking.vault import Held
@@ -276,6 +276,81 @@ def test_arguments_that_cannot_be_read_are_looked_through(masking: Gate) -> None
     made = {"id": "c", "type": "function", "function": {"name": "note", "arguments": '{"diagnosis": "flu"'}}
     assert ask(masking, "chat", CHAT | {"messages": [USER, {"role": "assistant", "tool_calls": [made]}]}).is_success
     assert "flu" not in json.dumps(masking.provider.asked)
+
+
+def told_of_a_patient(talk: Talk) -> str:
+    """The patient's name came with a result, and was put back in an answer; says the token."""
+    talk.user("How is patient 4711?")
+    _, [(id, _, _)] = talk.send(Call("chart", {"id": "4711"}))
+    talk.came(id, {"patient": {"name": "Mia Kowalczyk"}, "ward": "B2"})
+    talk.send("Well.")
+    [token] = tokens(talk.gate)
+    assert talk.send(f"{token} is fine.")[0] == "Mia Kowalczyk is fine."
+    return token
+
+
+@pytest.mark.parametrize("shorter", [True, False])
+def test_what_was_put_back_is_masked_in_a_conversation_that_nobody_remembers(
+    talks: Make, house: House, shorter: bool
+) -> None:
+    house.guard.use(clinic())
+    talk = talks(Gate(house, mask=["health"]))
+    told_of_a_patient(talk)
+    talk.user("Thanks.")
+    if shorter:
+        talk.history = talk.history[1:]
+    else:
+        talk.gate = Gate(house, mask=["health"])
+    talk.send("Good.")
+    told = json.dumps(talk.gate.provider.asked[-1])
+    assert "Mia Kowalczyk" not in told
+    assert re.search("masked-health-[0-9a-z]{20} is fine.", told)
+
+
+def test_what_was_put_back_is_masked_where_it_is_counted(house: House) -> None:
+    house.guard.use(clinic())
+    talk = MessagesTalk(Gate(house, mask=["health"]), stream=False)
+    told_of_a_patient(talk)
+    talk.gate.anthropic().messages.count_tokens(model="m", messages=talk.history)
+    told = json.dumps(talk.gate.provider.asked[-1])
+    assert "Mia Kowalczyk" not in told
+    assert re.search("masked-health-[0-9a-z]{20} is fine.", told)
+
+
+def test_what_arguments_of_calls_hold_is_masked_in_texts(masking: Gate) -> None:
+    masking.provider.asked.clear()
+    made = {"id": "c", "type": "function", "function": {"name": "note", "arguments": '{"diagnosis": "whooping cough"}'}}
+    said = [USER, {"role": "assistant", "content": "It is whooping cough.", "tool_calls": [made]}]
+    assert ask(masking, "chat", CHAT | {"messages": said}).is_success
+    assert "whooping" not in json.dumps(masking.provider.asked)
+
+
+def test_a_text_goes_on_as_the_provider_was_told_it(talks: Make, house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    talk = talks(gate)
+    talk.user("Mia Kowalczyk")
+    _, [(id, _, _)] = talk.send("I look Mia Kowalczyk up.", Call("chart", {"id": "4711"}))
+    talk.came(id, {"patient": {"name": "Mia Kowalczyk"}})
+    talk.send("Well.")
+    assert json.dumps(gate.provider.asked[-1]).count("Mia Kowalczyk") == 2
+    assert [each.authority for each in of(house, MessageObserved)] == ["user"], "the model's own words are known"
+    [token] = tokens(gate)
+    assert talk.send(token)[0] == "Mia Kowalczyk"
+    talk.user("Thanks.")
+    talk.send("Good.")
+    assert json.dumps(gate.provider.asked[-1]).count("Mia Kowalczyk") == 1, "what was put back may be what was said"
+
+
+def test_a_record_cannot_rename_tools(house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    body = chat(json.dumps({"patient": {"name": "note", "is": "diagnosis"}}))
+    schema = {"type": "object", "properties": {"diagnosis": {"type": "string"}}}
+    tools = [{"type": "function", "function": {"name": "note", "parameters": schema}}]
+    assert ask(gate, "chat", body | {"tools": tools}).is_success
+    assert gate.provider.asked[0]["tools"] == tools
+    assert "note" not in gate.provider.asked[0]["messages"][-1]["content"]
 
 
 def back(*values: Any) -> _Back:

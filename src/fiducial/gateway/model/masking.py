@@ -23,7 +23,7 @@ from fiducial.core.path import Path, PathPattern
 from fiducial.flow import lexer
 from fiducial.flow.masking.detector import Found
 from fiducial.flow.masking.tokens import tokens
-from fiducial.flow.masking.values import Finds, Holds, Places, mask, restore
+from fiducial.flow.masking.values import Finds, Holds, Places, mask, mask_with, restore
 from fiducial.flow.masking.vault import Held, Vault
 from fiducial.gateway.model.thoughts import Thoughts
 from fiducial.guard.guard import InForce
@@ -31,8 +31,8 @@ from fiducial.guard.tool import detection_of
 
 _MASKED: Final = 2**22
 """Characters of one conversation whose masked form is remembered."""
-_SHORT: Final = 64
-"""Characters of a text that is masked as fast as it is found again."""
+_ENTRY: Final = 200
+"""Characters that one that is remembered counts for at least: remembering it takes as much."""
 MASKING: Final = 32
 """How many times as long as it takes to read a text it may take to mask it."""
 _LONGEST_NAME: Final = 200
@@ -77,6 +77,11 @@ class Classes(msgspec.Struct, frozen=True):
         declared = {name for tool in self.charter.tools.values() for name in tool.classes}
         return [(_ALL, name) for name in self._in_order(declared)]
 
+    @property
+    def declared(self) -> bool:
+        """Some contract says where values of them stand."""
+        return bool(self.of_unknown()) or any(map(self.of_arguments, self.charter.tools))
+
     def _in_order(self, names: Collection[str]) -> list[str]:
         return sorted(self.names.intersection(names), key=lambda name: (name in self.restores, name))
 
@@ -98,13 +103,12 @@ class _Back:
         """Hash of the first word → how many there are in stretches that begin so, the most first."""
         self._powers = [pow(self._base, size, _PRIME) for size in range(_WORDS_OF_ONE + 1)]
 
-    def add(self, value: Held) -> bool:
-        """It is told from now on; whether it was not before."""
+    def add(self, value: Held) -> None:
+        """It is told from now on."""
         text = str(value.value)
         words = _WORD.findall(text) if _says(text) else []
         size = min(len(words), _WORDS_OF_ONE)
         starts = {*range(0, len(words) - size + 1, _WORDS_OF_ONE), len(words) - size} if words else ()
-        added = False
         for start in starts:
             stretch = words[start : start + size]
             key = size, self._until([hash(word) for word in stretch])[-1]
@@ -112,8 +116,6 @@ class _Back:
                 self._values[key] = value.data_class
                 head = hash(stretch[0])
                 self._lengths[head] = tuple(sorted({*self._lengths.get(head, ()), size}, reverse=True))
-                added = True
-        return added
 
     def find(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
         """See `Finds`."""
@@ -227,6 +229,8 @@ class Masking:
     def __init__(self, vault: Vault, classes: Classes) -> None:
         self._vault, self._classes = vault, classes
         self._back = _Back(classes.charter.detection)
+        self._stood = _Back(self._back)
+        """Besides, what stands in requests where contracts have values: it is told in what people and models say."""
         self.returning = Returning(vault, self._back)
         """What tokens stand for, to be put back."""
         self._lock = threading.Lock()
@@ -237,10 +241,14 @@ class Masking:
         """What the model gave along with its words."""
 
     def text(self, text: str) -> str:
-        """`text`, masked. A conversation is sent anew with every request, so what was masked is remembered."""
-        if len(text) <= _SHORT:
-            return str(self._mask(text))
+        """`text`, masked. A conversation is sent anew with every request, so what was masked is remembered, and goes
+        on as the provider was told it when more values are known."""
         return str(self._masked("text", text.encode("utf-8", "surrogatepass"), text))
+
+    def given(self, text: str) -> str:
+        """A text that the client gets, as it is masked when that sends it along: with all that is known by now, though
+        somebody may have said the same before."""
+        return str(self._masked("text", text.encode("utf-8", "surrogatepass"), text, anew=True))
 
     def name(self, name: str) -> str:
         """What names a thing, masked."""
@@ -255,14 +263,25 @@ class Masking:
 
     def value(self, value: Any) -> Any:
         """A value of JSON, masked; tools and earlier calls come anew with every request too. Nobody changes it."""
-        return self._remembered("JSON", value)
+        return self._remembered("JSON", value, detection=self._back)
 
     def arguments(self, tool: str, arguments: Any) -> Any:
         """Arguments of a call, masked; all of them, where they cannot be read."""
+        return self._remembered(f"arguments of {tool}", arguments, self.places_in(tool, arguments))
+
+    def places_in(self, tool: str, arguments: Any) -> Places:
+        """Where values stand in `arguments` of a call: everywhere, where they cannot be read."""
         places = self._classes.of_arguments(tool)
-        if not isinstance(arguments, dict):
-            places = [(_ALL, name) for _, name in places]
-        return self._remembered(f"arguments of {tool}", arguments, places)
+        return places if isinstance(arguments, dict) else [(_ALL, name) for _, name in places]
+
+    def learn(self, value: Any, places: Places) -> None:
+        """What stands at `places` in a value of JSON is told in texts from now on."""
+
+        def put(each: Any, data_class: str) -> str:
+            self._stood.add(Held(data_class, each))
+            return ""
+
+        mask_with(value, lambda _: (), put, places)
 
     def standing_in(self, text: str) -> dict[str, str]:
         """Token → data class of what it stands for, for each token in `text` in its order."""
@@ -290,25 +309,32 @@ class Masking:
         conversation, by their masked ids."""
         return Sending(self, self._classes, asked, earlier)
 
-    def _remembered(self, kind: str, value: Any, places: Places = ()) -> Any:
+    def _remembered(self, kind: str, value: Any, places: Places = (), detection: Finds | None = None) -> Any:
         try:
             written = msgspec.json.encode(value)
         except (TypeError, ValueError):
-            return self._mask(value, places)
-        return self._masked(kind, written, value, places)
+            return self._mask(value, places, detection)
+        return self._masked(kind, written, value, places, detection)
 
-    def _mask(self, value: Any, places: Places = ()) -> Any:
-        return mask(value, self._vault, classes=self._classes.names, declared=places, detection=self._back)
+    def _mask(self, value: Any, places: Places = (), detection: Finds | None = None) -> Any:
+        detection = detection or self._stood
+        return mask(value, self._vault, classes=self._classes.names, declared=places, detection=detection)
 
-    def _masked(self, kind: str, written: bytes, value: Any, places: Places = ()) -> Any:
+    def _masked(
+        self, kind: str, written: bytes, value: Any, places: Places = (), detection: Finds | None = None, *,
+        anew: bool = False,
+    ) -> Any:  # fmt: skip
         digest = hashlib.sha256(kind.encode("utf-8", "surrogatepass") + b"\0")
         digest.update(written)
-        key = digest.digest()
+        key, size = digest.digest(), max(len(written), _ENTRY)
         with self._lock:
             found = self._known.pop(key, None)
+            if found is not None and anew:
+                self._size -= size
+                found = None
             if found is None:
-                found = self._mask(value, places), len(written)
-                self._size += len(written)
+                found = self._mask(value, places, detection), size
+                self._size += size
             self._known[key] = found
             while self._size > _MASKED and len(self._known) > 1:
                 self._size -= self._known.popitem(last=False)[1][1]
@@ -328,6 +354,8 @@ class Sending:
         self._classes, self._asked, self._earlier = classes, asked, earlier
         self.text, self.name, self.value, self.own = masking.text, masking.name, masking.value, masking.own
         self.arguments, self.placed = masking.arguments, masking.placed
+        self.learning = Learning(masking, self.places) if classes.declared else None
+        """Goes through the request before; `None`: there is nothing to learn."""
 
     def places(self, call: str) -> Places:
         """Where values stand in the result of a call; all of it is one, where nobody knows what was called."""
@@ -337,4 +365,34 @@ class Sending:
         return [each for tool in sorted(tools) for each in self._classes.of_results(tool)]
 
 
-__all__ = ["MASKING", "Classes", "Granted", "Masking", "Returning", "Sending", "maskable"]
+class Learning:
+    """Goes through a request before it is masked, and changes nothing: what stands where contracts have values of a
+    class is told in its texts then, whatever was forgotten of the conversation."""
+
+    def __init__(self, masking: Masking, places: Callable[[str], Places]) -> None:
+        self._masking, self.places, self.own = masking, places, masking.own
+
+    def text(self, text: str) -> str:
+        """As it is."""
+        return text
+
+    def name(self, name: str) -> str:
+        """As it is."""
+        return name
+
+    def value(self, value: Any) -> Any:
+        """As it is."""
+        return value
+
+    def arguments(self, tool: str, arguments: Any) -> Any:
+        """Learns from arguments of a call."""
+        self._masking.learn(arguments, self._masking.places_in(tool, arguments))
+        return arguments
+
+    def placed(self, value: Any, places: Places) -> Any:
+        """Learns from a value of JSON."""
+        self._masking.learn(value, places)
+        return value
+
+
+__all__ = ["MASKING", "Classes", "Granted", "Learning", "Masking", "Returning", "Sending", "maskable"]

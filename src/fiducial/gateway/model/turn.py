@@ -412,7 +412,7 @@ class Turn:
                 thoughts.add(masked_part(each, masking))
         model = self._model
         if masking is not None:
-            model, wrote = masking.name(model), [(masking.text(text), outside) for text, outside in wrote]
+            model, wrote = masking.name(model), [(masking.given(text), outside) for text, outside in wrote]
         for text, _ in wrote:
             session.answered(text, model=model)
         try:
