@@ -174,7 +174,8 @@ class Returning:
         self._vault, self._back = vault, back
 
     def held(self, token: str) -> Held | None:
-        """See `Vault.held`; it is put back now."""
+        """See `Vault.held`. It may be put back now, so it is known again, also where the token stays after all: in a
+        link, or where a call is denied."""
         found = self._vault.held(token)
         if found is not None:
             self._back.add(found)
