@@ -8,16 +8,19 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from gateway_world import CONTRACTS, POLICIES, House, charter
-from model_world import TALKS, Call, ChatTalk, Gate, ResponsesTalk, Talk
+from hypothesis import example, given
+from hypothesis import strategies as st
+from model_world import TALKS, Call, ChatTalk, Gate, MessagesTalk, ResponsesTalk, Talk
 from test_models_places import CHAT, MSGS, RESP, USER, ask
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
-from fiducial.core.event import CallDecided, CallFinished
+from fiducial.core.event import CallDecided, CallFinished, MessageObserved
 from fiducial.errors import CharterError
 from fiducial.flow.masking.detect import BUILT_IN
 from fiducial.flow.masking.vault import Held
@@ -142,8 +145,9 @@ def test_what_contracts_say_of_results_is_masked_and_restored(talks: Make, house
     assert talk.send(f"{name} is {tired}.")[0] == "Mia is tired since spring."
     assert tokens(gate) == [name, tired, seven], "the same value has the same token"
     assert not any(each.encode() in house.written() for each in ("tired since", '"Mia"'))
-    assert [each.tool for each in of(house, CallDecided)] == ["chart", "respond", "note", "respond"]
-    assert [each.outcome for each in of(house, CallFinished)] == ["ok"] * 4
+    respond = ["respond", "respond"]
+    assert [each.tool for each in of(house, CallDecided)] == ["chart", *respond, "note", *respond]
+    assert [each.outcome for each in of(house, CallFinished)] == ["ok"] * 6
     assert "health" in of(house, CallFinished)[0].classes
 
 
@@ -274,6 +278,81 @@ def test_arguments_that_cannot_be_read_are_looked_through(masking: Gate) -> None
     assert "flu" not in json.dumps(masking.provider.asked)
 
 
+def told_of_a_patient(talk: Talk) -> str:
+    """The patient's name came with a result, and was put back in an answer; says the token."""
+    talk.user("How is patient 4711?")
+    _, [(id, _, _)] = talk.send(Call("chart", {"id": "4711"}))
+    talk.came(id, {"patient": {"name": "Mia Kowalczyk"}, "ward": "B2"})
+    talk.send("Well.")
+    [token] = tokens(talk.gate)
+    assert talk.send(f"{token} is fine.")[0] == "Mia Kowalczyk is fine."
+    return token
+
+
+@pytest.mark.parametrize("shorter", [True, False])
+def test_what_was_put_back_is_masked_in_a_conversation_that_nobody_remembers(
+    talks: Make, house: House, shorter: bool
+) -> None:
+    house.guard.use(clinic())
+    talk = talks(Gate(house, mask=["health"]))
+    told_of_a_patient(talk)
+    talk.user("Thanks.")
+    if shorter:
+        talk.history = talk.history[1:]
+    else:
+        talk.gate = Gate(house, mask=["health"])
+    talk.send("Good.")
+    told = json.dumps(talk.gate.provider.asked[-1])
+    assert "Mia Kowalczyk" not in told
+    assert re.search("masked-health-[0-9a-z]{20} is fine.", told)
+
+
+def test_what_was_put_back_is_masked_where_it_is_counted(house: House) -> None:
+    house.guard.use(clinic())
+    talk = MessagesTalk(Gate(house, mask=["health"]), stream=False)
+    told_of_a_patient(talk)
+    talk.gate.anthropic().messages.count_tokens(model="m", messages=talk.history)
+    told = json.dumps(talk.gate.provider.asked[-1])
+    assert "Mia Kowalczyk" not in told
+    assert re.search("masked-health-[0-9a-z]{20} is fine.", told)
+
+
+def test_what_arguments_of_calls_hold_is_masked_in_texts(masking: Gate) -> None:
+    masking.provider.asked.clear()
+    made = {"id": "c", "type": "function", "function": {"name": "note", "arguments": '{"diagnosis": "whooping cough"}'}}
+    said = [USER, {"role": "assistant", "content": "It is whooping cough.", "tool_calls": [made]}]
+    assert ask(masking, "chat", CHAT | {"messages": said}).is_success
+    assert "whooping" not in json.dumps(masking.provider.asked)
+
+
+def test_a_text_goes_on_as_the_provider_was_told_it(talks: Make, house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    talk = talks(gate)
+    talk.user("Mia Kowalczyk")
+    _, [(id, _, _)] = talk.send("I look Mia Kowalczyk up.", Call("chart", {"id": "4711"}))
+    talk.came(id, {"patient": {"name": "Mia Kowalczyk"}})
+    talk.send("Well.")
+    assert json.dumps(gate.provider.asked[-1]).count("Mia Kowalczyk") == 2
+    assert [each.authority for each in of(house, MessageObserved)] == ["user"], "the model's own words are known"
+    [token] = tokens(gate)
+    assert talk.send(token)[0] == "Mia Kowalczyk"
+    talk.user("Thanks.")
+    talk.send("Good.")
+    assert json.dumps(gate.provider.asked[-1]).count("Mia Kowalczyk") == 1, "what was put back may be what was said"
+
+
+def test_a_record_cannot_rename_tools(house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    body = chat(json.dumps({"patient": {"name": "note", "is": "diagnosis"}}))
+    schema = {"type": "object", "properties": {"diagnosis": {"type": "string"}}}
+    tools = [{"type": "function", "function": {"name": "note", "parameters": schema}}]
+    assert ask(gate, "chat", body | {"tools": tools}).is_success
+    assert gate.provider.asked[0]["tools"] == tools
+    assert "note" not in gate.provider.asked[0]["messages"][-1]["content"]
+
+
 def back(*values: Any) -> _Back:
     made = _Back(BUILT_IN)
     for each in values:
@@ -304,6 +383,55 @@ def test_many_that_were_put_back_take_no_longer() -> None:
 
     few = min(taken(10) for _ in range(3))
     assert taken(10_000) < 5 * few + 0.05
+
+
+def test_values_of_many_lengths_that_begin_alike_take_no_longer() -> None:
+    def taken(count: int) -> float:
+        known = back(*("a b " * number + "end" for number in range(2, 2 + count)))
+        start = time.thread_time()
+        known.find("a b " * 2_000)
+        return time.thread_time() - start
+
+    few = min(taken(10) for _ in range(3))
+    assert taken(400) < 8 * few + 0.05
+
+
+LONG = " ".join(f"word{number}" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "found"),
+    [
+        (LONG, f"It says: {LONG}.", [LONG]), (LONG, f"{LONG} {LONG}", [LONG, LONG]), (LONG, LONG[:100], []),
+        (LONG, f"It says: {LONG[: len(LONG) // 2]}", [" ".join(LONG.split()[:48]) + " "]),
+        ("a b " * 400, "a b " * 1_000, ["a b " * 1_000]), ("a b " * 4, "a b " * 3, []),
+        (f"Mia{'-' * 100}Kim", f"Mia{'-' * 100}Kim", [f"Mia{'-' * 31}", f"{'-' * 31}Kim"]),
+    ],
+)  # fmt: skip
+def test_a_long_value_is_known_again_also_in_part(value: str, text: str, found: list[str]) -> None:
+    assert [text[each.start : each.end] for each in back(value).find(text)] == found
+
+
+VALUES = st.text("ab0 é.", min_size=4, max_size=9).filter(lambda text: sum(map(str.isalpha, text)) > 3)
+
+
+@example(["abba", "abba b"], "abba b. ", Random(0))
+@given(st.lists(VALUES, max_size=9), st.text("ab0 é.", max_size=60), st.randoms())
+def test_nothing_of_what_was_put_back_is_missed(values: list[str], text: str, random: Random) -> None:
+    text = "".join([text, *random.sample(values, len(values))])
+    expected = {
+        at
+        for value in values
+        for start in range(len(text))
+        if text.startswith(value, start) and not goes_on(text, start) and not goes_on(text, start + len(value))
+        for at in range(start, start + len(value))
+    }
+    assert {at for each in back(*values).find(text) for at in range(each.start, each.end)} == expected
+
+
+def goes_on(text: str, at: int) -> bool:
+    """Whether a word goes on there."""
+    return 0 < at < len(text) and text[at - 1 : at + 1].isascii() and text[at - 1 : at + 1].isalnum()
 
 
 @pytest.mark.parametrize(("tool", "stays"), [("dictate", False), ("note", True), ("nobodys", True)])

@@ -41,7 +41,7 @@ from fiducial.gateway.model import headers as headers_of
 from fiducial.gateway.model.answer import Answer, told
 from fiducial.gateway.model.api import Api
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of, prompt_of
-from fiducial.gateway.model.masking import MASKING, Classes, Masking, Sending
+from fiducial.gateway.model.masking import MASKING, Classes, Masking
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Event, Events
 from fiducial.gateway.model.steps import Asked, Json, Said, Step
@@ -389,7 +389,7 @@ def _written(
     if stated is not None:
         agents = {"user", "system", "operator"}
     with _readable():
-        asked = asked if masking is None else api.masked(asked, _sending(api, asked, conversation, masking))
+        asked = asked if masking is None else _masked(api, asked, conversation, masking)
         steps += [
             Said("agent", step.text) if isinstance(step, Said) and step.authority in agents else step
             for step in api.steps(asked)
@@ -399,13 +399,16 @@ def _written(
         return msgspec.json.encode(api.settled(asked, owed, conversation.given)), steps
 
 
-def _sending(api: Api, asked: Json, conversation: Conversation | None, masking: Masking) -> Sending:
-    """Masks a request; `None`: of a conversation that nobody knows."""
+def _masked(api: Api, asked: Json, conversation: Conversation | None, masking: Masking) -> Json:
+    """A request, masked; `None`: of a conversation that nobody knows."""
     tools: dict[str, set[str]] = {}
     for step in api.steps(asked):
         if isinstance(step, Asked):
             tools.setdefault(step.call, set()).add(step.tool)
-    return masking.sending(tools, lambda call: conversation.tools_of(call) if conversation is not None else ())
+    sending = masking.sending(tools, lambda call: conversation.tools_of(call) if conversation is not None else ())
+    if sending.learning is not None:
+        api.masked(asked, sending.learning)
+    return api.masked(asked, sending)
 
 
 def _prompted(served: Served, api: Api, asked: Json, masking: Masking | None) -> Json:
@@ -420,7 +423,7 @@ def _countable(served: Served, api: Api, asked: Json) -> bytes:
     classes = served.classes
     masking = Masking(Vault(os.urandom(32), ""), classes) if classes is not None else None
     with _readable():
-        asked = asked if masking is None else api.masked(asked, _sending(api, asked, None, masking))
+        asked = asked if masking is None else _masked(api, asked, None, masking)
         return msgspec.json.encode(api.settled(_prompted(served, api, asked, masking), [], ()))
 
 

@@ -2,7 +2,7 @@
 
 The session hears what the model hears: where data classes are masked, with tokens in their places, so that no value of
 them is in its log either. What goes to the client has the values again, of the classes that may be restored: in a call,
-that is decided with the call; in a text, by deciding an answer (`respond`) that is a token of the class.
+that is decided with the call; in a text, by deciding an answer (`respond`) that is the token alone, for each token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fiducial.flow.masking.streams import RestoreStream
 from fiducial.flow.masking.tokens import LONGEST
 from fiducial.flow.masking.values import restore, restore_text
 from fiducial.gateway.decisions import decided
-from fiducial.gateway.model.masking import MASKING, Masking
+from fiducial.gateway.model.masking import MASKING, Granted, Masking
 from fiducial.gateway.model.outgoing import masked_part
 from fiducial.gateway.model.steps import Asked, Came, Own, Part, Said, Step
 from fiducial.gateway.model.thoughts import Thoughts
@@ -44,6 +44,8 @@ _ALIKE: Final = 16
 """Calls of one id that are remembered."""
 _CALLS: Final = 10_000
 """Calls of one conversation that are remembered."""
+RESTORED: Final = 100
+"""Tokens of which it is decided, in the texts of one answer, whether they go to the client; further ones stay."""
 _UNTOLD: Final = "`{tool}`, by arguments that cannot be read"
 _NOWHERE: Final = "a tool that is not told"
 _NOT_DONE: Final = "`{tool}` was not called. {why}"
@@ -215,9 +217,10 @@ class Turn:
         """The answer was asked for in pieces."""
         self._vault = masking.returning if masking is not None and rules.restores else None
         self._asked: set[str] = set()
-        """Classes of which it was decided whether they go to the client in texts."""
-        self._granted: set[str] = set()
+        """Tokens of which it was decided whether they go to the client in texts."""
+        self._granted = Granted(self._vault) if self._vault is not None else None
         """Those that do."""
+        self._left = RESTORED
         self.answer = ""
         """The provider's name for the answer, where it can go on from it."""
         self.owed: list[dict[str, Any]] = []
@@ -248,26 +251,33 @@ class Turn:
         return await self._restored(text, in_json=False)
 
     async def _restored(self, text: str, *, in_json: bool) -> str:
-        if self._vault is None:
+        if self._granted is None:
             return text
         await self.ask(text)
-        return restore_text(text, self._vault, self._granted, in_json=in_json, links=Links())
+        return restore_text(text, self._granted, self._rules.restores, in_json=in_json, links=Links())
 
     async def ask(self, text: str) -> None:
-        """Decide of each class of which `text` has a token whether it goes to the client, once in an answer. Raises as
-        `taken` does, and for nothing that the guard does: then it does not."""
-        found = self._masking.standing_in(text) if self._masking is not None else {}
-        for name in sorted(found.keys() & self._rules.restores - self._asked):
+        """Decide of each token in `text` whether its value goes to the client, once in an answer. Raises as `taken`
+        does, and for nothing that the guard does: then it does not."""
+        if self._masking is None or self._granted is None:
+            return
+        for token, name in self._masking.standing_in(text).items():
+            if name not in self._rules.restores or token in self._asked:
+                continue
+            if not self._left:
+                return
             taken = await self.taken()
-            self._asked.add(name)
+            await self._doubt(taken.seat)
+            self._asked.add(token)
+            self._left -= 1
             try:
-                told = partial(taken.seat.session.respond, found[name], audience=self._rules.audience)
+                told = partial(taken.seat.session.respond, token, audience=self._rules.audience)
                 verdict = (await taken.seat.apart(told)).verdict
             except Exception as error:
                 log.error("whether values go back to the client could not be decided", exc_info=wordless(error))
                 continue
             if not verdict.enforced or (isinstance(verdict, Allowed) and name not in verdict.masks):
-                self._granted.add(name)
+                self._granted.add(token)
 
     def masked(self, text: str) -> str:
         """A text of the gateway's own, as the provider gets it: it may hold what people said."""
@@ -279,10 +289,11 @@ class Turn:
 
     def stream(self, *, plain: bool = False) -> Restoring | None:
         """Restores a text that comes in pieces; `None` when there is nothing to restore. `plain`: it is no JSON."""
-        if self._vault is None:
+        if self._granted is None:
             return None
         in_json = self._in_json and not plain
-        return Restoring(self, RestoreStream(self._vault, self._granted, in_json=in_json, links=Links()))
+        stream = RestoreStream(self._granted, self._rules.restores, in_json=in_json, links=Links())
+        return Restoring(self, stream)
 
     @property
     def ready(self) -> bool:
@@ -364,7 +375,10 @@ class Turn:
 
     def looked_up(self) -> None:
         """Something was looked up, or done, at the provider: what is said from here on may be anybody's words, and
-        nobody here has seen all that the model has."""
+        nobody here has seen all that the model has. What was decided about values before does not hold for it."""
+        if not self._outside and self._granted is not None:
+            self._asked.clear()
+            self._granted.clear()
         self._outside = True
 
     def read(self, part: Part) -> None:
@@ -400,7 +414,7 @@ class Turn:
                 thoughts.add(masked_part(each, masking))
         model = self._model
         if masking is not None:
-            model, wrote = masking.name(model), [(masking.text(text), outside) for text, outside in wrote]
+            model, wrote = masking.name(model), [(masking.given(text), outside) for text, outside in wrote]
         for text, _ in wrote:
             session.answered(text, model=model)
         try:
