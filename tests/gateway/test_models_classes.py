@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gateway_world import CONTRACTS, POLICIES, House, charter
 from model_world import TALKS, Call, ChatTalk, Gate, ResponsesTalk, Talk
-from test_models_places import CHAT, MSGS, RESP, USER, ask
+from test_models_places import CHAT, MSGS, RESP, USER, ask, of_user
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
@@ -39,6 +39,10 @@ def talks(request: pytest.FixtureRequest) -> Make:
         return made(gate, stream=stream, **headers)
 
     return make
+
+
+def text(text: str, kind: str = "text", **more: Any) -> dict[str, Any]:
+    return {"type": kind, "text": text} | more
 
 
 def test_a_charters_own_class_is_masked_and_restored(talks: Make, house: House) -> None:
@@ -77,6 +81,54 @@ def test_a_class_that_nothing_tells_is_refused_at_the_start(tmp_path: Path) -> N
         with pytest.raises(CharterError) as refused:
             settings(tmp_path, mask, **about)
         assert says in str(refused.value)
+
+
+STAFF = "ab123456"
+STAFFED: dict[str, Any] = {"data_classes": ("badge",), "detect": {"badge": [
+    {"pattern": r"\b[a-z]{2}[0-9]{6}\b"}, {"pattern": r"\b[0-9]{8}\b"}]}}  # fmt: skip
+RESULT = {"role": "tool", "tool_call_id": STAFF, "content": "x"}
+LIKE_WORDS: list[tuple[str, dict[str, Any]]] = [
+    *(("chat", CHAT | {name: STAFF}) for name in (
+        "user", "safety_identifier", "prompt_cache_key", "stop", "model", "service_tier", "reasoning_effort",
+        "verbosity", "tool_choice")),
+    *(("chat", CHAT | {name: 12345678}) for name in ("seed", "user", "max_tokens")),
+    ("chat", of_user("x", name=STAFF)), ("chat", of_user([text("x", id=STAFF)])),
+    ("chat", of_user([{"type": STAFF, "text": "x"}])), ("chat", CHAT | {"messages": [USER | {"role": STAFF}]}),
+    ("chat", CHAT | {"messages": [USER, {"role": "assistant", "tool_calls": [
+        {"id": STAFF, "type": "function", "function": {"name": STAFF, "arguments": "{}"}}]}, RESULT]}),
+    ("chat", CHAT | {"metadata": {"name": STAFF, "id": STAFF}}), ("chat", CHAT | {STAFF: "x"}),
+    ("responses", RESP | {"user": STAFF, "truncation": STAFF, "previous_response_id": None}),
+    ("responses", RESP | {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": STAFF}]}]}),
+    ("responses", RESP | {"input": [USER | {"status": STAFF}]}),
+    ("messages", MSGS | {"metadata": {"user_id": STAFF}, "service_tier": STAFF}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    with House(tmp_path_factory.mktemp("staff") / "log.db", charter(**STAFFED)) as made:
+        yield Gate(made, mask=["badge", "payment"])
+
+
+@pytest.mark.parametrize(("api", "body"), LIKE_WORDS, ids=range(len(LIKE_WORDS)))
+def test_values_in_forms_that_look_like_words_or_settings_are_masked(
+    staffed: Gate, api: str, body: dict[str, Any]
+) -> None:
+    staffed.provider.asked.clear()
+    assert ask(staffed, api, body).status_code == 200
+    told = json.dumps(staffed.provider.asked)
+    assert not any(value in told for value in (STAFF, "12345678"))
+    assert "masked-badge-" in told
+
+
+def test_other_words_and_settings_pass_where_a_charter_has_forms(staffed: Gate) -> None:
+    staffed.provider.asked.clear()
+    body = of_user([text("x")], name="ab12345") | {
+        "model": "m-20250929", "seed": 4111111111111111, "temperature": 0.7, "max_tokens": 4096, "user": "user123456",
+        "stop": "e", "stream": False, "reasoning_effort": "high",
+    }  # fmt: skip
+    assert ask(staffed, "chat", body).status_code == 200
+    assert staffed.provider.asked == [body]
 
 
 # --- where contracts say that values stand
@@ -198,10 +250,6 @@ def message(content: Any, **more: Any) -> dict[str, Any]:
     return MSGS | {"messages": [USER, {"role": "assistant", "content": [made]}, {"role": "user", "content": [result]}]}
 
 
-def text(text: str, kind: str = "text", **more: Any) -> dict[str, Any]:
-    return {"type": kind, "text": text} | more
-
-
 RESULTS: list[tuple[str, dict[str, Any], str]] = [
     ("chat", chat(JSON_TEXT), "B2"), ("chat", chat([text(JSON_TEXT), text("x")]), "B2"),
     ("chat", chat(json.dumps([RECORD, RECORD]), tool="charts"), "B2"), ("chat", chat(json.dumps(JSON_TEXT)), "B2"),
@@ -258,6 +306,24 @@ def test_a_call_is_known_from_the_answer_that_is_gone_on_from(house: House) -> N
     [output] = gate.provider.asked[-1]["input"]
     assert json.loads(output["output"])["ward"] == "B2"
     assert not any(each in str(output) for each in HIDDEN)
+
+
+def test_what_was_put_back_is_masked_as_a_name_and_no_word_of_the_api(house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    talk = ChatTalk(gate, stream=False)
+    talk.user("How is patient 4711?")
+    talk.called("call_a", "chart", {"id": "4711"})
+    talk.came("call_a", {"patient": ["high", "developer", "mia_may"]})
+    talk.send("Well.")
+    told = "It is {}, {} and {}.".format(*tokens(gate))
+    assert talk.send(told)[0] == "It is high, developer and mia_may."
+    talk.history.append({"role": "developer", "content": "Go on."})
+    talk.more = {"reasoning_effort": "high", "user": "mia_may"}
+    talk.send("So.")
+    asked = gate.provider.asked[-1]
+    assert (asked["reasoning_effort"], asked["messages"][-1]["role"]) == ("high", "developer")
+    assert asked["user"] == tokens(gate)[2]
 
 
 def test_other_tools_say_what_they_said(masking: Gate) -> None:

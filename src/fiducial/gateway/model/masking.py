@@ -194,6 +194,10 @@ class Masking:
             self._names.add(name)
         return masked
 
+    def formed(self, text: str) -> list[Found]:
+        """Values in `text` in forms of the charter's own."""
+        return self._classes.charter.detection.formed(text, self._classes.names)
+
     def value(self, value: Any) -> Any:
         """A value of JSON, masked; tools and earlier calls come anew with every request too. Nobody changes it."""
         return self._remembered("JSON", value)
@@ -268,7 +272,7 @@ class Sending:
     ) -> None:
         self._classes, self._asked, self._earlier = classes, asked, earlier
         self.text, self.name, self.value, self.own = masking.text, masking.name, masking.value, masking.own
-        self.arguments, self.placed = masking.arguments, masking.placed
+        self.arguments, self.placed, self.formed = masking.arguments, masking.placed, masking.formed
 
     def places(self, call: str) -> Places:
         """Where values stand in the result of a call; all of it is one, where nobody knows what was called."""

@@ -5,8 +5,9 @@ base64 or as a `data:` URL. Where a contract says that values of a class stand i
 masked whatever they look like; a result of which that is said, and which is no JSON, is one such value. These go on as
 they are:
 
-1. words of an API (`user`, `input_text`), which no value of a class can be;
-2. numbers that a setting is, right in the request;
+1. words of the APIs (`user`, `input_text`), settings that are written like one unless a value is told in them, and
+   the name of a model, which its provider knows, unless it is a value in a form of the charter's;
+2. numbers that a setting is, right in the request, unless one is in a form of the charter's;
 3. bytes that are no text: pictures, sound, what only the provider can read;
 4. what the model itself gave along with its words in this conversation, which its provider has signed.
 """
@@ -17,11 +18,12 @@ import base64
 import binascii
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import quote, unquote
 
 from fiducial.core.path import Path, PathPattern
+from fiducial.flow.masking.detector import Found
 from fiducial.flow.masking.values import Covers, Places
 from fiducial.gateway.model.steps import Json, arguments_in, dumped, kind_of
 from fiducial.gateway.model.thoughts import LABELS
@@ -35,6 +37,9 @@ class Mask(Protocol):
 
     def name(self, name: str) -> str:
         """What names a thing, as text; most hold no value, and come again with every request."""
+
+    def formed(self, text: str) -> Sequence[Found]:
+        """Values in `text` in forms of the charter's own."""
 
     def value(self, value: Any) -> Any:
         """A value of JSON, with its keys."""
@@ -74,8 +79,18 @@ _BLOBS: Final = frozenset(
 """Members that can hold bytes."""
 _PROSE: Final = frozenset(["", "content", "input", "output", "refusal", "summary", "text", "thinking", "title"])
 """Members whose names say nothing of the texts in them."""
+_WORDS: Final = frozenset(
+    ["any", "assistant", "auto", "base64", "completed", "custom", "custom_tool_call", "custom_tool_call_output",
+     "default", "developer", "disabled", "document", "enabled", "ephemeral", "file", "flex", "function",
+     "function_call", "function_call_output", "high", "image", "image_url", "in_progress", "incomplete", "input_audio",
+     "input_file", "input_image", "input_text", "low", "max", "medium", "message", "minimal", "none", "output_text",
+     "priority", "reasoning", "reasoning_text", "redacted_thinking", "refusal", "required", "search_result",
+     "standard_only", "summary_text", "system", "text", "thinking", "tool", "tool_result", "tool_use", "url", "user",
+     "xhigh"]
+)  # fmt: skip
+"""What the APIs call roles, kinds of parts and choices: no values, though one that was put back reads the same."""
 _WORD: Final = re.compile(r"[a-z_]{1,64}[0-9]{0,8}")
-"""Words of an API: no value of a class is written like that."""
+"""How choices are written that an API gives."""
 _MODEL: Final = re.compile(r"(?=[^A-Za-z]*[A-Za-z])[\w.:/+-]{1,200}(?:@[\w-]{1,40})?", re.ASCII)
 """How models are named."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
@@ -107,7 +122,7 @@ def _members(value: Json, mask: Mask, member: Callable[[str, Any], Any]) -> Json
 
 
 def _setting(key: str, value: Any, mask: Mask, settings: frozenset[str]) -> Any:
-    if value is None or isinstance(value, bool) or (key in settings and _is_setting(key, value)):
+    if value is None or isinstance(value, bool) or (key in settings and _is_setting(key, value, mask)):
         return value
     return _behind(key, value, mask)
 
@@ -117,10 +132,12 @@ def _behind(key: str, value: Any, mask: Mask) -> Any:
     return next(iter(mask.value({key: value}).values()))
 
 
-def _is_setting(key: str, value: Any) -> bool:
-    if isinstance(value, str):
-        return (_MODEL if key == "model" else _WORD).fullmatch(value) is not None
-    return isinstance(value, (int, float))
+def _is_setting(key: str, value: Any, mask: Mask) -> bool:
+    if not isinstance(value, str):
+        return isinstance(value, (int, float)) and not mask.formed(str(value))
+    if key == "model":
+        return _MODEL.fullmatch(value) is not None and all(len(value) > end - at for at, end, _ in mask.formed(value))
+    return value in _WORDS or (_WORD.fullmatch(value) is not None and mask.name(value) == value)
 
 
 def masked_part(value: Any, mask: Mask) -> Any:
@@ -242,7 +259,7 @@ def _labelled(value: Any, mask: Mask) -> Any:
 
 def _text(text: str, mask: Mask, given: str) -> str:
     if given in _NAMES:
-        return text if _WORD.fullmatch(text) else mask.name(text)
+        return text if text in _WORDS else mask.name(text)
     if given in _BLOBS:
         return _blob(text, mask)
     if given == "arguments":
