@@ -143,6 +143,10 @@ CLINIC = dict(CONTRACTS) | {
         },
     },
     "charts": {"effect": "read", "kind": "read", "output": {"classes": {"health": ["$[*].patient"]}}},
+    "local_shell": {
+        "effect": "reversible", "kind": "create",
+        "parameters": {"action": {"role": "content", "classes": ["health"], "schema": {}}},
+    },
     "dictate": {
         "effect": "reversible", "kind": "create", "parameters": {"input": {"role": "content", "classes": ["health"]}}
     },
@@ -273,6 +277,72 @@ RESULTS: list[tuple[str, dict[str, Any], str]] = [
         "type": "text", "media_type": "text/plain", "data": FLU}}]), "text/plain"),
     ("messages", message([{"type": "search_result", "source": "x", "title": "Mia", "content": [text(FLU)]}]), ""),
 ]  # fmt: skip
+
+
+def function(content: str, name: str = "chart", **more: Any) -> dict[str, Any]:
+    made = {"role": "assistant", "content": None, "function_call": {"name": name, "arguments": "{}"}}
+    return CHAT | {"messages": [USER, made, {"role": "function", "name": name, "content": content} | more]}
+
+
+def item(**members: Any) -> dict[str, Any]:
+    made = {"type": "function_call", "call_id": "c", "name": "chart", "arguments": "{}"}
+    return RESP | {"input": [USER, made, members]}
+
+
+WORD = "HIVpositive"
+"""Base64 of what is no text."""
+WORDS = "the flu has come back and it is as bad as it was before " * 30
+"""So are these, without their spaces."""
+OTHERWISE: list[tuple[str, dict[str, Any], str]] = [
+    ("chat", function(FLU), '"chart"'), ("chat", function(JSON_TEXT), "B2"),
+    ("chat", function("x", note=FLU, nested={"x": [7, FLU]}), ""),
+    ("chat", CHAT | {"messages": [USER, {"role": "function", "content": FLU}]}, ""),
+    ("chat", CHAT | {"messages": [USER, {"role": "tool", "content": FLU}]}, '"tool"'),
+    ("chat", CHAT | {"messages": [USER, {"role": "tool", "tool_call_id": "c", "result": FLU}]}, ""),
+    ("chat", chat([{"name": "flu"}]), ""), ("chat", chat([text("{}", note="flu", id="flu", cache_control="flu")]), ""),
+    ("chat", chat([{"type": "flu", "status": "flu", "detail": "flu", "media_type": "flu", "ttl": "flu"}]), ""),
+    ("chat", chat([{"x": [{"file_id": "flu", "model": "flu", "role": "flu"}]}]), ""),
+    ("responses", response({"name": "flu", "status": "flu"}), ""),
+    ("responses", response({"type": "computer_screenshot", "image_url": f"data:image/png;base64,{PICTURE}"}), PICTURE),
+    ("responses", item(type="local_shell_call_output", id="c", output=JSON_TEXT, status="completed"), "B2"),
+    ("responses", item(type="local_shell_call_output", id="nobodys", output=FLU, status="flu"), "_output"),
+    ("responses", item(type="function_call_output", call_id="c", output="x", status="completed", id="flu"), '"c"'),
+    ("responses", item(type="mcp_call", id="m", name="chart", arguments="{}", output=JSON_TEXT, error="flu"), "B2"),
+    ("messages", message("x", error=FLU, name="chart"), '"chart"'), ("messages", message("x", name="flu"), ""),
+    *(("messages", message([{"type": "document", "source": {"type": "text", "media_type": media, "data": data}}]), "")
+      for media in ("text/plain", "text/csv", None, ["image/png"]) for data in (WORD, WORDS)),
+    ("messages", message([{"type": "document", "source": {"media_type": "image/png", "data": WORDS}}]), "image/png"),
+    ("messages", message([{"type": "x", "url": WORD}]), ""), ("messages", message([{"url": f"data:,{WORD}"}]), ""),
+    ("messages", message([{"type": "image", "source": {
+        "type": "base64", "media_type": "image/png", "data": PICTURE[:200]}}]), PICTURE[:200]),
+    ("messages", message([{"type": "web_search_result", "encrypted_content": PICTURE, "title": FLU}]), PICTURE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("api", "body", "stays"), OTHERWISE, ids=range(len(OTHERWISE)))
+def test_a_value_is_masked_in_results_of_every_kind(masking: Gate, api: str, body: dict[str, Any], stays: str) -> None:
+    masking.provider.asked.clear()
+    assert ask(masking, api, body).status_code == 200
+    told = json.dumps(masking.provider.asked)
+    assert not any(each in told for each in (*HIDDEN, "flu", WORD))
+    assert stays in told
+
+
+@pytest.mark.parametrize(
+    ("api", "made"),
+    [
+        ("messages", {"type": "tool_use", "id": "c", "name": "note", "input": ["flu"]}),
+        ("responses", {"type": "function_call", "call_id": "c", "name": "note", "arguments": ["flu"]}),
+        ("responses", {"type": "local_shell_call", "id": "c", "call_id": "c", "action": {"command": ["flu"]}}),
+    ],
+)  # fmt: skip
+def test_a_value_is_masked_in_arguments_of_every_kind(masking: Gate, api: str, made: dict[str, Any]) -> None:
+    masking.provider.asked.clear()
+    body = MSGS | {"messages": [USER, {"role": "assistant", "content": [made]}]}
+    assert ask(masking, api, body if api == "messages" else RESP | {"input": [USER, made]}).status_code == 200
+    told = json.dumps(masking.provider.asked)
+    assert "flu" not in told
+    assert made["type"] in told
 
 
 @pytest.fixture(scope="module")

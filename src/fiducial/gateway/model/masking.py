@@ -230,6 +230,10 @@ class Masking:
         """Where values stand in the result of a call: nowhere, in what the model gave along with its words."""
         return ()
 
+    def results(self, tool: str) -> Places:
+        """As `places`."""
+        return ()
+
     def sending(self, asked: Mapping[str, Collection[str]], earlier: Callable[[str], Collection[str]]) -> Sending:
         """Masks a request. `asked`: id → tools that calls in it are of; `earlier`: says so for other calls of the
         conversation, by their masked ids."""
@@ -273,6 +277,10 @@ class Sending:
         self._classes, self._asked, self._earlier = classes, asked, earlier
         self.text, self.name, self.value, self.own = masking.text, masking.name, masking.value, masking.own
         self.arguments, self.placed, self.formed = masking.arguments, masking.placed, masking.formed
+
+    def results(self, tool: str) -> Places:
+        """Where values stand in the results of `tool`."""
+        return self._classes.of_results(tool)
 
     def places(self, call: str) -> Places:
         """Where values stand in the result of a call; all of it is one, where nobody knows what was called."""
