@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from gateway_world import CONTRACTS, POLICIES, House, charter
 from model_world import TALKS, Call, ChatTalk, Gate, ResponsesTalk, Talk
@@ -23,6 +24,7 @@ from fiducial.flow.masking.detect import BUILT_IN
 from fiducial.flow.masking.vault import Held
 from fiducial.gateway.model.masking import _Back
 from fiducial.gateway.model.settings import read_settings
+from fiducial.gateway.trusted import trusted
 
 BADGE = "EMP-123456"
 OWN: dict[str, Any] = {"data_classes": ("badge",), "detect": {"badge": [{"pattern": r"\bEMP-[0-9]{6}\b"}]}}
@@ -61,6 +63,34 @@ def test_a_charters_own_class_is_masked_and_restored(talks: Make, house: House) 
     assert "EMP-12345" in told
     assert "masked-badge-" in told
     assert BADGE.encode() not in house.written()
+
+
+def test_no_conversation_begins_where_a_class_is_no_longer_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.guard.use(charter(**OWN))
+    gate = Gate(house, mask=["contact", "badge"])
+    talk = ChatTalk(gate, stream=False)
+    talk.user(f"I am {BADGE}.")
+    talk.send("Yes.")
+    house.guard.use(charter())
+    gate.provider.asked.clear()
+    for path in ("chat", "chat", "messages"):
+        answer = ask(gate, path, (CHAT if path == "chat" else MSGS) | {"messages": [USER | {"content": BADGE}]})
+        assert answer.status_code == 503
+        assert "no longer tells `badge`" in answer.text
+    counted = httpx2.post(
+        f"{gate.site.url}/models/claude/messages/count_tokens", json=MSGS, verify=trusted(),
+        headers={"Authorization": "Bearer key-of-one"},
+    )  # fmt: skip
+    assert counted.status_code == 503
+    assert gate.provider.asked == []
+    said = [each.getMessage() for each in caplog.records if "no longer tells" in each.getMessage()]
+    assert [each.count("`badge`") for each in said] == [1, 1], "once for each model"
+    gate.provider.raw = None
+    talk.user(f"I am still {BADGE}.")
+    assert talk.send(f"{BADGE}.")[0] == f"{BADGE}."
+    assert BADGE not in json.dumps(gate.provider.asked)
+    house.guard.use(charter(**OWN))
+    assert ask(gate, "chat", CHAT).status_code == 200
 
 
 def settings(tmp_path: Path, mask: list[str], **about: Any) -> None:
