@@ -54,6 +54,8 @@ def test_forms_are_read() -> None:
         ("(a{100}){3}", "not 300 characters"), ("(EMP)?", "must not match an empty text"), (r"\b|a", "an empty text"),
         ("^EMP", "must not hold `^`"), ("EMP$", "must not hold `$`"), (r"EMP\\z", "must not hold `\\z`"),
         (r"\\QEMP\\E", "must not hold `\\Q`"), ("", "an empty text"),
+        ("KEY:[ a-z](?i){1,120}!", "must not hold `(?i)` but where it begins: give flags a colon, `(?i:…)`"),
+        ("a(?i)*", "(?i)"), ("(a|(?s)b)", "(?s)"), ("(?i)a(?s)(?i)b", "`(?s)(?i)`"),
     ],
 )  # fmt: skip
 def test_what_has_no_bound_or_is_not_re2_is_refused(pattern: str, says: str) -> None:
@@ -67,6 +69,8 @@ def test_other_mistakes_in_forms() -> None:
     only(about(form("pattern: a, chek: luhn")), "unknown-key", 7, "did you mean `check`?")
     only(about(form("pattern: a, check: lun")), "unknown-value", 7, "did you mean `luhn`?")
     only(about(form("pattern: a, after: ['--']")), "invalid-value", 7, "a letter or a digit")
+    assert about(form(f"pattern: a, after: ['staff{' ' * 50}no', {'n' * 48}]")) == []
+    only(about(form(f"pattern: a, after: ['{'no ' * 17}']")), "invalid-value", 7, "at most 48 characters")
     only(about(DECLARED + "detect: {badge: []}\n"), "invalid-value", 5)
 
 

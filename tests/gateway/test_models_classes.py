@@ -11,12 +11,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import httpx2
 import pytest
 from gateway_world import CONTRACTS, POLICIES, House, charter
 from hypothesis import example, given
 from hypothesis import strategies as st
 from model_world import TALKS, Call, ChatTalk, Gate, MessagesTalk, ResponsesTalk, Talk
-from test_models_places import CHAT, MSGS, RESP, USER, ask
+from test_models_places import CHAT, MSGS, RESP, USER, ask, of_user
 
 from fiducial.charter.contracts import Contract
 from fiducial.charter.model import About, Charter, Owners, PolicySource
@@ -26,6 +27,7 @@ from fiducial.flow.masking.detect import BUILT_IN
 from fiducial.flow.masking.vault import Held
 from fiducial.gateway.model.masking import _Back
 from fiducial.gateway.model.settings import read_settings
+from fiducial.gateway.trusted import trusted
 
 BADGE = "EMP-123456"
 OWN: dict[str, Any] = {"data_classes": ("badge",), "detect": {"badge": [{"pattern": r"\bEMP-[0-9]{6}\b"}]}}
@@ -44,6 +46,10 @@ def talks(request: pytest.FixtureRequest) -> Make:
     return make
 
 
+def text(text: str, kind: str = "text", **more: Any) -> dict[str, Any]:
+    return {"type": kind, "text": text} | more
+
+
 def test_a_charters_own_class_is_masked_and_restored(talks: Make, house: House) -> None:
     house.guard.use(charter(**OWN))
     gate = Gate(house, mask=["badge"])
@@ -60,6 +66,34 @@ def test_a_charters_own_class_is_masked_and_restored(talks: Make, house: House) 
     assert "EMP-12345" in told
     assert "masked-badge-" in told
     assert BADGE.encode() not in house.written()
+
+
+def test_no_conversation_begins_where_a_class_is_no_longer_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.guard.use(charter(**OWN))
+    gate = Gate(house, mask=["contact", "badge"])
+    talk = ChatTalk(gate, stream=False)
+    talk.user(f"I am {BADGE}.")
+    talk.send("Yes.")
+    house.guard.use(charter())
+    gate.provider.asked.clear()
+    for path in ("chat", "chat", "messages"):
+        answer = ask(gate, path, (CHAT if path == "chat" else MSGS) | {"messages": [USER | {"content": BADGE}]})
+        assert answer.status_code == 503
+        assert "no longer tells `badge`" in answer.text
+    counted = httpx2.post(
+        f"{gate.site.url}/models/claude/messages/count_tokens", json=MSGS, verify=trusted(),
+        headers={"Authorization": "Bearer key-of-one"},
+    )  # fmt: skip
+    assert counted.status_code == 503
+    assert gate.provider.asked == []
+    said = [each.getMessage() for each in caplog.records if "no longer tells" in each.getMessage()]
+    assert [each.count("`badge`") for each in said] == [1, 1], "once for each model"
+    gate.provider.raw = None
+    talk.user(f"I am still {BADGE}.")
+    assert talk.send(f"{BADGE}.")[0] == f"{BADGE}."
+    assert BADGE not in json.dumps(gate.provider.asked)
+    house.guard.use(charter(**OWN))
+    assert ask(gate, "chat", CHAT).status_code == 200
 
 
 def settings(tmp_path: Path, mask: list[str], **about: Any) -> None:
@@ -82,6 +116,54 @@ def test_a_class_that_nothing_tells_is_refused_at_the_start(tmp_path: Path) -> N
         assert says in str(refused.value)
 
 
+STAFF = "ab123456"
+STAFFED: dict[str, Any] = {"data_classes": ("badge",), "detect": {"badge": [
+    {"pattern": r"\b[a-z]{2}[0-9]{6}\b"}, {"pattern": r"\b[0-9]{8}\b"}]}}  # fmt: skip
+RESULT = {"role": "tool", "tool_call_id": STAFF, "content": "x"}
+LIKE_WORDS: list[tuple[str, dict[str, Any]]] = [
+    *(("chat", CHAT | {name: STAFF}) for name in (
+        "user", "safety_identifier", "prompt_cache_key", "stop", "model", "service_tier", "reasoning_effort",
+        "verbosity", "tool_choice")),
+    *(("chat", CHAT | {name: 12345678}) for name in ("seed", "user", "max_tokens")),
+    ("chat", of_user("x", name=STAFF)), ("chat", of_user([text("x", id=STAFF)])),
+    ("chat", of_user([{"type": STAFF, "text": "x"}])), ("chat", CHAT | {"messages": [USER | {"role": STAFF}]}),
+    ("chat", CHAT | {"messages": [USER, {"role": "assistant", "tool_calls": [
+        {"id": STAFF, "type": "function", "function": {"name": STAFF, "arguments": "{}"}}]}, RESULT]}),
+    ("chat", CHAT | {"metadata": {"name": STAFF, "id": STAFF}}), ("chat", CHAT | {STAFF: "x"}),
+    ("responses", RESP | {"user": STAFF, "truncation": STAFF, "previous_response_id": None}),
+    ("responses", RESP | {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": STAFF}]}]}),
+    ("responses", RESP | {"input": [USER | {"status": STAFF}]}),
+    ("messages", MSGS | {"metadata": {"user_id": STAFF}, "service_tier": STAFF}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    with House(tmp_path_factory.mktemp("staff") / "log.db", charter(**STAFFED)) as made:
+        yield Gate(made, mask=["badge", "payment"])
+
+
+@pytest.mark.parametrize(("api", "body"), LIKE_WORDS, ids=range(len(LIKE_WORDS)))
+def test_values_in_forms_that_look_like_words_or_settings_are_masked(
+    staffed: Gate, api: str, body: dict[str, Any]
+) -> None:
+    staffed.provider.asked.clear()
+    assert ask(staffed, api, body).status_code == 200
+    told = json.dumps(staffed.provider.asked)
+    assert not any(value in told for value in (STAFF, "12345678"))
+    assert "masked-badge-" in told
+
+
+def test_other_words_and_settings_pass_where_a_charter_has_forms(staffed: Gate) -> None:
+    staffed.provider.asked.clear()
+    body = of_user([text("x")], name="ab12345") | {
+        "model": "m-20250929", "seed": 4111111111111111, "temperature": 0.7, "max_tokens": 4096, "user": "user123456",
+        "stop": "e", "stream": False, "reasoning_effort": "high",
+    }  # fmt: skip
+    assert ask(staffed, "chat", body).status_code == 200
+    assert staffed.provider.asked == [body]
+
+
 # --- where contracts say that values stand
 
 RECORD = {"patient": {"name": "Mia", "notes": ["tired since spring", 7], "None": None}, "ward": "B2"}
@@ -94,6 +176,10 @@ CLINIC = dict(CONTRACTS) | {
         },
     },
     "charts": {"effect": "read", "kind": "read", "output": {"classes": {"health": ["$[*].patient"]}}},
+    "local_shell": {
+        "effect": "reversible", "kind": "create",
+        "parameters": {"action": {"role": "content", "classes": ["health"], "schema": {}}},
+    },
     "dictate": {
         "effect": "reversible", "kind": "create", "parameters": {"input": {"role": "content", "classes": ["health"]}}
     },
@@ -202,10 +288,6 @@ def message(content: Any, **more: Any) -> dict[str, Any]:
     return MSGS | {"messages": [USER, {"role": "assistant", "content": [made]}, {"role": "user", "content": [result]}]}
 
 
-def text(text: str, kind: str = "text", **more: Any) -> dict[str, Any]:
-    return {"type": kind, "text": text} | more
-
-
 RESULTS: list[tuple[str, dict[str, Any], str]] = [
     ("chat", chat(JSON_TEXT), "B2"), ("chat", chat([text(JSON_TEXT), text("x")]), "B2"),
     ("chat", chat(json.dumps([RECORD, RECORD]), tool="charts"), "B2"), ("chat", chat(json.dumps(JSON_TEXT)), "B2"),
@@ -229,6 +311,72 @@ RESULTS: list[tuple[str, dict[str, Any], str]] = [
         "type": "text", "media_type": "text/plain", "data": FLU}}]), "text/plain"),
     ("messages", message([{"type": "search_result", "source": "x", "title": "Mia", "content": [text(FLU)]}]), ""),
 ]  # fmt: skip
+
+
+def function(content: str, name: str = "chart", **more: Any) -> dict[str, Any]:
+    made = {"role": "assistant", "content": None, "function_call": {"name": name, "arguments": "{}"}}
+    return CHAT | {"messages": [USER, made, {"role": "function", "name": name, "content": content} | more]}
+
+
+def item(**members: Any) -> dict[str, Any]:
+    made = {"type": "function_call", "call_id": "c", "name": "chart", "arguments": "{}"}
+    return RESP | {"input": [USER, made, members]}
+
+
+WORD = "HIVpositive"
+"""Base64 of what is no text."""
+WORDS = "the flu has come back and it is as bad as it was before " * 30
+"""So are these, without their spaces."""
+OTHERWISE: list[tuple[str, dict[str, Any], str]] = [
+    ("chat", function(FLU), '"chart"'), ("chat", function(JSON_TEXT), "B2"),
+    ("chat", function("x", note=FLU, nested={"x": [7, FLU]}), ""),
+    ("chat", CHAT | {"messages": [USER, {"role": "function", "content": FLU}]}, ""),
+    ("chat", CHAT | {"messages": [USER, {"role": "tool", "content": FLU}]}, '"tool"'),
+    ("chat", CHAT | {"messages": [USER, {"role": "tool", "tool_call_id": "c", "result": FLU}]}, ""),
+    ("chat", chat([{"name": "flu"}]), ""), ("chat", chat([text("{}", note="flu", id="flu", cache_control="flu")]), ""),
+    ("chat", chat([{"type": "flu", "status": "flu", "detail": "flu", "media_type": "flu", "ttl": "flu"}]), ""),
+    ("chat", chat([{"x": [{"file_id": "flu", "model": "flu", "role": "flu"}]}]), ""),
+    ("responses", response({"name": "flu", "status": "flu"}), ""),
+    ("responses", response({"type": "computer_screenshot", "image_url": f"data:image/png;base64,{PICTURE}"}), PICTURE),
+    ("responses", item(type="local_shell_call_output", id="c", output=JSON_TEXT, status="completed"), "B2"),
+    ("responses", item(type="local_shell_call_output", id="nobodys", output=FLU, status="flu"), "_output"),
+    ("responses", item(type="function_call_output", call_id="c", output="x", status="completed", id="flu"), '"c"'),
+    ("responses", item(type="mcp_call", id="m", name="chart", arguments="{}", output=JSON_TEXT, error="flu"), "B2"),
+    ("messages", message("x", error=FLU, name="chart"), '"chart"'), ("messages", message("x", name="flu"), ""),
+    *(("messages", message([{"type": "document", "source": {"type": "text", "media_type": media, "data": data}}]), "")
+      for media in ("text/plain", "text/csv", None, ["image/png"]) for data in (WORD, WORDS)),
+    ("messages", message([{"type": "document", "source": {"media_type": "image/png", "data": WORDS}}]), "image/png"),
+    ("messages", message([{"type": "x", "url": WORD}]), ""), ("messages", message([{"url": f"data:,{WORD}"}]), ""),
+    ("messages", message([{"type": "image", "source": {
+        "type": "base64", "media_type": "image/png", "data": PICTURE[:200]}}]), PICTURE[:200]),
+    ("messages", message([{"type": "web_search_result", "encrypted_content": PICTURE, "title": FLU}]), PICTURE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("api", "body", "stays"), OTHERWISE, ids=range(len(OTHERWISE)))
+def test_a_value_is_masked_in_results_of_every_kind(masking: Gate, api: str, body: dict[str, Any], stays: str) -> None:
+    masking.provider.asked.clear()
+    assert ask(masking, api, body).status_code == 200
+    told = json.dumps(masking.provider.asked)
+    assert not any(each in told for each in (*HIDDEN, "flu", WORD))
+    assert stays in told
+
+
+@pytest.mark.parametrize(
+    ("api", "made"),
+    [
+        ("messages", {"type": "tool_use", "id": "c", "name": "note", "input": ["flu"]}),
+        ("responses", {"type": "function_call", "call_id": "c", "name": "note", "arguments": ["flu"]}),
+        ("responses", {"type": "local_shell_call", "id": "c", "call_id": "c", "action": {"command": ["flu"]}}),
+    ],
+)  # fmt: skip
+def test_a_value_is_masked_in_arguments_of_every_kind(masking: Gate, api: str, made: dict[str, Any]) -> None:
+    masking.provider.asked.clear()
+    body = MSGS | {"messages": [USER, {"role": "assistant", "content": [made]}]}
+    assert ask(masking, api, body if api == "messages" else RESP | {"input": [USER, made]}).status_code == 200
+    told = json.dumps(masking.provider.asked)
+    assert "flu" not in told
+    assert made["type"] in told
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +410,24 @@ def test_a_call_is_known_from_the_answer_that_is_gone_on_from(house: House) -> N
     [output] = gate.provider.asked[-1]["input"]
     assert json.loads(output["output"])["ward"] == "B2"
     assert not any(each in str(output) for each in HIDDEN)
+
+
+def test_what_was_put_back_is_masked_as_a_name_and_no_word_of_the_api(house: House) -> None:
+    house.guard.use(clinic())
+    gate = Gate(house, mask=["health"])
+    talk = ChatTalk(gate, stream=False)
+    talk.user("How is patient 4711?")
+    talk.called("call_a", "chart", {"id": "4711"})
+    talk.came("call_a", {"patient": ["high", "developer", "mia_may"]})
+    talk.send("Well.")
+    told = "It is {}, {} and {}.".format(*tokens(gate))
+    assert talk.send(told)[0] == "It is high, developer and mia_may."
+    talk.history.append({"role": "developer", "content": "Go on."})
+    talk.more = {"reasoning_effort": "high", "user": "mia_may"}
+    talk.send("So.")
+    asked = gate.provider.asked[-1]
+    assert (asked["reasoning_effort"], asked["messages"][-1]["role"]) == ("high", "developer")
+    assert asked["user"] == tokens(gate)[2]
 
 
 def test_other_tools_say_what_they_said(masking: Gate) -> None:

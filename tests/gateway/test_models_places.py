@@ -136,6 +136,8 @@ PLACES: list[tuple[str, str, dict[str, Any]]] = [
     ("output_config", "messages", MSGS | {"output_config": {"format": formed(description=MAIL)}}),
     ("document", "messages", of_blocks(
         {"type": "document", "title": MAIL, "source": {"type": "text", "media_type": "text/plain", "data": KEY}})),
+    ("document of words", "messages", of_blocks({"type": "document", "source": {
+        "type": "text", "media_type": "text/plain", "data": f"{'it is as it was ' * 100}{CARD} and so on"}})),
     ("packed document", "messages", of_blocks(
         {"type": "document", "source": {"type": "base64", "media_type": "text/plain", "data": packed(f"x {CARD}")}})),
     ("MCP servers", "messages", MSGS | {"mcp_servers": [{"type": "url", "url": "https://x", "name": MAIL}]}),

@@ -502,6 +502,7 @@ def test_the_command_follows_through_an_outage(tmp_path: Path, collector: Collec
         (["nowhere.db", "collector:4318"], "", "URL such as"),
         (["nowhere.db", "ftp://x"], "", "URL such as"),
         (["{db}", "http://collector.example.org:4318"], "", "https://"),
+        (["{db}", "http://127.0.0.1:1", "--content"], "", "--content needs --charter"),
         (["{db}", "http://127.0.0.1:1"], "secret-token", "percent-encoded"),
         (["{db}", "http://127.0.0.1:1"], "a=%0d%0ax", "percent-encoded"),
     ],

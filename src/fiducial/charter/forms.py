@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import re2
 from pydantic import field_validator
@@ -17,6 +17,8 @@ from fiducial.charter.contracts import _Written
 
 LONGEST = 256
 """Characters of the longest match of a form."""
+BEFORE: Final = 48
+"""Characters before a value in which words say what it is."""
 Check: TypeAlias = Literal[
     "luhn", "verhoeff", "damm", "mod-11-2", "mod-11-10", "mod-37-2", "mod-37-36", "mod-97-10"
 ]  # fmt: skip
@@ -37,7 +39,8 @@ class Form(_Written):
     pattern: str
     """RE2 expression of a value, found anywhere in a text; of at most 256 characters. `\\b` is where a word ends."""
     after: tuple[str, ...] = ()
-    """Words of which one must stand in the 48 characters before the value; empty: it needs none."""
+    """Words of which one must stand in the 48 characters before the value; empty: it needs none. They are no
+    longer than that."""
     check: Check | None = None
     """How its check digits are made, of its letters and digits; `None`: it has none."""
 
@@ -52,6 +55,8 @@ class Form(_Written):
         for word in value:
             if not re.search(r"[^\W_]", word):
                 raise ValueError("must be words: each with a letter or a digit")
+            if len(_SPACE.sub(" ", word.strip())) > BEFORE:
+                raise ValueError(f"must be words of at most {BEFORE} characters: no more are read before a value")
         return value
 
     @field_validator("pattern")
@@ -67,7 +72,7 @@ class Form(_Written):
 
 
 _TOKEN = re.compile(
-    r"(?P<refused>\\[QCAz]|[\^$])|(?P<empty>\\[bB]|\(\?[a-zA-Z-]+\))"
+    r"(?P<refused>\\[QCAz]|[\^$])|(?P<empty>\\[bB])|(?P<flags>(?:\(\?[a-zA-Z-]+\))+)"
     r"|(?P<one>\\(?:x\{[0-9A-Fa-f]+\}|x[0-9A-Fa-f]{2}|[pP](?:\{[^}]*\}|.)|[0-7]{1,3}|.)"
     r"|\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\])"
     r"|(?P<open>\((?:\?(?:P?<\w+>|[a-zA-Z-]*:))?)|(?P<close>\))|(?P<either>\|)"
@@ -75,6 +80,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 """Of an expression that RE2 takes (github.com/google/re2/wiki/Syntax)."""
+_SPACE = re.compile(r"[\s_-]+")
 _EMPTY, _ONE = Width(0, 0), Width(1, 1)
 _AGAIN = {"*": (0.0, math.inf), "+": (1.0, math.inf), "?": (0.0, 1.0)}
 
@@ -104,8 +110,8 @@ class _Level:
 
 
 def width(pattern: str) -> Width:
-    """How long a match of `pattern` can be. Raises `ValueError` for what is not RE2, and for what says where a text
-    begins or ends, which is nothing about a value."""
+    """How long a match of `pattern` can be. Raises `ValueError` for what is not RE2, for what says where a text begins
+    or ends, which is nothing about a value, and for flags within it: RE2 repeats what stands before them."""
     options = re2.Options()
     options.log_errors = False
     try:
@@ -117,6 +123,8 @@ def width(pattern: str) -> Width:
         match token.lastgroup:
             case "refused":
                 raise ValueError(f"must not hold `{token[0]}`: a value may stand anywhere; `\\b` is where a word ends")
+            case "flags" if token.start():
+                raise ValueError(f"must not hold `{token[0]}` but where it begins: give flags a colon, `(?i:…)`")
             case "open":
                 levels.append(_Level())
             case "close":
@@ -126,7 +134,7 @@ def width(pattern: str) -> Width:
                 levels[-1].either()
             case "again":
                 levels[-1].last = _repeated(levels[-1].last, token)
-            case "empty":
+            case "empty" | "flags":
                 levels[-1].add(_EMPTY)
             case _:
                 levels[-1].add(_ONE)

@@ -28,11 +28,14 @@ def otlp(
     url: Annotated[str, typer.Argument(metavar="URL", help="The collector: http://127.0.0.1:4318")],
     content: Annotated[
         bool,
-        typer.Option("--content", help="Also send who it was for, and what was said, asked and returned, masked."),
+        typer.Option(
+            "--content",
+            help="Also send who it was for, and what was said, asked and returned, masked; needs --charter.",
+        ),
     ] = False,
     charter: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="With --content: the charter whose own data classes are masked there too."),
+        typer.Option(metavar="DIR", help="The charter that says how its own data classes are written."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is recorded from now on.")] = False,
 ) -> None:
@@ -54,6 +57,8 @@ def otlp(
         fail("the collector's address is a URL such as http://127.0.0.1:4318", 2)
     if not is_private(url):
         fail("what goes to another machine is read by nobody on the way: give the collector's https:// address", 2)
+    if content and charter is None:
+        fail("--content needs --charter: it says how the data classes are written that are masked there", 2)
     try:
         detection = detection_of(load_charter(charter)) if charter is not None else BUILT_IN
     except CharterError as error:

@@ -122,6 +122,10 @@ class Detection:
             found.sort(key=_by_start)
         return found
 
+    def formed(self, text: str, classes: frozenset[str]) -> list[Found]:
+        """Every value of `classes` in `text` in a form of the charter's."""
+        return list(self._formed(folded(text), classes)) if self._matchers else []
+
     def classify(self, text: str) -> frozenset[str]:
         """Data classes of the values in `text`, and of those that tokens stand for in it."""
         return self.stood_for(text).union(each.data_class for each in self.find(text))

@@ -12,9 +12,10 @@ from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
+from fiducial.charter.forms import BEFORE
 from fiducial.flow.masking.accounts import luhn
 
-NAMED_WITHIN = 48
+NAMED_WITHIN = BEFORE
 """Characters before a number in which a word can say what it is."""
 
 _ANY_ID = (

@@ -7,7 +7,8 @@ A request goes this way, and is answered where it can go no further:
 3. It is JSON that can be read in one way, and asks for nothing that
    cannot be guarded                                                    400, 413, 415
 4. Nothing has stopped this agent or this user, and the store answers  403, 503
-5. It belongs to a conversation                                         404
+5. It belongs to a conversation; one begins where the charter in force
+   tells the classes that are masked                                    404, 503
 6. What the provider is not to have is masked
 7. It goes to the provider, with the gateway's own key                  502, 504
 8. What the model reads is taken in, while it thinks                    409, 503
@@ -41,7 +42,7 @@ from fiducial.gateway.model import headers as headers_of
 from fiducial.gateway.model.answer import Answer, told
 from fiducial.gateway.model.api import Api
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of, prompt_of
-from fiducial.gateway.model.masking import MASKING, Classes, Masking
+from fiducial.gateway.model.masking import MASKING, Classes, Masking, maskable
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Event, Events
 from fiducial.gateway.model.steps import Asked, Json, Said, Step
@@ -54,7 +55,7 @@ from fiducial.gateway.sessions import named as session_of
 from fiducial.gateway.statements import Statement, Statements, Unfounded, carried
 from fiducial.gateway.threads import Threads
 from fiducial.gateway.trusted import trusted
-from fiducial.guard.guard import Guard
+from fiducial.guard.guard import Guard, InForce
 from fiducial.guard.switches import DEAF
 
 log = logging.getLogger("fiducial.gateway")
@@ -80,6 +81,7 @@ class Served:
         self.apis: Mapping[str, Api] = {api.path: api for api in APIS[settings.speaks]}
         self.counts: Mapping[str, Api] = {api.counts: api for api in APIS[settings.speaks] if api.counts}
         self.mask = frozenset(settings.mask)
+        self._lacking: tuple[InForce | None, list[str]] = None, []
         restore = self.mask if settings.restore is None else frozenset(settings.restore)
         self.rules = Rules(
             decides=settings.calls == "decide", restores=restore, wait=settings.wait, audience=settings.audience
@@ -93,8 +95,22 @@ class Served:
 
     @property
     def classes(self) -> Classes | None:
-        """What is masked, by the charter that new conversations get; `None`: nothing is."""
-        return Classes(self.mask, self.sessions.guard.current, self.rules.restores) if self.mask else None
+        """What is masked, by the charter that new conversations get; `None`: nothing is. Raises `Refused` where that
+        charter no longer tells one of the classes."""
+        if not self.mask:
+            return None
+        current, (known, lacking) = self.sessions.guard.current, self._lacking
+        if known is not current:
+            lacking = sorted(self.mask - maskable(current.charter))
+            self._lacking = current, lacking
+            for each in lacking:
+                log.error("the charter in force no longer tells `%s`, which the model `%s` masks", each, self.name)
+        if lacking:
+            raise Refused(
+                503, f"the charter in force no longer tells `{lacking[0]}`, so that it could not be masked; no"
+                " conversation begins until it does"
+            )  # fmt: skip
+        return Classes(self.mask, current, self.rules.restores)
 
     def holds(self, text: str) -> bool:
         """Whether a value that is masked stands in `text`."""

@@ -262,6 +262,10 @@ class Masking:
             self._names.add(name)
         return masked
 
+    def formed(self, text: str) -> list[Found]:
+        """Values in `text` in forms of the charter's own."""
+        return self._classes.charter.detection.formed(text, self._classes.names)
+
     def value(self, value: Any) -> Any:
         """A value of JSON, masked; tools and earlier calls come anew with every request too. Nobody changes it."""
         return self._remembered("JSON", value, detection=self._back)
@@ -307,6 +311,10 @@ class Masking:
 
     def places(self, call: str) -> Places:
         """Where values stand in the result of a call: nowhere, in what the model gave along with its words."""
+        return ()
+
+    def results(self, tool: str) -> Places:
+        """As `places`."""
         return ()
 
     def sending(self, asked: Mapping[str, Collection[str]], earlier: Callable[[str], Collection[str]]) -> Sending:
@@ -358,9 +366,13 @@ class Sending:
     ) -> None:
         self._classes, self._asked, self._earlier = classes, asked, earlier
         self.text, self.name, self.value, self.own = masking.text, masking.name, masking.value, masking.own
-        self.arguments, self.placed = masking.arguments, masking.placed
-        self.learning = Learning(masking, self.places) if classes.declared else None
+        self.arguments, self.placed, self.formed = masking.arguments, masking.placed, masking.formed
+        self.learning = Learning(masking, self) if classes.declared else None
         """Goes through the request before; `None`: there is nothing to learn."""
+
+    def results(self, tool: str) -> Places:
+        """Where values stand in the results of `tool`."""
+        return self._classes.of_results(tool)
 
     def places(self, call: str) -> Places:
         """Where values stand in the result of a call; all of it is one, where nobody knows what was called."""
@@ -374,8 +386,9 @@ class Learning:
     """Goes through a request before it is masked, and changes nothing: what stands where contracts have values of a
     class is told in its texts then, whatever was forgotten of the conversation."""
 
-    def __init__(self, masking: Masking, places: Callable[[str], Places]) -> None:
-        self._masking, self.places, self.own = masking, places, masking.own
+    def __init__(self, masking: Masking, sending: Sending) -> None:
+        self._masking, self.own, self.formed = masking, masking.own, masking.formed
+        self.places, self.results = sending.places, sending.results
 
     def text(self, text: str) -> str:
         """As it is."""

@@ -2,11 +2,12 @@
 
 Everything does, and all of it is masked, whatever it is called: texts, keys, numbers, and texts that are written in
 base64 or as a `data:` URL. Where a contract says that values of a class stand in results, or in arguments, they are
-masked whatever they look like; a result of which that is said, and which is no JSON, is one such value. These go on as
-they are:
+masked whatever they look like; a result of which that is said, and which is no JSON, is one such value, and so is each
+member beside it. These go on as they are:
 
-1. words of an API (`user`, `input_text`), which no value of a class can be;
-2. numbers that a setting is, right in the request;
+1. words of the APIs (`user`, `input_text`), settings that are written like one unless a value is told in them, and
+   the name of a model, which its provider knows, unless it is a value in a form of the charter's;
+2. numbers that a setting is, right in the request, unless one is in a form of the charter's;
 3. bytes that are no text: pictures, sound, what only the provider can read;
 4. what the model itself gave along with its words in this conversation, which its provider has signed.
 """
@@ -17,11 +18,12 @@ import base64
 import binascii
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import quote, unquote
 
 from fiducial.core.path import Path, PathPattern
+from fiducial.flow.masking.detector import Found
 from fiducial.flow.masking.values import Covers, Places
 from fiducial.gateway.model.steps import Json, arguments_in, dumped, kind_of
 from fiducial.gateway.model.thoughts import LABELS
@@ -36,6 +38,9 @@ class Mask(Protocol):
     def name(self, name: str) -> str:
         """What names a thing, as text; most hold no value, and come again with every request."""
 
+    def formed(self, text: str) -> Sequence[Found]:
+        """Values in `text` in forms of the charter's own."""
+
     def value(self, value: Any) -> Any:
         """A value of JSON, with its keys."""
 
@@ -44,6 +49,9 @@ class Mask(Protocol):
 
     def places(self, call: str) -> Places:
         """Where contracts say that values stand in the result of a call."""
+
+    def results(self, tool: str) -> Places:
+        """Where contracts say that values stand in the results of `tool`."""
 
     def placed(self, value: Any, places: Places) -> Any:
         """A value of JSON, and all of what stands at `places`."""
@@ -63,8 +71,12 @@ _OF_CALL: Final = ("tool_call_id", "tool_use_id", "call_id")
 """Members that say of which call a result is."""
 _CAME: Final = frozenset(["content", "output"])
 """Members that hold a result."""
-_CACHES: Final = "cache_control"
-"""Member that says what the provider is to keep at hand."""
+_TELLS: Final = frozenset(["function", "tool"])
+"""Roles of messages that are results."""
+_RESULT: Final = re.compile(r"(?:\w+_)?tool_result|\w+_output")
+"""Kinds of parts and items that are."""
+_ACTS: Final = frozenset(["apply_patch_call", "computer_call", "local_shell_call"])
+"""Kinds of calls of a tool that has no name, with its arguments beside what they are."""
 _GIVEN: Final = frozenset(["arguments", "input"])
 """Members that hold what a tool is called with, beside its name."""
 _BLOBS: Final = frozenset(
@@ -74,15 +86,37 @@ _BLOBS: Final = frozenset(
 """Members that can hold bytes."""
 _PROSE: Final = frozenset(["", "content", "input", "output", "refusal", "summary", "text", "thinking", "title"])
 """Members whose names say nothing of the texts in them."""
+_KINDS: Final = frozenset(
+    ["assistant", "base64", "code_execution_result", "completed", "computer_screenshot", "custom", "custom_tool_call",
+     "custom_tool_call_output", "developer", "document", "ephemeral", "file", "function", "function_call",
+     "function_call_output", "image", "image_url", "in_progress", "incomplete", "input_audio", "input_file",
+     "input_image", "input_text", "message", "output_text", "reasoning", "reasoning_text", "redacted_thinking",
+     "refusal", "search_result", "summary_text", "system", "text", "thinking", "tool", "tool_result", "tool_use", "url",
+     "user", "web_fetch_result", "web_search_result"]
+)  # fmt: skip
+"""What the APIs call roles, states, and kinds of parts."""
+_WORDS: Final = _KINDS | frozenset(
+    ["any", "auto", "default", "disabled", "enabled", "flex", "high", "low", "max", "medium", "minimal", "none",
+     "priority", "required", "standard_only", "xhigh"]
+)  # fmt: skip
+"""Those, and the choices that they give: no values, though one that was put back reads the same."""
+_PICTURES: Final = frozenset(
+    ["application/pdf", "audio/mp3", "audio/mpeg", "audio/wav", "image/gif", "image/jpeg", "image/png", "image/webp"]
+)
+"""Media types of what is no text."""
 _WORD: Final = re.compile(r"[a-z_]{1,64}[0-9]{0,8}")
-"""Words of an API: no value of a class is written like that."""
+"""How choices are written that an API gives."""
 _MODEL: Final = re.compile(r"(?=[^A-Za-z]*[A-Za-z])[\w.:/+-]{1,200}(?:@[\w-]{1,40})?", re.ASCII)
 """How models are named."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_LINES: Final = re.compile(r"\s*(?:[A-Za-z0-9+/_-]{60,}\s+)*[A-Za-z0-9+/_-]+={0,2}\s*")
+"""Base64 as it is written: lines of 60 characters or more, where there are lines (RFC 2045, section 6.8)."""
 _DATA: Final = re.compile(r"(data:[^,]{0,500},)(.*)", re.DOTALL | re.IGNORECASE)
 """RFC 2397: what it is, and the bytes."""
 _LONGEST_KEY: Final = 1000
 """Characters of the longest value that looks like base64 itself: keys and tokens do."""
+_LONGEST_WORD: Final = 256
+"""Characters of what somebody may write without a space."""
 _LOOK: Final = 4096
 """Bytes that say whether there is text in what they begin."""
 _NO_TEXT: Final = frozenset([*range(9), *range(14, 27), *range(28, 32)])
@@ -107,7 +141,7 @@ def _members(value: Json, mask: Mask, member: Callable[[str, Any], Any]) -> Json
 
 
 def _setting(key: str, value: Any, mask: Mask, settings: frozenset[str]) -> Any:
-    if value is None or isinstance(value, bool) or (key in settings and _is_setting(key, value)):
+    if value is None or isinstance(value, bool) or (key in settings and _is_setting(key, value, mask)):
         return value
     return _behind(key, value, mask)
 
@@ -117,10 +151,12 @@ def _behind(key: str, value: Any, mask: Mask) -> Any:
     return next(iter(mask.value({key: value}).values()))
 
 
-def _is_setting(key: str, value: Any) -> bool:
-    if isinstance(value, str):
-        return (_MODEL if key == "model" else _WORD).fullmatch(value) is not None
-    return isinstance(value, (int, float))
+def _is_setting(key: str, value: Any, mask: Mask) -> bool:
+    if not isinstance(value, str):
+        return isinstance(value, (int, float)) and not mask.formed(str(value))
+    if key == "model":
+        return _MODEL.fullmatch(value) is not None and all(len(value) > end - at for at, end, _ in mask.formed(value))
+    return value in _WORDS or (_WORD.fullmatch(value) is not None and mask.name(value) == value)
 
 
 def masked_part(value: Any, mask: Mask) -> Any:
@@ -137,31 +173,67 @@ def _message(value: Any, mask: Mask, given: str) -> Any:
     if isinstance(value, dict):
         if kind_of(value) in THOUGHTS and mask.own(value):
             return _labelled(value, mask)
-        call = next((each for key in _OF_CALL if isinstance(each := value.get(key), str)), None)
-        places = mask.places(call) if call is not None and not value.keys().isdisjoint(_CAME) else ()
-        tool = value.get("name")
-        return _members(
-            value,
-            mask,
-            lambda key, each: (
-                _came(each, mask, places)
-                if places and key in _CAME
-                else _arguments(key, each, mask, tool)
-                if key in _GIVEN and isinstance(tool, str)
-                else _member(key, each, mask)
-            ),
-        )
+        if places := _places(value, mask):
+            return _result(value, mask, places)
+        return _members(value, mask, lambda key, each: _beside(key, each, mask, value))
     return value if value is None or isinstance(value, bool) else _behind(given, value, mask)
+
+
+def _beside(key: str, value: Any, mask: Mask, within: Json) -> Any:
+    """A member of a message, a part or a call."""
+    if key in _GIVEN and isinstance(tool := within.get("name"), str):
+        return _arguments(key, value, mask, tool)
+    if key not in _NAMES and (kind := kind_of(within)) in _ACTS:
+        return next(iter(mask.arguments(kind.removesuffix("_call"), {key: value}).values()))
+    return _member(key, value, mask)
 
 
 def _arguments(key: str, value: Any, mask: Mask, tool: str) -> Any:
     """What a call of `tool` is given."""
     if not isinstance(value, str):
-        return mask.arguments(tool, value) if isinstance(value, dict) else _member(key, value, mask)
+        return mask.arguments(tool, value)
     if key == "input":
         return mask.arguments(tool, {key: value})[key]
     read = arguments_in(value)
     return str(mask.arguments(tool, value)) if read is None else dumped(mask.arguments(tool, read))
+
+
+def _call(value: Json) -> str | None:
+    """The member that says of which call a result is."""
+    return next((key for key in (*_OF_CALL, "id") if isinstance(value.get(key), str)), None)
+
+
+def _places(value: Json, mask: Mask) -> Places:
+    """Where values stand in a result; nowhere in what is none."""
+    call, kind, tool = _call(value), kind_of(value), value.get("name")
+    by_name = value.get("role") == "function" or kind.endswith("_call")
+    # A call has an id too.
+    came = not value.keys().isdisjoint(_CAME) and (call in _OF_CALL or kind.endswith("_call"))
+    if not came and value.get("role") not in _TELLS and _RESULT.fullmatch(kind) is None:
+        return ()
+    if by_name and call not in _OF_CALL and isinstance(tool, str):
+        return mask.results(tool)
+    return mask.places(value[call] if call is not None else "")
+
+
+def _result(value: Json, mask: Mask, places: Places) -> Json:
+    """What came of a call, with what stands beside it."""
+    call, whole = _call(value), _everywhere(places)
+
+    def member(key: str, each: Any) -> Any:
+        if key in _CAME:
+            return _came(each, mask, places)
+        names = key in ("type", call) or (key in ("role", "status") and each in _KINDS)
+        if names or key in _GIVEN or (key == "name" and isinstance(each, str) and mask.results(each)):
+            return _beside(key, each, mask, value)
+        return _whole(key, each, mask, whole, value)
+
+    return _members(value, mask, member)
+
+
+def _everywhere(places: Places) -> Places:
+    """All of it is one value."""
+    return [(_ALL, name) for _, name in places[:1]]
 
 
 class _Within:
@@ -188,16 +260,18 @@ def _part(part: Any, mask: Mask, places: Places, index: int) -> Any:
     """A part of a result; `index`: programs write a list as a part for each of its members."""
     if isinstance(part, str):
         return _told(part, mask, [(_Within(place, index), name) for place, name in places])
-    whole: Places = [(_ALL, name) for _, name in places[:1]]
+    whole = _everywhere(places)
     if not isinstance(part, dict):
         return part if part is None else mask.placed(part, whole)
     if isinstance(part.get("text"), str):
         return _members(
             part,
             mask,
-            lambda key, each: _part(each, mask, places, index) if key == "text" else _member(key, each, mask),
+            lambda key, each: (
+                _part(each, mask, places, index) if key == "text" else _whole(key, each, mask, whole, part)
+            ),
         )
-    return _members(part, mask, lambda key, each: _whole(key, each, mask, whole))
+    return _members(part, mask, lambda key, each: _whole(key, each, mask, whole, part))
 
 
 def _told(text: str, mask: Mask, places: Places) -> str:
@@ -207,20 +281,32 @@ def _told(text: str, mask: Mask, places: Places) -> str:
         return dumped(_told(read, mask, places))
     if isinstance(read, (dict, list)):
         return dumped(mask.placed(read, places))
-    return str(mask.placed(text, [(_ALL, name) for _, name in places[:1]]))
+    return str(mask.placed(text, _everywhere(places)))
 
 
-def _whole(key: str, value: Any, mask: Mask, whole: Places) -> Any:
-    """A member of a part of a result that is no text: pictures pass, and words of the API."""
-    if key == _CACHES:
-        return _message(value, mask, key)
+def _whole(key: str, value: Any, mask: Mask, whole: Places, within: Json) -> Any:
+    """A member of a result, beside its texts: pictures pass, and words that say what stands there."""
     if isinstance(value, dict):
-        return _members(value, mask, lambda key, each: _whole(key, each, mask, whole))
+        return _members(value, mask, lambda key, each: _whole(key, each, mask, whole, value))
     if isinstance(value, list):
-        return [_whole(key, each, mask, whole) for each in value]
-    if value is None or isinstance(value, bool) or key in _NAMES:
-        return _message(value, mask, key)
-    return value if key in _BLOBS and isinstance(value, str) and _is_bytes(value) else mask.placed(value, whole)
+        return [_whole(key, each, mask, whole, within) for each in value]
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and _tells_what(key, value, within)):
+        return value
+    return mask.placed(value, whole)
+
+
+def _tells_what(key: str, value: str, within: Json) -> bool:
+    """Whether a member is what only says of what kind `within` is, or how it is to be looked at; or bytes."""
+    match key:
+        case "type":
+            return value in _KINDS
+        case "media_type":
+            return value in _PICTURES or value == "text/plain"
+        case "detail":
+            return "image_url" in within and value in ("auto", "high", "low")
+        case "ttl":
+            return within.get("type") == "ephemeral" and value in ("1h", "5m")
+    return key in _BLOBS and _is_bytes(value, str(within.get("media_type")))
 
 
 def _member(key: str, value: Any, mask: Mask) -> Any:
@@ -242,7 +328,7 @@ def _labelled(value: Any, mask: Mask) -> Any:
 
 def _text(text: str, mask: Mask, given: str) -> str:
     if given in _NAMES:
-        return text if _WORD.fullmatch(text) else mask.name(text)
+        return text if text in _WORDS else mask.name(text)
     if given in _BLOBS:
         return _blob(text, mask)
     if given == "arguments":
@@ -263,12 +349,17 @@ def _blob(text: str, mask: Mask) -> str:
     return head + (url[2] if found == rest else quote(found))
 
 
-def _is_bytes(text: str) -> bool:
-    """Whether `text` is base64, alone or in a URL, of what is no text."""
-    url = _DATA.fullmatch(text)
-    packed = "".join((text if url is None else unquote(url[2])).split())
+def _is_bytes(text: str, media: str) -> bool:
+    """Whether `text` is base64, alone or in a URL, of what is no text: a word can be base64 of anything, so one that
+    is no longer has to be said to be a picture."""
+    if (url := _DATA.fullmatch(text)) is not None:
+        media, text = re.split("[;,]", url[1][len("data:") :])[0].lower(), unquote(url[2])
+    packed = "".join(text.split())
+    if len(packed) < _LONGEST_WORD and media not in _PICTURES:
+        return False
     try:
-        return _BASE64.fullmatch(packed) is not None and not _codec(base64.b64decode(_padded(packed))[:_LOOK])
+        raw = base64.b64decode(_padded(packed)) if _LINES.fullmatch(text) else b""
+        return bool(raw) and not _codec(raw[:_LOOK])
     except binascii.Error:
         return False
 
@@ -278,7 +369,7 @@ def _of_base64(text: str, mask: Mask) -> str:
     packed = "".join(text.split())
     if _BASE64.fullmatch(packed) is None:
         return mask.text(text)
-    if len(text) < _LONGEST_KEY and (found := mask.text(text)) != text:
+    if (len(text) < _LONGEST_KEY or _LINES.fullmatch(text) is None) and (found := mask.text(text)) != text:
         return found
     try:
         raw = base64.b64decode(_padded(packed))

@@ -140,7 +140,8 @@ def _of_item(item: Json) -> Iterator[Step]:
         yield from besides_call(item)
     elif kind.endswith("_output") and kind.removesuffix("_output") in CALLS:
         output = item.get("output")
-        yield Came(str(item.get("call_id", "")), output if isinstance(output, dict) else result_of(output, TEXTS))
+        call = str(item.get("call_id") or item.get("id", ""))
+        yield Came(call, output if isinstance(output, dict) else result_of(output, TEXTS))
         yield from beside(item, _OUTPUT, "a member of a result")
     else:
         yield Part(f"an item of a conversation: {kind}", item)
