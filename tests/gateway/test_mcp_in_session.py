@@ -358,9 +358,21 @@ def test_two_servers_in_one_session_share_what_was_read_and_no_tools(house: Hous
         asked = {"tool": "pay_bill", "arguments": {"account": "DE1", "amount": 5}}
         assert http.post(f"/v1/sessions/{session}/decisions", json=asked).json()["verdict"] == "held"
     assert house.tools.ran == {"look_up": 1, "write_note": 1}
-    assert [each.tool for each in events(house, CallDecided)] == ["look_up", "write_note", "write_note", "pay_bill"]
+    assert [each.tool for each in events(house, CallDecided)] == ["look_up", *["write_note"] * 3, "pay_bill"]
     assert [line.seat for line in gate.lines] == [seat(gate, session)] * 2
     assert len(events(house, SessionOpened)) == 1
+
+
+def test_a_call_of_what_a_server_does_not_list_is_on_record_as_without_a_named_session(house: House) -> None:
+    barn = Barn(house, "look_up")
+    gate = Gate(house, beside=barn.settings)
+    for client in (gate.client("eve", server="barn"), gate.within(gate.opened(), server="barn")):
+        assert client.call("write_note", **NOTE).is_error
+        assert client.call("no_such_tool").is_error
+    assert [(each.tool, each.verdict, each.fault) for each in events(house, CallDecided)] == [
+        ("write_note", "denied", "withdrawn"), ("no_such_tool", "denied", "unknown-tool"),
+    ] * 2  # fmt: skip
+    assert not house.tools.ran
 
 
 def test_what_is_quarantined_at_one_server_is_in_the_whole_session_until_its_line_ends(house: House) -> None:

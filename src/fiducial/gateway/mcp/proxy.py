@@ -29,6 +29,7 @@ from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS, SUPPORTED_PROTOCOL_VERSIONS
+from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
 from fiducial.charter.contracts import Contract
@@ -39,6 +40,8 @@ from fiducial.gateway.mcp.forms import Forms, Unanswered
 from fiducial.gateway.mcp.results import beside, failure, remaining, stopped, unforged, value_of
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests, RequestState
+from fiducial.guard import judgement, steps
+from fiducial.guard.drivers import drive_async
 from fiducial.guard.remembered import confined
 from fiducial.guard.results import Result
 from fiducial.guard.session import Session
@@ -54,6 +57,8 @@ Transport: TypeAlias = Literal["pipe", "tcp"]
 READ: Final = "resources/read"
 PROMPT: Final = "prompts/get"
 COMPLETE: Final = "completion/complete"
+_METHODS: Final = frozenset({READ, PROMPT, COMPLETE})
+"""What contracts describe as if they were tools."""
 _SUBSCRIBE: Final = "resources/subscribe"
 _LISTS: Final = {
     "resources/list": ("resources", READ, "uri"),
@@ -169,11 +174,11 @@ class Proxy:
         self._looked = once
         self._private = self._private or any(
             confined(self.session, self.session.tools.get(name)) and not self._elsewhere(name)
-            for name in (*count, READ, PROMPT, COMPLETE)
+            for name in (*count, *_METHODS)
         )
         self._wrong = found | {name: "the server has several tools of this name" for name in count if count[name] > 1}
         tools = self.session.tools
-        mine = set() if self._shared else tools.keys() - {READ, PROMPT, COMPLETE}
+        mine = set() if self._shared else tools.keys() - _METHODS
         missing = {name for name in mine - count.keys() if not self._elsewhere(name)}
         withdrawn = {name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()}
         self.session.withdraw(self, dict.fromkeys(missing, "the server does not list it") | withdrawn)
@@ -182,6 +187,12 @@ class Proxy:
         """The tool is the guard's own, or another server's."""
         tool = self.session.tools.get(name)
         return tool is not None and tool.contract.server in self._others
+
+    def _barred(self, name: str) -> str:
+        """Why the tool is not to be used here, though it may be elsewhere in the session; empty: it may be."""
+        if self._shared and not (name in _METHODS or name in self._looked or name in self._wrong):
+            return "the server does not list it"
+        return ""
 
     def _described(self, method: str) -> bool:
         """A contract describes what this server does there."""
@@ -285,7 +296,7 @@ class Proxy:
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Any:
         name, given = params.name, params.arguments or {}
         await self._look_again()
-        if self._elsewhere(name) or (self._shared and name not in self._looked and name not in self._wrong):
+        if self._elsewhere(name):
             return failure(f"`{name}` is no tool of the server's.")
         came: list[dict[str, Any]] = []
         refused: list[MCPError] = []
@@ -310,9 +321,7 @@ class Proxy:
             came.append(result)
             return value_of(result)
 
-        settled = await self._settled(
-            context, params, partial(self.session.acall, name, given, run=run, via=self._via(context))
-        )
+        settled = await self._settled(context, params, partial(self._made, context, name, given, run))
         if isinstance(settled, types.InputRequiredResult):
             return settled
         done, waiting, why = settled
@@ -337,6 +346,13 @@ class Proxy:
             if rounds < MOST_ROUNDS:
                 return types.InputRequiredResult(request_state=f"{rounds + 1} {waiting.request}")
         return stopped(done.verdict, waiting, why)
+
+    async def _made(
+        self, context: Context, name: str, arguments: Mapping[str, Any], run: Callable[..., Awaitable[Any]]
+    ) -> Result:
+        """All ten steps."""
+        asked = judgement.request(name, arguments, None, runs=True, via=self._via(context))
+        return await drive_async(steps.call(self.session, replace(asked, barred=self._barred(name)), run))
 
     async def _settled(
         self, context: Context, params: types.CallToolRequestParams, call: Callable[[], Awaitable[Result]]
@@ -411,7 +427,7 @@ class Proxy:
                 raise MCPError(code=types.INVALID_PARAMS, message=told)
             self._take_in(method, arguments, await run(**arguments))
             return found[-1]
-        done = await self.session.acall(method, arguments, run=run, via=self._via(context))
+        done = await self._made(context, method, arguments, run)
         if not found or done.status != "ok" or done.withheld:
             raise MCPError(code=types.INVALID_REQUEST, message=done.error or done.verdict.remedies.agent)
         if private and (looked := part(found[-1])) is not found[-1]:
