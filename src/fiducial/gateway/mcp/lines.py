@@ -74,6 +74,8 @@ class McpServer(msgspec.Struct, frozen=True, kw_only=True):
     requests: Requests
     others: frozenset[str]
     """Names of the servers beside it."""
+    among: bool = False
+    """One of those has the same charter, so that one session may be in both."""
     alone: bool = False
     wait: float = WAIT
 
@@ -207,7 +209,7 @@ class Line:
         proxy = Proxy(
             up, session, served.requests, served.pins, served.guard.switches,
             name=served.name, wait=served.wait, others=served.others, forms=forms, shared=seat is not None,
-            transport="tcp",
+            among=seat is not None and served.among, transport="tcp",
         )  # fmt: skip
         try:
             await proxy.look(said)

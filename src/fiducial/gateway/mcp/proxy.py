@@ -101,6 +101,7 @@ class Proxy:
         others: Collection[str] = (),
         forms: Forms | None = None,
         shared: bool = False,
+        among: bool = False,
         transport: Transport = "pipe",
     ) -> None:
         """`look` comes before anything else.
@@ -111,10 +112,13 @@ class Proxy:
                 contracts of the session's charter are of this one, the servers of all others count as such
         forms   by which the user's questions are put before them; `None`: nobody says that they would answer
         shared  other doors are at work in the session: what this server does not list may be a tool there
+        among   other servers may be in the session, now or later: what its contract does not say to be of this one is
+                none of its tools, or what people allow of one server's would be spent at another
         transport
                 what carries the client's messages, for the record
         """
-        self.session, self.name, self._shared, self._transport = session, name, shared, transport
+        self.session, self.name, self._transport = session, name, transport
+        self._shared, self._among = shared, among
         self._others, self._forms = {"fiducial", *others, *_beside(name, session.charter)}, forms
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
@@ -159,6 +163,11 @@ class Proxy:
         info = self._up.info.model_dump(mode="json", by_alias=True, exclude_none=True)
         async with self._looking:
             await self._look(said, {"instructions": self._up.instructions, **info, "version": None})
+        if names := ", ".join(sorted(name for name in self._looked if self._anybodys(name))):
+            told = (
+                "contracts do not say that they are of `%s`, and sessions that hosts name may be at several servers: %s"
+            )
+            log.warning(told, self.name, names)
         self._up.join(self)
 
     async def _look(self, said: Sequence[dict[str, Any]], itself: Any = None) -> None:
@@ -190,13 +199,22 @@ class Proxy:
 
     def _barred(self, name: str) -> str:
         """Why the tool is not to be used here, though it may be elsewhere in the session; empty: it may be."""
+        if self._elsewhere(name):
+            return "it is no tool of the server's"
         if self._shared and not (name in _METHODS or name in self._looked or name in self._wrong):
             return "the server does not list it"
+        if self._anybodys(name):
+            return f"other servers may be in the session, and its contract does not say that it is of `{self.name}`"
         return ""
+
+    def _anybodys(self, name: str) -> bool:
+        """The tool may be of any server that is in the session."""
+        tool = self.session.tools.get(name)
+        return self._among and tool is not None and tool.contract.server != self.name
 
     def _described(self, method: str) -> bool:
         """A contract describes what this server does there."""
-        return method in self.session.tools and not self._elsewhere(method)
+        return method in self.session.tools and not self._elsewhere(method) and not self._anybodys(method)
 
     async def _look_again(self) -> None:
         async with self._looking:  # whoever calls meanwhile waits for what is found
@@ -220,7 +238,7 @@ class Proxy:
         if self.session.mode != "enforce":
             return True
         tool = self.session.tools.get(name)
-        if tool is None or self._elsewhere(name) or self.session.withdrawn.get(name):
+        if tool is None or self._barred(name) or self.session.withdrawn.get(name):
             return False
         return not never(tool.slice, self.session.principal, self.session.charter.about.tier.value, {})
 
@@ -296,7 +314,7 @@ class Proxy:
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Any:
         name, given = params.name, params.arguments or {}
         await self._look_again()
-        if self._elsewhere(name):
+        if self._elsewhere(name) and self.session.mode != "enforce":
             return failure(f"`{name}` is no tool of the server's.")
         came: list[dict[str, Any]] = []
         refused: list[MCPError] = []
@@ -413,7 +431,7 @@ class Proxy:
         """What the server gives for what it listed, or for what the agent has put together where a contract describes
         that. `part` is what the agent gets to read of it."""
         method, found = context.method, list[dict[str, Any]]()
-        private = confined(self.session, self.session.tools.get(method)) and self._described(method)
+        private = confined(self.session, self.session.tools.get(method)) and not self._elsewhere(method)
 
         async def run(**given: Any) -> Any:
             if given != arguments:
@@ -422,7 +440,7 @@ class Proxy:
             return part(found[-1])
 
         if (listed and not private) or not self._described(method):
-            if not listed and self.session.mode == "enforce":
+            if (private or not listed) and self.session.mode == "enforce":
                 told = f"The server did not list this, and no contract describes `{method}`."
                 raise MCPError(code=types.INVALID_PARAMS, message=told)
             self._take_in(method, arguments, await run(**arguments))
