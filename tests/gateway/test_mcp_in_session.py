@@ -339,6 +339,80 @@ def test_a_session_is_not_let_go_of_while_a_tool_is_at_work_in_it(
     assert not sessions._seats
 
 
+# --- beside threads
+
+
+@pytest.mark.parametrize("moment", ["result", "error", "page", "tools", "announcement", "decision", "doubt"])
+def test_nobody_waits_while_a_thread_has_a_named_session_s_lock(house: House, moment: str) -> None:
+    begun, held, answer, done = (threading.Event() for _ in range(4))
+
+    async def come() -> None:
+        begun.set()
+        assert await asyncio.to_thread(answer.wait, 20)
+
+    async def call_tool(context: Any, _: Any) -> types.CallToolResult:
+        await come()
+        if moment == "error":
+            raise MCPError(code=types.INTERNAL_ERROR, message="broken")
+        if moment == "announcement":
+            await context.session.send_resource_updated("shed://page")
+            assert await asyncio.to_thread(done.wait, 20)
+        return types.CallToolResult(content=[types.TextContent(text="done")])
+
+    async def list_tools(*_: Any) -> types.ListToolsResult:
+        if moment == "tools" and held.is_set():
+            await come()
+        return types.ListToolsResult(tools=[types.Tool(name="look_up", input_schema={"type": "object"})])
+
+    async def list_resources(*_: Any) -> types.ListResourcesResult:
+        await come()
+        return types.ListResourcesResult(resources=[])
+
+    gate = Gate(
+        house, upstream(house, on_call_tool=call_tool, on_list_tools=list_tools, on_list_resources=list_resources)
+    )
+    session = gate.opened()
+    client = gate.within(session, "2026-07-28")
+    client.call("no_such_tool")
+    at, loop = seat(gate, session), gate.line("emma").task.get_loop()
+    until(lambda: not at._turns.inside)
+
+    def hold() -> None:
+        with at.session.lock:
+            held.set()
+            assert done.wait(20)
+
+    def act() -> Any:
+        if moment == "page":
+            return client.do(client.client.session.list_resources)
+        if moment == "tools":
+            return client.do(client.client.session.list_tools)
+        return gate.client("emma") if moment == "doubt" else client.call("look_up", name="x")
+
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            if moment in ("result", "error", "page", "announcement"):
+                acting = thread.submit(act)
+                assert begun.wait(20)
+            holding = asyncio.run_coroutine_threadsafe(at.apart(hold), loop)
+            assert held.wait(20)
+            if moment in ("tools", "decision", "doubt"):
+                acting = thread.submit(act)
+            answer.set()
+            # The thread, what waits for its turn, and the request that it is of.
+            until(lambda: at._turns.inside == (2 if moment == "doubt" else 3))
+            gate.opened("eve")
+        finally:
+            answer.set()
+            done.set()
+        holding.result(20)
+        if moment == "error":
+            with pytest.raises(MCPError, match="broken"):
+                acting.result(20)
+        else:
+            acting.result(20)
+
+
 # --- several servers in one session
 
 

@@ -102,6 +102,7 @@ class Proxy:
         forms: Forms | None = None,
         shared: bool = False,
         among: bool = False,
+        turn: Callable[[], Awaitable[None]] | None = None,
         transport: Transport = "pipe",
     ) -> None:
         """`look` comes before anything else.
@@ -114,11 +115,12 @@ class Proxy:
         shared  other doors are at work in the session: what this server does not list may be a tool there
         among   other servers may be in the session, now or later: what its contract does not say to be of this one is
                 none of its tools, or what people allow of one server's would be spent at another
+        turn    waits until nobody has the session's lock in a thread; `None`: nobody has it for long
         transport
                 what carries the client's messages, for the record
         """
         self.session, self.name, self._transport = session, name, transport
-        self._shared, self._among = shared, among
+        self._shared, self._among, self._turn = shared, among, turn
         self._others, self._forms = {"fiducial", *others, *_beside(name, session.charter)}, forms
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
@@ -189,6 +191,7 @@ class Proxy:
         tools = self.session.tools
         mine = set() if self._shared else tools.keys() - _METHODS
         missing = {name for name in mine - count.keys() if not self._elsewhere(name)}
+        await self._in_turn()
         withdrawn = {name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()}
         self.session.withdraw(self, dict.fromkeys(missing, "the server does not list it") | withdrawn)
 
@@ -348,11 +351,11 @@ class Proxy:
         if done.withheld:
             return failure(done.error or "the tool failed")
         if came and (more := beside(came[-1])):
-            self.session.observe(name, given, more)
+            await self._take_in(name, given, more)
         if came and done.status != "unknown":
             return unforged(came[-1])
         if refused and done.status == "failed":
-            self._take_in(name, given, refused[-1])
+            await self._take_in(name, given, refused[-1])
             raise refused[-1]
         if done.status != "not-run":
             # It ran, and nobody can say what came of it; or it raised what is no result.
@@ -370,7 +373,9 @@ class Proxy:
     ) -> Result:
         """All ten steps."""
         asked = judgement.request(name, arguments, None, runs=True, via=self._via(context))
-        return await drive_async(steps.call(self.session, replace(asked, barred=self._barred(name)), run))
+        return await drive_async(
+            steps.call(self.session, replace(asked, barred=self._barred(name)), run), self._in_turn
+        )
 
     async def _settled(
         self, context: Context, params: types.CallToolRequestParams, call: Callable[[], Awaitable[Result]]
@@ -407,22 +412,30 @@ class Proxy:
         except MCPError as error:
             if self._private:
                 raise MCPError(code=error.code, message="the server refuses") from error
-            self._take_in(context.method, {}, error)
+            await self._take_in(context.method, {}, error)
             raise
         except ValueError as error:
             raise MCPError(code=types.INTERNAL_ERROR, message="the server's answer cannot be read") from error
 
-    def _take_in(self, method: str, arguments: Mapping[str, Any], said: Any) -> None:
+    async def _take_in(self, method: str, arguments: Mapping[str, Any], said: Any) -> None:
         if isinstance(said, MCPError):
             said = said.error.model_dump(mode="json", exclude_none=True)
+        await self._in_turn()
         self.session.observe(method, arguments, said)
+
+    async def _in_turn(self) -> None:
+        """Wait until the session's lock can be taken on the event loop; nothing is awaited between this and that. Who
+        is given up meanwhile hears of it afterwards: their call may have been made, and what came of it is recorded."""
+        if self._turn is not None:
+            with anyio.CancelScope(shield=True):
+                await self._turn()
 
     async def _list(self, context: Context, params: Any) -> dict[str, Any]:
         found = await self._forward(context, params)
         kind, method, key = _LISTS[context.method]
         if method:
             self._listed[method] |= {each[key]: each for each in found[kind]}
-        self._take_in(context.method, {}, found[kind])
+        await self._take_in(context.method, {}, found[kind])
         return found
 
     async def _decided(
@@ -443,7 +456,7 @@ class Proxy:
             if (private or not listed) and self.session.mode == "enforce":
                 told = f"The server did not list this, and no contract describes `{method}`."
                 raise MCPError(code=types.INVALID_PARAMS, message=told)
-            self._take_in(method, arguments, await run(**arguments))
+            await self._take_in(method, arguments, await run(**arguments))
             return found[-1]
         done = await self._made(context, method, arguments, run)
         if not found or done.status != "ok" or done.withheld:
@@ -487,7 +500,9 @@ class Proxy:
             told = "A server that keeps a memory of each user's alone asks the client nothing."
             raise MCPError(code=types.INVALID_REQUEST, message=told)
         if request.params is not None:
-            self._take_in(request.method, {}, request.params.model_dump(mode="json", by_alias=True, exclude_none=True))
+            await self._take_in(
+                request.method, {}, request.params.model_dump(mode="json", by_alias=True, exclude_none=True)
+            )
         if not self._at_work:
             assert self._client is not None
             return await self._client.send_request(request, kind)
@@ -508,7 +523,7 @@ class Proxy:
             elif (said := notification.params) is not None:
                 told = said.model_dump(mode="json", by_alias=True, exclude_none=True)
                 try:
-                    self._take_in(notification.method, {}, told)
+                    await self._take_in(notification.method, {}, told)
                 except SessionError:
                     return  # it has ended at another door, and nobody is in it who could hear this
             await self._client.send_notification(notification)
@@ -522,7 +537,7 @@ class Proxy:
             if self._private:
                 message = None
             if message is not None:
-                self._take_in("notifications/progress", {}, message)
+                await self._take_in("notifications/progress", {}, message)
             await context.session.report_progress(progress, total, message)
 
         return passed_on
