@@ -162,21 +162,35 @@ def test_an_approval_is_spent_once_by_a_call_that_the_model_asked_for(house: Hou
     assert len(events(house, HoldRequested)) == 2
 
 
+@pytest.mark.parametrize("pause", [False, True], ids=["at once", "after a pause"])
 @pytest.mark.parametrize("first", ["model", "tools"])
-def test_no_call_is_decided_at_both_doors(house: House, first: str) -> None:
+def test_no_call_is_decided_at_both_doors(house: House, first: str, pause: bool) -> None:
     pair = Pair(house)
     pair.talk.user("Write milk into my list")
+
+    def wait() -> None:
+        old = seat(pair.gate, pair.session)
+        until(lambda: old.free)
+        if pause:  # until it is let go of, and read back
+            pair.gate.client("eve")
+            loop = pair.gate.line("eve").task.get_loop()
+            asyncio.run_coroutine_threadsafe(pair.gate.doors.sessions.close(), loop).result(20)
+            assert not pair.gate.doors.sessions._seats
+
     if first == "model":
         pair.talk.send("Well.")
+        wait()
         with pytest.raises(MCPError, match="decided at its model"):
             pair.tools()
     else:
         client = pair.tools()
+        wait()
         with pytest.raises(openai.ConflictError, match="decided where its tools are called"):
             pair.talk.send(Call("write_note", NOTE))
         assert not pair.provider.asked
+        client = pair.tools() if pause else client
         assert not client.call("write_note", **NOTE).is_error
-    assert len(events(house, SessionOpened)) == 1
+    assert [each.user for each in events(house, SessionOpened)] == ["emma", *["eve"] * pause]
 
 
 # --- which session
