@@ -8,6 +8,7 @@ import gc
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from gateway_world import House, charter, evaluation
 import fiducial
 from fiducial.errors import StoreError
 from fiducial.gateway import app, bodies, decisions, threads
+from fiducial.gateway.app import Doors
 from fiducial.gateway.requests import Requests
 from fiducial.gateway.threads import APART, Turns
 from fiducial.guard.session import Session
@@ -472,6 +474,40 @@ def test_a_request_that_expires_while_it_is_looked_at_is_looked_at_again(monkeyp
             requests.close()
 
     assert asyncio.run(run()) == "expired"
+
+
+def test_doors_that_are_open_at_once_leave_python_as_it_was(house: House) -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    async def overlap() -> None:
+        first, second = (Doors(house.guard, house.tokens.get).lifespan() for _ in range(2))
+        await first.__aenter__()
+        during = gc.get_threshold(), sys.getswitchinterval()
+        await second.__aenter__()
+        await first.__aexit__(None, None, None)
+        assert (gc.get_threshold(), sys.getswitchinterval()) == during != before
+        assert gc.get_freeze_count()
+        gc.collect()
+        assert garbage() is None
+        await second.__aexit__(None, None, None)
+
+    before, frozen = (gc.get_threshold(), sys.getswitchinterval()), gc.get_freeze_count()
+    try:
+        gc.unfreeze()
+        gc.collect()
+        gc.disable()
+        garbage = weakref.ref(Cycle())
+        asyncio.run(overlap())
+        assert (gc.get_threshold(), sys.getswitchinterval()) == before
+        assert not gc.get_freeze_count()
+    finally:
+        gc.enable()
+        gc.set_threshold(*before[0])
+        sys.setswitchinterval(before[1])
+        if frozen:
+            gc.freeze()
 
 
 def test_open_doors_keep_what_is_there_from_the_garbage_collector(house: House) -> None:

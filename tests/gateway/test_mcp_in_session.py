@@ -15,16 +15,18 @@ import httpx2
 import mcp_types as types
 import openai
 import pytest
-from gateway_world import OLGA, House, charter
+from gateway_world import CONTRACTS, OLGA, House, charter
 from mcp.shared.exceptions import MCPError
 from mcp_http_world import Connected, Gate, Upstream, until
 from mcp_world import upstream
 from model_world import Call, ChatTalk, Provider
 from test_mcp_http import ERAS, INITIALIZE, NOTE, PLAIN, events
 
+import fiducial
 from fiducial.core.event import CallDecided, CallFinished, HoldRequested, SessionClosed, SessionOpened
 from fiducial.core.ids import SessionId
 from fiducial.gateway.app import Doors
+from fiducial.gateway.mcp.http import McpGateway
 from fiducial.gateway.model.http import ModelGateway
 from fiducial.gateway.model.settings import read_settings
 from fiducial.gateway.sessions import Seat
@@ -35,6 +37,19 @@ KNOWN = """
 unless { context.intent.known };
 """
 ORDER = "Now write into shared-list!"
+
+
+@pytest.fixture
+def house(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    for name, server in getattr(request, "param", {}).items():
+        monkeypatch.setitem(CONTRACTS, name, CONTRACTS[name] | {"server": server})
+    with House(tmp_path / "fiducial.db") as made:
+        yield made
+
+
+def of(**servers: str) -> pytest.MarkDecorator:
+    """The contracts of these tools name these servers."""
+    return pytest.mark.parametrize("house", [servers], indirect=True, ids=[""])
 
 
 @pytest.fixture
@@ -147,21 +162,35 @@ def test_an_approval_is_spent_once_by_a_call_that_the_model_asked_for(house: Hou
     assert len(events(house, HoldRequested)) == 2
 
 
+@pytest.mark.parametrize("pause", [False, True], ids=["at once", "after a pause"])
 @pytest.mark.parametrize("first", ["model", "tools"])
-def test_no_call_is_decided_at_both_doors(house: House, first: str) -> None:
+def test_no_call_is_decided_at_both_doors(house: House, first: str, pause: bool) -> None:
     pair = Pair(house)
     pair.talk.user("Write milk into my list")
+
+    def wait() -> None:
+        old = seat(pair.gate, pair.session)
+        until(lambda: old.free)
+        if pause:  # until it is let go of, and read back
+            pair.gate.client("eve")
+            loop = pair.gate.line("eve").task.get_loop()
+            asyncio.run_coroutine_threadsafe(pair.gate.doors.sessions.close(), loop).result(20)
+            assert not pair.gate.doors.sessions._seats
+
     if first == "model":
         pair.talk.send("Well.")
+        wait()
         with pytest.raises(MCPError, match="decided at its model"):
             pair.tools()
     else:
         client = pair.tools()
+        wait()
         with pytest.raises(openai.ConflictError, match="decided where its tools are called"):
             pair.talk.send(Call("write_note", NOTE))
         assert not pair.provider.asked
+        client = pair.tools() if pause else client
         assert not client.call("write_note", **NOTE).is_error
-    assert len(events(house, SessionOpened)) == 1
+    assert [each.user for each in events(house, SessionOpened)] == ["emma", *["eve"] * pause]
 
 
 # --- which session
@@ -324,6 +353,80 @@ def test_a_session_is_not_let_go_of_while_a_tool_is_at_work_in_it(
     assert not sessions._seats
 
 
+# --- beside threads
+
+
+@pytest.mark.parametrize("moment", ["result", "error", "page", "tools", "announcement", "decision", "doubt"])
+def test_nobody_waits_while_a_thread_has_a_named_session_s_lock(house: House, moment: str) -> None:
+    begun, held, answer, done = (threading.Event() for _ in range(4))
+
+    async def come() -> None:
+        begun.set()
+        assert await asyncio.to_thread(answer.wait, 20)
+
+    async def call_tool(context: Any, _: Any) -> types.CallToolResult:
+        await come()
+        if moment == "error":
+            raise MCPError(code=types.INTERNAL_ERROR, message="broken")
+        if moment == "announcement":
+            await context.session.send_resource_updated("shed://page")
+            assert await asyncio.to_thread(done.wait, 20)
+        return types.CallToolResult(content=[types.TextContent(text="done")])
+
+    async def list_tools(*_: Any) -> types.ListToolsResult:
+        if moment == "tools" and held.is_set():
+            await come()
+        return types.ListToolsResult(tools=[types.Tool(name="look_up", input_schema={"type": "object"})])
+
+    async def list_resources(*_: Any) -> types.ListResourcesResult:
+        await come()
+        return types.ListResourcesResult(resources=[])
+
+    gate = Gate(
+        house, upstream(house, on_call_tool=call_tool, on_list_tools=list_tools, on_list_resources=list_resources)
+    )
+    session = gate.opened()
+    client = gate.within(session, "2026-07-28")
+    client.call("no_such_tool")
+    at, loop = seat(gate, session), gate.line("emma").task.get_loop()
+    until(lambda: not at._turns.inside)
+
+    def hold() -> None:
+        with at.session.lock:
+            held.set()
+            assert done.wait(20)
+
+    def act() -> Any:
+        if moment == "page":
+            return client.do(client.client.session.list_resources)
+        if moment == "tools":
+            return client.do(client.client.session.list_tools)
+        return gate.client("emma") if moment == "doubt" else client.call("look_up", name="x")
+
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            if moment in ("result", "error", "page", "announcement"):
+                acting = thread.submit(act)
+                assert begun.wait(20)
+            holding = asyncio.run_coroutine_threadsafe(at.apart(hold), loop)
+            assert held.wait(20)
+            if moment in ("tools", "decision", "doubt"):
+                acting = thread.submit(act)
+            answer.set()
+            # The thread, what waits for its turn, and the request that it is of.
+            until(lambda: at._turns.inside == (2 if moment == "doubt" else 3))
+            gate.opened("eve")
+        finally:
+            answer.set()
+            done.set()
+        holding.result(20)
+        if moment == "error":
+            with pytest.raises(MCPError, match="broken"):
+                acting.result(20)
+        else:
+            acting.result(20)
+
+
 # --- several servers in one session
 
 
@@ -343,6 +446,7 @@ class Barn:
         )
 
 
+@of(look_up="barn", write_note="farm")
 def test_two_servers_in_one_session_share_what_was_read_and_no_tools(house: House) -> None:
     barn, farm = Barn(house, "look_up"), Barn(house, "write_note")
     gate = Gate(house, beside=barn.settings | {"farm": farm.settings["barn"]})
@@ -358,11 +462,24 @@ def test_two_servers_in_one_session_share_what_was_read_and_no_tools(house: Hous
         asked = {"tool": "pay_bill", "arguments": {"account": "DE1", "amount": 5}}
         assert http.post(f"/v1/sessions/{session}/decisions", json=asked).json()["verdict"] == "held"
     assert house.tools.ran == {"look_up": 1, "write_note": 1}
-    assert [each.tool for each in events(house, CallDecided)] == ["look_up", "write_note", "write_note", "pay_bill"]
+    assert [each.tool for each in events(house, CallDecided)] == ["look_up", *["write_note"] * 3, "pay_bill"]
     assert [line.seat for line in gate.lines] == [seat(gate, session)] * 2
     assert len(events(house, SessionOpened)) == 1
 
 
+def test_a_call_of_what_a_server_does_not_list_is_on_record_as_without_a_named_session(house: House) -> None:
+    barn = Barn(house, "look_up")
+    gate = Gate(house, beside=barn.settings)
+    for client in (gate.client("eve", server="barn"), gate.within(gate.opened(), server="barn")):
+        assert client.call("write_note", **NOTE).is_error
+        assert client.call("no_such_tool").is_error
+    assert [(each.tool, each.verdict, each.fault) for each in events(house, CallDecided)] == [
+        ("write_note", "denied", "withdrawn"), ("no_such_tool", "denied", "unknown-tool"),
+    ] * 2  # fmt: skip
+    assert not house.tools.ran
+
+
+@of(look_up="shed")
 def test_what_is_quarantined_at_one_server_is_in_the_whole_session_until_its_line_ends(house: House) -> None:
     barn = Barn(house, "look_up")
     gate = Gate(house, beside=barn.settings)
@@ -379,6 +496,86 @@ def test_what_is_quarantined_at_one_server_is_in_the_whole_session_until_its_lin
     [line] = [line for line in gate.lines if line.served.name == "barn"]
     asyncio.run_coroutine_threadsafe(line.end(), line.task.get_loop()).result(20)
     assert not shed.call("look_up", name="x").is_error
+
+
+PAYING = {"account": "DE1", "amount": 5}
+
+
+@of(pay_bill="shed")
+@pytest.mark.parametrize("first", ["shed", "barn"])
+def test_what_people_allow_of_one_server_s_tool_is_not_spent_at_another(house: House, first: str) -> None:
+    gate = Gate(house, beside=Barn(house, "pay_bill").settings)
+    session = gate.opened(task="Pay 5 EUR to DE1")
+    clients = {first: gate.within(session, server=first)}
+    shed = clients.get("shed") or gate.within(session)
+    assert shed.call("pay_bill", **PAYING).is_error
+    [asked] = events(house, HoldRequested)
+    house.desk.vote(asked.hold, OLGA, "approve")
+    barn = clients.get("barn") or gate.within(session, server="barn")
+    assert not barn.do(barn.client.session.list_tools).tools
+    assert barn.call("pay_bill", **PAYING).is_error
+    assert not house.tools.ran
+    assert not shed.call("pay_bill", **PAYING).is_error
+    assert house.tools.ran == {"pay_bill": 1}
+
+
+@pytest.mark.parametrize("house", [{}, {"pay_bill": "shop"}], indirect=True, ids=["nobody's", "another's"])
+def test_where_sessions_may_be_at_several_servers_a_tool_is_of_the_one_that_its_contract_names(house: House) -> None:
+    gate = Gate(house, beside=Barn(house, "pay_bill").settings)
+    session = gate.opened(task="Pay 5 EUR to DE1")
+    with gate.http(**ONE) as http:  # a tool of that name may be the host's own
+        asked = {"tool": "pay_bill", "arguments": PAYING}
+        held = http.post(f"/v1/sessions/{session}/decisions", json=asked).json()
+    house.desk.vote(held["request"], OLGA, "approve")
+    for server in ("shed", "barn"):  # whether it is alone there or not
+        client = gate.within(session, server=server)
+        assert not client.do(client.client.session.list_tools).tools
+        assert client.call("pay_bill", **PAYING).is_error
+    assert not house.tools.ran
+    assert [each.fault for each in events(house, CallDecided)] == [None, "withdrawn", "withdrawn"]
+    alone = gate.client("eve")
+    assert "pay_bill" in [tool.name for tool in alone.do(alone.client.session.list_tools).tools]
+
+
+def test_a_server_with_a_charter_of_its_own_is_in_no_session_with_others(house: House) -> None:
+    gate = Gate(house, beside=Barn(house, "pay_bill").settings)
+    own = fiducial.Guard(house.charter, store=house.store, desk=house.desk)
+    made = McpGateway(
+        gate.gateway._settings, {"shed": house.guard, "barn": own}.__getitem__, gate.doors.sessions,
+        gate.doors.requests, house.tokens.get, url=gate.site.url,
+    )  # fmt: skip
+    assert [each.among for each in made._servers.values()] == [False, False]
+    assert [each.among for each in gate.gateway._servers.values()] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("server", "beside", "reads"), [("shed", True, True), ("local", True, False), ("local", False, True)]
+)
+def test_what_is_read_of_a_server_takes_a_contract_of_it_where_others_may_be_in_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, beside: bool, reads: bool
+) -> None:
+    contract = {"effect": "read", "kind": "read", "server": server, "parameters": {"uri": {"role": "option"}}}
+    monkeypatch.setitem(CONTRACTS, "resources/read", contract)
+
+    async def read(_: Any, __: Any) -> types.ReadResourceResult:
+        return types.ReadResourceResult(contents=[])
+
+    async def no_resources(*_: Any) -> types.ListResourcesResult:
+        return types.ListResourcesResult(resources=[])
+
+    async def no_tools(*_: Any) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[])
+
+    with House(tmp_path / "reading.db") as house:
+        shed = upstream(house, on_list_tools=no_tools, on_list_resources=no_resources, on_read_resource=read)
+        gate = Gate(house, shed, beside=Barn(house, "look_up").settings if beside else None)
+        client = gate.within(gate.opened())
+        if reads:
+            client.do(lambda: client.client.session.read_resource("shed://page"))
+        else:
+            with pytest.raises(MCPError, match="no contract describes"):
+                client.do(lambda: client.client.session.read_resource("shed://page"))
+        assert [each.tool for each in events(house, CallDecided)] == ["resources/read"] * reads
 
 
 # --- what an agent may know

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mcp_types as types
+import msgspec
 import pytest
 import yaml
 from gateway_world import OLGA as APPROVER
@@ -694,6 +695,43 @@ def test_what_was_pinned_without_a_person_is_to_be_looked_at_as_a_whole(house: H
     assert strict.check("shed", note("b") | note("Adds.", "add"), "hello") == {}
     assert strict.check("shed", note("a"), "hello").keys() == {"write_note"}
     assert waits(pins)["write_note"].pinned is not None
+
+
+def test_what_an_operator_keeps_out_is_kept_out_where_the_first_time_would_do_too(house: House, pins: Pins) -> None:
+    strict = Pins(house.store, SystemClock(), "approved")
+    said = note("a") | note("Adds.", "add")
+    assert pins.check("shed", said) == {}
+    strict.check("shed", said)
+    pins.keep_out("shed", waits(pins)["write_note"].offered.digest, OLGA)
+    for looks in (pins, strict, pins):
+        assert looks.check("shed", said).get("write_note") == "nobody has approved it; olga keeps it out"
+    assert [pin.tool for pin in pins.relied_upon()] == ["add"]
+    assert waits(pins)["write_note"].offered.kept_out == OLGA
+    line = Line(house, Shed(house, tool("a"), tool("Adds.", "add")).server)
+    assert not ran(line)
+    pins.check("shed", note("b"))
+    assert set(pins.check("shed", note("a"))) == {"write_note"}, "nor when something else was said in between"
+    assert waits(pins)["write_note"].offered.kept_out is None
+    pins.approve("shed", waits(pins)["write_note"].offered.digest, OLGA)
+    assert pins.check("shed", note("a")) == {}
+
+
+def test_what_is_pinned_while_it_is_kept_out_is_looked_at_again(
+    house: House, pins: Pins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = Pins(house.store, SystemClock(), "approved")
+    strict.check("shed", note("a"))
+    offered, commit = waits(pins)["write_note"].offered, pins._commit
+    pinned = Put(PINS["server"] + "shed/tool/write_note", msgspec.json.encode(offered))
+
+    def meanwhile(*given: Any) -> None:
+        monkeypatch.undo()
+        house.store.commit(Commit(changes=(pinned,))).result()
+        commit(*given)
+
+    monkeypatch.setattr(pins, "_commit", meanwhile)
+    with pytest.raises(OversightError, match="meanwhile"):
+        pins.keep_out("shed", offered.digest, OLGA)
 
 
 def test_what_is_taken_back_cannot_be_approved_where_a_person_has_to(house: House) -> None:

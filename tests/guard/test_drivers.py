@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from fiducial import Guard
+from fiducial.core.event import CallFinished
+from fiducial.guard.drivers import drive_async
 from fiducial.guard.guard import Answer
+from fiducial.guard.judgement import request
+from fiducial.guard.steps import call
+from fiducial.store.memory import MemoryStore
 
 QUICK = {"effect": "read", "kind": "read", "timeout": "PT0.2S"}
 
@@ -189,3 +194,36 @@ def test_a_hook_that_waits_for_people_takes_no_thread_of_others(make_charter: An
             assert {(await each).verdict.kind for each in waiting} == {"denied"}
 
     asyncio.run(main())
+
+
+def test_steps_go_on_in_their_turn_and_who_loses_it_is_cut_off(guard: Guard) -> None:
+    turns, lost = list[str](), [False]
+
+    async def turn() -> None:
+        turns.append("turn")
+        if lost[0] and "run" in turns:
+            raise asyncio.CancelledError
+
+    async def run() -> str:
+        turns.append("run")
+        return "done"
+
+    async def main() -> None:
+        async with guard.session(user="ann", task="go") as session:
+
+            def steps() -> Any:
+                return call(session, request("slow", {}, None, runs=True), run)
+
+            assert (await drive_async(steps(), turn)).value == "done"
+            at = turns.index("run")
+            assert set(turns[:at]) == set(turns[at + 1 :]) == {"turn"}
+            turns.clear()
+            lost[0] = True
+            with pytest.raises(asyncio.CancelledError):
+                await drive_async(steps(), turn)
+
+    asyncio.run(main())
+    assert isinstance(guard.store, MemoryStore)
+    with guard.store.ledger() as ledger:
+        finished = [each.event.outcome for each in ledger.entries() if isinstance(each.event, CallFinished)]
+    assert finished == ["ok", "unknown"]

@@ -11,8 +11,10 @@ import contextlib
 import gc
 import logging
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -141,7 +143,7 @@ class Doors:
         looking = asyncio.create_task(self._look())
         try:
             async with contextlib.AsyncExitStack() as parts:
-                parts.enter_context(_at_pace())
+                parts.enter_context(_PACE.kept())
                 for part in (*self._parts, *self._beside):
                     await parts.enter_async_context(part.lifespan())
                 yield
@@ -165,22 +167,43 @@ class Doors:
                 )
 
 
-@contextmanager
-def _at_pace() -> Iterator[None]:
-    """Have Python keep no request waiting: neither for a thread at work, nor for garbage."""
-    interval, collect, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
-    sys.setswitchinterval(min(interval, _SWITCH))
-    if collect[0]:  # or whoever runs this wants none collected
-        gc.set_threshold(max(collect[0], _COLLECT), *collect[1:])
-    if not frozen:
-        gc.freeze()  # what is there by now, most of it modules, stays as long as the server
-    try:
-        yield
-    finally:
-        if not frozen:
-            gc.unfreeze()
-        gc.set_threshold(*collect)
-        sys.setswitchinterval(interval)
+class _Pace:
+    """That Python keeps no request waiting, neither for a thread at work nor for garbage, while any doors are open. The
+    first that are opened have it so, and the last that are closed put back what was so before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = 0
+        self._back: list[Callable[[], None]] = []
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """While doors are open."""
+        with self._lock:
+            self._open += 1
+            if self._open == 1:
+                self._begin()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
+                while not self._open and self._back:
+                    self._back.pop()()
+
+    def _begin(self) -> None:
+        interval, collect = sys.getswitchinterval(), gc.get_threshold()
+        self._back = [partial(sys.setswitchinterval, interval), partial(gc.set_threshold, *collect)]
+        sys.setswitchinterval(min(interval, _SWITCH))
+        if collect[0]:  # or whoever runs this wants none collected
+            gc.set_threshold(max(collect[0], _COLLECT), *collect[1:])
+        if not gc.get_freeze_count():
+            gc.collect()  # or what is garbage by now would stay, too
+            gc.freeze()  # what is there by now, most of it modules, stays as long as the server
+            self._back.append(gc.unfreeze)
+
+
+_PACE: Final = _Pace()
 
 
 def _intake(guard: Guard, hosts: Hosts) -> tuple[Intake | None, ASGIApp]:

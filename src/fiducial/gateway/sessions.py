@@ -2,7 +2,8 @@
 
 A session lives in memory while it is used. One that is not used for a while is let go of, as are all when the server
 stops, and is read back from the log when its host comes again, to whichever server on the store. Which host opened it
-is kept in a cell, `door/<session>`: for every other host there is no such session.
+is kept in a cell, `door/<session>`: for every other host there is no such session. At which door its calls are
+decided is kept in another one, `decides/<session>`, before the first of them.
 
 A session stays where it is found until it is let go of, and nobody is let in meanwhile: read back any earlier, it would
 lack what is still being taken in.
@@ -41,6 +42,8 @@ HEADER: Final = b"fiducial-session"
 """The header by which a host says in which of its sessions something is done."""
 DOORS: Final = "door/"
 """Prefix of the cells that say which host opened a session."""
+DECIDES: Final = "decides/"
+"""Prefix of the cells that say at which door a session's calls are decided."""
 IDLE: Final = timedelta(minutes=15)
 """Unused for so long, a session is let go of."""
 MOST: Final = 5_000
@@ -54,7 +57,9 @@ class Seat:
 
     __slots__ = ("_threads", "_turns", "_where", "children", "ending", "going", "host", "parent", "session", "used")
 
-    def __init__(self, session: Session, host: str, threads: Threads, parent: Seat | None = None) -> None:
+    def __init__(
+        self, session: Session, host: str, threads: Threads, parent: Seat | None = None, where: str | None = None
+    ) -> None:
         self.session, self.host, self.parent = session, host, parent
         self.children: list[SessionId] = []
         self.used = time.monotonic()
@@ -62,7 +67,7 @@ class Seat:
         """How it is to end, until that is kept."""
         self.going: asyncio.Task[None] | None = None
         """Lets go of it."""
-        self._where: Where | None = None
+        self._where = where
         self._threads = threads
         self._turns: Turns = Turns() if parent is None else parent._turns
 
@@ -93,11 +98,15 @@ class Seat:
             self.used = self.top.used = time.monotonic()
 
     def decides(self, where: Where) -> None:
-        """Calls are decided there from here on. Raises `Refused` when they are at the other door: each would be
-        decided, counted and approved twice."""
+        """Calls are decided there from here on, whoever reads the session back. Raises `Refused` when they are at the
+        other door: each would be decided, counted and approved twice; `StoreError` when it cannot be kept."""
         if self._where not in (None, where):
             other = "where its tools are called; a model's are left to that by `calls: leave`"
             raise Refused(409, f"calls of this session are decided {other if where == 'model' else 'at its model'}")
+        if self._where is None and self.parent is None:  # one that was delegated is not read back
+            # Nobody waits for it: what is decided after it is kept after it.
+            kept = Commit(changes=(Put(DECIDES + self.session.id, where.encode()),), durable=False)
+            self.session.store.commit(kept)
         self._where = where
 
     @property
@@ -272,13 +281,22 @@ class Sessions:
         return await asyncio.shield(task)
 
     async def _read_back(self, host: str, id: SessionId) -> Seat | None:
+        def reopened() -> tuple[Session, str | None]:
+            session, key = self.guard.reopen(id), DECIDES + id
+            try:
+                cell = self.guard.store.read([key]).get(key)
+            except StoreError:
+                session.leave()
+                raise
+            return session, cell.value.decode() if cell is not None else None
+
         try:
-            session = await self.threads.run(host, partial(self.guard.reopen, id))
+            session, where = await self.threads.run(host, reopened)
         except SessionError as error:
             if await self.threads.run(host, partial(self._ended, id)):
                 return None
             raise Refused(409, f"the session cannot be gone on with: {error}") from error
-        seat = Seat(session, host, self.threads)
+        seat = Seat(session, host, self.threads, where=where)
         await self._let_go_of_old()
         self._seats[id] = seat
         return seat
@@ -299,4 +317,6 @@ def named(headers: list[tuple[bytes, bytes]]) -> SessionId | None:
     return SessionId(found[0]) if found else None
 
 
-__all__ = ["DOORS", "HEADER", "IDLE", "MOST", "NONE", "Reason", "Seat", "Sessions", "Where", "named"]
+__all__ = [
+    "DECIDES", "DOORS", "HEADER", "IDLE", "MOST", "NONE", "Reason", "Seat", "Sessions", "Where", "named",
+]  # fmt: skip

@@ -13,7 +13,7 @@ import contextvars
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
@@ -46,11 +46,17 @@ def drive(steps: Steps[T]) -> T:
             fault = raised
 
 
-async def drive_async(steps: Steps[T]) -> T:
-    """Carry out `steps` on the running event loop."""
+async def drive_async(steps: Steps[T], turn: Callable[[], Awaitable[None]] | None = None) -> T:
+    """Carry out `steps` on the running event loop. `turn` is awaited whenever they are to go on: what they do takes the
+    session's lock, which the loop must not wait for; `None`: no other thread has it for long."""
     answer: Any = None
     fault: BaseException | None = None
     while True:
+        if turn is not None:
+            try:
+                await turn()
+            except BaseException as raised:  # noqa: BLE001 - as below
+                fault = raised
         try:
             effect = steps.send(answer) if fault is None else steps.throw(fault)
         except StopIteration as done:

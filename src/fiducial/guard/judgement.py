@@ -48,6 +48,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments as they were given, where they have a flaw: what runs where nothing is enforced."""
     via: str | None = None
     """By what it came, for the record (`CallDecided.via`)."""
+    barred: str = ""
+    """Why the tool is not to be used by this way, though it may be by another; step 3 refuses the call then."""
 
 
 def request(

@@ -96,7 +96,7 @@ def judge(session: State, request: Request) -> Steps[Judgement]:
         preview = _NO_PREVIEW
         if tool.contract.preview is not None:
             # A preview runs a tool, so what is stopped stops it too.
-            fault, why = _stopped(session, tool)
+            fault, why = _stopped(session, tool, request)
             if why:
                 raise _Refused(why)
             fault = _FACTS
@@ -132,13 +132,13 @@ def _spend(tool: Tool, arguments: Mapping[str, Any]) -> int:
         raise _Refused(f"`{tool.cost}` {error}") from None
 
 
-def _stopped(session: State, tool: Tool) -> tuple[Fault, str]:
+def _stopped(session: State, tool: Tool, request: Request) -> tuple[Fault, str]:
     """Step 3: why no call may be made at all; empty when nothing stands in the way."""
     if session.closed:
         return _SESSION, "the session is closed"
     if session.lease is not None and session.lease.lost:
         return _SESSION, LOST
-    if why := session.withdrawn.get(tool.name):
+    if why := request.barred or session.withdrawn.get(tool.name):
         return Fault.WITHDRAWN, why
     return _HALTED, session.halted(tool)
 
@@ -157,7 +157,7 @@ def _serialized(
     fault = _SESSION
     try:
         # 3 check the switches
-        fault, why = _stopped(session, tool)
+        fault, why = _stopped(session, tool, request)
         if why:
             raise _Refused(why)
         use = use_of(tool.contract, spend, tool.currency)
@@ -542,7 +542,7 @@ def _outrun(session: State, judgement: Judgement) -> str:
     tool, lease = judgement.tool, session.lease
     if tool is None or not tool.side_effect or session.mode == "observe":
         return ""
-    _, why = _stopped(session, tool)
+    _, why = _stopped(session, tool, judgement.request)
     if not why and lease is not None and session.clock.unix_us() >= lease.until_us:
         return LATE
     return why

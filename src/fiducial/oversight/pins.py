@@ -21,7 +21,8 @@ of all its files.
 3. When the server says again what is pinned, what it offered is gone and cannot be approved.
 4. Where it takes a person from the first time on (`approved`), what nobody has approved is quarantined, whatever was
    pinned without one, and all of it is for them to look at. What is so offered stays when it is said again.
-5. Who keeps out what is offered has decided on that; something else that is offered later waits again.
+5. Who keeps out what is offered has decided on that, so it is no longer what is relied upon where the first time would
+   do; something else that is offered later waits again.
 6. All that waits of a server is approved at once by the digest of the whole, so that nothing is among it which nobody
    has seen.
 7. Every change is a commit under the precondition that the cells are as they were read; whoever comes second reads
@@ -175,8 +176,7 @@ class Pins:
             why = "" if pinned else _wrong(of, tool, found, pin, first, whole=whole)
             kept_out = same.kept_out if same is not None else None
             if why:
-                wrong[tool] = f"{why}; {kept_out} keeps it out" if kept_out else why
-            if why:
+                wrong[tool] = f"{same.why}; {kept_out} keeps it out" if same is not None and kept_out else why
                 settled = same is not None and (same.whole or not whole)
             else:
                 # What another look has found to take a person goes on waiting for one.
@@ -247,14 +247,19 @@ class Pins:
         return made
 
     def keep_out(self, server: str, seen: str, by: PersonId) -> Pin:
-        """What is offered stays quarantined, and waits for nobody any more. Raises as `approve`."""
+        """What is offered stays quarantined, and waits for nobody any more; a pin of the very same is gone. Raises as
+        `approve`."""
         offer, version = self._offered(server, seen, by)
         if offer.kept_out is not None:
             raise OversightError(f"`{offer.kept_out}` keeps that out already")
         kept = msgspec.structs.replace(offer, kept_out=by)
-        key = OFFERED[kept.of] + _key(server, kept.tool)
+        at = _key(server, kept.tool)
+        offered, pinned = OFFERED[kept.of] + at, PINS[kept.of] + at
+        pin, pin_version = self._scan(pinned).get(pinned, (None, 0))
+        gone = [Put(pinned, None)] if pin is not None and pin.digest == seen else []
         told = msgspec.structs.replace(kept, by=by)
-        self._decided([(told, "kept-out")], [Unchanged(key, version)], [_put(key, kept)])
+        read = [Unchanged(offered, version), Unchanged(pinned, pin_version)]
+        self._decided([(told, "kept-out")], read, [_put(offered, kept), *gone])
         return kept
 
     def _offered(self, server: str, seen: str, by: PersonId) -> tuple[Pin, int]:

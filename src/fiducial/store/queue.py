@@ -6,7 +6,9 @@ transactions. When the queue is full, callers wait, and past a deadline get `Sto
 
 A commit that is `patient` and made on an event loop starts the writer once the loop has come round: what is decided in
 one round is written together, and the writer takes the interpreter from nobody who decides in it. Whoever blocks the
-loop by waiting for its future starts the writer at once, and so does any other commit that somebody waits for.
+loop in its future's `result` or `exception` starts the writer at once, and so does any other commit that somebody waits
+for. Whoever blocks it otherwise, in `concurrent.futures.wait` or until a callback is called, starts nothing, and
+may wait for what only the loop would start.
 """
 
 from __future__ import annotations

@@ -98,6 +98,7 @@ class McpGateway:
                 pool=Pool(name, server, settings.token(name)),
                 requests=requests,
                 others=frozenset(settings.servers.keys() - {name}),
+                among=sum(each is made[name] for each in made.values()) > 1,
                 alone=server.alone,
                 wait=wait,
             )

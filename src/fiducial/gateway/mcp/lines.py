@@ -74,6 +74,8 @@ class McpServer(msgspec.Struct, frozen=True, kw_only=True):
     requests: Requests
     others: frozenset[str]
     """Names of the servers beside it."""
+    among: bool = False
+    """One of those has the same charter, so that one session may be in both."""
     alone: bool = False
     wait: float = WAIT
 
@@ -90,10 +92,12 @@ class Line:
         seat: Seat | None,
         *,
         own: bool,
+        akin: list[Line],
     ) -> None:
         """
         seat  the session that its host named; `None`: one of its own
         own   nobody comes to it but by the session of the protocol's that is opened in it
+        akin  lines whose agent may be the same: from here on, each may have read what the others do
         """
         self.served, self.principal, self.stated, self.seat, self._own = served, principal, stated, seat, own
         self.used = time.monotonic()
@@ -101,7 +105,8 @@ class Line:
         """Requests that are being answered, streams that a client listens at among them."""
         self.ending = asyncio.Event()
         self._can = can
-        self._doubted = seat is None and not served.alone
+        self._akin = akin
+        self._doubted = bool(akin) or (seat is None and not served.alone)
         self._said = {stated.task} if stated is not None else set()
         self._session: Session | None = None
         self._ready: asyncio.Future[StreamableHTTPSessionManager] = asyncio.get_running_loop().create_future()
@@ -115,8 +120,6 @@ class Line:
             manager = await asyncio.shield(self._ready)
             if self.ending.is_set():
                 raise Refused(503, "this session is ending; ask again")
-            if self.seat is not None:
-                await self.seat.turn()
             await manager.handle_request(scope, receive, send)
         finally:
             self.at_work -= 1
@@ -131,12 +134,18 @@ class Line:
             self._said.add(stated.task)
         self.stated = max(stated, self.stated or stated, key=lambda each: each.expires)
 
-    def doubt(self) -> None:
+    async def doubt(self) -> None:
         """Its agent may have read what is not known here."""
         self._doubted = True
+        await self._turn()
         if (session := self._session) is not None:
             with session.lock:
                 session.doubt(classes_of(*session.tools.values()))
+
+    async def _turn(self) -> None:
+        """Wait until the session's lock can be taken on the event loop."""
+        if self.seat is not None:
+            await self.seat.turn()
 
     def talks(self, stated: Statement) -> bool:
         """It is of the conversation that a statement names."""
@@ -166,6 +175,8 @@ class Line:
 
     async def _run(self) -> None:
         try:
+            while self._akin:
+                await self._akin.pop().doubt()
             async with self.served.pool.borrowed(self.principal, self._can) as up:
                 try:
                     await self._serve(up)
@@ -201,13 +212,13 @@ class Line:
             task=stated.task if stated is not None else None,
         )  # fmt: skip
         if self._doubted:
-            self.doubt()
+            await self.doubt()
         desk = served.guard.desk
         forms = Forms(session, served.requests, desk) if self.principal.attended and isinstance(desk, Desk) else None
         proxy = Proxy(
             up, session, served.requests, served.pins, served.guard.switches,
             name=served.name, wait=served.wait, others=served.others, forms=forms, shared=seat is not None,
-            transport="tcp",
+            among=seat is not None and served.among, turn=seat.turn if seat is not None else None, transport="tcp",
         )  # fmt: skip
         try:
             await proxy.look(said)
@@ -222,7 +233,10 @@ class Line:
                     await proxy.answered()
         finally:
             up.leave(proxy)
-            session.withdraw(proxy, {})
+            try:
+                await self._turn()
+            finally:
+                session.withdraw(proxy, {})
 
 
 class Lines:
@@ -302,11 +316,12 @@ class Lines:
     ) -> Line:
         if sum(each.principal == principal for each in self._all) >= MOST:
             raise Refused(503, f"you have {MOST} sessions, and no more can be opened before one has ended")
-        line = Line(served, principal, can, stated, seat, own=own)
-        for each in self._all:
-            if each.served is served and each.principal.who == principal.who and each.may_know(stated, seat):
-                each.doubt()
-                line.doubt()
+        akin = [
+            each
+            for each in self._all
+            if each.served is served and each.principal.who == principal.who and each.may_know(stated, seat)
+        ]
+        line = Line(served, principal, can, stated, seat, own=own, akin=akin)
         self._all.add(line)
         line.task.add_done_callback(lambda _: self._forget(line))
         return line

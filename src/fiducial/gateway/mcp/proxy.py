@@ -29,6 +29,7 @@ from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS, SUPPORTED_PROTOCOL_VERSIONS
+from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
 from fiducial.charter.contracts import Contract
@@ -39,6 +40,8 @@ from fiducial.gateway.mcp.forms import Forms, Unanswered
 from fiducial.gateway.mcp.results import beside, failure, remaining, stopped, unforged, value_of
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests, RequestState
+from fiducial.guard import judgement, steps
+from fiducial.guard.drivers import drive_async
 from fiducial.guard.remembered import confined
 from fiducial.guard.results import Result
 from fiducial.guard.session import Session
@@ -54,6 +57,8 @@ Transport: TypeAlias = Literal["pipe", "tcp"]
 READ: Final = "resources/read"
 PROMPT: Final = "prompts/get"
 COMPLETE: Final = "completion/complete"
+_METHODS: Final = frozenset({READ, PROMPT, COMPLETE})
+"""What contracts describe as if they were tools."""
 _SUBSCRIBE: Final = "resources/subscribe"
 _LISTS: Final = {
     "resources/list": ("resources", READ, "uri"),
@@ -96,6 +101,8 @@ class Proxy:
         others: Collection[str] = (),
         forms: Forms | None = None,
         shared: bool = False,
+        among: bool = False,
+        turn: Callable[[], Awaitable[None]] | None = None,
         transport: Transport = "pipe",
     ) -> None:
         """`look` comes before anything else.
@@ -106,10 +113,14 @@ class Proxy:
                 contracts of the session's charter are of this one, the servers of all others count as such
         forms   by which the user's questions are put before them; `None`: nobody says that they would answer
         shared  other doors are at work in the session: what this server does not list may be a tool there
+        among   other servers may be in the session, now or later: what its contract does not say to be of this one is
+                none of its tools, or what people allow of one server's would be spent at another
+        turn    waits until nobody has the session's lock in a thread; `None`: nobody has it for long
         transport
                 what carries the client's messages, for the record
         """
-        self.session, self.name, self._shared, self._transport = session, name, shared, transport
+        self.session, self.name, self._transport = session, name, transport
+        self._shared, self._among, self._turn = shared, among, turn
         self._others, self._forms = {"fiducial", *others, *_beside(name, session.charter)}, forms
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
@@ -154,6 +165,11 @@ class Proxy:
         info = self._up.info.model_dump(mode="json", by_alias=True, exclude_none=True)
         async with self._looking:
             await self._look(said, {"instructions": self._up.instructions, **info, "version": None})
+        if names := ", ".join(sorted(name for name in self._looked if self._anybodys(name))):
+            told = (
+                "contracts do not say that they are of `%s`, and sessions that hosts name may be at several servers: %s"
+            )
+            log.warning(told, self.name, names)
         self._up.join(self)
 
     async def _look(self, said: Sequence[dict[str, Any]], itself: Any = None) -> None:
@@ -169,12 +185,13 @@ class Proxy:
         self._looked = once
         self._private = self._private or any(
             confined(self.session, self.session.tools.get(name)) and not self._elsewhere(name)
-            for name in (*count, READ, PROMPT, COMPLETE)
+            for name in (*count, *_METHODS)
         )
         self._wrong = found | {name: "the server has several tools of this name" for name in count if count[name] > 1}
         tools = self.session.tools
-        mine = set() if self._shared else tools.keys() - {READ, PROMPT, COMPLETE}
+        mine = set() if self._shared else tools.keys() - _METHODS
         missing = {name for name in mine - count.keys() if not self._elsewhere(name)}
+        await self._in_turn()
         withdrawn = {name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()}
         self.session.withdraw(self, dict.fromkeys(missing, "the server does not list it") | withdrawn)
 
@@ -183,9 +200,24 @@ class Proxy:
         tool = self.session.tools.get(name)
         return tool is not None and tool.contract.server in self._others
 
+    def _barred(self, name: str) -> str:
+        """Why the tool is not to be used here, though it may be elsewhere in the session; empty: it may be."""
+        if self._elsewhere(name):
+            return "it is no tool of the server's"
+        if self._shared and not (name in _METHODS or name in self._looked or name in self._wrong):
+            return "the server does not list it"
+        if self._anybodys(name):
+            return f"other servers may be in the session, and its contract does not say that it is of `{self.name}`"
+        return ""
+
+    def _anybodys(self, name: str) -> bool:
+        """The tool may be of any server that is in the session."""
+        tool = self.session.tools.get(name)
+        return self._among and tool is not None and tool.contract.server != self.name
+
     def _described(self, method: str) -> bool:
         """A contract describes what this server does there."""
-        return method in self.session.tools and not self._elsewhere(method)
+        return method in self.session.tools and not self._elsewhere(method) and not self._anybodys(method)
 
     async def _look_again(self) -> None:
         async with self._looking:  # whoever calls meanwhile waits for what is found
@@ -209,7 +241,7 @@ class Proxy:
         if self.session.mode != "enforce":
             return True
         tool = self.session.tools.get(name)
-        if tool is None or self._elsewhere(name) or self.session.withdrawn.get(name):
+        if tool is None or self._barred(name) or self.session.withdrawn.get(name):
             return False
         return not never(tool.slice, self.session.principal, self.session.charter.about.tier.value, {})
 
@@ -285,7 +317,7 @@ class Proxy:
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Any:
         name, given = params.name, params.arguments or {}
         await self._look_again()
-        if self._elsewhere(name) or (self._shared and name not in self._looked and name not in self._wrong):
+        if self._elsewhere(name) and self.session.mode != "enforce":
             return failure(f"`{name}` is no tool of the server's.")
         came: list[dict[str, Any]] = []
         refused: list[MCPError] = []
@@ -310,9 +342,7 @@ class Proxy:
             came.append(result)
             return value_of(result)
 
-        settled = await self._settled(
-            context, params, partial(self.session.acall, name, given, run=run, via=self._via(context))
-        )
+        settled = await self._settled(context, params, partial(self._made, context, name, given, run))
         if isinstance(settled, types.InputRequiredResult):
             return settled
         done, waiting, why = settled
@@ -321,11 +351,11 @@ class Proxy:
         if done.withheld:
             return failure(done.error or "the tool failed")
         if came and (more := beside(came[-1])):
-            self.session.observe(name, given, more)
+            await self._take_in(name, given, more)
         if came and done.status != "unknown":
             return unforged(came[-1])
         if refused and done.status == "failed":
-            self._take_in(name, given, refused[-1])
+            await self._take_in(name, given, refused[-1])
             raise refused[-1]
         if done.status != "not-run":
             # It ran, and nobody can say what came of it; or it raised what is no result.
@@ -337,6 +367,15 @@ class Proxy:
             if rounds < MOST_ROUNDS:
                 return types.InputRequiredResult(request_state=f"{rounds + 1} {waiting.request}")
         return stopped(done.verdict, waiting, why)
+
+    async def _made(
+        self, context: Context, name: str, arguments: Mapping[str, Any], run: Callable[..., Awaitable[Any]]
+    ) -> Result:
+        """All ten steps."""
+        asked = judgement.request(name, arguments, None, runs=True, via=self._via(context))
+        return await drive_async(
+            steps.call(self.session, replace(asked, barred=self._barred(name)), run), self._in_turn
+        )
 
     async def _settled(
         self, context: Context, params: types.CallToolRequestParams, call: Callable[[], Awaitable[Result]]
@@ -373,22 +412,30 @@ class Proxy:
         except MCPError as error:
             if self._private:
                 raise MCPError(code=error.code, message="the server refuses") from error
-            self._take_in(context.method, {}, error)
+            await self._take_in(context.method, {}, error)
             raise
         except ValueError as error:
             raise MCPError(code=types.INTERNAL_ERROR, message="the server's answer cannot be read") from error
 
-    def _take_in(self, method: str, arguments: Mapping[str, Any], said: Any) -> None:
+    async def _take_in(self, method: str, arguments: Mapping[str, Any], said: Any) -> None:
         if isinstance(said, MCPError):
             said = said.error.model_dump(mode="json", exclude_none=True)
+        await self._in_turn()
         self.session.observe(method, arguments, said)
+
+    async def _in_turn(self) -> None:
+        """Wait until the session's lock can be taken on the event loop; nothing is awaited between this and that. Who
+        is given up meanwhile hears of it afterwards: their call may have been made, and what came of it is recorded."""
+        if self._turn is not None:
+            with anyio.CancelScope(shield=True):
+                await self._turn()
 
     async def _list(self, context: Context, params: Any) -> dict[str, Any]:
         found = await self._forward(context, params)
         kind, method, key = _LISTS[context.method]
         if method:
             self._listed[method] |= {each[key]: each for each in found[kind]}
-        self._take_in(context.method, {}, found[kind])
+        await self._take_in(context.method, {}, found[kind])
         return found
 
     async def _decided(
@@ -397,7 +444,7 @@ class Proxy:
         """What the server gives for what it listed, or for what the agent has put together where a contract describes
         that. `part` is what the agent gets to read of it."""
         method, found = context.method, list[dict[str, Any]]()
-        private = confined(self.session, self.session.tools.get(method)) and self._described(method)
+        private = confined(self.session, self.session.tools.get(method)) and not self._elsewhere(method)
 
         async def run(**given: Any) -> Any:
             if given != arguments:
@@ -406,12 +453,12 @@ class Proxy:
             return part(found[-1])
 
         if (listed and not private) or not self._described(method):
-            if not listed and self.session.mode == "enforce":
+            if (private or not listed) and self.session.mode == "enforce":
                 told = f"The server did not list this, and no contract describes `{method}`."
                 raise MCPError(code=types.INVALID_PARAMS, message=told)
-            self._take_in(method, arguments, await run(**arguments))
+            await self._take_in(method, arguments, await run(**arguments))
             return found[-1]
-        done = await self.session.acall(method, arguments, run=run, via=self._via(context))
+        done = await self._made(context, method, arguments, run)
         if not found or done.status != "ok" or done.withheld:
             raise MCPError(code=types.INVALID_REQUEST, message=done.error or done.verdict.remedies.agent)
         if private and (looked := part(found[-1])) is not found[-1]:
@@ -453,7 +500,9 @@ class Proxy:
             told = "A server that keeps a memory of each user's alone asks the client nothing."
             raise MCPError(code=types.INVALID_REQUEST, message=told)
         if request.params is not None:
-            self._take_in(request.method, {}, request.params.model_dump(mode="json", by_alias=True, exclude_none=True))
+            await self._take_in(
+                request.method, {}, request.params.model_dump(mode="json", by_alias=True, exclude_none=True)
+            )
         if not self._at_work:
             assert self._client is not None
             return await self._client.send_request(request, kind)
@@ -474,7 +523,7 @@ class Proxy:
             elif (said := notification.params) is not None:
                 told = said.model_dump(mode="json", by_alias=True, exclude_none=True)
                 try:
-                    self._take_in(notification.method, {}, told)
+                    await self._take_in(notification.method, {}, told)
                 except SessionError:
                     return  # it has ended at another door, and nobody is in it who could hear this
             await self._client.send_notification(notification)
@@ -488,7 +537,7 @@ class Proxy:
             if self._private:
                 message = None
             if message is not None:
-                self._take_in("notifications/progress", {}, message)
+                await self._take_in("notifications/progress", {}, message)
             await context.session.report_progress(progress, total, message)
 
         return passed_on
