@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +23,7 @@ from fiducial.flow import lexer
 from fiducial.flow.masking.detect import Detection
 from fiducial.flow.masking.detector import Found
 from fiducial.flow.masking.tokens import tokens
-from fiducial.flow.masking.values import Places, mask, restore
+from fiducial.flow.masking.values import Finds, Places, mask, restore
 from fiducial.flow.masking.vault import Held, Vault
 from fiducial.gateway.model.thoughts import Thoughts
 from fiducial.guard.guard import InForce
@@ -32,8 +33,10 @@ _MASKED: Final = 2**22
 """Characters of one conversation whose masked form is remembered."""
 _SHORT: Final = 64
 """Characters of a text that is masked as fast as it is found again."""
-MASKING: Final = 32
+_MASKING: Final = 32
 """How many times as long as it takes to read a text it may take to mask it."""
+_RECOGNIZING: Final = 4096
+"""The same where a model is asked for names."""
 _LONGEST_NAME: Final = 200
 """Characters of a name that is remembered to hold no value."""
 _NAMES: Final = 10_000
@@ -45,6 +48,7 @@ _SHORTEST: Final = 3
 _WORDS: Final = lexer.FUNCTION_WORDS | {"false", "none", "null", "true", "unknown", "yes"}
 """Words that are no value wherever they stand."""
 _ALL: Final = PathPattern("$")
+_SPACE: Final = re.compile(r"\s")
 
 
 class Classes(msgspec.Struct, frozen=True):
@@ -54,6 +58,11 @@ class Classes(msgspec.Struct, frozen=True):
     charter: InForce
     restores: frozenset[str] = frozenset()
     """Those that somebody gets back: where a value is of several classes, one of the others counts."""
+
+    @property
+    def cost(self) -> int:
+        """How many times as long as it takes to read a text it may take to mask it."""
+        return _RECOGNIZING if self.charter.detection.recognizes else _MASKING
 
     def of_results(self, tool: str) -> Places:
         """Where values of them stand in the results of `tool`."""
@@ -97,7 +106,17 @@ class _Back:
 
     def find(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
         """See `Finds`."""
-        found = self._detection.find(text, classes)
+        return self._with_known(self._detection.find(text, classes), text)
+
+    def in_key(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """See `Finds`."""
+        return self._with_known(self._detection.in_key(text, classes), text)
+
+    def by_form(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """What has a form, and no names."""
+        return self._with_known(self._detection.by_form(text, classes), text)
+
+    def _with_known(self, found: list[Found], text: str) -> list[Found]:
         lengths = self._lengths
         for at in range(len(text) - _SHORTEST + 1) if lengths else ():
             for length in lengths.get(hash(text[at : at + _SHORTEST]), ()):
@@ -124,6 +143,14 @@ def _says(text: str) -> bool:
 def _goes_on(signs: str) -> bool:
     """Whether two characters are of one word, as far as words are told apart by spaces."""
     return len(signs) == 2 and signs.isascii() and signs.isalnum()
+
+
+class _Words:
+    """Tells data classes from what calls things by their names, or defines them: by form alone."""
+
+    def __init__(self, back: _Back) -> None:
+        self.find = self.in_key = back.by_form
+        """See `Finds`."""
 
 
 class Returning:
@@ -155,7 +182,7 @@ class _Member:
 
 def maskable(charter: Charter) -> frozenset[str]:
     """Data classes of which something can be masked under `charter`: those that can be told from text, and those of
-    which contracts say where they stand."""
+    which contracts say where they stand. Raises `CharterError` as `detection_of` does."""
     declared: set[str] = set()
     for contract in charter.contracts.values():
         declared.update(contract.output.classes, *(each.classes for each in contract.parameters.values()))
@@ -168,6 +195,9 @@ class Masking:
     def __init__(self, vault: Vault, classes: Classes) -> None:
         self._vault, self._classes = vault, classes
         self._back = _Back(classes.charter.detection)
+        self._words = _Words(self._back)
+        self.cost = classes.cost
+        """See `Classes.cost`."""
         self.returning = Returning(vault, self._back)
         """What tokens stand for, to be put back."""
         self._lock = threading.Lock()
@@ -187,7 +217,7 @@ class Masking:
         """What names a thing, masked."""
         if name in self._names:
             return name
-        masked = self.text(name)
+        masked = self.text(name) if _SPACE.search(name) else str(self._mask(name, detection=self._words))
         if masked == name and len(name) <= _LONGEST_NAME:
             if len(self._names) >= _NAMES:
                 self._names.clear()
@@ -197,6 +227,10 @@ class Masking:
     def value(self, value: Any) -> Any:
         """A value of JSON, masked; tools and earlier calls come anew with every request too. Nobody changes it."""
         return self._remembered("JSON", value)
+
+    def definitions(self, value: Any) -> Any:
+        """What defines tools, or names one, masked; no names are looked for in it. Nobody changes it."""
+        return self._remembered("definitions", value, detection=self._words)
 
     def arguments(self, tool: str, arguments: Any) -> Any:
         """Arguments of a call, masked; all of them, where they cannot be read."""
@@ -231,24 +265,27 @@ class Masking:
         conversation, by their masked ids."""
         return Sending(self, self._classes, asked, earlier)
 
-    def _remembered(self, kind: str, value: Any, places: Places = ()) -> Any:
+    def _remembered(self, kind: str, value: Any, places: Places = (), detection: Finds | None = None) -> Any:
         try:
             written = msgspec.json.encode(value)
         except (TypeError, ValueError):
-            return self._mask(value, places)
-        return self._masked(kind, written, value, places)
+            return self._mask(value, places, detection)
+        return self._masked(kind, written, value, places, detection)
 
-    def _mask(self, value: Any, places: Places = ()) -> Any:
-        return mask(value, self._vault, classes=self._classes.names, declared=places, detection=self._back)
+    def _mask(self, value: Any, places: Places = (), detection: Finds | None = None) -> Any:
+        told = self._back if detection is None else detection
+        return mask(value, self._vault, classes=self._classes.names, declared=places, detection=told)
 
-    def _masked(self, kind: str, written: bytes, value: Any, places: Places = ()) -> Any:
+    def _masked(
+        self, kind: str, written: bytes, value: Any, places: Places = (), detection: Finds | None = None
+    ) -> Any:
         digest = hashlib.sha256(kind.encode("utf-8", "surrogatepass") + b"\0")
         digest.update(written)
         key = digest.digest()
         with self._lock:
             found = self._known.pop(key, None)
             if found is None:
-                found = self._mask(value, places), len(written)
+                found = self._mask(value, places, detection), len(written)
                 self._size += len(written)
             self._known[key] = found
             while self._size > _MASKED and len(self._known) > 1:
@@ -268,7 +305,7 @@ class Sending:
     ) -> None:
         self._classes, self._asked, self._earlier = classes, asked, earlier
         self.text, self.name, self.value, self.own = masking.text, masking.name, masking.value, masking.own
-        self.arguments, self.placed = masking.arguments, masking.placed
+        self.arguments, self.placed, self.definitions = masking.arguments, masking.placed, masking.definitions
 
     def places(self, call: str) -> Places:
         """Where values stand in the result of a call; all of it is one, where nobody knows what was called."""
@@ -278,4 +315,4 @@ class Sending:
         return [each for tool in sorted(tools) for each in self._classes.of_results(tool)]
 
 
-__all__ = ["MASKING", "Classes", "Masking", "Returning", "Sending", "maskable"]
+__all__ = ["Classes", "Masking", "Returning", "Sending", "maskable"]
