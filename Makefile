@@ -86,7 +86,7 @@ $(VENV)/.demo: $(BUILT) | $(BIN)/python
 	$(call install,demo)
 
 $(VENV)/.dev: $(BUILT) | $(BIN)/python
-	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)mcp$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3$(comma)langchain$(comma)otel-grpc$(comma)pydantic-ai)
+	$(call install,dev$(comma)demo$(comma)docs$(comma)console$(comma)mcp$(comma)postgres$(comma)analytics$(comma)witness$(comma)s3$(comma)langchain$(comma)ner$(comma)otel-grpc$(comma)pydantic-ai)
 	@touch $(VENV)/.demo
 
 # What cannot be installed together with the rest: each has a folder of its own in the environment.

@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup, TyperOption
 
 from fiducial import cli, errors
-from fiducial.charter import contracts, forms, model
+from fiducial.charter import contracts, forms, model, recognition
 from fiducial.charter.packs import use
 from fiducial.core.verdict import Fault
 from fiducial.policy import facts
@@ -48,6 +48,7 @@ _ADVICE = {
     "AlreadySettled": "Look at the request again. If the call is still wanted, the agent makes it once more.",
     "CaptureError": "Read the message: it names what stands in the way. Mend it and try again.",
     "ChangedSince": "Look at what changed. Put it back by hand, or with `fiducial undo --force`.",
+    "MaskingError": "Read the message for where the model failed, and mend it; ask again then.",
     "StoreError": "The effect did not run. Free the disk, or whatever the message names, and ask again.",
     "StoreBusy": "Try again. If it lasts: a faster disk, a server that answers, or fewer who want the same cells.",
     "StoreClosed": "Open the store again; look in the message for the fault that stopped its writer.",
@@ -166,6 +167,7 @@ _FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
             model.RateWindow,
             model.Memories,
             forms.Form,
+            recognition.Recognition,
         ),
     ),
     ("intent.yaml", "Under `clauses:`, a list of clauses.", (model.Clause,)),
@@ -234,7 +236,8 @@ def _default(value: Any) -> str:
 
 def settings_page() -> str:
     """Every key people may write."""
-    described = {**_docstrings(contracts), **_docstrings(forms), **_docstrings(use), **_docstrings(model)}
+    modules = (contracts, forms, recognition, use, model)
+    described = {key: each for module in modules for key, each in _docstrings(module).items()}
     lines = ["# Settings", "", _INTRO["settings.md"], ""]
     for file, about, models in _FILES:
         lines += [f"## {file}", "", about, ""]

@@ -133,6 +133,43 @@ def each_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Any) -> It
     made.close()
 
 
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of spaCy's that knows some people and places, in a folder."""
+    spacy = pytest.importorskip("spacy")
+    folder = tmp_path_factory.mktemp("pipeline")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns(
+        [
+            *({"label": "PERSON", "pattern": name} for name in ("Ann Fox", "Ann", "José Ruiz", "Fox 4111", "look_up")),
+            *({"label": "GPE", "pattern": name} for name in ("Paris", "Los Angeles", "巴黎")),
+            {"label": "SHIP", "pattern": "Argo"},
+            {"label": "PERSON", "pattern": [{"IS_SPACE": True}, {"TEXT": "Bob"}, {"IS_SPACE": True}]},
+        ]
+    )
+    nlp.to_disk(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def failing_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One like it that fails at texts with the word `trouble`, and says so in their words."""
+    spacy = pytest.importorskip("spacy")
+    folder = tmp_path_factory.mktemp("failing-pipeline")
+
+    @spacy.Language.component("fails")
+    def fails(doc: Any) -> Any:
+        if "trouble" in doc.text:
+            raise ValueError(f"cannot read: {doc.text}")
+        return doc
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "Ann Fox"}])
+    nlp.add_pipe("fails")
+    nlp.to_disk(folder)
+    return folder
+
+
 class Certificate(NamedTuple):
     """A certificate for `localhost`, and its key, as PEM files."""
 

@@ -14,6 +14,7 @@ FiducialError
 │   └── AlreadySettled  the request has its answer, or its time is over
 ├── CaptureError        what a call changes cannot be kept, or put back
 │   └── ChangedSince    somebody else has changed it since
+├── MaskingError        values cannot be told from a text, so that it is not given out
 └── StoreError          what happened could not be kept
     ├── StoreBusy       the store could not do it in time
     ├── StoreClosed     the store was closed, or its writer stopped
@@ -135,6 +136,10 @@ class CaptureError(FiducialError):
 
 class ChangedSince(CaptureError):
     """What would be put back is no longer as the call left it; nothing was changed."""
+
+
+class MaskingError(FiducialError):
+    """Values of data classes cannot be told from a text; nothing of it was given out."""
 
 
 class StoreError(FiducialError):

@@ -28,10 +28,12 @@ from typer.testing import CliRunner
 
 import fiducial
 from fiducial.charter.forms import Form
+from fiducial.charter.recognition import Recognition
 from fiducial.cli.log import app
 from fiducial.core.store import Commit, Put
-from fiducial.errors import Conflict, RolledBack
+from fiducial.errors import Conflict, MaskingError, RolledBack
 from fiducial.flow.masking.detect import BUILT_IN, Detection
+from fiducial.flow.masking.recognizer import Recognizer
 from fiducial.gateway.otlp import exporter as exporting
 from fiducial.gateway.otlp import mapping
 from fiducial.gateway.otlp.exporter import Exporter
@@ -181,6 +183,27 @@ def test_a_charters_own_forms_are_masked_in_contents(house: House, collector: Co
     raw = str(sent(house, collector, content=True, detection=detection))
     assert ("EMP-123456" in raw, "EMP-654321" in raw) == (not own, not own)
     assert ("Greet [badge]" in raw, "of [badge] is here" in raw) == (own, own)
+
+
+def test_contents_whose_names_cannot_be_told_are_not_sent(
+    house: House, collector: Collector, failing_pipeline: Path
+) -> None:
+    model = Recognition(model=str(failing_pipeline), entities={"PERSON": "identity"})
+    with house.guard.session(user="emma", task="Greet Ann Fox") as session:
+        session.call("look_up", {"name": "of Ann Fox"}, run=lambda name: f"{name} is here")
+    masked = Detection((), {}, Recognizer(model))
+    raw = str(sent(house, collector, content=True, detection=masked))
+    assert ("Greet [identity]" in raw, "of [identity] is here" in raw, "Fox" in raw) == (True, True, False)
+    with house.guard.session(user="emma", task="Ann Fox has trouble"):
+        pass
+    house.store.flush()
+    exporter = Exporter(house.store, collector.url, content=True, detection=masked)
+    for _ in range(2):
+        with pytest.raises(MaskingError):
+            exporter.send()
+    exporter.close()
+    assert "Fox" not in str(collector.spans)
+    assert "Ann Fox has trouble" in str(sent(house, collector, content=True)), "nothing was lost"
 
 
 @pytest.mark.parametrize("content", [False, True])

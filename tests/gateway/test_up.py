@@ -105,3 +105,20 @@ def test_a_host_in_typescript_has_all_ten_steps(shop: str, answer: str) -> None:
     log = fiducial("log", "tail", "-n", "100", "--db", "shop.db")
     assert log.count("call.finished") == (2 if answer == "approve" else 1)
     assert log.count("session.closed") == 1
+
+
+@pytest.mark.parametrize("command", [("up", "shop.db", "--charter", "shop"), ("decide", "shop", "refund_order")])
+def test_what_a_charter_needs_and_is_not_there_is_said_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    pytest.importorskip("presidio_analyzer")
+    monkeypatch.chdir(tmp_path)
+    fiducial("init", "shop")
+    with Path("shop/charter.yaml").open("a") as file:
+        file.write("recognize: {model: en_no_such_names}\n")
+    said = fiducial(*command, ok=False)
+    assert said == (
+        "fiducial: 1 problem\ncharter.yaml: `recognize`: the model `en_no_such_names` is not installed "
+        "(python -m spacy download en_no_such_names)"
+    )
+    assert not Path("shop.db").exists()

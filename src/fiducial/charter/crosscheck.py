@@ -83,6 +83,11 @@ def _about(parts: Parts) -> None:
         if name not in known:
             fix = did_you_mean(name, known) or "add it to `data_classes`"
             document.problem(("detect", name), "unknown-class", f"the data class {quote(name)} is not declared", fix)
+    for entity, name in about.recognize.entities.items() if about.recognize is not None else ():
+        if name not in known:
+            fix = did_you_mean(name, known) or "add it to `data_classes`"
+            at = ("recognize", "entities", entity)
+            document.problem(at, "unknown-class", f"the data class {quote(name)} is not declared", fix)
     if about.tier is Tier.CHAT and parts.tools:
         message = f"the tier is `chat`, and contracts.yaml gives the agent {len(parts.tools)} tools"
         document.problem(("tier",), "contradiction", message, "raise the tier, or drop the tools")

@@ -15,6 +15,7 @@ from fiducial.charter.digest import charter_digest
 from fiducial.charter.findings import quote
 from fiducial.charter.forms import Form
 from fiducial.charter.infer import infer_contracts
+from fiducial.charter.recognition import Recognition
 from fiducial.core.ids import Digest
 from fiducial.errors import CharterError, Problem
 
@@ -223,6 +224,8 @@ class About(_Written):
     """Data classes beyond the built-in ones."""
     detect: dict[str, Annotated[tuple[Form, ...], AfterValidator(_some)]] = Field(default_factory=dict)
     """Data class → the forms by which its values are told from text, beside those that are known without."""
+    recognize: Recognition | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Names are told from text too, by a model; `None`: what has no form is not."""
     organization: tuple[Annotated[str, AfterValidator(_domain)], ...] = ()
     """Mail domains and hosts that count as inside."""
     oversight: Oversight = Oversight()

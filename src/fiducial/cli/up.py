@@ -36,6 +36,7 @@ from fiducial.gateway.model.settings import prompt_of
 from fiducial.gateway.model.settings import read_settings as read_models
 from fiducial.gateway.sessions import Sessions
 from fiducial.guard.guard import Guard
+from fiducial.guard.tool import detection_of
 from fiducial.policy.load import load_charter
 
 
@@ -116,6 +117,7 @@ def up(
     _check_certificate(certificate, key)
     try:
         loaded = load_charter(charter)
+        detection_of(loaded)  # what is missing for it is said before anybody is let in
         told = read_settings(notify, os.environ) if notify is not None else None
         parts = [made_of(file) for file, made_of in ((mcp, _servers), (models, _models(charter))) if file is not None]
     except (CharterError, OversightError) as error:

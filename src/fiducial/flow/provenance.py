@@ -272,28 +272,29 @@ class Provenance:
         """`value` (JSON) with what belongs to `classes` replaced by the class in brackets.
 
         That is every value observed where a contract declares one of them, and whatever can be told from the text
-        itself, also where it is spelled out, encoded (`fiducial.flow.disguise`) or backwards.
+        itself, also where it is spelled out, encoded (`fiducial.flow.disguise`) or, unless it is a name, backwards.
+        Raises `MaskingError` when that cannot be told.
         """
         # Imported here: the detectors are needed by the few calls that are masked.
         from fiducial.flow.disguise import disguises
         from fiducial.flow.masking.detector import Found
         from fiducial.flow.masking.values import mask_with
 
-        classed, find = self._memory.classed, self._detection.find
+        classed, detection = self._memory.classed, self._detection
 
-        def shown(text: str) -> list[Found]:
-            declared = [Found(*span) for span in spans(classed, text, classes)] if classed else []
-            return declared + find(text, classes)
+        def declared(text: str) -> list[Found]:
+            return [Found(*span) for span in spans(classed, text, classes)] if classed else []
 
-        def finder(text: str) -> list[Found]:
-            found = shown(text)
+        def finder(text: str, find: Callable[[str, frozenset[str]], list[Found]] = detection.find) -> list[Found]:
+            found = declared(text) + find(text, classes)
             for start, end, plain in disguises(text):
-                found += [Found(start, end, one.data_class) for one in shown(plain)[:1]]
-            size = len(text)
-            found += [Found(size - one.end, size - one.start, one.data_class) for one in shown(text[::-1])]
-            return found
+                inner = declared(plain) + find(plain, classes)
+                found += [Found(start, end, one.data_class) for one in inner[:1]]
+            size, turned = len(text), text[::-1]
+            backwards = declared(turned) + detection.by_form(turned, classes)
+            return found + [Found(size - one.end, size - one.start, one.data_class) for one in backwards]
 
-        return mask_with(value, finder)
+        return mask_with(value, finder, of_keys=lambda text: finder(text, detection.in_key))
 
     def text_of(self, source: SourceId) -> str:
         """What was observed as `source`, leaves of a result one a line; empty for a source that is not in the index."""

@@ -227,7 +227,7 @@ def _on_loop(session: Session, name: str, size: int) -> bool:
     if tool is not None and (probe := tool.contract.preview) is not None:
         # What is asynchronous waits there without holding it up.
         return inspect.iscoroutinefunction(session.ground.runners.get(probe.tool))
-    if size >= APART:
+    if size >= APART or session.ground.detection.recognizes:
         return False
     if isinstance(session.store, _NEAR):
         return True

@@ -61,7 +61,8 @@ class Guard:
     release      what of the agent is running, for halts that name it
     desk         keeps requests to people, so that answers outlive this process: `fiducial.oversight.Desk`
 
-    Raises `CharterError` when the charter's policies cannot be compiled, `StoreError` when the store cannot be used,
+    Raises `CharterError` when the charter's policies cannot be compiled, or the model that is to tell names from text
+    is not there, `StoreError` when the store cannot be used,
     `SessionError` for what is no charter.
     """
 
@@ -107,7 +108,7 @@ class Guard:
     def use(self, charter: Charter) -> None:
         """Put another charter in force for new sessions; live ones keep theirs.
 
-        Raises `CharterError` when its policies cannot be compiled; the old one then stays in force.
+        Raises `CharterError` when it cannot be made ready; the old one then stays in force.
         """
         ready = _in_force(charter)
         with self._lock:

@@ -18,6 +18,7 @@ from fiducial.core.canonical import digest
 from fiducial.core.ids import Digest
 from fiducial.core.path import PathPattern
 from fiducial.flow.masking.detect import BUILT_IN, Detection
+from fiducial.flow.masking.recognizer import Recognizer
 from fiducial.guard.intent import phrases_of
 from fiducial.policy.rulebook import Rulebook, Slice
 from fiducial.policy.schema import BUILT_IN_CONTRACTS
@@ -171,9 +172,13 @@ def all_ready(charter: Charter, rulebook: Rulebook, detection: Detection) -> dic
 
 
 def detection_of(charter: Charter) -> Detection:
-    """What tells data classes from text, by `charter`."""
+    """What tells data classes from text, by `charter`. Raises `CharterError` when the model that it names cannot be
+    asked."""
     about = charter.about
-    return Detection(about.data_classes, about.detect) if about.data_classes or about.detect else BUILT_IN
+    if not (about.data_classes or about.detect or about.recognize):
+        return BUILT_IN
+    recognizer = Recognizer(about.recognize) if about.recognize is not None else None
+    return Detection(about.data_classes, about.detect, recognizer)
 
 
 def classes_of(*tools: Tool) -> frozenset[str]:

@@ -7,7 +7,8 @@
    pass for a telephone number.
 
 Classes are those of `fiducial.charter.classes`. `location` and `children` cannot be told from text alone: contracts
-declare where they stand (`fiducial.flow.declared`). A charter can give forms of its own, for any class (`forms`).
+declare where they stand (`fiducial.flow.declared`). A charter can give forms of its own, for any class (`forms`), and
+have a model asked for names (`recognizer`), which is given the passages of a text (`passages`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from fiducial.flow.masking.contact import EMAIL
 from fiducial.flow.masking.detector import Detector, Found
 from fiducial.flow.masking.forms import Matcher
 from fiducial.flow.masking.numbers import NUMBER
+from fiducial.flow.masking.passages import passages
+from fiducial.flow.masking.recognizer import Recognizer
 from fiducial.flow.masking.secrets import NAMED, SECRETS
 
 _OF_NUMBERS = (NUMBER, IBAN, WALLET, CODE)
@@ -75,6 +78,7 @@ class _Screen:
         return sorted(found.items())
 
 
+_SPACE = re.compile(r"\s")
 _ANYWHERE = _re2.RE2.Anchor.UNANCHORED
 
 
@@ -90,25 +94,44 @@ def _places(match: _re2.RE2.Match, plain: bytes, start: int, end: int, before: i
 
 
 class Detection:
-    """Tells data classes from text: as it can be done without a charter, and by the forms of one."""
+    """Tells data classes from text: as it can be done without a charter, and by the forms of one, and by a model."""
 
-    __slots__ = ("_matchers", "_shown", "classes", "longest")
+    __slots__ = ("_matchers", "_recognizer", "_shown", "classes", "longest", "recognizes")
 
-    def __init__(self, names: Iterable[str] = (), forms: Mapping[str, Iterable[Form]] = MappingProxyType({})) -> None:
-        """`names`: classes that the charter declares, which tokens may show. `forms`: of its classes, or others."""
+    def __init__(
+        self,
+        names: Iterable[str] = (),
+        forms: Mapping[str, Iterable[Form]] = MappingProxyType({}),
+        recognizer: Recognizer | None = None,
+    ) -> None:
+        """`names`: classes that the charter declares, which tokens may show. `forms`: of its classes, or others.
+        `recognizer`: tells names."""
         self._matchers = tuple(Matcher(name, form) for name, several in forms.items() for form in several)
         self._shown: dict[str, frozenset[str]] = {}
         for name in (*BUILT_IN_CLASSES, *names):
             shown = tokens.shown(name)
             self._shown[shown] = self._shown.get(shown, frozenset()) | {name}
-        self.classes = DETECTABLE | forms.keys()
+        self._recognizer = recognizer
+        self.recognizes = recognizer is not None
+        """A model is asked for names, which takes hundreds of times as long as all else."""
+        self.classes = DETECTABLE | forms.keys() | (recognizer.classes if recognizer is not None else frozenset())
         """Classes that can be told from text."""
         self.longest = max((each.longest for each in self._matchers), default=0)
         """Characters of the longest value in a form of the charter's."""
 
     def find(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
         """Every value of `classes` in `text` (`None`: of all), by start and then the longest first; values may
-        overlap. Of equal ones, that in a form of the charter's is first."""
+        overlap. Of equal ones, that in a form of the charter's is first, and a name last. Raises `MaskingError` when
+        names cannot be told."""
+        found = self.by_form(text, classes)
+        if self.recognizes:
+            for start, end in passages(text):
+                found += self.names_in(text[start:end], classes, start)
+            found.sort(key=by_start)
+        return found
+
+    def by_form(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """What `find` finds by its form, and no names."""
         classes = self.classes if classes is None else classes
         written, text = text, folded(text)
         parted = escapes_parted(text)
@@ -119,12 +142,24 @@ class Detection:
         if self._matchers and text is not written:
             found += self._formed(escapes_parted(written), classes)
         if len(found) > 1:
-            found.sort(key=_by_start)
+            found.sort(key=by_start)
         return found
 
     def formed(self, text: str, classes: frozenset[str]) -> list[Found]:
         """Every value of `classes` in `text` in a form of the charter's."""
         return list(self._formed(folded(text), classes)) if self._matchers else []
+
+    def in_key(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """What `find` finds, in the key of a member: in one word, which calls something by its name, by form alone."""
+        return (self.find if _SPACE.search(text) else self.by_form)(text, classes)
+
+    def names_in(self, passage: str, classes: frozenset[str] | None = None, at: int = 0) -> list[Found]:
+        """The names of `classes` in `passage`, which begins at `at` of its text. Raises `MaskingError`."""
+        if self._recognizer is None:
+            return []
+        plain = escapes_parted(folded(passage)).replace("\\", " ")
+        found = self._recognizer.find(plain, self.classes if classes is None else classes)
+        return [Found(at + start, at + end, name) for start, end, name in found]
 
     def classify(self, text: str) -> frozenset[str]:
         """Data classes of the values in `text`, and of those that tokens stand for in it."""
@@ -175,13 +210,14 @@ def _shown(text: str) -> bytes:
     return text.encode("ascii", "replace").translate(_SPACES)
 
 
-def _by_start(found: Found) -> tuple[int, int]:
+def by_start(found: Found) -> tuple[int, int]:
+    """The order of what is found: by start, and then the longest first."""
     return found.start, -found.end
 
 
 def _outermost(numbers: list[Found]) -> Iterator[Found]:
     covered = 0
-    for each in sorted(numbers, key=_by_start):
+    for each in sorted(numbers, key=by_start):
         if each.end > covered:
             covered = each.end
             yield each

@@ -1,8 +1,8 @@
 """Masking and restoring what comes in pieces: the same as masking, or restoring, all of it at once.
 
 A stream gives out what no longer can become part of a value (or of a token), and holds back the rest: mostly the last
-word, and the numbers before it, or as much as the longest form of a charter's; at most a little more than `LONGEST`
-characters (`tokens.LONGEST` where it restores).
+word, and the numbers before it, or as much as the longest form of a charter's, or, where names are told, the passage
+that is not over yet; at most a little more than `LONGEST` characters (`tokens.LONGEST` where it restores).
 What it gave out it remembers for `CONTEXT` characters, because words before a number say what it is. See `detector` for
 why that is enough.
 """
@@ -14,9 +14,17 @@ import re
 from collections.abc import Collection
 from typing import Protocol
 
-from fiducial.flow.masking import tokens
-from fiducial.flow.masking.detect import BUILT_IN, LONGEST_ESCAPE, Detection, escapes_parted, folded
-from fiducial.flow.masking.detector import CONTEXT, LONGEST, LONGEST_KEY, LONGEST_QUOTED, LONGEST_ROW, UNSPACED
+from fiducial.flow.masking import passages, tokens
+from fiducial.flow.masking.detect import BUILT_IN, LONGEST_ESCAPE, Detection, by_start, escapes_parted, folded
+from fiducial.flow.masking.detector import (
+    CONTEXT,
+    LONGEST,
+    LONGEST_KEY,
+    LONGEST_QUOTED,
+    LONGEST_ROW,
+    UNSPACED,
+    Found,
+)
 from fiducial.flow.masking.links import Links
 from fiducial.flow.masking.secrets import MONTH, QUOTE_OPEN
 from fiducial.flow.masking.values import Holds, Put, into, restore_text
@@ -87,7 +95,7 @@ class MaskStream:
 class _Stretch:
     """A stream of text without a token in it."""
 
-    __slots__ = ("_at", "_classes", "_detection", "_done", "_put", "_seen", "_text")
+    __slots__ = ("_asked", "_at", "_classes", "_detection", "_done", "_named", "_put", "_seen", "_text")
 
     def __init__(self, detection: Detection, classes: frozenset[str] | None, put: Put) -> None:
         self._detection, self._classes, self._put = detection, classes, put
@@ -99,6 +107,10 @@ class _Stretch:
         """Where in it what is held back begins."""
         self._seen = 0
         """How long it was when it was looked at."""
+        self._asked = 0
+        """Where in it the first passage begins whose names are not known."""
+        self._named: list[Found] = []
+        """Names in it."""
 
     def feed(self, piece: str) -> str:
         """What can be given out after `piece`. Looks again when what is held back has grown by a part of itself, so
@@ -106,20 +118,31 @@ class _Stretch:
         self._text += piece
         if (len(self._text) - self._seen) * _GROWN <= self._seen - self._done:
             return ""
-        given = self._given(settled(self._text, self._detection.longest))
+        given = self._given(min(settled(self._text, self._detection.longest), self._recognized(whole=False)))
         self._seen = len(self._text)
         return given
 
     def close(self) -> str:
         """The rest."""
-        return self._given(len(self._text))
+        return self._given(self._recognized(whole=True))
+
+    def _recognized(self, *, whole: bool) -> int:
+        """Up to where all names are known; `whole`: nothing comes behind it."""
+        text = self._text
+        if not self._detection.recognizes:
+            self._asked = len(text)
+        while self._asked < len(text) and (end := passages.end(text, self._asked, whole=whole)) is not None:
+            self._named += self._detection.names_in(text[self._asked : end], self._classes, self._asked)
+            self._asked = end
+        return self._asked
 
     def _given(self, upto: int) -> str:
         if upto <= self._done:
             return ""
         text, done, at = self._text, self._done, self._at
         pieces: list[str] = []
-        for start, end, data_class in self._detection.find(text, self._classes):
+        found = [*self._detection.by_form(text, self._classes), *self._named]
+        for start, end, data_class in sorted(found, key=by_start) if self._named else found:
             if done <= start < upto and end > at:
                 start = max(start, at)
                 pieces += [text[at:start], self._put(text[start:end], data_class)]
@@ -127,6 +150,8 @@ class _Stretch:
         pieces.append(text[at:upto])
         forget = max(0, upto - CONTEXT - LONGEST_ESCAPE)
         self._text, self._done, self._at = text[forget:], upto - forget, max(at, upto) - forget
+        self._asked -= forget
+        self._named = [Found(start - forget, end - forget, name) for start, end, name in self._named if start >= upto]
         return "".join(pieces)
 
 

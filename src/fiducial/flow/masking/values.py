@@ -42,6 +42,9 @@ class Finds(Protocol):
     def find(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
         """Every value of `classes` in `text`; `None`: of all."""
 
+    def in_key(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """The same in the key of a member."""
+
 
 class Holds(Protocol):
     """Knows what tokens stand for: a `Vault`."""
@@ -80,10 +83,11 @@ def masked(text: str, found: Sequence[Found], put: Put = bracketed) -> str:
     return "".join(pieces) + text[at:]
 
 
-def finder_for(vault: Vault, classes: frozenset[str] | None = None, detection: Finds = BUILT_IN) -> Finder:
-    """Finds values of `classes` (`None`: of all). A token of `vault` ends one text and begins another: nothing is found
-    across it."""
-    find = detection.find
+def finder_for(
+    vault: Vault, classes: frozenset[str] | None, find: Callable[[str, frozenset[str] | None], list[Found]]
+) -> Finder:
+    """What `find` finds of `classes` (`None`: of all). A token of `vault` ends one text and begins another: nothing is
+    found across it."""
 
     def finder(text: str) -> Sequence[Found]:
         own = [(start, end) for start, end, token in tokens(text) if vault.held(token) is not None]
@@ -113,8 +117,8 @@ def mask(
     `classes`: what `detection` looks for in texts; `None`: all that it can tell. `declared`: where a contract says that
     values of a class stand; whatever is there, is masked as a whole.
     """
-    finder = finder_for(vault, classes, detection)
-    return mask_with(value, finder, into(vault), declared, is_token=_is_token(vault))
+    finder, of_keys = (finder_for(vault, classes, find) for find in (detection.find, detection.in_key))
+    return mask_with(value, finder, into(vault), declared, is_token=_is_token(vault), of_keys=of_keys)
 
 
 def _is_token(vault: Vault) -> Callable[[str], bool]:
@@ -131,8 +135,10 @@ def mask_with(
     declared: Places = (),
     *,
     is_token: Callable[[str], bool] = lambda _: False,
+    of_keys: Finder | None = None,
 ) -> Any:
-    """`value` (JSON) masked where `finder` finds something, and where it is `declared`. See `mask`."""
+    """`value` (JSON) masked where `finder` finds something, or `of_keys` in a key (`None`: `finder` too), and where it
+    is `declared`. See `mask`."""
 
     def walk(value: Any, path: Path, key: str | None) -> Any:
         if value is None:
@@ -152,9 +158,9 @@ def mask_with(
         return "[masked]"
 
     def key_of(key: Any) -> Any:
-        return leaf(key, None, None) if isinstance(key, str | int | float) else key
+        return leaf(key, None, None, of_keys or finder) if isinstance(key, str | int | float) else key
 
-    def leaf(value: Scalar, path: Path | None, key: str | None) -> Any:
+    def leaf(value: Scalar, path: Path | None, key: str | None, finder: Finder = finder) -> Any:
         here = None if path is None else next((name for each, name in declared if each.covers(path)), None)
         if here is not None and value != "":
             return value if isinstance(value, str) and is_token(value) else put(value, here)

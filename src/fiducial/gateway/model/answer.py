@@ -11,7 +11,7 @@ import msgspec
 from starlette.types import Send
 
 from fiducial.core.faults import wordless
-from fiducial.errors import SessionError, StoreError
+from fiducial.errors import MaskingError, SessionError, StoreError
 from fiducial.gateway.model.steps import Json
 from fiducial.gateway.refusals import Refused
 
@@ -81,6 +81,9 @@ def told(error: Exception, path: str) -> tuple[int, str]:
         case StoreError():
             log.error("the store failed under %s: %s", path, error)
             return 503, "what the model would read could not be kept; the server's log says why"
+        case MaskingError():
+            log.error("%s was refused: %s", path, error)
+            return 503, "what is masked could not be told, so nothing was passed on; the server's log says why"
         case SessionError():
             return 409, str(error)
         case msgspec.MsgspecError() | ValueError():

@@ -33,7 +33,7 @@ from starlette.types import Receive, Scope, Send
 from fiducial.charter.model import RESPOND
 from fiducial.core.event import Authority
 from fiducial.core.faults import wordless
-from fiducial.flow.masking.detector import Found
+from fiducial.errors import MaskingError
 from fiducial.flow.masking.values import masked
 from fiducial.flow.masking.vault import Vault
 from fiducial.gateway.bodies import check, value_of
@@ -42,7 +42,7 @@ from fiducial.gateway.model import headers as headers_of
 from fiducial.gateway.model.answer import Answer, told
 from fiducial.gateway.model.api import Api
 from fiducial.gateway.model.conversations import Conversations, Named, heads_of, prompt_of
-from fiducial.gateway.model.masking import MASKING, Classes, Masking, maskable
+from fiducial.gateway.model.masking import Classes, Masking, maskable
 from fiducial.gateway.model.settings import ModelSettings, ModelsSettings
 from fiducial.gateway.model.sse import Event, Events
 from fiducial.gateway.model.steps import Asked, Json, Said, Step
@@ -110,18 +110,26 @@ class Served:
                 503, f"the charter in force no longer tells `{lacking[0]}`, so that it could not be masked; no"
                 " conversation begins until it does"
             )  # fmt: skip
-        return Classes(self.mask, current, self.rules.restores)
+        return self._classes(current)
+
+    @property
+    def cost(self) -> int:
+        """How many times as long as it takes to read a text it may take to mask it."""
+        return self._classes(self.sessions.guard.current).cost if self.mask else 1
+
+    def _classes(self, charter: InForce) -> Classes:
+        return Classes(self.mask, charter, self.rules.restores)
 
     def holds(self, text: str) -> bool:
-        """Whether a value that is masked stands in `text`."""
-        return bool(self._find(text))
+        """Whether a value that is masked stands in `text`, which is no prose."""
+        return bool(self.sessions.guard.current.detection.by_form(text, self.mask))
 
     def shown(self, text: str) -> str:
         """`text` with the classes of values that are masked in their places: what is said of a fault goes into logs."""
-        return masked(text, self._find(text))
-
-    def _find(self, text: str) -> list[Found]:
-        return self.sessions.guard.current.detection.find(text, self.mask) if self.mask else []
+        try:
+            return masked(text, self.sessions.guard.current.detection.find(text, self.mask)) if self.mask else text
+        except MaskingError:
+            return "the server's log says why"
 
 
 class ModelGateway:
@@ -201,7 +209,11 @@ class ModelGateway:
             await self._answer(served, path, scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - every fault is answered, and none lets a call through
             status, words = told(error, scope["path"])
-            await answer.fail(status, words if served is None else served.shown(words))
+            await answer.fail(status, words if served is None else await self._shown(served, words))
+
+    async def _shown(self, served: Served, words: str) -> str:
+        """See `Served.shown`."""
+        return await self._threads.sized("", len(words) * served.cost, partial(served.shown, words))
 
     async def _answer(self, served: Served, path: str, scope: Scope, receive: Receive, answer: Answer) -> None:
         kind = path.removeprefix("v1/")
@@ -224,9 +236,7 @@ class ModelGateway:
         _check_running(guard, guard.current.charter.about.agent, principal.user)
         if counted is not None:
             counting = partial(_countable, served, api, asked)
-            sent = await self._threads.sized(
-                principal.host or "", len(body) * (MASKING if served.mask else 1), counting
-            )
+            sent = await self._threads.sized(principal.host or "", len(body) * served.cost, counting)
             await self._plain("POST", at, sent, along, answer)
             return
         named = Named(principal, session_of(headers), self._stated(served, principal, headers), earlier, heads, prompt)
@@ -248,7 +258,7 @@ class ModelGateway:
     ) -> None:  # fmt: skip
         principal, earlier = named.principal, named.earlier
         work = partial(_written, served, api, conversation, asked, named)
-        size *= 1 if conversation.masking is None else MASKING
+        size *= 1 if conversation.masking is None else conversation.masking.cost
         sent, steps = await self._threads.sized(principal.host or "", size, work)
         with _readable():
             in_json, looks_up = api.in_json(asked), api.looks_up(asked)

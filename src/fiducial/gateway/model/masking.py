@@ -21,6 +21,7 @@ import msgspec
 from fiducial.charter.model import Charter
 from fiducial.core.path import Path, PathPattern
 from fiducial.flow import lexer
+from fiducial.flow.masking.detect import Detection
 from fiducial.flow.masking.detector import Found
 from fiducial.flow.masking.tokens import tokens
 from fiducial.flow.masking.values import Finds, Holds, Places, mask, mask_with, restore
@@ -33,8 +34,10 @@ _MASKED: Final = 2**22
 """Characters of one conversation whose masked form is remembered."""
 _ENTRY: Final = 200
 """Characters that one that is remembered counts for at least: remembering it takes as much."""
-MASKING: Final = 32
+_MASKING: Final = 32
 """How many times as long as it takes to read a text it may take to mask it."""
+_RECOGNIZING: Final = 4096
+"""The same where a model is asked for names."""
 _LONGEST_NAME: Final = 200
 """Characters of a name that is remembered to hold no value."""
 _NAMES: Final = 10_000
@@ -50,6 +53,7 @@ _WORDS_OF_ONE: Final = 32
 _WORD: Final = re.compile(r"[0-9A-Za-z]+|[^0-9A-Za-z]")
 _PRIME: Final = 2**61 - 1
 _ALL: Final = PathPattern("$")
+_SPACE: Final = re.compile(r"\s")
 
 
 class Classes(msgspec.Struct, frozen=True):
@@ -59,6 +63,11 @@ class Classes(msgspec.Struct, frozen=True):
     charter: InForce
     restores: frozenset[str] = frozenset()
     """Those that somebody gets back: where a value is of several classes, one of the others counts."""
+
+    @property
+    def cost(self) -> int:
+        """How many times as long as it takes to read a text it may take to mask it."""
+        return _RECOGNIZING if self.charter.detection.recognizes else _MASKING
 
     def of_results(self, tool: str) -> Places:
         """Where values of them stand in the results of `tool`."""
@@ -94,7 +103,7 @@ class _Back:
     are at most so many lengths to look for, however many values begin alike.
     """
 
-    def __init__(self, detection: Finds) -> None:
+    def __init__(self, detection: Detection | _Back) -> None:
         self._detection = detection
         self._base = _PRIME // 2 + int.from_bytes(os.urandom(7), "big")
         self._values: dict[tuple[int, int], str] = {}
@@ -119,7 +128,17 @@ class _Back:
 
     def find(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
         """See `Finds`."""
-        found = self._detection.find(text, classes)
+        return self._with_known(self._detection.find(text, classes), text)
+
+    def in_key(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """See `Finds`."""
+        return self._with_known(self._detection.in_key(text, classes), text)
+
+    def by_form(self, text: str, classes: frozenset[str] | None = None) -> list[Found]:
+        """What has a form, and no names."""
+        return self._with_known(self._detection.by_form(text, classes), text)
+
+    def _with_known(self, found: list[Found], text: str) -> list[Found]:
         if not self._lengths:
             return found
         words = _WORD.findall(text)
@@ -165,6 +184,14 @@ def _says(text: str) -> bool:
     if len(signs) < _SHORTEST + (not any(map(str.isalpha, signs))):
         return False
     return text.strip().lower() not in _WORDS
+
+
+class _Words:
+    """Tells data classes from what calls things by their names, or defines them: by form alone."""
+
+    def __init__(self, back: _Back) -> None:
+        self.find = self.in_key = back.by_form
+        """See `Finds`."""
 
 
 class Returning:
@@ -217,7 +244,7 @@ class _Member:
 
 def maskable(charter: Charter) -> frozenset[str]:
     """Data classes of which something can be masked under `charter`: those that can be told from text, and those of
-    which contracts say where they stand."""
+    which contracts say where they stand. Raises `CharterError` as `detection_of` does."""
     declared: set[str] = set()
     for contract in charter.contracts.values():
         declared.update(contract.output.classes, *(each.classes for each in contract.parameters.values()))
@@ -232,6 +259,9 @@ class Masking:
         self._back = _Back(classes.charter.detection)
         self._stood = _Back(self._back)
         """Besides, what stands in requests where contracts have values: it is told in what people and models say."""
+        self._words, self._names_of = _Words(self._back), _Words(self._stood)
+        self.cost = classes.cost
+        """See `Classes.cost`."""
         self.returning = Returning(vault, self._back)
         """What tokens stand for, to be put back."""
         self._lock = threading.Lock()
@@ -255,7 +285,7 @@ class Masking:
         """What names a thing, masked."""
         if name in self._names:
             return name
-        masked = self.text(name)
+        masked = self.text(name) if _SPACE.search(name) else str(self._mask(name, detection=self._names_of))
         if masked == name and len(name) <= _LONGEST_NAME:
             if len(self._names) >= _NAMES:
                 self._names.clear()
@@ -269,6 +299,10 @@ class Masking:
     def value(self, value: Any) -> Any:
         """A value of JSON, masked; tools and earlier calls come anew with every request too. Nobody changes it."""
         return self._remembered("JSON", value, detection=self._back)
+
+    def definitions(self, value: Any) -> Any:
+        """What defines tools, or names one, masked; no names are looked for in it. Nobody changes it."""
+        return self._remembered("definitions", value, detection=self._words)
 
     def arguments(self, tool: str, arguments: Any) -> Any:
         """Arguments of a call, masked; all of them, where they cannot be read."""
@@ -367,6 +401,7 @@ class Sending:
         self._classes, self._asked, self._earlier = classes, asked, earlier
         self.text, self.name, self.value, self.own = masking.text, masking.name, masking.value, masking.own
         self.arguments, self.placed, self.formed = masking.arguments, masking.placed, masking.formed
+        self.definitions = masking.definitions
         self.learning = Learning(masking, self) if classes.declared else None
         """Goes through the request before; `None`: there is nothing to learn."""
 
@@ -402,6 +437,10 @@ class Learning:
         """As it is."""
         return value
 
+    def definitions(self, value: Any) -> Any:
+        """As it is."""
+        return value
+
     def arguments(self, tool: str, arguments: Any) -> Any:
         """Learns from arguments of a call."""
         self._masking.learn(arguments, self._masking.places_in(tool, arguments))
@@ -413,4 +452,4 @@ class Learning:
         return value
 
 
-__all__ = ["MASKING", "Classes", "Granted", "Learning", "Masking", "Returning", "Sending", "maskable"]
+__all__ = ["Classes", "Granted", "Learning", "Masking", "Returning", "Sending", "maskable"]

@@ -44,6 +44,9 @@ class Mask(Protocol):
     def value(self, value: Any) -> Any:
         """A value of JSON, with its keys."""
 
+    def definitions(self, value: Any) -> Any:
+        """What defines tools, or names one, with its keys: no prose that names of persons are looked for in."""
+
     def arguments(self, tool: str, arguments: Any) -> Any:
         """Arguments of a call."""
 
@@ -67,6 +70,8 @@ _NAMES: Final = frozenset(
      "tool_use_id", "type"]
 )  # fmt: skip
 """Members that mostly name things."""
+_DEFINITIONS: Final = frozenset(["function_call", "functions", "tool_choice", "tools"])
+"""Members of a request that define tools, or name one."""
 _OF_CALL: Final = ("tool_call_id", "tool_use_id", "call_id")
 """Members that say of which call a result is."""
 _CAME: Final = frozenset(["content", "output"])
@@ -143,6 +148,8 @@ def _members(value: Json, mask: Mask, member: Callable[[str, Any], Any]) -> Json
 def _setting(key: str, value: Any, mask: Mask, settings: frozenset[str]) -> Any:
     if value is None or isinstance(value, bool) or (key in settings and _is_setting(key, value, mask)):
         return value
+    if key in _DEFINITIONS:
+        return next(iter(mask.definitions({key: value}).values()))
     return _behind(key, value, mask)
 
 

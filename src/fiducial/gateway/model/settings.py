@@ -140,7 +140,9 @@ def _check_classes(document: Document, at: tuple[str, ...], names: tuple[str, ..
         if name not in known:
             declared = name in BUILT_IN_CLASSES or name in charter.about.data_classes
             what = "cannot be told: nothing says how it is written" if declared else "is no data class"
-            fix = "add a form to `detect` in charter.yaml" if declared else did_you_mean(name, known)
+            fix = did_you_mean(name, known)
+            if declared:
+                fix = "add a form to `detect` in charter.yaml, or let `recognize` there name a model"
             fix = fix or "the classes here are " + ", ".join(f"`{each}`" for each in sorted(known))
             document.problem((*at, index), "unknown-class", f"{quote(name)} {what}", fix)
 

@@ -28,7 +28,7 @@ from fiducial.flow.masking.streams import RestoreStream
 from fiducial.flow.masking.tokens import LONGEST
 from fiducial.flow.masking.values import restore, restore_text
 from fiducial.gateway.decisions import decided
-from fiducial.gateway.model.masking import MASKING, Granted, Masking
+from fiducial.gateway.model.masking import Granted, Masking
 from fiducial.gateway.model.outgoing import masked_part
 from fiducial.gateway.model.steps import Asked, Came, Own, Part, Said, Step
 from fiducial.gateway.model.thoughts import Thoughts
@@ -319,7 +319,7 @@ class Turn:
             # A model may know values from elsewhere.
             id = self._masking.name(id)
             masked = partial(self._masking.value, arguments)
-            large = len(msgspec.json.encode(arguments)) * MASKING >= APART
+            large = len(msgspec.json.encode(arguments)) * self._masking.cost >= APART
             arguments = await taken.seat.apart(masked) if large else masked()
         if not self._rules.decides:
             taken.conversation.asked(id, Call(tool, arguments))

@@ -61,7 +61,7 @@ def text_of(message: Record, detection: Detection) -> str | None:
 
 
 def _shown(value: Any, detection: Detection) -> str:
-    text = msgspec.json.encode(mask_with(value, detection.find)).decode()
+    text = msgspec.json.encode(mask_with(value, detection.find, of_keys=detection.in_key)).decode()
     return text if len(text) <= MAX_CONTENT else _withheld(("too long",))
 
 
