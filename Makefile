@@ -32,7 +32,7 @@ help: ## list these commands
 
 venv: $(VENV)/.dev ## make .venv with what the tests need
 
-test: check $(VENV)/.collected $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai $(VENV)/.openai-agents $(VENV)/.adk ## the same, the documentation and the fast tests (seven minutes on two cores, installation included)
+test: check $(VENV)/.collected $(VENV)/.browser $(VENV)/.mcp1 $(VENV)/.openai $(VENV)/.openai-agents $(VENV)/.adk $(VENV)/.inspect-ai $(VENV)/.crewai $(VENV)/.typescript ## the same, the documentation and the fast tests (eight minutes on two cores, installation included)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import order
@@ -121,7 +121,7 @@ $(VENV)/.inspect-ai: | $(VENV)/.dev
 	$(call apart,inspect-ai,--no-deps 'inspect-sentinel>=0.2$(comma)<0.3')
 	@touch $@
 
-# CrewAI needs the earlier MCP SDK, and 830 MB: `make test` leaves it out.
+# CrewAI needs the earlier MCP SDK, and 830 MB.
 $(VENV)/.crewai: | $(VENV)/.dev
 	$(call apart,crewai,'crewai>=1.15.30$(comma)<1.16')
 	@touch $@

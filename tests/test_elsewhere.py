@@ -38,9 +38,9 @@ def run(folder: str, package: str, *arguments: str) -> None:
     [
         ("openai-agents", "agents", "openai_agents", ()),
         ("adk", "google/adk", "adk", ()),
-        pytest.param("inspect-ai", "inspect_ai", "inspect_ai", (), marks=pytest.mark.long),
+        ("inspect-ai", "inspect_ai", "inspect_ai", ()),
         # It reads fields of its own that it has deprecated.
-        pytest.param("crewai", "crewai", "crewai", ("-W", "ignore::DeprecationWarning"), marks=pytest.mark.long),
+        ("crewai", "crewai", "crewai", ("-W", "ignore::DeprecationWarning")),
         pytest.param("claude-agent", "claude_agent_sdk", "claude_agent", (), marks=pytest.mark.long),
     ],
 )

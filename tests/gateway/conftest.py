@@ -32,14 +32,14 @@ from model_world import (  # noqa: E402
     OverResponses,
     OverResponsesStream,
 )  # fmt: skip
-from typescript_world import OVER_TYPESCRIPT  # noqa: E402
+from typescript_world import OVER_TYPESCRIPT, OVER_TYPESCRIPT_TOO  # noqa: E402
 
 DOORS = (InProcess, InProcessAsync, OverHttp, ByAuthZen, OverMcp, OverModernMcp, OverMcpHttp, OverModernMcpHttp,
     OverMcpInSession, OverModernMcpInSession, OverEarlierMcpHttp, OverStdio, OverChat, OverResponsesStream,
-    OverMessagesStream,
+    OverMessagesStream, *OVER_TYPESCRIPT,
     *(
         pytest.param(door, marks=pytest.mark.long)
-        for door in (OverChatStream, OverResponses, OverMessages, *OVER_TYPESCRIPT)
+        for door in (OverChatStream, OverResponses, OverMessages, *OVER_TYPESCRIPT_TOO)
     ),
 )  # fmt: skip
 BRIEF = frozenset({
