@@ -321,8 +321,7 @@ class _OverMcpHttp(_OverMcp):
 
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
         self.line.call("no_such_tool")  # of the version without sessions, the first request opens one
-        session = self._gate.line(self._user)._session
-        assert session is not None
+        session = self._gate.line(self._user)._inside.session
         session.observe(tool, arguments, result)
 
 
@@ -379,8 +378,7 @@ class _OverEarlierMcpHttp(_OverMcpHttp):
         self.given_up()
 
     def saw(self, tool: str, arguments: dict[str, Any], result: Any) -> None:
-        session = self._gate.line(self._user)._session
-        assert session is not None
+        session = self._gate.line(self._user)._inside.session
         session.observe(tool, arguments, result)
 
 

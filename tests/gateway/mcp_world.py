@@ -20,6 +20,8 @@ from fiducial.gateway.mcp.proxy import Proxy
 from fiducial.gateway.mcp.results import TICKET
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests
+from fiducial.gateway.sessions import Seat
+from fiducial.gateway.threads import Threads
 from fiducial.oversight.pins import Pins, Trust
 
 
@@ -85,8 +87,9 @@ class Line:
             self.up = await stack.enter_async_context(Upstream.connected(*near, self._can))
             guard, pins = self.house.guard, Pins(self.house.store, self.house.guard.clock, self._trust)
             forms = Forms(self.session, requests, self.house.desk) if self._attended else None
+            seat = Seat(self.session, "", Threads())
             self.proxy = Proxy(
-                self.up, self.session, requests, pins, guard.switches, name=self._name, wait=self._wait, forms=forms
+                self.up, seat, requests, pins, guard.switches, name=self._name, wait=self._wait, forms=forms
             )
             await self.proxy.look(await self.up.tools())
             requests.begin()

@@ -240,7 +240,7 @@ def test_a_session_has_the_roles_that_it_was_opened_with(gate: Gate) -> None:
     session = gate.opened("emma", roles=["clerk", "admin"])
     headers = ONE | {"Fiducial-User": "emma", "Fiducial-Session": session, "Fiducial-Roles": "clerk,admin"}
     gate.connect(headers).call("write_note", **NOTE)
-    assert gate.line("emma")._session is seat(gate, session).session
+    assert gate.line("emma")._inside.session is seat(gate, session).session
 
 
 def test_a_server_with_a_charter_of_its_own_has_no_part_in_it(
@@ -590,7 +590,7 @@ def test_who_also_comes_without_a_session_has_read_anything(gate: Gate) -> None:
     gate.client("emma", "Write milk")
     assert not seat(gate, named).session.provenance.tainted  # its host keeps conversations apart
     gate.client("emma")
-    assert all(line._session is not None and line._session.provenance.tainted for line in gate.lines)
+    assert all(line._inside is not None and line._inside.session.provenance.tainted for line in gate.lines)
     assert seat(gate, named).session.provenance.tainted
 
 
@@ -609,9 +609,9 @@ def test_who_came_in_a_named_session_before_and_comes_without_one_has_read_anyth
     [line] = gate.lines
     asyncio.run_coroutine_threadsafe(line.end(), line.task.get_loop()).result(20)
     gate.client("emma")
-    own = gate.line("emma")._session
+    own = gate.line("emma")._inside
     assert own is not None
-    assert own.provenance.tainted
+    assert own.session.provenance.tainted
     assert not seat(gate, session).session.provenance.tainted
     gate.within(session)
     assert seat(gate, session).session.provenance.tainted

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import gateway_world
 import httpx2
 import mcp_http_world
@@ -22,6 +25,8 @@ from mcp_world import upstream
 from starlette.types import Receive, Scope, Send
 
 from fiducial.charter.model import Charter
+from fiducial.flow import disguise
+from fiducial.flow.masking.detect import Detection
 from fiducial.gateway.mcp import http, lines, pool
 from fiducial.gateway.mcp.lines import Line
 
@@ -82,6 +87,74 @@ def test_a_server_that_does_not_let_go_holds_up_nobody(gate: Gate, monkeypatch: 
     on(gate, gate.gateway._lines.let_go(time.time()))
     assert 0.5 <= time.monotonic() - begun < 1.4, "they end together"
     assert not gate.lines
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Whoever looks through a text with `LONG` in it has begun, and may go on."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(look: Callable[..., Any], *given: Any) -> Any:
+        if any(isinstance(each, str) and LONG in each for each in given):
+            begun.set()
+            assert go_on.wait(20)
+        return look(*given)
+
+    monkeypatch.setattr(Detection, "by_form", lambda *given, find=Detection.by_form: slowly(find, *given))
+    monkeypatch.setattr(disguise, "disguises", partial(slowly, disguise.disguises))
+    yield begun, go_on
+    go_on.set()
+
+
+LONG = "milk, " * 10_000
+
+
+@pytest.mark.parametrize("what", ["arguments", "result", "page"])
+def test_looking_through_what_is_long_holds_nobody_else_up(
+    house: House, looking: tuple[threading.Event, threading.Event], what: str
+) -> None:
+    async def list_resources(*_: Any) -> types.ListResourcesResult:
+        return types.ListResourcesResult(resources=[types.Resource(name=LONG, uri="memo://a")])
+
+    gate = Gate(house, upstream(house, on_list_resources=list_resources))
+    (begun, go_on), emma, eve = looking, gate.client("emma", era=MODERN), gate.client("eve", era=MODERN)
+    if what == "result":
+        house.tools.result = LONG
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            if what == "page":
+                slow = threads.submit(emma.do, emma.client.session.list_resources)
+            else:
+                slow = threads.submit(emma.call, "write_note", name="a", text=LONG if what == "arguments" else "x")
+            assert begun.wait(20)
+            house.tools.result = "done"
+            beside = threads.submit(emma.call, "look_up", name="p")
+            assert not eve.call("look_up", name="q").is_error
+            assert not beside.done(), "what is decided next in the session knows of this"
+        finally:
+            go_on.set()
+        slow.result(20)
+        assert not beside.result(20).is_error
+
+
+def test_a_call_that_is_given_up_while_what_it_has_is_looked_through_does_not_run(
+    gate: Gate, house: House, looking: tuple[threading.Event, threading.Event]
+) -> None:
+    (begun, go_on), emma = looking, gate.client("emma", era="legacy")
+
+    async def give_up() -> None:
+        with anyio.move_on_after(60) as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(emma.client.session.call_tool, "write_note", {"name": "a", "text": LONG}))
+                await asyncio.to_thread(begun.wait, 20)
+                scope.cancel()
+
+    emma.do(give_up)
+    assert gate.under_way
+    go_on.set()
+    until(lambda: not gate.under_way)
+    assert not house.tools.ran
+    assert not emma.call("look_up", name="p").is_error
 
 
 def test_what_does_not_end_is_left() -> None:

@@ -7,13 +7,15 @@ import contextvars
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from fiducial import Guard
 from fiducial.core.event import CallFinished
-from fiducial.guard.drivers import drive_async
+from fiducial.guard.drivers import Reached, drive_async
+from fiducial.guard.effects import Ran
 from fiducial.guard.guard import Answer
 from fiducial.guard.judgement import request
 from fiducial.guard.steps import call
@@ -196,13 +198,15 @@ def test_a_hook_that_waits_for_people_takes_no_thread_of_others(make_charter: An
     asyncio.run(main())
 
 
-def test_steps_go_on_in_their_turn_and_who_loses_it_is_cut_off(guard: Guard) -> None:
+def test_steps_go_on_where_they_are_told_to_and_who_is_given_up_before_is_cut_off(guard: Guard) -> None:
     turns, lost = list[str](), [False]
 
-    async def turn() -> None:
+    async def advance(on: Callable[[], Reached], answer: Any) -> Reached:
         turns.append("turn")
         if lost[0] and "run" in turns:
             raise asyncio.CancelledError
+        assert isinstance(answer, Ran) == (turns[-2:-1] == ["run"])
+        return await asyncio.to_thread(on)
 
     async def run() -> str:
         turns.append("run")
@@ -214,13 +218,13 @@ def test_steps_go_on_in_their_turn_and_who_loses_it_is_cut_off(guard: Guard) -> 
             def steps() -> Any:
                 return call(session, request("slow", {}, None, runs=True), run)
 
-            assert (await drive_async(steps(), turn)).value == "done"
+            assert (await drive_async(steps(), advance)).value == "done"
             at = turns.index("run")
             assert set(turns[:at]) == set(turns[at + 1 :]) == {"turn"}
             turns.clear()
             lost[0] = True
             with pytest.raises(asyncio.CancelledError):
-                await drive_async(steps(), turn)
+                await drive_async(steps(), advance)
 
     asyncio.run(main())
     assert isinstance(guard.store, MemoryStore)

@@ -23,6 +23,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
+from anyio import CancelScope
+
 from fiducial.core.event import SessionClosed
 from fiducial.core.ids import SessionId
 from fiducial.core.store import Commit, Put
@@ -85,7 +87,27 @@ class Seat:
         async def nothing() -> None:
             pass
 
-        await self._turns.here(nothing)
+        if self._turns.alone:
+            await self._turns.here(nothing)
+
+    async def whole(self, work: Callable[[], T], *, apart: bool) -> T:
+        """`work` when it is its turn, on the event loop or `apart`, and to its end: what it does counts, so whoever is
+        given up meanwhile hears of it afterwards. Raises what `work` does, or where it cannot begin."""
+        if not apart:
+            with CancelScope(shield=True):
+                await self.turn()
+            return work()
+        going, given_up = asyncio.ensure_future(self.apart(work)), False
+        with CancelScope(shield=True):
+            while not going.done():
+                try:
+                    await asyncio.wait({going})
+                except asyncio.CancelledError:
+                    given_up = True
+        if given_up and (task := asyncio.current_task()) is not None:
+            task.uncancel()
+            task.cancel()
+        return going.result()
 
     @contextmanager
     def kept(self) -> Iterator[None]:

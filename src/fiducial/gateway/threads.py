@@ -48,6 +48,11 @@ class Turns:
         self._here = 0
         self._none_here = asyncio.Event()
 
+    @property
+    def alone(self) -> bool:
+        """Somebody is at work apart."""
+        return self._alone.locked()
+
     async def here(self, work: Callable[[], Awaitable[T]]) -> T:
         """`work`, on the event loop."""
         self.inside += 1

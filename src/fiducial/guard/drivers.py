@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from fiducial.core.store import Receipt
 from fiducial.errors import StoreError, ToolFailed, ToolRefused
@@ -46,27 +46,51 @@ def drive(steps: Steps[T]) -> T:
             fault = raised
 
 
-async def drive_async(steps: Steps[T], turn: Callable[[], Awaitable[None]] | None = None) -> T:
-    """Carry out `steps` on the running event loop. `turn` is awaited whenever they are to go on: what they do takes the
-    session's lock, which the loop must not wait for; `None`: no other thread has it for long."""
+class Reached(NamedTuple):
+    """How far steps have come."""
+
+    effect: Effect | None
+    """What is to be carried out before they go on."""
+    result: Any = None
+    """`effect` is `None`: what came of them."""
+    fault: BaseException | None = None
+    """They have failed."""
+
+
+Advance: TypeAlias = Callable[[Callable[[], Reached], Any], Awaitable[Reached]]
+"""Has steps go on, by its first argument, with what came of their last effect; it raises only where they do not."""
+
+
+async def drive_async(steps: Steps[T], advance: Advance | None = None) -> T:
+    """Carry out `steps` on the running event loop. `advance`: what they do takes the session's lock, which the loop
+    must not wait for, and may take long; `None`: they go on at once."""
     answer: Any = None
     fault: BaseException | None = None
     while True:
-        if turn is not None:
-            try:
-                await turn()
-            except BaseException as raised:  # noqa: BLE001 - as below
-                fault = raised
         try:
-            effect = steps.send(answer) if fault is None else steps.throw(fault)
-        except StopIteration as done:
-            result: T = done.value
+            on = partial(_reached, steps, answer, fault)
+            reached = on() if advance is None else await advance(on, answer)
+        except BaseException as raised:  # noqa: BLE001 - as below
+            reached = _reached(steps, None, raised)
+        if reached.fault is not None:
+            raise reached.fault
+        if reached.effect is None:
+            result: T = reached.result
             return result
         answer = fault = None
         try:
-            answer = await _perform_async(effect)
+            answer = await _perform_async(reached.effect)
         except BaseException as raised:  # noqa: BLE001 - cancellation too: the steps record it before it goes on
             fault = raised
+
+
+def _reached(steps: Steps[Any], answer: Any, fault: BaseException | None) -> Reached:
+    try:
+        return Reached(steps.send(answer) if fault is None else steps.throw(fault))
+    except StopIteration as done:
+        return Reached(None, done.value)
+    except BaseException as raised:  # noqa: BLE001 - for whoever carries them out
+        return Reached(None, fault=raised)
 
 
 def _perform(effect: Effect) -> Any:

@@ -42,8 +42,8 @@ from fiducial.gateway.refusals import Refused
 from fiducial.gateway.requests import Requests
 from fiducial.gateway.sessions import Seat
 from fiducial.gateway.statements import Statement
+from fiducial.gateway.threads import Threads
 from fiducial.guard.guard import Guard
-from fiducial.guard.session import Session
 from fiducial.guard.tool import classes_of
 from fiducial.oversight.desk import Desk
 from fiducial.oversight.pins import Pins
@@ -90,6 +90,7 @@ class Line:
         can: types.ClientCapabilities,
         stated: Statement | None,
         seat: Seat | None,
+        threads: Threads,
         *,
         own: bool,
         akin: list[Line],
@@ -106,9 +107,11 @@ class Line:
         self.ending = asyncio.Event()
         self._can = can
         self._akin = akin
+        self._threads = threads
         self._doubted = bool(akin) or (seat is None and not served.alone)
         self._said = {stated.task} if stated is not None else set()
-        self._session: Session | None = None
+        self._inside: Seat | None = None
+        """Where it is at work: `seat`, or that of its own session."""
         self._ready: asyncio.Future[StreamableHTTPSessionManager] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self._run())
 
@@ -129,23 +132,18 @@ class Line:
         """The host says what its user asks for by now. Raises as `serve`."""
         await asyncio.shield(self._ready)
         if stated.task not in self._said:
-            assert self._session is not None
-            await run_in_threadpool(self._session.say, stated.task)
+            assert self._inside is not None
+            await self._inside.apart(partial(self._inside.session.say, stated.task))
             self._said.add(stated.task)
         self.stated = max(stated, self.stated or stated, key=lambda each: each.expires)
 
     async def doubt(self) -> None:
         """Its agent may have read what is not known here."""
         self._doubted = True
-        await self._turn()
-        if (session := self._session) is not None:
-            with session.lock:
-                session.doubt(classes_of(*session.tools.values()))
-
-    async def _turn(self) -> None:
-        """Wait until the session's lock can be taken on the event loop."""
-        if self.seat is not None:
-            await self.seat.turn()
+        if (inside := self._inside) is not None:
+            await inside.turn()
+            with inside.session.lock:
+                inside.session.doubt(classes_of(*inside.session.tools.values()))
 
     def talks(self, stated: Statement) -> bool:
         """It is of the conversation that a statement names."""
@@ -162,7 +160,7 @@ class Line:
     @property
     def over(self) -> bool:
         """Its session has ended, or was let go of: at another door."""
-        return self._session is not None and self._session.closed
+        return self._inside is not None and self._inside.session.closed
 
     def idle(self, since: float, unix: float) -> bool:
         """Nobody has used it since, and nobody can come back to it by what was stated."""
@@ -181,8 +179,8 @@ class Line:
                 try:
                     await self._serve(up)
                 finally:
-                    if self._session is not None and self.seat is None:
-                        await run_in_threadpool(self._session.close)
+                    if self._inside is not None and self.seat is None:
+                        await run_in_threadpool(self._inside.session.close)
         except (Refused, FiducialError) as error:
             self._failed(error)
         except Exception as error:
@@ -205,20 +203,24 @@ class Line:
         leave = partial(served.marks.leave, self.principal.who, stated, own=self._own, named=seat is not None)
         been = await run_in_threadpool(leave)
         self._doubted = self._doubted or been
-        self._session = session = seat.session if seat is not None else await run_in_threadpool(
-            served.guard.session,
-            user=self.principal.user,
-            roles=self.principal.roles,
-            task=stated.task if stated is not None else None,
-        )  # fmt: skip
+        inside = seat
+        if inside is None:
+            session = await run_in_threadpool(
+                served.guard.session,
+                user=self.principal.user,
+                roles=self.principal.roles,
+                task=stated.task if stated is not None else None,
+            )
+            inside = Seat(session, self.principal.host or "", self._threads)
+        self._inside, session = inside, inside.session
         if self._doubted:
             await self.doubt()
         desk = served.guard.desk
         forms = Forms(session, served.requests, desk) if self.principal.attended and isinstance(desk, Desk) else None
         proxy = Proxy(
-            up, session, served.requests, served.pins, served.guard.switches,
+            up, inside, served.requests, served.pins, served.guard.switches,
             name=served.name, wait=served.wait, others=served.others, forms=forms, shared=seat is not None,
-            among=seat is not None and served.among, turn=seat.turn if seat is not None else None, transport="tcp",
+            among=seat is not None and served.among, transport="tcp",
         )  # fmt: skip
         try:
             await proxy.look(said)
@@ -234,7 +236,7 @@ class Line:
         finally:
             up.leave(proxy)
             try:
-                await self._turn()
+                await inside.turn()
             finally:
                 session.withdraw(proxy, {})
 
@@ -249,6 +251,7 @@ class Lines:
         """Sessions of the protocol's."""
         self._shared: dict[tuple[object, ...], Line] = {}
         """Lines that requests find without one."""
+        self._threads = Threads()
 
     def named(self, session: str, served: McpServer, principal: Principal, seat: Seat | None) -> Line:
         """The line in which that session was opened. Raises `Refused` when this principal has none at this server, in
@@ -321,7 +324,7 @@ class Lines:
             for each in self._all
             if each.served is served and each.principal.who == principal.who and each.may_know(stated, seat)
         ]
-        line = Line(served, principal, can, stated, seat, own=own, akin=akin)
+        line = Line(served, principal, can, stated, seat, self._threads, own=own, akin=akin)
         self._all.add(line)
         line.task.add_done_callback(lambda _: self._forget(line))
         return line

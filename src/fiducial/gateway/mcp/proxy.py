@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import anyio
 import mcp_types as types
+import msgspec
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
@@ -40,11 +41,13 @@ from fiducial.gateway.mcp.forms import Forms, Unanswered
 from fiducial.gateway.mcp.results import beside, failure, remaining, stopped, unforged, value_of
 from fiducial.gateway.mcp.upstream import Upstream
 from fiducial.gateway.requests import Requests, RequestState
+from fiducial.gateway.sessions import Seat
+from fiducial.gateway.threads import APART
 from fiducial.guard import judgement, steps
-from fiducial.guard.drivers import drive_async
+from fiducial.guard.drivers import Reached, drive_async
+from fiducial.guard.effects import Ran
 from fiducial.guard.remembered import confined
 from fiducial.guard.results import Result
-from fiducial.guard.session import Session
 from fiducial.guard.switches import Switches
 from fiducial.oversight.pins import Pins
 from fiducial.policy.foresight import never
@@ -91,7 +94,7 @@ class Proxy:
     def __init__(
         self,
         up: Upstream,
-        session: Session,
+        seat: Seat,
         requests: Requests,
         pins: Pins,
         switches: Switches,
@@ -102,7 +105,6 @@ class Proxy:
         forms: Forms | None = None,
         shared: bool = False,
         among: bool = False,
-        turn: Callable[[], Awaitable[None]] | None = None,
         transport: Transport = "pipe",
     ) -> None:
         """`look` comes before anything else.
@@ -115,13 +117,12 @@ class Proxy:
         shared  other doors are at work in the session: what this server does not list may be a tool there
         among   other servers may be in the session, now or later: what its contract does not say to be of this one is
                 none of its tools, or what people allow of one server's would be spent at another
-        turn    waits until nobody has the session's lock in a thread; `None`: nobody has it for long
         transport
                 what carries the client's messages, for the record
         """
-        self.session, self.name, self._transport = session, name, transport
-        self._shared, self._among, self._turn = shared, among, turn
-        self._others, self._forms = {"fiducial", *others, *_beside(name, session.charter)}, forms
+        self.session, self.name, self._transport = seat.session, name, transport
+        self._seat, self._shared, self._among = seat, shared, among
+        self._others, self._forms = {"fiducial", *others, *_beside(name, self.session.charter)}, forms
         self._up, self._requests, self._pins, self._switches, self._wait = up, requests, pins, switches, wait
         self._client: ServerSession | None = None
         self._at_work: dict[object, Context] = {}
@@ -191,9 +192,9 @@ class Proxy:
         tools = self.session.tools
         mine = set() if self._shared else tools.keys() - _METHODS
         missing = {name for name in mine - count.keys() if not self._elsewhere(name)}
-        await self._in_turn()
         withdrawn = {name: f"{why}; see `fiducial pins`" for name, why in self._wrong.items()}
-        self.session.withdraw(self, dict.fromkeys(missing, "the server does not list it") | withdrawn)
+        withdrawn = dict.fromkeys(missing, "the server does not list it") | withdrawn
+        await self._seat.whole(partial(self.session.withdraw, self, withdrawn), apart=False)
 
     def _elsewhere(self, name: str) -> bool:
         """The tool is the guard's own, or another server's."""
@@ -373,9 +374,23 @@ class Proxy:
     ) -> Result:
         """All ten steps."""
         asked = judgement.request(name, arguments, None, runs=True, via=self._via(context))
-        return await drive_async(
-            steps.call(self.session, replace(asked, barred=self._barred(name)), run), self._in_turn
-        )
+        apart = self._apart(arguments)
+
+        async def advance(on: Callable[[], Reached], answer: Any) -> Reached:
+            nonlocal apart
+            apart = apart or (isinstance(answer, Ran) and self._apart(answer.value))
+            return await self._seat.whole(on, apart=apart)
+
+        return await drive_async(steps.call(self.session, replace(asked, barred=self._barred(name)), run), advance)
+
+    def _apart(self, value: Any) -> bool:
+        """Whether a value that is to be looked through may take longer than others at this door can wait."""
+        if self.session.ground.detection.recognizes:
+            return True
+        try:
+            return len(msgspec.json.encode(value)) >= APART
+        except (TypeError, ValueError):
+            return True
 
     async def _settled(
         self, context: Context, params: types.CallToolRequestParams, call: Callable[[], Awaitable[Result]]
@@ -420,15 +435,7 @@ class Proxy:
     async def _take_in(self, method: str, arguments: Mapping[str, Any], said: Any) -> None:
         if isinstance(said, MCPError):
             said = said.error.model_dump(mode="json", exclude_none=True)
-        await self._in_turn()
-        self.session.observe(method, arguments, said)
-
-    async def _in_turn(self) -> None:
-        """Wait until the session's lock can be taken on the event loop; nothing is awaited between this and that. Who
-        is given up meanwhile hears of it afterwards: their call may have been made, and what came of it is recorded."""
-        if self._turn is not None:
-            with anyio.CancelScope(shield=True):
-                await self._turn()
+        await self._seat.whole(partial(self.session.observe, method, arguments, said), apart=self._apart(said))
 
     async def _list(self, context: Context, params: Any) -> dict[str, Any]:
         found = await self._forward(context, params)

@@ -24,6 +24,8 @@ from fiducial.gateway.mcp.forms import Forms
 from fiducial.gateway.mcp.proxy import WAIT, Proxy
 from fiducial.gateway.mcp.upstream import SECONDS, Tapped, Upstream
 from fiducial.gateway.requests import Requests
+from fiducial.gateway.sessions import Seat
+from fiducial.gateway.threads import Threads
 from fiducial.guard.guard import Guard
 from fiducial.guard.tool import classes_of
 from fiducial.oversight.desk import Desk
@@ -97,7 +99,8 @@ async def wrap(
                                 session.doubt(classes_of(*session.tools.values()))
                         pins = Pins(guard.store, guard.clock, trust)
                         forms = Forms(session, requests, guard.desk) if host.attended else None
-                        proxy = Proxy(up, session, requests, pins, guard.switches, name=name, wait=wait, forms=forms)
+                        seat = Seat(session, "", Threads())
+                        proxy = Proxy(up, seat, requests, pins, guard.switches, name=name, wait=wait, forms=forms)
                         await proxy.look(said)
                         tasks.start_soon(_end_with, up, proxy)
                         server = proxy.server()
