@@ -26,7 +26,10 @@ from fiducial.gateway.sessions import Reason as Ending
 from fiducial.gateway.sessions import Seat, Sessions
 from fiducial.gateway.threads import APART
 from fiducial.gateway.unread import doubt, mended, result_in
+from fiducial.guard.drivers import drive_async
+from fiducial.guard.judgement import request
 from fiducial.guard.session import Session
+from fiducial.guard.steps import judge
 from fiducial.policy.rulebook import Rulebook
 from fiducial.policy.rules import Hold
 from fiducial.policy.rules import Unclear as Asks
@@ -200,8 +203,12 @@ async def decided(
 ) -> tuple[Verdict, dict[str, Any] | None]:
     """The verdict on a call, and what the tool is to be called with where that is something else than `arguments`.
     `unmasked`: see `Session.decide`."""
-    session = seat.session
-    if _on_loop(session, tool, size):
+    session, large = seat.session, size >= APART or seat.session.ground.detection.recognizes
+    if _waits(session, tool):
+        judging = judge(session, request(tool, arguments, confidence, unmasked=unmasked))
+        with seat.kept():
+            verdict = (await drive_async(judging, lambda on, _: seat.whole(on, apart=large))).verdict
+    elif not large and _is_near(session, tool):
         verdict = await seat.here(lambda: session.adecide(tool, arguments, confidence=confidence, unmasked=unmasked))
     else:
         verdict = await seat.apart(lambda: session.decide(tool, arguments, confidence=confidence, unmasked=unmasked))
@@ -221,13 +228,21 @@ _ASKING: WeakKeyDictionary[Rulebook, frozenset[str]] = WeakKeyDictionary()
 """The tools whose policies can have people asked."""
 
 
-def _on_loop(session: Session, name: str, size: int) -> bool:
-    """Whether a call of tool `name` is decided on the event loop: it is small, and nothing slow is read or run."""
+def _preview(session: Session, name: str) -> str | None:
+    """The tool that previews calls of tool `name`."""
     tool = session.tools.get(name)
-    if tool is not None and (probe := tool.contract.preview) is not None:
-        # What is asynchronous waits there without holding it up.
-        return inspect.iscoroutinefunction(session.ground.runners.get(probe.tool))
-    if size >= APART or session.ground.detection.recognizes:
+    probe = tool.contract.preview if tool is not None else None
+    return probe.tool if probe is not None else None
+
+
+def _waits(session: Session, name: str) -> bool:
+    """Whether a call of tool `name` has a preview that waits on the event loop, without holding it up."""
+    return inspect.iscoroutinefunction(session.ground.runners.get(_preview(session, name) or ""))
+
+
+def _is_near(session: Session, name: str) -> bool:
+    """Whether nothing slow is read or run when a call of tool `name` is decided."""
+    if _preview(session, name) is not None:
         return False
     if isinstance(session.store, _NEAR):
         return True
