@@ -80,7 +80,7 @@ SECRETS = (
     Detector(
         screen=r"-----BEGIN [A-Z ]*PRIVATE KEY",
         find=re.compile(
-            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,8000}+"
+            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,8000}"
             r"(?:-----END [A-Z ]{0,30}KEY[A-Z ]{0,10}-----)?"
         ),
         judge=always("secrets"),
