@@ -132,6 +132,20 @@ def test_signing_in_again_takes_a_new_session_and_ends_the_old(services: Service
     assert len(services.accounts.sessions(VIEWER)) == 1
 
 
+def test_sign_ins_and_tokens_are_listed_latest_first(services: Services, clock: ManualClock) -> None:
+    accounts, known = services.accounts, services.people.find(VIEWER)
+    assert known is not None
+    for number in range(8):
+        accounts.sign_in(known.person, "password")
+        accounts.make_token(known.person, f"token {number}", frozenset({"viewer"}), timedelta(days=1))
+        clock.advance(timedelta(minutes=1))
+    opened = [each.created_us for each in accounts.sessions(VIEWER).values()]
+    assert opened == sorted(set(opened), reverse=True)
+    assert [each.name for each in accounts.tokens(VIEWER).values()] == [
+        f"token {number}" for number in range(7, -1, -1)
+    ]
+
+
 def test_a_session_that_somebody_else_chose_is_not_taken_over(services: Services, browser: Browser) -> None:
     """Session fixation: a cookie planted before signing in is worth nothing afterwards."""
     services.accounts.set_password(VIEWER, GOOD, by=VIEWER)

@@ -311,10 +311,11 @@ class Accounts:
         return known is not None and known.person.active
 
     def sessions(self, person: PersonId) -> dict[str, Live]:
-        """Their sessions, by hash."""
+        """Their sessions, by hash, the one opened last first."""
         now, epoch = self._clock.unix_us(), self.epoch(person)
-        found = {key: live for key, live in self._scan(_SESSION, Live).items() if live.person == person}
-        return {key: live for key, live in found.items() if live.epoch == epoch and not self._over(live, now)}
+        theirs = ((key, live) for key, live in self._scan(_SESSION, Live).items() if live.person == person)
+        found = ((key, live) for key, live in theirs if live.epoch == epoch and not self._over(live, now))
+        return dict(sorted(found, key=lambda each: each[1].created_us, reverse=True))
 
     def end(self, key: str, *, person: PersonId, by: PersonId, act: str = "signed-out") -> bool:
         """End one of the person's sessions; False when there is no such."""
@@ -435,10 +436,11 @@ class Accounts:
         return Signed(known.person, roles, "token", key, token.epoch, known.version)
 
     def tokens(self, person: PersonId) -> dict[str, Token]:
-        """Their tokens, by hash."""
+        """Their tokens, by hash, the one made last first."""
         epoch = self.epoch(person)
-        found = self._scan(_TOKEN, Token)
-        return {key: token for key, token in found.items() if token.person == person and token.epoch == epoch}
+        theirs = ((key, token) for key, token in self._scan(_TOKEN, Token).items() if token.person == person)
+        found = ((key, token) for key, token in theirs if token.epoch == epoch)
+        return dict(sorted(found, key=lambda each: each[1].created_us, reverse=True))
 
     def end_token(self, key: str, *, person: PersonId, by: PersonId) -> bool:
         """Revoke one of the person's tokens; False when there is no such."""
