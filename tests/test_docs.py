@@ -65,13 +65,7 @@ ELSEWHERE = {
 """Pages whose framework cannot be installed beside the others: page → module."""
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, id=page.name, marks=[pytest.mark.long] if page.name == "opentelemetry.md" else [])
-        for page in PAGES
-    ],
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if page.name in ELSEWHERE:
         pytest.importorskip(ELSEWHERE[page.name], reason="run by tests/test_elsewhere.py")
