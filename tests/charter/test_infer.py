@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fiducial.charter import lexicon
@@ -580,10 +581,50 @@ _ANY = st.recursive(
 )  # fmt: skip
 
 
+_WORDS = st.sampled_from(
+    sorted(
+        {word for entry in CORPUS for part in "ndp" for word in re.split(r"\W+|_", entry[part])} | set(lexicon.VERBS)
+    )
+)
+_MISSPELT = st.sampled_from(["?", "-", "__", "_1", "9a", "'s", "it's", "审批", "é", "—", "``", "("])
+"""Without a word that is known, or that begins like one."""
+
+
+def _worded(most: int, between: str) -> st.SearchStrategy[str]:
+    return st.lists(_WORDS | _MISSPELT, min_size=1, max_size=most).map(between.join)
+
+
+_NAMES = _MISSPELT | _worded(3, "_")
+_MEMBERS = st.builds(
+    lambda members: {"type": "object", "properties": members},
+    st.dictionaries(
+        _NAMES,
+        st.fixed_dictionaries(
+            {"type": st.sampled_from(["string", "integer", "array", "object"]), "description": _worded(5, " ")}
+        ),
+        max_size=3,
+    ),
+)
+
+
 @given(st.text(max_size=40), st.text(max_size=200), _ANY, _ANY, _ANY)
 def test_any_tool_gets_a_contract_or_a_refusal(
     name: str, description: str, schema: Any, output: Any, hints: Any
 ) -> None:
+    _gets_a_contract_or_a_refusal(name, description, schema, output, hints)
+
+
+@example("审批", "Approve a request", {}, None)
+@example("pay", "", {"properties": {"收款人": {"type": "string", "description": "the account that gets it"}}}, None)
+@example("get_user", "", {}, {"properties": {"-email": {"type": "string"}}})
+@given(_NAMES, _worded(8, " "), _MEMBERS, st.none() | _MEMBERS)
+def test_any_words_in_any_place_get_a_contract_or_a_refusal(
+    name: str, description: str, schema: Any, output: Any
+) -> None:
+    _gets_a_contract_or_a_refusal(name, description, schema, output, None)
+
+
+def _gets_a_contract_or_a_refusal(name: str, description: str, schema: Any, output: Any, hints: Any) -> None:
     tool = {
         "name": name,
         "description": description,

@@ -152,10 +152,11 @@ def _ambiguous(words: Sequence[str], opened: _Verb | None) -> _Verb | None:
         if opened.word in acts:
             return opened
         if opened.word not in lexicon.NOUN_VERBS or opened.effect is not Effect.READ:
-            own = opened.effect is not Effect.READ and words[0] in acts
-            if own and (opened.word in lexicon.LIGHT or _more(_verb(words[0]), opened)):
-                return _verb(words[0])
-            return None
+            first = words[0] if words and words[0] in acts else None
+            if opened.effect is Effect.READ or first is None:
+                return None
+            own = _verb(first)
+            return own if opened.word in lexicon.LIGHT or _more(own, opened) else None
     if words and words[-1] in lexicon.READ_NOUNS and (len(words) > 1 or words[0] not in lexicon.VERBS):
         return _Verb("get", Kind.READ, Effect.READ)
     if words and words[0] in acts and _verb(words[0]).effect is Effect.READ:

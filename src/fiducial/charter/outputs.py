@@ -128,7 +128,7 @@ def _spellings(words: Sequence[str]) -> list[str]:
 
 def _paths(key: str) -> list[str]:
     """Patterns that find the member at any depth."""
-    plain = key.replace("_", "").replace("-", "").isalnum() and not key[:1].isdigit() and key.isascii()
+    plain = key.isascii() and key.replace("-", "_").isidentifier() and key[0] != "-"
     if plain:
         return [f"$..{key}"]
     return [f"$..['{key}']"] if "'" not in key else []

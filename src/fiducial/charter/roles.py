@@ -341,7 +341,7 @@ def _types(schema: Mapping[str, Any], depth: int = 0) -> frozenset[str]:
 def _entity(words: list[str], described: list[str]) -> str | None:
     """What the value names, by the name's last telling word, else by an unmistakable one of the description."""
     banked = {"iban", "account", "wallet"} & set(described) or {"wallet", "iban", "payee", "beneficiary"} & set(words)
-    if banked and words[-1] in ("recipient", "to", "address", "payee", "beneficiary", "handle"):
+    if banked and words and words[-1] in ("recipient", "to", "address", "payee", "beneficiary", "handle"):
         return "account"
     for word in reversed(words):
         for entity, known in _ENTITIES:
