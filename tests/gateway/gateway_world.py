@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import json
 import os
@@ -572,7 +573,8 @@ class Lines:
         """Leave."""
         self._left = True
         for end in self.ends:
-            end()
+            with contextlib.suppress(OSError):  # the client had closed that one
+                end()
 
 
 class ByAuthZen(OverHttp):
