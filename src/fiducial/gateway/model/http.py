@@ -295,12 +295,14 @@ class ModelGateway:
             elif response.headers.get("content-type", "").lower().startswith("text/event-stream"):
                 if not turn.streams:
                     raise ValueError("a stream that nobody asked for")
-                await _streamed(response, api, turn, back, answer)
+                with _in_form():
+                    await _streamed(response, api, turn, back, answer)
             else:
                 got = msgspec.json.decode(await _all(response))
                 if not isinstance(got, dict):
                     raise ValueError("an answer is no object")
-                edited = await api.edited(got, turn)
+                with _in_form():
+                    edited = await api.edited(got, turn)
                 await turn.taken()
                 await answer.whole(200, back, msgspec.json.encode(edited))
         finally:
@@ -358,6 +360,15 @@ async def _pieces(response: httpx2.Response) -> AsyncIterator[bytes]:
 
 async def _all(response: httpx2.Response) -> bytes:
     return b"".join([piece async for piece in _pieces(response)])
+
+
+@contextlib.contextmanager
+def _in_form() -> Iterator[None]:
+    """Raises `ValueError` for what the API does not have where it stands."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError("an answer is not in the form of one") from error
 
 
 def _checked(event: Event) -> Event:
