@@ -79,7 +79,9 @@ def asks(value: Any) -> bool:
     while todo:
         item = todo.pop()
         if isinstance(item, dict):
-            if str(item.get("type", "")).endswith(_KINDS_OF_CALLS) or any(item.get(key) for key in _CALLING):
+            if str(item.get("type", "")).endswith(_KINDS_OF_CALLS) or any(
+                item.get(key) not in (None, []) for key in _CALLING
+            ):
                 return True
             todo += item.values()
         elif isinstance(item, list):
