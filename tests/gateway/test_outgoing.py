@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fiducial.core.path import PathPattern
 from fiducial.gateway.model.outgoing import masked, masked_part
 from fiducial.gateway.model.steps import beside, texts_in
 from fiducial.gateway.model.thoughts import Thoughts, together
@@ -120,6 +121,27 @@ def test_no_value_passes_however_it_is_written(body: dict[str, Any], key: str, d
     assert VALUE not in plain(sent)
     assert quote(VALUE) not in plain(sent)
     assert TOKEN in plain(sent)
+
+
+class Described(Mask):
+    """With a contract that says of every result where values stand in it."""
+
+    def places(self, call: str) -> Any:
+        return ((PathPattern("$.iban"), "payment"),)
+
+    results = places
+
+    def placed(self, value: Any, places: Any) -> Any:
+        return self.value(value)
+
+
+@pytest.mark.parametrize("key", ["role", "status", "type", "name"])
+def test_no_value_passes_where_a_word_of_the_api_stands(key: str) -> None:
+    part = {"role": "tool", "tool_call_id": "a", "content": "x"} | {key: [VALUE]}
+    for mask in (Mask(), Described()):
+        sent = masked({"messages": [part]}, mask, SAID, SETTINGS)
+        assert VALUE not in plain(sent)
+        assert TOKEN in plain(sent)
 
 
 @pytest.mark.parametrize(

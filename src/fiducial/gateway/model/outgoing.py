@@ -216,7 +216,7 @@ def _places(value: Json, mask: Mask) -> Places:
     by_name = value.get("role") == "function" or kind.endswith("_call")
     # A call has an id too.
     came = not value.keys().isdisjoint(_CAME) and (call in _OF_CALL or kind.endswith("_call"))
-    if not came and value.get("role") not in _TELLS and _RESULT.fullmatch(kind) is None:
+    if not came and str(value.get("role")) not in _TELLS and _RESULT.fullmatch(kind) is None:
         return ()
     if by_name and call not in _OF_CALL and isinstance(tool, str):
         return mask.results(tool)
@@ -230,7 +230,7 @@ def _result(value: Json, mask: Mask, places: Places) -> Json:
     def member(key: str, each: Any) -> Any:
         if key in _CAME:
             return _came(each, mask, places)
-        names = key in ("type", call) or (key in ("role", "status") and each in _KINDS)
+        names = key in ("type", call) or (key in ("role", "status") and str(each) in _KINDS)
         if names or key in _GIVEN or (key == "name" and isinstance(each, str) and mask.results(each)):
             return _beside(key, each, mask, value)
         return _whole(key, each, mask, whole, value)
